@@ -1,0 +1,213 @@
+"""R runs of one problem under one rule, trained in lock-step.
+
+A step is a pure function of (spec, seed, step, parameters, optimizer state). So a cohort can be put back to any
+checkpoint, and a run's bits depend neither on who shares its cohort nor on where it was interrupted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.checkpoint import pack, unpack
+from talweg_core.compilation import kernel, summing_kernel
+from talweg_core.data import Precision
+from talweg_core.errors import InvalidCheckpoint, InvalidCohort
+from talweg_core.layout import Array
+from talweg_core.optimizers.base import Flags, Hyperparameters, Numbers, Optimizer
+from talweg_core.problems.base import Problem
+from talweg_core.schedules import Constant, Schedule
+from talweg_core.stopping import StopReason
+
+
+@dataclass(frozen=True)
+class Record:
+    """What step `step` was: of each run its cost C_t (float64), gradient g_t and learning rate.
+
+    `gradient` (R, P) is a live buffer, overwritten by the next step. `stepped` (R,) says whose record this is: runs
+    that were still active. `diverged` (R,) are those among them whose cost or gradient was not finite; their
+    parameters stay as they were, and it is their last step.
+    """
+
+    step: int
+    costs: Numbers
+    gradient: Array
+    learning_rates: Numbers
+    stepped: Flags
+    diverged: Flags
+
+
+class Cohort:
+    """Runs in lock-step. Everything that a run's future depends on is in `checkpoint(row)`."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizers: Sequence[Optimizer],
+        seeds: Sequence[int],
+        *,
+        batch_size: int | None = None,
+        precision: Precision = "float32",
+        schedule: Schedule | Sequence[Schedule] | None = None,
+    ) -> None:
+        """One optimizer and one seed a run; one schedule for all, or one a run. Raises InvalidCohort."""
+        runs = len(seeds)
+        if not runs or len(optimizers) != runs:
+            raise InvalidCohort(f"cohort: needs one optimizer a seed, got {len(optimizers)} and {runs}")
+        if precision not in ("float32", "float64"):
+            raise InvalidCohort(f"precision: must be float32 or float64, got {precision!r}")
+        schedules = [schedule or Constant()] * runs if not isinstance(schedule, Sequence) else list(schedule)
+        if len(schedules) != runs:
+            raise InvalidCohort(f"cohort: needs one schedule a run, got {len(schedules)} for {runs}")
+        self.problem, self.optimizers, self.seeds = problem, tuple(optimizers), tuple(seeds)
+        self.batch_size = batch_size or problem.default_batch_size
+        self.precision = precision
+        self.step = 0
+        dtype = np.dtype(precision)
+        drawn = {seed: problem.initial(seed) for seed in set(seeds)}
+        self.parameters: Array = np.stack([drawn[seed] for seed in seeds]).astype(dtype)
+        self.active: Flags = np.ones(runs, dtype=np.bool_)
+        self.stop_reasons: list[StopReason | None] = [None] * runs
+        self._gradient = np.zeros_like(self.parameters)
+        self._schedules = schedules
+        self._hyperparameters = Hyperparameters(optimizers)
+        self._rule = optimizers[0].bind(self._hyperparameters, problem.layout, dtype)
+        self._oracle = problem.bind(self.parameters, self._gradient, self.seeds, self.batch_size)
+        # Updates that each run's rule has made: what Adam corrects its moments by.
+        self._updates = np.zeros(runs)
+
+    @property
+    def runs(self) -> int:
+        """R."""
+        return len(self.seeds)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The optimizer's state by name, each with a row a run; live."""
+        return self._rule.state
+
+    def look(self) -> tuple[Numbers, Array]:
+        """Costs (R,) and gradient (R, P) at this step's parameters and batch, moving nothing; live buffers."""
+        with np.errstate(all="ignore"):
+            return self._oracle.gradient(self.step), self._gradient
+
+    def costs(self, parameters: Array | None = None) -> Numbers:
+        """The costs (R,) of `parameters` (R, P), or of the current ones, on this step's batch; moves nothing."""
+        kept = self.parameters.copy()
+        if parameters is not None:
+            self.parameters[:] = parameters
+        with np.errstate(all="ignore"):
+            costs = self._oracle.costs(self.step).copy()
+        self.parameters[:] = kept
+        return costs
+
+    def advance(self) -> Record:
+        """Make one step, in place."""
+        stepped = self.active.copy()
+        with np.errstate(all="ignore"):
+            costs = self._oracle.gradient(self.step).copy()
+            diverged = np.empty_like(stepped)
+            _not_finite(stepped, costs, self._gradient, diverged)
+            if diverged.any():
+                for row in np.flatnonzero(diverged):
+                    self.freeze(int(row), "diverged")
+            rates = self.learning_rates()
+            self._rule.update(
+                self.parameters,
+                self._gradient,
+                self._updates,
+                self._hyperparameters | {"learning_rate": rates},
+                self.active,
+            )
+        self._updates += self.active
+        record = Record(self.step, costs, self._gradient, rates, stepped, diverged)
+        self.step += 1
+        return record
+
+    def run(self, steps: int) -> Iterator[Record]:
+        """Make steps until `steps` have been made in all or no run is active; yields each record."""
+        while self.step < steps and self.active.any():
+            yield self.advance()
+
+    def learning_rates(self) -> Numbers:
+        """η_t (R,) of the step to come."""
+        factors = [schedule.factor(self.step) for schedule in self._schedules]
+        return self._hyperparameters.learning_rate * factors
+
+    def freeze(self, row: int, reason: StopReason) -> None:
+        """End one run: it is moved and recorded no more."""
+        self.active[row] = False
+        self.stop_reasons[row] = reason
+
+    def norms(self, previous: Array, record: Record) -> Numbers:
+        """Euclidean norms (3, R, T), a tensor each: of g_t, of θ_t = `previous` and of θ_{t+1} − θ_t."""
+        offsets = self.problem.layout.offsets
+        out = np.empty((3, self.runs, len(offsets) - 1))
+        _norms(record.gradient, previous, self.parameters, offsets, out)
+        return out
+
+    def evaluate(self, row: int, split: str) -> tuple[float, float | None]:
+        """Cost and metric of one run's current parameters on a whole split."""
+        return self.problem.evaluate(self.parameters[row], split)
+
+    def batch(self, row: int, step: int) -> NDArray[np.int64]:
+        """Which training examples (B,) run `row` sees at `step`."""
+        return self._oracle.batch(row, step)
+
+    def checkpoint(self, row: int) -> bytes:
+        """Everything that the future of run `row` depends on, beside its spec."""
+        facts = {
+            "step": self.step,
+            "stop_reason": self.stop_reasons[row],
+            "updates": float(self._updates[row]),
+        }
+        state = {f"state.{name}": array[row] for name, array in self.state.items()}
+        return pack(facts, {"parameters": self.parameters[row], **state})
+
+    def restore(self, row: int, payload: bytes) -> None:
+        """Put run `row` back to a checkpoint, and the cohort to its step; raises InvalidCheckpoint.
+
+        All rows must be put back to the same step before the next step is made.
+        """
+        facts, arrays = unpack(payload)
+        expected: dict[str, NDArray[Any]] = {"parameters": self.parameters}
+        expected |= {f"state.{name}": array for name, array in self.state.items()}
+        found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+        if found != {name: (array.dtype, array.shape[1:]) for name, array in expected.items()}:
+            raise InvalidCheckpoint(f"checkpoint: must hold {sorted(expected)} of this cohort, got {sorted(found)}")
+        for name, array in arrays.items():
+            expected[name][row] = array
+        self.step = int(facts["step"])
+        self._updates[row] = facts["updates"]
+        self.stop_reasons[row] = facts["stop_reason"]
+        self.active[row] = facts["stop_reason"] is None
+
+
+@kernel
+def _not_finite(stepped: Any, costs: Any, gradient: Any, out: Any) -> None:
+    """Which runs, of those that stepped, have a cost or derivative that is NaN or infinite."""
+    for r in range(len(costs)):
+        out[r] = False
+        if stepped[r]:
+            row = gradient[r]
+            # A finite number times 0 is 0; NaN and infinity give NaN, and NaN stays.
+            probe = row[:1].sum() * 0
+            for i in range(row.size):
+                probe += row[i] * 0
+            out[r] = not (np.isfinite(costs[r]) and probe == 0)
+
+
+@summing_kernel
+def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> None:
+    for r in range(len(gradient)):
+        g, p, q = gradient[r], before[r], after[r]
+        for k in range(len(offsets) - 1):
+            slope = size = moved = 0.0
+            for i in range(offsets[k], offsets[k + 1]):
+                a, b, c = float(g[i]), float(p[i]), float(q[i]) - float(p[i])
+                slope += a * a
+                size += b * b
+                moved += c * c
+            out[0, r, k], out[1, r, k], out[2, r, k] = np.sqrt(slope), np.sqrt(size), np.sqrt(moved)

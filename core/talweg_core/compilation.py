@@ -1,0 +1,41 @@
+"""Compiled kernels: cached on disk, without the interpreter's lock, IEEE arithmetic to the letter.
+
+No kernel of the training path is compiled with fast-math: its licence to reorder is what would make a run's
+bits depend on the compiler's mood.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numba
+
+Kernel = Callable[..., Any]
+
+kernel: Callable[[Callable[..., Any]], Kernel] = numba.njit(cache=True, nogil=True, error_model="numpy")
+# For sums that are only reported (norms): reordering lets the compiler use vector registers.
+summing_kernel: Callable[[Callable[..., Any]], Kernel] = numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"}
+)
+# A scalar function that kernels call; the compiler inlines it.
+scalar: Callable[[Callable[..., Any]], Kernel] = numba.njit(error_model="numpy")
+
+
+def specialise(template: Callable[..., Any], **functions: Callable[..., Any]) -> Kernel:
+    """A compiled copy of `template` in which these global names stand for these scalar functions.
+
+    Numba caches neither closures over compiled functions nor functions taken as arguments. A copy that claims
+    to live in the file of its first function is cached, and is compiled anew when that file changes; a digest of
+    the template in its name does the same for the template.
+    """
+    assert isinstance(template, FunctionType)
+    main = next(iter(functions.values()))
+    digest = hashlib.sha256(template.__code__.co_code + repr(template.__code__.co_consts).encode()).hexdigest()
+    name = f"{template.__name__}_{main.__qualname__.replace('.', '_')}_{digest[:8]}"
+    code = template.__code__.replace(co_filename=inspect.getfile(main), co_name=name, co_qualname=name)
+    compiled = {role: scalar(function) for role, function in functions.items()}
+    copy = FunctionType(code, template.__globals__ | compiled, name)
+    copy.__module__ = main.__module__
+    return kernel(copy)

@@ -1,0 +1,117 @@
+"""What one derivative means, in numbers and in a sentence."""
+
+from dataclasses import dataclass
+
+from talweg_core.cohort import Cohort
+from talweg_core.errors import EngineError
+
+# Nudges to choose from: the largest at which derivative and truth still agree tells most.
+_NUDGES = (1.0, 0.1, 0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One coordinate at one step: what a nudge δ does to the cost by the derivative, and in truth."""
+
+    tensor: str
+    index: tuple[int, ...]
+    step: int
+    optimizer: str
+    parameter: float
+    derivative: float
+    update: float
+    cost: float
+    nudge: float
+    # The cost at θ + δ, recomputed on the same batch.
+    nudged_cost: float
+
+    @property
+    def predicted_cost(self) -> float:
+        """C + δ ∂C/∂θ."""
+        return self.cost + self.nudge * self.derivative
+
+    @property
+    def sentence(self) -> str:
+        """As a person would say it."""
+        truth = (self.nudged_cost - self.cost) / self.nudge
+        agrees = abs(self.nudged_cost - self.predicted_cost) <= 0.005 * abs(self.nudged_cost - self.cost)
+        so = "so" if agrees else f"{_number(truth)} a unit;"
+        if self.derivative == 0:
+            meaning = "at this point the cost does not move with it"
+        else:
+            way = "" if self.derivative > 0 else ", the other way"
+            meaning = f"the cost moves {_times(abs(self.derivative))} as much as the {self.kind}{way}"
+        moved = "raises" if self.nudged_cost > self.cost else "lowers" if self.nudged_cost < self.cost else "keeps"
+        change = f"from {_number(self.cost)} to {_number(self.nudged_cost)}"
+        return (
+            f"Raising {self.where} from {_number(self.parameter)} to {_number(self.parameter + self.nudge)} "
+            f"{moved} the cost {change}, {so} the derivative is {_number(self.derivative)}: {meaning}. "
+            f"{self.optimizer} answered with an update of {_number(self.update)}."
+        )
+
+    @property
+    def kind(self) -> str:
+        """weight, bias, or parameter."""
+        last = self.tensor.rsplit(".", 1)[-1]
+        return last if last in ("weight", "bias") else "parameter"
+
+    @property
+    def where(self) -> str:
+        """`dense1.weight[3, 5]`, or for a tensor of one number its name alone."""
+        place = ", ".join(map(str, self.index))
+        return f"`{self.tensor}`" if set(self.index) <= {0} and self.single else f"`{self.tensor}[{place}]`"
+
+    single: bool = False
+
+
+def explain(
+    cohort: Cohort,
+    row: int,
+    tensor: str,
+    index: tuple[int, ...],
+    *,
+    update: float,
+    nudge: float | None = None,
+) -> Explanation:
+    """Explain one coordinate of run `row` at the cohort's step; moves nothing.
+
+    `update` is what the optimizer made of it, as recorded. Without `nudge` the largest of 1, 0.1, 0.01 and 0.001 is
+    taken at which derivative and truth agree to 5 %, else the least. Raises UnknownName or EngineError.
+    """
+    layout = cohort.problem.layout
+    position = layout.position(tensor, index)
+    if nudge is not None and (nudge == 0 or nudge != nudge or abs(nudge) == float("inf")):
+        raise EngineError(f"nudge: must be finite and not 0, got {nudge}")
+    costs, gradient = cohort.look()
+    cost, derivative = float(costs[row]), float(gradient[row, position])
+    tried = (nudge,) if nudge is not None else _NUDGES
+    for delta in tried:
+        moved = cohort.parameters.copy()
+        moved[row, position] += delta
+        nudged = float(cohort.costs(moved)[row])
+        if abs(nudged - cost - delta * derivative) <= 0.05 * abs(delta * derivative):
+            break
+    return Explanation(
+        tensor=tensor,
+        index=index,
+        step=cohort.step,
+        optimizer=type(cohort.optimizers[row]).__name__,
+        parameter=float(cohort.parameters[row, position]),
+        derivative=derivative,
+        update=update,
+        cost=cost,
+        nudge=delta,
+        nudged_cost=nudged,
+        single=layout.slice(tensor).stop - layout.slice(tensor).start == 1,
+    )
+
+
+_WORDS = {1.0: "exactly as much", 2.0: "twice", 3.0: "three times", 4.0: "four times", 5.0: "five times"}
+
+
+def _times(factor: float) -> str:
+    return _WORDS.get(round(factor, 6), f"{_number(factor)} times")
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")

@@ -1,0 +1,153 @@
+"""A network trained on a dataset, as an optimizer sees it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.data import Batches, Dataset
+from talweg_core.errors import InvalidProblem
+from talweg_core.layout import Array
+from talweg_core.network import BoundNetwork, Network
+from talweg_core.problems.base import Oracle, Problem
+from talweg_core.randomness import stream
+
+
+class NetworkProblem(Problem):
+    """Minimise a network's cost over the training split of a dataset."""
+
+    splits = ("validation", "test")
+
+    def __init__(
+        self,
+        name: str,
+        dataset: Dataset,
+        network: Sequence[Mapping[str, Any]],
+        cost: str,
+        *,
+        batch_size: int = 32,
+        start: Sequence[float] | None = None,
+        described: dict[str, Any] | None = None,
+    ) -> None:
+        """`start` (P,) replaces the drawn initial parameters; `described` is the spec of a problem without a name.
+
+        Raises InvalidNetwork or InvalidProblem.
+        """
+        self.name = name
+        self.dataset = dataset
+        self.network = Network.create(network, cost, dataset.inputs.shape[1:])
+        self.layout = self.network.layout
+        self.examples = len(dataset.splits["train"])
+        self.default_batch_size = min(batch_size, self.examples)
+        self.metric = "accuracy" if self.network.cost.targets == "labels" else None
+        self._described, self._start = described or {}, start_of(name, start, self.layout.size)
+        self._check_targets()
+        self._bound: dict[tuple[str, str], tuple[BoundNetwork, Array, Any]] = {}
+
+    def _check_targets(self) -> None:
+        cost, output, data = self.network.cost, self.network.output, self.dataset
+        if cost.targets == "labels":
+            if not data.classes:
+                raise InvalidProblem(f"{cost.name}: needs integer labels, but {data.name} has real-valued targets")
+            if output[-1] < data.classes:
+                raise InvalidProblem(
+                    f"{self.name}: the last layer must have one unit for each of the {data.classes} classes, "
+                    f"got {output[-1]}"
+                )
+        elif data.targets.shape[1:] != output:
+            raise InvalidProblem(
+                f"{self.name}: the output must have the targets' shape {data.targets.shape[1:]}, got {output}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """The starting point, where one was given; dataset, network and cost of a problem without a name."""
+        return self._described | ({} if self._start is None else {"start": self._start.tolist()})
+
+    def initial(self, seed: int) -> Array:
+        """`start`, or drawn from (seed, "parameters")."""
+        return self.network.initial(stream(seed, "parameters")) if self._start is None else self._start.copy()
+
+    def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
+        """On buffers."""
+        return _NetworkOracle(self, parameters, gradient, seeds, batch_size)
+
+    def evaluate(self, parameters: Array, split: str) -> tuple[float, float | None]:
+        """Cost and accuracy on a whole split."""
+        key = (split, parameters.dtype.name)
+        if key not in self._bound:
+            inputs, targets = self.dataset.part(split)
+            row = np.empty((1, self.layout.size), parameters.dtype)
+            bound = self.network.bind(
+                inputs[None].astype(parameters.dtype),
+                as_targets(targets, parameters.dtype)[None],
+                row,
+                row,
+                training=False,
+            )
+            self._bound[key] = (bound, row, targets)
+        bound, row, targets = self._bound[key]
+        row[0] = parameters
+        with np.errstate(all="ignore"):
+            cost = float(bound.forward(0)[0])
+        if self.metric is None:
+            return cost, None
+        return cost, float(np.mean(bound.predictions[0].argmax(axis=-1) == targets))
+
+
+class _NetworkOracle(Oracle):
+    def __init__(
+        self,
+        problem: NetworkProblem,
+        parameters: Array,
+        gradient: Array,
+        seeds: Sequence[int],
+        batch_size: int,
+    ) -> None:
+        self._batches = Batches(problem.examples, batch_size, seeds)
+        inputs, targets = problem.dataset.part("train")
+        self._data = inputs.astype(parameters.dtype)
+        self._labels = as_targets(targets, parameters.dtype)
+        rows = len(self._batches.seeds)
+        self._inputs = np.empty((rows, batch_size, *inputs.shape[1:]), parameters.dtype)
+        self._targets = np.empty((rows, batch_size, *targets.shape[1:]), self._labels.dtype)
+        self._network = problem.network.bind(
+            self._inputs, self._targets, parameters, gradient, training=True, seeds=seeds
+        )
+
+    def costs(self, step: int) -> NDArray[np.float64]:
+        chosen = self._batches.at(step)
+        # "clip" spares NumPy a copy; the indices are a permutation, so nothing is ever clipped.
+        np.take(self._data, chosen, axis=0, out=self._inputs, mode="clip")
+        np.take(self._labels, chosen, axis=0, out=self._targets, mode="clip")
+        return self._network.forward(step)
+
+    def gradient(self, step: int) -> NDArray[np.float64]:
+        costs = self.costs(step)
+        self._network.backward()
+        return costs
+
+    def batch(self, row: int, step: int) -> NDArray[np.int64]:
+        """The examples' positions within the training split."""
+        chosen = self._batches.at(step)
+        return np.array(chosen[row if len(chosen) > 1 else 0])
+
+
+def as_targets(targets: Any, dtype: Any) -> Any:
+    """Labels stay integers, values take the run's precision."""
+    return targets if targets.dtype.kind == "i" else targets.astype(dtype)
+
+
+def start_of(name: str, start: Sequence[float] | None, size: int) -> Array | None:
+    """A starting point (P,) in float64; raises InvalidProblem where it has another length or is not finite."""
+    if start is None:
+        return None
+    try:
+        point = np.asarray(start, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidProblem(f"{name}: start must be a list of {size} numbers, got {start!r}") from None
+    if point.shape != (size,):
+        raise InvalidProblem(f"{name}: start must have {size} numbers, got {start!r}")
+    if not np.isfinite(point).all():
+        raise InvalidProblem(f"{name}: start must be finite, got {start!r}")
+    return point

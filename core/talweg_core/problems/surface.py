@@ -1,0 +1,87 @@
+"""Test functions: a cost over a few coordinates, with a known minimum and no data."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.compilation import Kernel, specialise
+from talweg_core.errors import InvalidProblem
+from talweg_core.layout import Array, Layout
+from talweg_core.problems.base import Oracle, Problem
+from talweg_core.problems.network_problem import start_of
+
+# surface(x (P,), gradient (P,), constants) -> cost: writes the gradient, computes in float64.
+Surface = Callable[[Any, Any, Any], Any]
+
+
+class SurfaceProblem(Problem):
+    """Minimise a test function of one tensor, "x"."""
+
+    def __init__(
+        self,
+        name: str,
+        surface: Surface,
+        start: Sequence[float],
+        *,
+        constants: tuple[Any, ...] = (),
+        minimiser: Sequence[float],
+        minimum: float = 0.0,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """`constants` are handed to `surface`; `minimiser` (P,) is a point where the cost is `minimum`."""
+        self.name = name
+        self.layout = Layout.of({"x": (len(minimiser),)})
+        checked = start_of(name, start, len(minimiser))
+        if checked is None:
+            raise InvalidProblem(f"{name}: start must be given")
+        self.start, self.minimiser = checked, np.asarray(minimiser, dtype=np.float64)
+        self.least, self._constants, self._surface = minimum, constants, surface
+        self._settings = settings or {}
+
+    def settings(self) -> dict[str, Any]:
+        """The starting point, and what shapes the surface."""
+        return {"start": self.start.tolist()} | self._settings
+
+    def initial(self, seed: int) -> Array:
+        """The starting point, whatever the seed."""
+        return self.start.copy()
+
+    def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
+        """On buffers."""
+        return _SurfaceOracle(_compiled(self._surface), parameters, gradient, self._constants)
+
+
+class _SurfaceOracle(Oracle):
+    def __init__(self, rows: Kernel, parameters: Array, gradient: Array, constants: tuple[Any, ...]) -> None:
+        self._rows, self._parameters, self._gradient, self._constants = rows, parameters, gradient, constants
+        self._scratch = np.empty_like(gradient)
+        self._costs = np.empty(len(parameters))
+
+    def costs(self, step: int) -> NDArray[np.float64]:
+        self._rows(self._parameters, self._scratch, self._costs, self._constants)
+        return self._costs
+
+    def gradient(self, step: int) -> NDArray[np.float64]:
+        self._rows(self._parameters, self._gradient, self._costs, self._constants)
+        return self._costs
+
+
+_COMPILED: dict[Surface, Kernel] = {}
+
+
+def _compiled(surface: Surface) -> Kernel:
+    if surface not in _COMPILED:
+        _COMPILED[surface] = specialise(_every_row, surface=surface)
+    return _COMPILED[surface]
+
+
+def surface(*_: Any) -> Any:
+    """Stand for the test function that `specialise` puts here."""
+
+
+def _every_row(parameters: Any, gradient: Any, costs: Any, constants: Any) -> None:
+    """Costs (R,) and gradient (R, P) of every run."""
+    for r in range(len(parameters)):
+        costs[r] = surface(parameters[r], gradient[r], constants)

@@ -1,0 +1,6 @@
+"""Why a run ends."""
+
+from typing import Literal, get_args
+
+StopReason = Literal["finished", "diverged", "target", "cancelled", "failed"]
+STOP_REASONS: tuple[str, ...] = get_args(StopReason)

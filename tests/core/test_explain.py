@@ -1,0 +1,44 @@
+"""One derivative, as a person would explain it."""
+
+import pytest
+
+from talweg_core import Cohort, optimizers, problems
+from talweg_core.errors import EngineError
+from talweg_core.explain import explain
+
+
+def at_start(problem: str, precision: str = "float32") -> Cohort:
+    """Adam before its first step."""
+    return Cohort(problems.create(problem), [optimizers.create("adam")], [0], precision=precision)  # type: ignore[arg-type]  # one of the two
+
+
+def test_the_example_that_must_always_work() -> None:
+    told = explain(at_start("two-layer-line"), 0, "dense1.weight", (0, 0), update=-0.001)
+    assert (told.parameter, told.cost, told.nudged_cost, told.derivative) == (1, 3, 6, 3)
+    assert told.sentence == (
+        "Raising `dense1.weight` from 1 to 2 raises the cost from 3 to 6, so the derivative is 3: the cost moves "
+        "three times as much as the weight. Adam answered with an update of −0.001."
+    )
+
+
+def test_the_truth_stands_beside_the_prediction_where_they_differ() -> None:
+    told = explain(at_start("rosenbrock"), 0, "x", (0,), update=0.0, nudge=1.0)
+    assert told.predicted_cost != pytest.approx(told.nudged_cost, rel=0.1)
+    assert "so the derivative" not in told.sentence
+
+
+def test_prediction_and_truth_meet_as_the_nudge_shrinks() -> None:
+    cohort = at_start("digits-mlp", "float64")
+    errors = []
+    for nudge in (1e-1, 1e-2, 1e-3):
+        told = explain(cohort, 0, "dense2.weight", (3, 5), update=0.0, nudge=nudge)
+        errors.append(abs(told.nudged_cost - told.predicted_cost))
+    # A first-order prediction errs by O(δ²): a tenth of the nudge, a hundredth of the error.
+    assert errors[1] == pytest.approx(errors[0] / 100, rel=0.2)
+    assert errors[2] == pytest.approx(errors[1] / 100, rel=0.2)
+
+
+@pytest.mark.parametrize("nudge", [0.0, float("nan"), float("inf")])
+def test_a_nudge_that_tells_nothing_is_refused(nudge: float) -> None:
+    with pytest.raises(EngineError, match="nudge: must be finite and not 0"):
+        explain(at_start("two-layer-line"), 0, "dense1.weight", (0, 0), update=0.0, nudge=nudge)
