@@ -15,8 +15,9 @@ from talweg_core.checkpoint import pack, unpack
 from talweg_core.compilation import kernel, summing_kernel
 from talweg_core.data import Precision
 from talweg_core.errors import InvalidCheckpoint, InvalidCohort
+from talweg_core.evaluations import Counts, Trials
 from talweg_core.layout import Array
-from talweg_core.optimizers.base import Flags, Hyperparameters, Numbers, Optimizer
+from talweg_core.optimizers.base import Flags, Hyperparameters, Numbers, Optimizer, Situation
 from talweg_core.problems.base import Problem
 from talweg_core.schedules import Constant, Schedule
 from talweg_core.stopping import StopReason
@@ -37,6 +38,15 @@ class Record:
     learning_rates: Numbers
     stepped: Flags
     diverged: Flags
+    # (3, R): what the rule asked for beyond this gradient; None where it asked for nothing.
+    trials: NDArray[np.int64] | None = None
+
+    @property
+    def evaluations(self) -> Counts:
+        """How many gradients, costs and Hessian products (R,) this step took; a gradient comes with its cost."""
+        counts = np.zeros((3, len(self.stepped)), dtype=np.int64) if self.trials is None else self.trials.copy()
+        counts[0] += self.stepped
+        return Counts(*counts)
 
 
 class Cohort:
@@ -62,7 +72,11 @@ class Cohort:
         if len(schedules) != runs:
             raise InvalidCohort(f"cohort: needs one schedule a run, got {len(schedules)} for {runs}")
         self.problem, self.optimizers, self.seeds = problem, tuple(optimizers), tuple(seeds)
-        self.batch_size = batch_size or problem.default_batch_size
+        self.batch_size = batch_size or (problem.examples if optimizers[0].full_batch else problem.default_batch_size)
+        if optimizers[0].full_batch and self.batch_size != problem.examples:
+            raise InvalidCohort(
+                f"{optimizers[0].name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
+            )
         self.precision = precision
         self.step = 0
         dtype = np.dtype(precision)
@@ -73,8 +87,9 @@ class Cohort:
         self._gradient = np.zeros_like(self.parameters)
         self._schedules = schedules
         self._hyperparameters = Hyperparameters(optimizers)
-        self._rule = optimizers[0].bind(self._hyperparameters, problem.layout, dtype)
+        self._rule = optimizers[0].bind(optimizers, problem.layout, dtype)
         self._oracle = problem.bind(self.parameters, self._gradient, self.seeds, self.batch_size)
+        self._trials = Trials(problem, self._oracle, self.parameters, self._gradient, self.seeds, self.batch_size)
         # Updates that each run's rule has made: what Adam corrects its moments by.
         self._updates = np.zeros(runs)
 
@@ -84,7 +99,7 @@ class Cohort:
         return len(self.seeds)
 
     @property
-    def state(self) -> dict[str, Array]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """The optimizer's state by name, each with a row a run; live."""
         return self._rule.state
 
@@ -113,16 +128,18 @@ class Cohort:
             if diverged.any():
                 for row in np.flatnonzero(diverged):
                     self.freeze(int(row), "diverged")
+            # Before the rule looks anywhere else: state follows what was seen at θ_t.
+            self._oracle.settle(self.active)
             rates = self.learning_rates()
+            self._trials.begin(self.step)
+            hyperparameters = self._hyperparameters | {"learning_rate": rates}
             self._rule.update(
-                self.parameters,
-                self._gradient,
-                self._updates,
-                self._hyperparameters | {"learning_rate": rates},
-                self.active,
+                Situation(
+                    self.parameters, costs, self._gradient, self._updates, hyperparameters, self.active, self._trials
+                )
             )
         self._updates += self.active
-        record = Record(self.step, costs, self._gradient, rates, stepped, diverged)
+        record = Record(self.step, costs, self._gradient, rates, stepped, diverged, self._trials.counts())
         self.step += 1
         return record
 
@@ -149,8 +166,16 @@ class Cohort:
         return out
 
     def evaluate(self, row: int, split: str) -> tuple[float, float | None]:
-        """Cost and metric of one run's current parameters on a whole split."""
-        return self.problem.evaluate(self.parameters[row], split)
+        """Cost and metric of one run on a whole split, at its evaluation parameters."""
+        parameters = self.evaluation_parameters[row]
+        if self._oracle.state is None:
+            return self.problem.evaluate(parameters, split)
+        return self.problem.evaluate(parameters, split, self._oracle.state[row])
+
+    @property
+    def evaluation_parameters(self) -> Array:
+        """Where (R, P) the runs are judged: an average that the rule keeps, or simply the parameters."""
+        return self._rule.evaluation_parameters(self.parameters, self._updates)
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
         """Which training examples (B,) run `row` sees at `step`."""
@@ -163,8 +188,14 @@ class Cohort:
             "stop_reason": self.stop_reasons[row],
             "updates": float(self._updates[row]),
         }
-        state = {f"state.{name}": array[row] for name, array in self.state.items()}
-        return pack(facts, {"parameters": self.parameters[row], **state})
+        return pack(facts, {name: array[row] for name, array in self._kept().items()})
+
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        """What moves from step to step: parameters, the rule's state and, where there is one, the network's."""
+        network = self._oracle.state
+        kept: dict[str, NDArray[Any]] = {"parameters": self.parameters}
+        kept |= {f"state.{name}": array for name, array in self.state.items()}
+        return kept if network is None or not network.size else kept | {"network": network}
 
     def restore(self, row: int, payload: bytes) -> None:
         """Put run `row` back to a checkpoint, and the cohort to its step; raises InvalidCheckpoint.
@@ -172,8 +203,7 @@ class Cohort:
         All rows must be put back to the same step before the next step is made.
         """
         facts, arrays = unpack(payload)
-        expected: dict[str, NDArray[Any]] = {"parameters": self.parameters}
-        expected |= {f"state.{name}": array for name, array in self.state.items()}
+        expected = self._kept()
         found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
         if found != {name: (array.dtype, array.shape[1:]) for name, array in expected.items()}:
             raise InvalidCheckpoint(f"checkpoint: must hold {sorted(expected)} of this cohort, got {sorted(found)}")

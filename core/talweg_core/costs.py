@@ -2,17 +2,22 @@
 
 Bound to its buffers, a cost's `forward` writes C (R,) in float64, the mean over the batch, and ∂C/∂prediction
 (R, B, *shape). Targets are (R, B, …), or (1, B, …) where all runs share a batch.
+
+A cost may add L1 and L2 terms of the weights while it trains; `penalties.py` has them. What is measured on a split
+is without them, so that settings can be compared.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
+from math import exp, log, log1p
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.compilation import kernel
+from talweg_core.compilation import Kernel, kernel
 from talweg_core.errors import InvalidNetwork, UnknownName
 from talweg_core.layout import Array
 
@@ -33,18 +38,49 @@ class BoundCost(ABC):
         """Write costs and derivative."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Cost(ABC):
-    """A cost's description."""
+    """A cost's description; `l1` and `l2`, in [0, ∞), weigh the terms for the size of the weights."""
 
     name: ClassVar[str]
     targets: ClassVar[Literal["labels", "values"]]
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings; raises InvalidNetwork."""
+        self.require("l1", self.l1, "[0, ∞)", 0 <= _real(self.l1) < np.inf)
+        self.require("l2", self.l2, "[0, ∞)", 0 <= _real(self.l2) < np.inf)
 
     @abstractmethod
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
         """This cost on its buffers."""
 
+    def require(self, setting: str, value: object, rule: str, holds: bool) -> None:
+        """Refuse a setting that breaks its rule; raises InvalidNetwork."""
+        if not holds:
+            raise InvalidNetwork(f"{self.name}: {setting} must lie in {rule}, got {value!r}")
 
-@dataclass(frozen=True)
+
+def _real(value: object) -> float:
+    """`value` as a number; NaN, which no rule lets through, where it is none."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+class _Elementwise(BoundCost):
+    """A cost that compares prediction and target number by number."""
+
+    def __init__(self, rule: Kernel, predictions: Array, targets: Any, derivative: Array, *settings: float) -> None:
+        super().__init__(predictions, targets, derivative)
+        self._targets = targets.reshape(len(targets), predictions.shape[1], -1)
+        self._rule, self._settings = rule, settings
+
+    def forward(self) -> None:
+        self._rule(self._predictions, self._targets, self._derivative, self.costs, *self._settings)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SquaredError(Cost):
     """C = mean (ŷ − y)² over batch and outputs (PyTorch's MSELoss); ∂C/∂ŷ = 2 (ŷ − y) / (B · outputs)."""
 
@@ -53,12 +89,7 @@ class SquaredError(Cost):
 
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
         """On buffers."""
-        return _BoundSquaredError(predictions, targets, derivative)
-
-
-class _BoundSquaredError(BoundCost):
-    def forward(self) -> None:
-        _squared_error(self._predictions, self._targets, self._derivative, self.costs)
+        return _Elementwise(_squared_error, predictions, targets, derivative)
 
 
 @kernel
@@ -76,7 +107,7 @@ def _squared_error(predictions: Any, targets: Any, derivative: Any, costs: Any) 
         costs[r] = total * scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AbsoluteError(Cost):
     """C = mean |ŷ − y| over batch and outputs; ∂C/∂ŷ = sign(ŷ − y) / (B · outputs), 0 where ŷ = y."""
 
@@ -85,12 +116,7 @@ class AbsoluteError(Cost):
 
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
         """On buffers."""
-        return _BoundAbsoluteError(predictions, targets, derivative)
-
-
-class _BoundAbsoluteError(BoundCost):
-    def forward(self) -> None:
-        _absolute_error(self._predictions, self._targets, self._derivative, self.costs)
+        return _Elementwise(_absolute_error, predictions, targets, derivative)
 
 
 @kernel
@@ -109,33 +135,121 @@ def _absolute_error(predictions: Any, targets: Any, derivative: Any, costs: Any)
         costs[r] = total * scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Huber(Cost):
+    """C = mean of ½ e² where |e| ≤ δ, else δ (|e| − ½ δ), e = ŷ − y; ∂C/∂ŷ = e or δ sign e, over B · outputs.
+
+    delta: δ in (0, ∞). Source: Huber 1964. PyTorch: HuberLoss(delta).
+    """
+
+    name: ClassVar[str] = "huber"
+    targets: ClassVar[Literal["labels", "values"]] = "values"
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings; raises InvalidNetwork."""
+        super().__post_init__()
+        self.require("delta", self.delta, "(0, ∞)", 0 < _real(self.delta) < np.inf)
+
+    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
+        """On buffers."""
+        return _Elementwise(_huber, predictions, targets, derivative, float(self.delta))
+
+
+@kernel
+def _huber(predictions: Any, targets: Any, derivative: Any, costs: Any, delta: float) -> None:
+    runs, batch, outputs = predictions.shape
+    scale = 1 / (batch * outputs)
+    for r in range(runs):
+        y = targets[r if len(targets) > 1 else 0]
+        total = 0.0
+        for b in range(batch):
+            for k in range(outputs):
+                error = float(predictions[r, b, k]) - y[b, k]
+                if abs(error) > delta:
+                    total += delta * (abs(error) - 0.5 * delta)
+                    derivative[r, b, k] = scale * delta * np.sign(error)
+                else:
+                    total += 0.5 * error * error
+                    derivative[r, b, k] = scale * error
+        costs[r] = total * scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryCrossEntropy(Cost):
+    """C = mean of log(1 + exp ŷ) − y ŷ over batch and outputs, ŷ the logit of p and y in [0, 1].
+
+    ∂C/∂ŷ = (σ(ŷ) − y) / (B · outputs). As max(ŷ, 0) − y ŷ + log(1 + exp −|ŷ|), which cannot overflow.
+    PyTorch: BCEWithLogitsLoss.
+    """
+
+    name: ClassVar[str] = "binary_cross_entropy"
+    targets: ClassVar[Literal["labels", "values"]] = "values"
+
+    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
+        """On buffers."""
+        return _Elementwise(_binary_cross_entropy, predictions, targets, derivative)
+
+
+@kernel
+def _binary_cross_entropy(predictions: Any, targets: Any, derivative: Any, costs: Any) -> None:
+    runs, batch, outputs = predictions.shape
+    scale = 1 / (batch * outputs)
+    for r in range(runs):
+        y = targets[r if len(targets) > 1 else 0]
+        total = 0.0
+        for b in range(batch):
+            for k in range(outputs):
+                x = predictions[r, b, k]
+                small = float(exp(-abs(x)))
+                total += (x if x > 0 else 0.0) - float(x) * y[b, k] + log1p(small)
+                chance = (1 if x > 0 else small) / (1 + small)
+                derivative[r, b, k] = scale * (chance - y[b, k])
+        costs[r] = total * scale
+
+
+@dataclass(frozen=True, kw_only=True)
 class CrossEntropy(Cost):
     """C = mean over the batch of −log p_y, with p = softmax(ŷ) and integer labels y.
 
     ∂C/∂ŷ_k = (p_k − [k = y]) / B. The greatest ŷ is subtracted first, so that exp cannot overflow.
+    Predictions (…, classes) with labels (…), as a language model has them, count as so many examples.
+    label_smoothing: s in [0, 1); the label's weight becomes 1 − s + s / K and that of the other K − 1 classes s / K
+    (Szegedy et al. 2016, section 7).
     """
 
     name: ClassVar[str] = "cross_entropy"
     targets: ClassVar[Literal["labels", "values"]] = "labels"
 
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings; raises InvalidNetwork."""
+        super().__post_init__()
+        self.require("label_smoothing", self.label_smoothing, "[0, 1)", 0 <= _real(self.label_smoothing) < 1)
+
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
         """On buffers."""
         if predictions.ndim < 3:
             raise InvalidNetwork("cross_entropy: needs one output a class, got a single number")
-        return _BoundCrossEntropy(predictions, targets, derivative)
+        return _BoundCrossEntropy(predictions, targets, derivative, self.label_smoothing)
 
 
 class _BoundCrossEntropy(BoundCost):
-    def __init__(self, predictions: Array, targets: Any, derivative: Array) -> None:
-        super().__init__(predictions, targets, derivative)
-        self._shifted = np.empty_like(self._predictions)
+    def __init__(self, predictions: Array, targets: Any, derivative: Array, smoothing: float) -> None:
+        rows = predictions.reshape(len(predictions), -1, predictions.shape[-1])
+        super().__init__(rows, targets.reshape(len(targets), -1), derivative.reshape(rows.shape))
+        self._shifted = np.empty_like(rows)
+        self._smoothing = float(smoothing)
 
     def forward(self) -> None:
         _shift(self._predictions, self._shifted)
         # NumPy's exp is vectorised, Numba's is a call a number.
         np.exp(self._shifted, out=self._derivative)
         _normalise(self._shifted, self._targets, self._derivative, self.costs)
+        if self._smoothing:
+            _smooth(self._shifted, self._targets, self._derivative, self.costs, self._smoothing)
 
 
 @kernel
@@ -171,11 +285,37 @@ def _normalise(shifted: Any, labels: Any, derivative: Any, costs: Any) -> None:
         costs[r] = total / batch
 
 
-COSTS: dict[str, type[Cost]] = {cost.name: cost for cost in (SquaredError, AbsoluteError, CrossEntropy)}
+@kernel
+def _smooth(shifted: Any, labels: Any, derivative: Any, costs: Any, smoothing: float) -> None:
+    """Move the share `smoothing` of each label's weight to all classes alike, in cost and derivative."""
+    runs, batch, classes = shifted.shape
+    for r in range(runs):
+        y = labels[r if len(labels) > 1 else 0]
+        total = 0.0
+        for b in range(batch):
+            row, slope = shifted[r, b], derivative[r, b]
+            mean = 0.0
+            for k in range(classes):
+                mean += row[k]
+                slope[k] -= smoothing / (classes * batch)
+            slope[y[b]] += smoothing / batch
+            total += row[y[b]] - mean / classes
+        costs[r] += smoothing * total / batch
 
 
-def create(name: str) -> Cost:
-    """The cost of that name; raises UnknownName."""
-    if name not in COSTS:
+COSTS: dict[str, type[Cost]] = {
+    cost.name: cost for cost in (SquaredError, AbsoluteError, Huber, CrossEntropy, BinaryCrossEntropy)
+}
+
+
+def create(description: str | Mapping[str, Any]) -> Cost:
+    """The cost of that name, or that `{"name": …, setting: value, …}` describes; raises UnknownName, InvalidNetwork."""
+    settings = {"name": description} if isinstance(description, str) else dict(description)
+    name = settings.pop("name", None)
+    if not isinstance(name, str) or name not in COSTS:
         raise UnknownName("cost", name, COSTS)
-    return COSTS[name]()
+    known = [field.name for field in dataclasses.fields(COSTS[name])]
+    for key in settings:
+        if key not in known:
+            raise UnknownName(f"{name}: setting", key, known)
+    return COSTS[name](**settings)

@@ -16,8 +16,10 @@ from talweg_core.costs import BoundCost, Cost
 from talweg_core.data import Targets
 from talweg_core.errors import InvalidNetwork
 from talweg_core.initial import Initial
-from talweg_core.layers.base import BoundLayer, Layer, Shape, Slot, Space
+from talweg_core.layers.base import Allocator, Layer, Shape, Slot, Space
+from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
+from talweg_core.penalties import BoundPenalty
 
 
 @dataclass(frozen=True)
@@ -29,67 +31,51 @@ class Network:
     shape: Shape
 
     @classmethod
-    def create(cls, description: Sequence[Mapping[str, Any]], cost: str, shape: Shape) -> "Network":
+    def create(cls, description: Sequence[Mapping[str, Any]], cost: str | Mapping[str, Any], shape: Shape) -> "Network":
         """From `[{"layer": "dense", "units": 64}, …]`; raises InvalidNetwork that names the layer at fault."""
         if not description:
             raise InvalidNetwork("network: must have at least one layer, got []")
-        made: list[Layer] = []
-        for layer in map(layers.create, description):
-            fused = made[-1].absorb(layer) if made else None
-            if fused is None:
-                made.append(layer)
-            else:
-                made[-1] = fused
-        return cls(tuple(made), costs.create(cost), shape)
+        made = [layers.create(layer, f"layer {position}, ") for position, layer in enumerate(description, 1)]
+        # As written, so that an error counts the layers as the user does.
+        Stack(tuple(made), shape).shapes  # noqa: B018  # computed for its checks
+        return cls(fused(made), costs.create(cost), shape)
 
     def __post_init__(self) -> None:
         """Check that every layer fits what comes before it."""
-        self.shapes  # noqa: B018  # computed for its checks
+        self.stack.shapes  # noqa: B018  # computed for its checks
 
     @cached_property
-    def shapes(self) -> tuple[Shape, ...]:
-        """One example's shape before each layer, and after the last."""
-        shapes = [self.shape]
-        for position, layer in enumerate(self.layers, 1):
-            try:
-                shapes.append(layer.output(shapes[-1]))
-            except InvalidNetwork as error:
-                raise InvalidNetwork(f"layer {position}, {error}") from None
-        return tuple(shapes)
+    def stack(self) -> Stack:
+        """The layers for this shape."""
+        return Stack(self.layers, self.shape)
 
     @property
     def output(self) -> Shape:
         """One prediction's shape."""
-        return self.shapes[-1]
+        return self.stack.shapes[-1]
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """dense1, dense2, …: a kind and which of its kind, in order."""
-        counts: dict[str, int] = {}
-        names = []
-        for layer in self.layers:
-            counts[layer.kind] = counts.get(layer.kind, 0) + 1
-            names.append(f"{layer.kind}{counts[layer.kind]}")
-        return tuple(names)
-
-    @cached_property
+    @property
     def tensors(self) -> dict[str, Initial]:
         """Every parameter tensor by its full name ("dense1.weight"), in the order of the flat vector."""
-        return {
-            f"{name}.{tensor}": initial
-            for name, layer, shape in zip(self.names, self.layers, self.shapes, strict=False)
-            for tensor, initial in layer.tensors(shape).items()
-        }
+        return self.stack.tensors
 
     @cached_property
     def layout(self) -> Layout:
         """Where each tensor lies in the flat vector."""
         return Layout.of({name: initial.shape for name, initial in self.tensors.items()})
 
+    @cached_property
+    def state(self) -> Layout:
+        """Where each tensor of state lies in its flat vector (S,): what layers keep beside their parameters."""
+        return Layout.of({name: initial.shape for name, initial in self.stack.state.items()})
+
     def initial(self, generator: np.random.Generator) -> Array:
         """(P,) in float64: every tensor drawn in order."""
-        drawn = [initial.draw(generator).ravel() for initial in self.tensors.values()]
-        return np.concatenate(drawn) if drawn else np.empty(0)
+        return _drawn(self.tensors, generator)
+
+    def initial_state(self) -> Array:
+        """(S,) in float64; no state is drawn."""
+        return _drawn(self.stack.state, np.random.default_rng(0))
 
     def bind(
         self,
@@ -100,60 +86,71 @@ class Network:
         *,
         training: bool,
         seeds: Sequence[int] = (),
+        state: Array | None = None,
+        allocator: Allocator | None = None,
     ) -> "BoundNetwork":
-        """On inputs (R or 1, B, *shape), targets (R or 1, B, …) and flat parameters and gradient (R, P)."""
-        return BoundNetwork(self, inputs, targets, parameters, gradient, training=training, seeds=seeds)
+        """On inputs (R or 1, B, *shape), targets (R or 1, B, …), flat parameters and gradient (R, P), state (R, S)."""
+        values, gradients = self.layout.views(parameters), self.layout.views(gradient)
+        if state is None:
+            state = np.repeat(self.initial_state()[None], len(parameters), axis=0).astype(parameters.dtype)
+        slots = {name: Slot(self.layout.slice(name).start, values[name], gradients[name]) for name in self.layout.names}
+        space = Space(
+            runs=len(parameters),
+            batch=inputs.shape[1],
+            inputs=inputs,
+            input_derivative=None,
+            parameters=parameters,
+            gradient=gradient,
+            slots=slots,
+            training=training,
+            seeds=list(seeds),
+            state=self.state.views(state),
+            allocator=allocator or Allocator(),
+        )
+        return BoundNetwork(self, space, targets)
 
 
 class BoundNetwork:
     """A network on its buffers; `forward` then `backward` allocate nothing."""
 
-    def __init__(
-        self,
-        network: Network,
-        inputs: Array,
-        targets: Targets,
-        parameters: Array,
-        gradient: Array,
-        *,
-        training: bool,
-        seeds: Sequence[int],
-    ) -> None:
+    def __init__(self, network: Network, space: Space, targets: Targets) -> None:
         """See Network.bind; without `training` there is no backward."""
-        values, gradients = network.layout.views(parameters), network.layout.views(gradient)
-        self._layers: list[BoundLayer] = []
-        derivative: Array | None = None
-        for name, layer, shape in zip(network.names, network.layers, network.shapes, strict=False):
-            slots = {}
-            for tensor in layer.tensors(shape):
-                full = f"{name}.{tensor}"
-                slots[tensor] = Slot(network.layout.slice(full).start, values[full], gradients[full])
-            space = Space(
-                runs=len(parameters),
-                batch=inputs.shape[1],
-                inputs=inputs,
-                input_derivative=derivative,
-                parameters=parameters,
-                gradient=gradient,
-                slots=slots,
-                training=training,
-                seeds=list(seeds),
-            )
-            bound = layer.bind(space)
-            self._layers.append(bound)
-            inputs, derivative = bound.outputs, bound.output_derivative if training else None
-        self.predictions = inputs
-        scratch = np.empty_like(inputs) if derivative is None else derivative
-        self._cost: BoundCost = network.cost.bind(inputs, targets, scratch)
+        self._stack = network.stack.bind(space)
+        self.predictions = self._stack.outputs
+        derivative = self._stack.output_derivative
+        if derivative is None:
+            derivative = space.array(*self.predictions.shape)
+        self._cost: BoundCost = network.cost.bind(self.predictions, targets, derivative)
+        self._penalty: BoundPenalty | None = None
+        if space.training and (network.cost.l1 or network.cost.l2):
+            matrices = [
+                name for name, shape in zip(network.layout.names, network.layout.shapes, strict=True) if len(shape) > 1
+            ]
+            slices = [network.layout.slice(name) for name in matrices]
+            self._penalty = BoundPenalty(space.parameters, space.gradient, slices, network.cost.l1, network.cost.l2)
 
     def forward(self, step: int) -> NDArray[np.float64]:
         """The costs (R,), float64, of what inputs and targets hold now; a live buffer."""
-        for layer in self._layers:
-            layer.forward(step)
+        self._stack.forward(step)
+        costs = self._cost.costs
         self._cost.forward()
-        return self._cost.costs
+        for added in self._stack.costs:
+            costs += added
+        if self._penalty is not None:
+            self._penalty.add_to(costs)
+        return costs
 
     def backward(self) -> None:
         """Write the gradient (R, P) of the costs that `forward` has just computed."""
-        for layer in reversed(self._layers):
-            layer.backward()
+        self._stack.backward()
+        if self._penalty is not None:
+            self._penalty.add_to_gradient()
+
+    def settle(self, active: NDArray[np.bool_]) -> None:
+        """Carry what the last forward saw into the state of the runs that are active."""
+        self._stack.settle(active)
+
+
+def _drawn(tensors: Mapping[str, Initial], generator: np.random.Generator) -> Array:
+    drawn = [initial.draw(generator).ravel() for initial in tensors.values()]
+    return np.concatenate(drawn) if drawn else np.empty(0)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["parameters", "order", "noise", "data", "check"]
+Purpose = Literal["parameters", "order", "noise", "data", "check", "probe"]
 
 
 def stream(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from talweg_core.activations import activation as named_activation
 from talweg_core.compilation import Kernel, specialise
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
@@ -34,18 +32,15 @@ class _BoundActivation(BoundLayer):
     def __init__(self, layer: ActivationLayer, space: Space) -> None:
         activation = named_activation(layer.activation)
         self.outputs = space.empty(space.shape)
-        self._inputs = np.broadcast_to(space.inputs, self.outputs.shape)
-        self._y = self.outputs.reshape(-1)
-        dtype = space.parameters.dtype
-        self._constants = tuple(dtype.type(value) for value in activation.constants)
+        self._x, self._y = space.inputs.reshape(len(space.inputs), -1), self.outputs.reshape(space.runs, -1)
+        self._constants = space.number(*activation.constants)
         self._value, self._slope = _kernels(layer.activation)
-        self._dx = None if space.input_derivative is None else space.input_derivative.reshape(-1)
-        if space.training:
-            self.output_derivative = np.empty_like(self.outputs)
-            self._dy = self.output_derivative.reshape(-1)
+        self._dx = None if space.input_derivative is None else space.input_derivative.reshape(self._y.shape)
+        if self._dx is not None:
+            self.output_derivative = space.empty(space.shape)
+            self._dy = self.output_derivative.reshape(self._y.shape)
 
     def forward(self, step: int) -> None:
-        self._x = np.ascontiguousarray(self._inputs).reshape(-1)
         self._value(self._x, self._y, self._constants)
 
     def backward(self) -> None:
@@ -75,12 +70,16 @@ def derivative(*_: Any) -> Any:
 
 
 def _forward(x: Any, y: Any, constants: Any) -> None:
-    """Write y = f(x), both (N,)."""
-    for i in range(x.size):
-        y[i] = value(x[i], *constants)
+    """Write y = f(x), y (R, N), x (R or 1, N)."""
+    for r in range(len(y)):
+        row, out = x[r if len(x) > 1 else 0], y[r]
+        for i in range(out.size):
+            out[i] = value(row[i], *constants)
 
 
 def _backward(x: Any, y: Any, dy: Any, dx: Any, constants: Any) -> None:
-    """Write ∂C/∂x = ∂C/∂y f′(x), all (N,)."""
-    for i in range(x.size):
-        dx[i] = dy[i] * derivative(x[i], y[i], *constants)
+    """Write ∂C/∂x = ∂C/∂y f′(x), all (R, N)."""
+    for r in range(len(y)):
+        row, out, slope, d = x[r], y[r], dy[r], dx[r]
+        for i in range(out.size):
+            d[i] = slope[i] * derivative(row[i], out[i], *constants)

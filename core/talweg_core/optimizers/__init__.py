@@ -1,31 +1,116 @@
 """The catalogue of optimizers."""
 
-import dataclasses
 from importlib.metadata import entry_points
 from typing import Any
 
-from talweg_core.errors import InvalidHyperparameter, UnknownName
+from talweg_core.errors import UnknownName
+from talweg_core.optimizers.adabelief import AdaBelief
+from talweg_core.optimizers.adadelta import AdaDelta
+from talweg_core.optimizers.adafactor import Adafactor
+from talweg_core.optimizers.adagrad import AdaGrad
 from talweg_core.optimizers.adam import Adam
+from talweg_core.optimizers.adamax import AdaMax
 from talweg_core.optimizers.adamw import AdamW
-from talweg_core.optimizers.base import BoundOptimizer, Hyperparameters, Optimizer
+from talweg_core.optimizers.adan import Adan
+from talweg_core.optimizers.ademamix import AdEMAMix
+from talweg_core.optimizers.adopt import ADOPT
+from talweg_core.optimizers.amsgrad import AMSGrad
+from talweg_core.optimizers.around import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
+from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters, Optimizer, Situation
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
+from talweg_core.optimizers.dadaptation import DAdaptation
+from talweg_core.optimizers.description import Catalogue, Description
+from talweg_core.optimizers.description import describe as _describe
+from talweg_core.optimizers.lamb import LAMB
+from talweg_core.optimizers.lars import LARS
+from talweg_core.optimizers.lbfgs import LBFGS
+from talweg_core.optimizers.lion import Lion
 from talweg_core.optimizers.momentum import Momentum
+from talweg_core.optimizers.muon import Muon
+from talweg_core.optimizers.nadam import NAdam
 from talweg_core.optimizers.nesterov import Nesterov
+from talweg_core.optimizers.prodigy import Prodigy
+from talweg_core.optimizers.radam import RAdam
 from talweg_core.optimizers.rmsprop import RMSProp
+from talweg_core.optimizers.rprop import Rprop
+from talweg_core.optimizers.sam import SAM
+from talweg_core.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from talweg_core.optimizers.sgd import SGD
+from talweg_core.optimizers.shampoo import Shampoo
+from talweg_core.optimizers.soap import SOAP
+from talweg_core.optimizers.sophia import SophiaH
+from talweg_core.optimizers.yogi import Yogi
 
-_BUILT_IN: tuple[type[Optimizer], ...] = (SGD, Momentum, Nesterov, RMSProp, Adam, AdamW)
+_BUILT_IN: tuple[type[Optimizer], ...] = (
+    SGD, Momentum, Nesterov, Rprop, AdaGrad, RMSProp, AdaDelta, Adam, AdaMax, AMSGrad, AdamW, NAdam, RAdam, AdaBelief,
+    Yogi, Lion, Adan, AdEMAMix, ADOPT, ScheduleFreeSGD, ScheduleFreeAdamW, LARS, LAMB, Adafactor,
+    Muon, Shampoo, SOAP, Prodigy, DAdaptation, LBFGS, SophiaH, SAM,
+)  # fmt: skip
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "BoundOptimizer", "CoordinateOptimizer", "Hyperparameters", "Momentum", "Nesterov",
-    "Optimizer", "RMSProp", "catalogue", "create", "names",
+    "ADOPT",
+    "L2",
+    "LAMB",
+    "LARS",
+    "LBFGS",
+    "SAM",
+    "SGD",
+    "SOAP",
+    "AMSGrad",
+    "Accumulate",
+    "AdEMAMix",
+    "AdaBelief",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adafactor",
+    "Adam",
+    "AdamW",
+    "Adan",
+    "Around",
+    "Average",
+    "BoundOptimizer",
+    "Catalogue",
+    "ClipNorm",
+    "ClipValue",
+    "CoordinateOptimizer",
+    "DAdaptation",
+    "Description",
+    "Hyperparameters",
+    "Lion",
+    "Momentum",
+    "Muon",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "Prodigy",
+    "RAdam",
+    "RMSProp",
+    "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
+    "Shampoo",
+    "Sharpness",
+    "Situation",
+    "SophiaH",
+    "WeightDecay",
+    "Yogi",
+    "catalogue",
+    "create",
+    "describe",
+    "names",
 ]  # fmt: skip
 
 
-def catalogue() -> dict[str, type[Optimizer]]:
+def catalogue() -> Catalogue:
     """Every optimizer by name: our own, and those that installed packages add as `talweg.optimizers`."""
     found = {point.name: point.load() for point in entry_points(group="talweg.optimizers")}
-    return found | {kind.name: kind for kind in _BUILT_IN}
+    return Catalogue(found | {kind.name: kind for kind in _BUILT_IN})
+
+
+def describe(name: str) -> Description:
+    """The optimizer of that name in words: formula, ranges, defaults, source; raises UnknownName."""
+    return _describe(_kind(name))
 
 
 def names() -> list[str]:
@@ -35,12 +120,13 @@ def names() -> list[str]:
 
 def create(name: str, **hyperparameters: Any) -> Optimizer:
     """The optimizer of that name; raises UnknownName or InvalidHyperparameter, which give the nearest valid name."""
+    kind = _kind(name)
+    kind.check_names(hyperparameters)
+    return kind(**hyperparameters)
+
+
+def _kind(name: str) -> type[Optimizer]:
     kinds = catalogue()
     if name not in kinds:
         raise UnknownName("optimizer", name, kinds)
-    kind = kinds[name]
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in hyperparameters:
-        if key not in known:
-            raise InvalidHyperparameter(str(UnknownName(f"{kind.__name__}: hyperparameter", key, known)))
-    return kind(**hyperparameters)
+    return kinds[name]

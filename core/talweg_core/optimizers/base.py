@@ -3,147 +3,164 @@
 An optimizer turns derivatives into updates; it never computes a derivative.
 """
 
-import dataclasses
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.errors import InvalidCohort, InvalidHyperparameter
+from talweg_core.errors import InvalidHyperparameter, UnknownName
 from talweg_core.layout import Array, Layout
+from talweg_core.optimizers.hyperparameters import (
+    Hyperparameters,
+    Interval,
+    Numbers,
+    Settings,
+    choice,
+    flag,
+    fraction,
+    not_negative,
+    positive,
+    size,
+    whole,
+    within,
+)
 
-Needs = Literal["coordinates", "tensors", "evaluations"]
+__all__ = [
+    "Around", "BoundOptimizer", "Evaluations", "Flags", "Hyperparameters", "Interval", "Needs", "Numbers", "Optimizer",
+    "Settings", "Situation", "choice", "flag", "fraction", "not_negative", "positive", "size", "whole", "within",
+]  # fmt: skip
+
+Needs = Literal["coordinates", "tensors", "scalars", "evaluations"]
 Flags = NDArray[np.bool_]
-Numbers = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """The numbers from low to high; an end counts where it is closed."""
+class Evaluations(Protocol):
+    """Costs and derivatives at trial points, on the batch of the step under way; counted run by run.
 
-    low: float
-    high: float
-    closed: Literal["[]", "[)", "(]", "()"]
+    `rows` (R,) are the runs that ask: theirs are counted, and only theirs are meaningful in what is returned.
+    """
 
-    def __contains__(self, value: float) -> bool:
-        """Whether `value` lies inside; NaN never does."""
-        above = value >= self.low if self.closed[0] == "[" else value > self.low
-        below = value <= self.high if self.closed[1] == "]" else value < self.high
-        return above and below
+    def costs(self, points: Array, rows: Flags) -> Numbers:
+        """C (R,) at points (R, P)."""
 
-    def __str__(self) -> str:
-        """As mathematics writes it: [0, 1)."""
-        ends = [f"{end:g}".replace("inf", "∞") for end in (self.low, self.high)]
-        return f"{self.closed[0]}{ends[0]}, {ends[1]}{self.closed[1]}"
+    def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
+        """C (R,) and ∂C/∂θ (R, P) at points (R, P)."""
 
+    def hessian_product(self, vectors: Array, rows: Flags) -> Array:
+        """H v (R, P), with H the second derivatives of C at the parameters."""
 
-def positive(default: float) -> Any:
-    """A hyperparameter in (0, ∞)."""
-    return dataclasses.field(default=default, metadata={"range": Interval(0, math.inf, "()")})
+    def probe(self, row: int) -> np.random.Generator:
+        """The random stream of one run at this step, for rules that draw: counted, so that a replay draws the same."""
 
 
-def not_negative(default: float) -> Any:
-    """A hyperparameter in [0, ∞)."""
-    return dataclasses.field(default=default, metadata={"range": Interval(0, math.inf, "[)")})
+@dataclass
+class Situation:
+    """What R runs stand before when a rule is to move them.
 
+    `costs` (R,) and `gradient` (R, P) are those at `parameters` (R, P) on the step's batch; `updates` (R,) counts
+    the updates that each run's rule has made before this one; only the runs that are `active` (R,) may be moved.
+    """
 
-def fraction(default: float) -> Any:
-    """A hyperparameter in [0, 1)."""
-    return dataclasses.field(default=default, metadata={"range": Interval(0, 1, "[)")})
-
-
-def flag(default: bool) -> Any:
-    """A choice, the same for all runs of a cohort."""
-    return dataclasses.field(default=default, metadata={"range": None})
-
-
-@dataclass(frozen=True)
-class Optimizer(ABC):
-    """An optimizer with its hyperparameters, for one run."""
-
-    name: ClassVar[str]
-    needs: ClassVar[Needs]
-
-    learning_rate: float = positive(1e-3)
-
-    def __post_init__(self) -> None:
-        """Check every hyperparameter against its range; raises InvalidHyperparameter."""
-        for field in dataclasses.fields(self):
-            value, interval = getattr(self, field.name), field.metadata["range"]
-            what = f"{type(self).__name__}: {field.name}"
-            if interval is None:
-                if not isinstance(value, bool):
-                    raise InvalidHyperparameter(f"{what} must be true or false, got {value!r}")
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InvalidHyperparameter(f"{what} must be a number in {interval}, got {value!r}")
-            if value not in interval:
-                raise InvalidHyperparameter(f"{what} must lie in {interval}, got {value}")
-            # 1 and 1.0 are the same setting.
-            object.__setattr__(self, field.name, float(value))
-
-    def settings(self) -> dict[str, float | bool]:
-        """Every hyperparameter by name."""
-        return dataclasses.asdict(self)
-
-    def flags(self) -> dict[str, bool]:
-        """Those that all runs of a cohort must share."""
-        return {name: value for name, value in self.settings().items() if isinstance(value, bool)}
-
-    @abstractmethod
-    def bind(self, hyperparameters: "Hyperparameters", layout: Layout, dtype: np.dtype[Any]) -> "BoundOptimizer":
-        """This rule for R runs, each with its own numbers."""
-
-
-class Hyperparameters:
-    """The numeric hyperparameters of R runs, each (R,) in float64, by attribute: `h.beta1`."""
-
-    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
-        """Stack them; raises InvalidCohort where rules or choices differ."""
-        first = optimizers[0]
-        for other in optimizers:
-            if type(other) is not type(first) or other.flags() != first.flags():
-                raise InvalidCohort(f"optimizers: a cohort runs one rule, got {first.name} and {other.name}")
-        names = [name for name in first.settings() if name not in first.flags()]
-        self.values: dict[str, Numbers] = {
-            name: np.array([getattr(optimizer, name) for optimizer in optimizers], dtype=np.float64) for name in names
-        }
-        self.flags = first.flags()
-        self.runs = len(optimizers)
-
-    def __getattr__(self, name: str) -> Numbers:
-        """The hyperparameter (R,) of that name."""
-        try:
-            return self.__dict__["values"][name]  # type: ignore[no-any-return]  # __dict__ is untyped
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __or__(self, changed: dict[str, Numbers]) -> "Hyperparameters":
-        """A copy in which these are replaced, as a schedule does with the learning rate."""
-        copy = Hyperparameters.__new__(Hyperparameters)
-        copy.values, copy.flags, copy.runs = self.values | changed, self.flags, self.runs
-        return copy
+    parameters: Array
+    costs: Numbers
+    gradient: Array
+    updates: Numbers
+    hyperparameters: Hyperparameters
+    active: Flags
+    evaluations: Evaluations
 
 
 class BoundOptimizer(ABC):
     """A rule at work on R runs; `state` is everything that its future depends on beside the parameters."""
 
-    state: dict[str, Array]
+    # Each (R, …): a row a run.
+    state: dict[str, NDArray[Any]]
 
     @abstractmethod
-    def update(
-        self,
-        parameters: Array,
-        gradient: Array,
-        updates: Numbers,
-        hyperparameters: Hyperparameters,
-        active: Flags,
-    ) -> None:
-        """Move, in place, the parameters (R, P) of the runs that are `active` (R,) by the gradient (R, P).
+    def update(self, situation: Situation) -> None:
+        """Move, in place, the parameters of the runs that are active."""
 
-        `updates` (R,) counts the updates that each run's rule has made before this one.
-        """
+    def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
+        """Where (R, P) the runs are judged: at their parameters, unless the rule keeps a better point beside them."""
+        return parameters
+
+
+@dataclass(frozen=True)
+class Around(Settings, ABC):
+    """Something around a rule: it changes what reaches the rule, or adds to what the rule does."""
+
+    @abstractmethod
+    def bind(
+        self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
+    ) -> BoundOptimizer:
+        """Around `inner` for R runs, with this wrapper's own numbers of each run."""
+
+
+@dataclass(frozen=True)
+class Optimizer(Settings, ABC):
+    """An optimizer with its hyperparameters, for one run.
+
+    around: what stands around the rule, from the outside in: the gradient passes through them in this order. Given
+    as instances of Around, or as in a spec, `{"name": "clip_norm", "limit": 1.0}`.
+    """
+
+    needs: ClassVar[Needs]
+    # For the catalogue: what a run keeps beside its P parameters, how many numbers where that is not a P for each
+    # of these, and what one step asks of the problem.
+    state: ClassVar[tuple[str, ...]] = ()
+    memory: ClassVar[str] = ""
+    evaluations: ClassVar[str] = "1 gradient"
+    # Where a run's batch must be all its training examples.
+    full_batch: ClassVar[bool] = False
+
+    learning_rate: float = positive(1e-3)
+    around: tuple[Around, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check every hyperparameter and make what stands around; raises InvalidHyperparameter."""
+        super().__post_init__()
+        if isinstance(self.around, str | Mapping) or not isinstance(self.around, Sequence):
+            raise InvalidHyperparameter(f"{type(self).__name__}: around must be a list, got {self.around!r}")
+        object.__setattr__(self, "around", tuple(_around(type(self).__name__, one) for one in self.around))
+
+    def settings(self) -> dict[str, Any]:
+        """Every hyperparameter by name, and `around` where there is anything: what `create` takes."""
+        around = [{"name": one.name} | one.settings() for one in self.around]
+        return super().settings() | ({"around": around} if around else {})
+
+    def shared(self) -> dict[str, Any]:
+        """What all runs of a cohort must have in common: choices, and what kinds of things stand around."""
+        around = [{"name": one.name} | one.shared() for one in self.around]
+        return super().shared() | ({"around": around} if around else {})
+
+    def bind(self, stacked: "Sequence[Optimizer]", layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
+        """This rule, and what stands around it, for the R runs of these optimizers."""
+        bound = self.bind_rule(Hyperparameters(stacked), layout, dtype)
+        for position in reversed(range(len(self.around))):
+            each = [optimizer.around[position] for optimizer in stacked]
+            bound = each[0].bind(bound, Hyperparameters(each), layout, dtype)
+        return bound
+
+    @abstractmethod
+    def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
+        """This rule alone for R runs, each with its own numbers."""
+
+
+# Filled by talweg_core.optimizers.around, whose modules need Around from here.
+AROUND: dict[str, type[Around]] = {}
+
+
+def _around(what: str, given: Any) -> Around:
+    if isinstance(given, Around):
+        return given
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise InvalidHyperparameter(f'{what}: around must hold settings such as {{"name": "clip_norm"}}, got {given!r}')
+    settings = dict(given)
+    name = settings.pop("name")
+    if name not in AROUND:
+        raise InvalidHyperparameter(str(UnknownName(f"{what}: around", name, AROUND)))
+    AROUND[name].check_names(settings)
+    return AROUND[name](**settings)

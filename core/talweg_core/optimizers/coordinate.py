@@ -8,10 +8,11 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg_core.compilation import Kernel, specialise
-from talweg_core.layout import Array, Layout
-from talweg_core.optimizers.base import BoundOptimizer, Flags, Hyperparameters, Needs, Numbers, Optimizer
+from talweg_core.layout import Layout
+from talweg_core.optimizers.base import BoundOptimizer, Hyperparameters, Needs, Numbers, Optimizer, Situation
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,14 @@ class CoordinateOptimizer(Optimizer):
     float64. `rule(gradient, [parameter,] *state, **scalars)` takes one coordinate of each, in the run's precision,
     and returns the update and the new state. Numbers such as 1 − β enter as scalars: a literal 1 in the rule would
     make Numba compute in float64.
+
+    What a run carries from step to step beside its coordinates is named in `numbers`, with what it begins with:
+    `scalars` finds it (R,) as h.<name>, and a scalar that it returns under that name is the next value.
     """
 
     needs: ClassVar[Needs] = "coordinates"
     state: ClassVar[tuple[str, ...]] = ()
+    numbers: ClassVar[dict[str, float]] = {}
     rule: ClassVar[Callable[..., Any]]
 
     @staticmethod
@@ -39,41 +44,45 @@ class CoordinateOptimizer(Optimizer):
         """What a state begins with: one number, or one a run."""
         return 0.0
 
-    def bind(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
+    def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
         """This rule for R runs."""
-        return _BoundCoordinates(type(self), hyperparameters, layout.size, dtype)
+        return BoundCoordinates(type(self), hyperparameters, layout.size, dtype)
 
 
-class _BoundCoordinates(BoundOptimizer):
+class BoundCoordinates(BoundOptimizer):
+    """A rule for one coordinate, at work on (R, P)."""
+
     def __init__(self, kind: type[CoordinateOptimizer], h: Hyperparameters, size: int, dtype: np.dtype[Any]) -> None:
-        self._kernel, self._names = _compiled(kind)
+        """State begins as `kind` says."""
+        self._kernel, self._names = compiled(kind)
         self._scalars = kind.scalars
-        self.state: dict[str, Array] = {}
+        self.state: dict[str, NDArray[Any]] = {}
         for name in kind.state:
             start = np.broadcast_to(np.asarray(kind.initial_state(name, h)), (h.runs,))
             self.state[name] = np.repeat(start[:, None], size, axis=1).astype(dtype)
         self._rows = tuple(self.state.values())
+        self._carried: dict[str, Numbers] = {name: np.full(h.runs, first) for name, first in kind.numbers.items()}
+        self.state |= self._carried
         self._buffer = np.empty((len(self._names), h.runs), dtype)
         self._columns = tuple(self._buffer)
 
-    def update(
-        self,
-        parameters: Array,
-        gradient: Array,
-        updates: Numbers,
-        hyperparameters: Hyperparameters,
-        active: Flags,
-    ) -> None:
-        scalars = self._scalars(hyperparameters, updates)
+    def update(self, situation: Situation) -> None:
+        """One pass over memory."""
+        h = situation.hyperparameters
+        if self._carried:
+            h = h | self._carried
+        scalars = self._scalars(h, situation.updates)
         for column, name in zip(self._columns, self._names, strict=True):
             column[:] = scalars[name]
-        self._kernel(active, parameters, gradient, self._rows, self._columns)
+        self._kernel(situation.active, situation.parameters, situation.gradient, self._rows, self._columns)
+        for name, numbers in self._carried.items():
+            np.copyto(numbers, scalars[name], where=situation.active)
 
 
 _COMPILED: dict[type[CoordinateOptimizer], tuple[Kernel, tuple[str, ...]]] = {}
 
 
-def _compiled(kind: type[CoordinateOptimizer]) -> tuple[Kernel, tuple[str, ...]]:
+def compiled(kind: type[CoordinateOptimizer]) -> tuple[Kernel, tuple[str, ...]]:
     """The compiled loop of a rule, and the names of its scalars in order."""
     if kind not in _COMPILED:
         arguments = list(inspect.signature(kind.rule).parameters)
@@ -90,7 +99,8 @@ def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tupl
     arguments at hand; the text consists of identifiers that Python has parsed already.
     """
     element = {"gradient": "g[i]", "parameter": "p[i]"} | {s: f"{s}_row[i]" for s in state} | {s: s for s in scalars}
-    results = ", ".join(["update", *(f"{s}_row[i]" for s in state)])
+    # A trailing comma, so that a rule without state also hands out a tuple.
+    results = "".join(f"{result}, " for result in ["update", *(f"{s}_row[i]" for s in state)])
     lines = [
         "def loop(active, parameters, gradient, state, scalars):",
         "    for r in range(parameters.shape[0]):",
@@ -99,7 +109,7 @@ def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tupl
         *(f"            {s}_row = state[{k}][r]" for k, s in enumerate(state)),
         *(f"            {s} = scalars[{k}][r]" for k, s in enumerate(scalars)),
         "            for i in range(p.size):",
-        f"                {results} = rule({', '.join(element[a] for a in arguments)})",
+        f"                {results}= rule({', '.join(element[a] for a in arguments)})",
         "                p[i] += update",
     ]
     text = "\n".join(lines) + "\n"

@@ -13,6 +13,9 @@ from talweg_core.layout import Array, Layout
 class Oracle(ABC):
     """R runs of a problem on their buffers: answers what the cost and its gradient are at a step."""
 
+    # What the problem keeps of each run (R, S) beside its parameters, such as batch norm's running mean; live.
+    state: Array | None = None
+
     @abstractmethod
     def costs(self, step: int) -> NDArray[np.float64]:
         """C(θ; B_step) of each run (R,) at what `parameters` holds now; a live buffer."""
@@ -20,6 +23,9 @@ class Oracle(ABC):
     @abstractmethod
     def gradient(self, step: int) -> NDArray[np.float64]:
         """The same costs, and ∂C/∂θ written to the gradient buffer."""
+
+    def settle(self, active: NDArray[np.bool_]) -> None:  # noqa: B027  # most problems have no state
+        """Carry what the last evaluation saw into the state of the runs that are active; once a step."""
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
         """Which training examples (B,) run `row` sees at `step`; none for a test function."""
@@ -50,6 +56,9 @@ class Problem(ABC):
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
         """The oracle of R runs on flat parameters and gradient (R, P), whose data type is the precision."""
 
-    def evaluate(self, parameters: Array, split: str) -> tuple[float, float | None]:
-        """Cost and metric of one run's parameters (P,) on a whole split; raises InvalidProblem for an unknown one."""
+    def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
+        """Cost and metric of one run's parameters (P,) and state (S,) on a whole split.
+
+        Without `state` it is the one that every run begins with. Raises InvalidProblem for an unknown split.
+        """
         raise NotImplementedError

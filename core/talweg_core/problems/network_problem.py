@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg_core.data import Batches, Dataset
-from talweg_core.errors import InvalidProblem
+from talweg_core.errors import InvalidNetwork, InvalidProblem
 from talweg_core.layout import Array
 from talweg_core.network import BoundNetwork, Network
 from talweg_core.problems.base import Oracle, Problem
@@ -24,7 +24,7 @@ class NetworkProblem(Problem):
         name: str,
         dataset: Dataset,
         network: Sequence[Mapping[str, Any]],
-        cost: str,
+        cost: str | Mapping[str, Any],
         *,
         batch_size: int = 32,
         start: Sequence[float] | None = None,
@@ -42,14 +42,22 @@ class NetworkProblem(Problem):
         self.default_batch_size = min(batch_size, self.examples)
         self.metric = "accuracy" if self.network.cost.targets == "labels" else None
         self._described, self._start = described or {}, start_of(name, start, self.layout.size)
-        self._check_targets()
-        self._bound: dict[tuple[str, str], tuple[BoundNetwork, Array, Any]] = {}
+        self._check_data()
+        self._bound: dict[tuple[str, str], tuple[BoundNetwork, Array, Array, Any]] = {}
 
-    def _check_targets(self) -> None:
+    def _check_data(self) -> None:
         cost, output, data = self.network.cost, self.network.output, self.dataset
+        if not self.layout.size:
+            raise InvalidNetwork(f"{self.name}: must have parameters to train, got a network without any")
+        self.network.layers[0].check(data.inputs)
         if cost.targets == "labels":
             if not data.classes:
                 raise InvalidProblem(f"{cost.name}: needs integer labels, but {data.name} has real-valued targets")
+            if output[:-1] != data.targets.shape[1:]:
+                raise InvalidProblem(
+                    f"{self.name}: the output must be {(*data.targets.shape[1:], data.classes)}, one number for each "
+                    f"class of each target, got {output}"
+                )
             if output[-1] < data.classes:
                 raise InvalidProblem(
                     f"{self.name}: the last layer must have one unit for each of the {data.classes} classes, "
@@ -72,22 +80,25 @@ class NetworkProblem(Problem):
         """On buffers."""
         return _NetworkOracle(self, parameters, gradient, seeds, batch_size)
 
-    def evaluate(self, parameters: Array, split: str) -> tuple[float, float | None]:
-        """Cost and accuracy on a whole split."""
+    def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
+        """Cost and accuracy on a whole split, without noise and without terms for the size of the weights."""
         key = (split, parameters.dtype.name)
         if key not in self._bound:
             inputs, targets = self.dataset.part(split)
             row = np.empty((1, self.layout.size), parameters.dtype)
+            kept = np.empty((1, self.network.state.size), parameters.dtype)
             bound = self.network.bind(
                 inputs[None].astype(parameters.dtype),
                 as_targets(targets, parameters.dtype)[None],
                 row,
                 row,
                 training=False,
+                state=kept,
             )
-            self._bound[key] = (bound, row, targets)
-        bound, row, targets = self._bound[key]
+            self._bound[key] = (bound, row, kept, targets)
+        bound, row, kept, targets = self._bound[key]
         row[0] = parameters
+        kept[0] = self.network.initial_state() if state is None else state
         with np.errstate(all="ignore"):
             cost = float(bound.forward(0)[0])
         if self.metric is None:
@@ -111,8 +122,10 @@ class _NetworkOracle(Oracle):
         rows = len(self._batches.seeds)
         self._inputs = np.empty((rows, batch_size, *inputs.shape[1:]), parameters.dtype)
         self._targets = np.empty((rows, batch_size, *targets.shape[1:]), self._labels.dtype)
+        begun = problem.network.initial_state().astype(parameters.dtype)
+        self.state = np.repeat(begun[None], len(parameters), axis=0)
         self._network = problem.network.bind(
-            self._inputs, self._targets, parameters, gradient, training=True, seeds=seeds
+            self._inputs, self._targets, parameters, gradient, training=True, seeds=seeds, state=self.state
         )
 
     def costs(self, step: int) -> NDArray[np.float64]:
@@ -126,6 +139,9 @@ class _NetworkOracle(Oracle):
         costs = self.costs(step)
         self._network.backward()
         return costs
+
+    def settle(self, active: NDArray[np.bool_]) -> None:
+        self._network.settle(active)
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
         """The examples' positions within the training split."""

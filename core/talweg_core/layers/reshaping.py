@@ -1,0 +1,66 @@
+"""Layers that only say how the numbers are read: flatten and reshape. Both are views, and cost nothing."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from talweg_core.errors import InvalidNetwork
+from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """y = x as one row of numbers; the derivative is read back in x's shape."""
+
+    kind: ClassVar[str] = "flatten"
+
+    def output(self, shape: Shape) -> Shape:
+        """(…) becomes (product,)."""
+        return (math.prod(shape),)
+
+    def bind(self, space: Space) -> BoundLayer:
+        """On buffers."""
+        return _BoundView(self.output(space.shape), space)
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """y = x in another shape with as many numbers; the derivative is read back in x's shape."""
+
+    shape: tuple[int, ...]
+    kind: ClassVar[str] = "reshape"
+
+    def __post_init__(self) -> None:
+        """Check what needs no input shape."""
+        if not isinstance(self.shape, list | tuple):
+            raise InvalidNetwork(f"reshape: shape must be a list of integers, got {self.shape!r}")
+        for size in self.shape:
+            self.require("shape's entry", size, 1)
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def output(self, shape: Shape) -> Shape:
+        """The shape asked for."""
+        if math.prod(shape) != math.prod(self.shape):
+            raise self.needs(f"of {math.prod(self.shape)} numbers, to be read as {self.shape}", shape)
+        return self.shape
+
+    def bind(self, space: Space) -> BoundLayer:
+        """On buffers."""
+        return _BoundView(self.shape, space)
+
+
+class _BoundView(BoundLayer):
+    def __init__(self, shape: Shape, space: Space) -> None:
+        self.outputs = _seen(space.inputs, shape)
+        if space.input_derivative is not None:
+            self.output_derivative = _seen(space.input_derivative, shape)
+
+    def forward(self, step: int) -> None:
+        pass
+
+    def backward(self) -> None:
+        pass
+
+
+def _seen(buffer: Any, shape: Shape) -> Any:
+    return buffer.reshape(*buffer.shape[:2], *shape)

@@ -1,0 +1,81 @@
+"""A layer made of layers, whose input is added to their output."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.errors import InvalidNetwork
+from talweg_core.initial import Initial
+from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
+from talweg_core.layers.stack import Stack, fused
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """y = x + F(x), F the layers inside; ∂C/∂x = ∂C/∂y + F's own ∂C/∂x.
+
+    Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition", equation 1.
+    """
+
+    layers: tuple[Layer, ...]
+    kind: ClassVar[str] = "residual"
+
+    def __post_init__(self) -> None:
+        """Check that there is something inside."""
+        if not self.layers:
+            raise InvalidNetwork("residual: must have at least one layer inside, got []")
+
+    def output(self, shape: Shape) -> Shape:
+        """The same shape, which the layers inside must keep."""
+        made = Stack(self.layers, shape).shapes[-1]
+        if made != shape:
+            raise InvalidNetwork(f"residual: the layers inside must keep the shape {shape}, got {made}")
+        return shape
+
+    def tensors(self, shape: Shape) -> dict[str, Initial]:
+        """Those of the layers inside."""
+        return self._stack(shape).tensors
+
+    def state(self, shape: Shape) -> dict[str, Initial]:
+        """That of the layers inside."""
+        return self._stack(shape).state
+
+    def bind(self, space: Space) -> BoundLayer:
+        """On buffers."""
+        return _BoundResidual(self._stack(space.shape), space)
+
+    def _stack(self, shape: Shape) -> Stack:
+        return Stack(fused(self.layers), shape)
+
+
+class _BoundResidual(BoundLayer):
+    def __init__(self, stack: Stack, space: Space) -> None:
+        self._inputs, self._dx = space.inputs, space.input_derivative
+        # F writes its ∂C/∂x straight to where the sum will be.
+        self._inside = stack.bind(space)
+        self.outputs = space.empty(space.shape)
+        if space.training:
+            self.output_derivative = space.empty(space.shape)
+        costs = self._inside.costs
+        self.cost = np.zeros(space.runs) if costs else None
+
+    def forward(self, step: int) -> None:
+        self._inside.forward(step)
+        np.add(self._inputs, self._inside.outputs, out=self.outputs)
+        if self.cost is not None:
+            self.cost[:] = 0
+            for added in self._inside.costs:
+                self.cost += added
+
+    def backward(self) -> None:
+        assert self.output_derivative is not None
+        if self._inside.output_derivative is not None:
+            np.copyto(self._inside.output_derivative, self.output_derivative)
+        self._inside.backward()
+        if self._dx is not None:
+            np.add(self._dx, self.output_derivative, out=self._dx)
+
+    def settle(self, active: NDArray[np.bool_]) -> None:
+        self._inside.settle(active)

@@ -1,0 +1,129 @@
+"""Layers in sequence: how a network, and a layer made of layers, names, checks and binds them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.errors import InvalidNetwork
+from talweg_core.initial import Initial
+from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
+from talweg_core.layout import Array
+
+
+def fused(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The same function in fewer passes: a layer takes over what it can of the one after it."""
+    made: list[Layer] = []
+    for layer in layers:
+        both = made[-1].absorb(layer) if made else None
+        if both is None:
+            made.append(layer)
+        else:
+            made[-1] = both
+    return tuple(made)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers for inputs of one shape."""
+
+    layers: tuple[Layer, ...]
+    shape: Shape
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """One example's shape before each layer, and after the last; raises InvalidNetwork, naming the layer."""
+        shapes = [self.shape]
+        for position, layer in enumerate(self.layers, 1):
+            try:
+                if layer.first and position > 1:
+                    raise InvalidNetwork(f"{layer.kind}: must be the first layer, got position {position}")
+                shapes.append(layer.output(shapes[-1]))
+            except InvalidNetwork as error:
+                raise InvalidNetwork(f"layer {position}, {error}") from None
+        return tuple(shapes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """dense1, dense2, …: a kind and which of its kind, in order."""
+        counts: dict[str, int] = {}
+        names = []
+        for layer in self.layers:
+            counts[layer.kind] = counts.get(layer.kind, 0) + 1
+            names.append(f"{layer.kind}{counts[layer.kind]}")
+        return tuple(names)
+
+    @cached_property
+    def tensors(self) -> dict[str, Initial]:
+        """Every parameter tensor by its full name ("dense1.weight"), in order."""
+        return self._prefixed([layer.tensors(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)])
+
+    @cached_property
+    def state(self) -> dict[str, Initial]:
+        """Everything kept beside the parameters by its full name ("batch_norm1.mean"), in order."""
+        return self._prefixed([layer.state(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)])
+
+    def _prefixed(self, parts: Sequence[Mapping[str, Initial]]) -> dict[str, Initial]:
+        return {
+            f"{name}.{tensor}": initial
+            for name, part in zip(self.names, parts, strict=True)
+            for tensor, initial in part.items()
+        }
+
+    def bind(self, space: Space) -> "BoundStack":
+        """On buffers; the space's slots and state have the full names."""
+        return BoundStack(self, space)
+
+
+class BoundStack:
+    """Layers at work, one after another."""
+
+    def __init__(self, stack: Stack, space: Space) -> None:
+        """Bind each layer to the outputs of the one before."""
+        self._layers: list[BoundLayer] = []
+        inputs, derivative = space.inputs, space.input_derivative
+        for name, layer in zip(stack.names, stack.layers, strict=True):
+            bound = layer.bind(
+                replace(
+                    space,
+                    inputs=inputs,
+                    input_derivative=derivative,
+                    slots=_within(name, space.slots),
+                    state=_within(name, space.state),
+                    path=f"{space.path}{name}.",
+                )
+            )
+            self._layers.append(bound)
+            inputs, derivative = bound.outputs, bound.output_derivative
+        self.outputs: Array = inputs
+        self.output_derivative: Array | None = derivative
+        self._backward = tuple(reversed(self._layers))
+        self._costs = [layer for layer in self._layers if layer.cost is not None]
+
+    def forward(self, step: int) -> None:
+        """Write outputs."""
+        for layer in self._layers:
+            layer.forward(step)
+
+    def backward(self) -> None:
+        """Write the gradient of every layer and ∂C/∂inputs."""
+        for layer in self._backward:
+            layer.backward()
+
+    def settle(self, active: NDArray[np.bool_]) -> None:
+        """Carry what the last forward saw into the state of the runs that are active."""
+        for layer in self._layers:
+            layer.settle(active)
+
+    @property
+    def costs(self) -> list[NDArray[np.float64]]:
+        """What layers add to each run's cost (R,); live."""
+        return [layer.cost for layer in self._costs if layer.cost is not None]
+
+
+def _within(name: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"{name}."
+    return {full.removeprefix(prefix): tensor for full, tensor in tensors.items() if full.startswith(prefix)}

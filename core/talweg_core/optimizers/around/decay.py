@@ -1,0 +1,93 @@
+"""Parameters drawn towards 0, through the gradient or past it."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from talweg_core.layout import Array, Layout
+from talweg_core.optimizers.around.bound import Wrapped, with_gradient
+from talweg_core.optimizers.base import (
+    Around,
+    BoundOptimizer,
+    Hyperparameters,
+    Numbers,
+    Situation,
+    flag,
+    not_negative,
+)
+
+
+@dataclass(frozen=True)
+class L2(Around):
+    """g ← g + λ θ, the derivative of ½ λ |θ|² added to the cost's. PyTorch: weight_decay of SGD and Adam.
+
+    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
+    """
+
+    name: ClassVar[str] = "l2"
+    coefficient: float = not_negative(1e-4)
+    biases_and_norms: bool = flag(False)
+
+    def bind(
+        self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
+    ) -> BoundOptimizer:
+        """Around `inner`."""
+        return _BoundL2(inner, weights(hyperparameters, layout).astype(dtype))
+
+
+class _BoundL2(Wrapped):
+    def __init__(self, inner: BoundOptimizer, weights: Array) -> None:
+        super().__init__(inner)
+        self._weights = weights
+
+    def update(self, situation: Situation) -> None:
+        self.inner.update(with_gradient(situation, situation.gradient + self._weights * situation.parameters))
+
+
+@dataclass(frozen=True)
+class WeightDecay(Around):
+    """θ ← θ − η λ θ beside the rule's update, decoupled from it. PyTorch: weight_decay of AdamW.
+
+    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
+
+    Source: Loshchilov & Hutter 2019, algorithms 1 and 2.
+    """
+
+    name: ClassVar[str] = "weight_decay"
+    coefficient: float = not_negative(1e-2)
+    biases_and_norms: bool = flag(False)
+
+    def bind(
+        self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
+    ) -> BoundOptimizer:
+        """Around `inner`."""
+        return _BoundWeightDecay(inner, weights(hyperparameters, layout))
+
+
+class _BoundWeightDecay(Wrapped):
+    def __init__(self, inner: BoundOptimizer, weights: Numbers) -> None:
+        super().__init__(inner)
+        self._weights = weights
+
+    def update(self, situation: Situation) -> None:
+        p = situation.parameters
+        rates: Numbers = situation.hyperparameters.learning_rate[:, None] * self._weights
+        lost = rates.astype(p.dtype) * p
+        self.inner.update(situation)
+        np.subtract(p, lost, out=p, where=situation.active[:, None])
+
+
+def weights(h: Hyperparameters, layout: Layout) -> Numbers:
+    """λ (R, P), 0 where a coordinate is left out.
+
+    A network's tensors are named layer.tensor, and its biases, gains and shifts have one dimension; a test
+    function's only tensor has a plain name and takes part.
+    """
+    mask = np.ones(layout.size)
+    if not h.shared["biases_and_norms"]:
+        for name, shape in zip(layout.names, layout.shapes, strict=True):
+            if "." in name and len(shape) <= 1:
+                mask[layout.slice(name)] = 0
+    coefficients: Numbers = h.coefficient[:, None] * mask
+    return coefficients

@@ -1,0 +1,83 @@
+"""Adam that finds its own learning rate, quickly."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from talweg_core.layout import Layout
+from talweg_core.optimizers.adaptation import descend, moments
+from talweg_core.optimizers.base import (
+    BoundOptimizer,
+    Hyperparameters,
+    Needs,
+    Optimizer,
+    Situation,
+    fraction,
+    not_negative,
+    positive,
+)
+from talweg_core.optimizers.norms import row_dots
+
+
+@dataclass(frozen=True)
+class Prodigy(Optimizer):
+    """m ← β₁ m + (1 − β₁) d g, v ← β₂ v + (1 − β₂) d² g², θ ← θ − γ (m / (√v + d′ ε) + λ θ).
+
+    With γ = η d √(1 − β₂ᵗ) / (1 − β₁ᵗ), β₃ = √β₂ and d₀ the first d: r ← β₃ r + γ d / d₀ · g·(θ₀ − θ),
+    s ← β₃ s + γ d / d₀ · g, and the next d is d′ = max(d, c r / Σ |s|): the distance still to go, from below.
+    learning_rate: η in (0, ∞), 1 unless a schedule lowers it. beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞).
+    initial_distance: d₀ in (0, ∞). growth: c in (0, ∞). weight_decay: λ in [0, ∞), multiplied by γ.
+
+    Source: Mishchenko & Defazio 2023, algorithm 4, with Adam's correction in γ. optax decides, since PyTorch has
+    none: contrib.prodigy(learning_rate, betas, eps, estim_lr0, estim_lr_coef, weight_decay), β₃ at its default.
+    """
+
+    name: ClassVar[str] = "prodigy"
+    needs: ClassVar[Needs] = "scalars"
+    state: ClassVar[tuple[str, ...]] = ("m", "v", "s", "start", "distance", "numerator")
+    memory: ClassVar[str] = "4 P + 2"
+
+    learning_rate: float = positive(1.0)
+    beta1: float = fraction(0.9)
+    beta2: float = fraction(0.999)
+    epsilon: float = not_negative(1e-8)
+    initial_distance: float = positive(1e-6)
+    growth: float = positive(1.0)
+    weight_decay: float = not_negative(0.0)
+
+    def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
+        """On (R, P)."""
+        return _BoundProdigy(hyperparameters, layout, dtype)
+
+
+class _BoundProdigy(BoundOptimizer):
+    def __init__(self, h: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> None:
+        self._m, self._v, self._s, self._start = (np.zeros((h.runs, layout.size), dtype) for _ in range(4))
+        self._distance, self._numerator = h.initial_distance.copy(), np.zeros(h.runs)
+        self.state = {
+            "m": self._m, "v": self._v, "s": self._s, "start": self._start,
+            "distance": self._distance, "numerator": self._numerator,
+        }  # fmt: skip
+
+    def update(self, situation: Situation) -> None:
+        h, p, g, active = situation.hyperparameters, situation.parameters, situation.gradient, situation.active
+        t, d, dtype = situation.updates + 1, self._distance, p.dtype
+        begun = active & (situation.updates == 0)
+        self._start[begun] = p[begun]
+        beta3 = np.sqrt(h.beta2)
+        rate = h.learning_rate * d * np.sqrt(1 - h.beta2**t) / (1 - h.beta1**t)
+        weight = rate * d / h.initial_distance
+        numerator = beta3 * self._numerator + weight * row_dots(g, self._start - p)
+        scalars = (h.beta1, (1 - h.beta1) * d, h.beta2, (1 - h.beta2) * d * d, beta3, weight)
+        lengths = np.zeros(h.runs)
+        moments(active, g, self._m, self._v, self._s, tuple(x.astype(dtype) for x in scalars), lengths)
+        # Where no gradient has been seen, nothing is known about the distance.
+        estimate = np.where(lengths > 0, h.growth * numerator / np.where(lengths > 0, lengths, 1), 0)
+        np.copyto(self._numerator, numerator, where=active)
+        np.copyto(self._distance, np.maximum(d, estimate), where=active)
+        epsilon = np.maximum(self._distance * h.epsilon, np.finfo(dtype).tiny)
+        descend(
+            active, p, self._m, self._v, rate.astype(dtype), epsilon.astype(dtype),
+            (rate * h.weight_decay).astype(dtype),
+        )  # fmt: skip

@@ -1,0 +1,127 @@
+"""A bowl whose curvatures are those of a deep network, seen through noise.
+
+Source: Schneider, Balles & Hennig 2019, "DeepOBS: a deep learning optimizer benchmark suite", `quadratic_deep`;
+the spectrum follows Chaudhari et al. 2017, "Entropy-SGD", figure 1.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg_core.compilation import kernel
+from talweg_core.errors import InvalidProblem
+from talweg_core.initial import orthogonal
+from talweg_core.layout import Array, Layout
+from talweg_core.noise import keys, normal
+from talweg_core.problems.base import Oracle, Problem
+from talweg_core.problems.network_problem import start_of
+from talweg_core.randomness import stream
+
+DIMENSION = 100
+
+
+class NoisyQuadratic(Problem):
+    """C = mean over the batch of ½ (θ − x)ᵀ Q (θ − x), x normal with mean 0 and deviation `noise` in each of 100 axes.
+
+    Q = Rᵀ diag(λ) R, R a fixed random rotation, 90 of the λ uniform in (0, 1) and 10 in (30, 60).
+    ∂C/∂θ = Q (θ − mean x). Without noise the minimum is 0 at 0; with it the expected cost is least there too:
+    ½ noise² Σ λ. That expectation is what both splits measure.
+
+    Deviations: a batch is drawn anew for each step, from (seed, "noise", t), where DeepOBS goes round 1,000 fixed draws;
+    and it is drawn along the eigenvectors, which for such noise is the same distribution.
+    """
+
+    name = "noisy-quadratic"
+    default_batch_size = 128
+    splits = ("validation", "test")
+
+    def __init__(self, noise: float = 0.6, start: Sequence[float] | None = None) -> None:
+        """`noise` in [0, ∞); `start` (100,), by default (1, …, 1). Raises InvalidProblem."""
+        if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < np.inf:
+            raise InvalidProblem(f"noisy-quadratic: noise must lie in [0, ∞), got {noise!r}")
+        self.layout = Layout.of({"x": (DIMENSION,)})
+        self.noise = float(noise)
+        begun = start_of(self.name, start, DIMENSION)
+        self.start = np.ones(DIMENSION) if begun is None else begun
+        generator = stream(42, "data")
+        self.curvatures = np.concatenate([generator.uniform(0, 1, 90), generator.uniform(30, 60, 10)])
+        self.rotation = orthogonal(generator, (DIMENSION, DIMENSION), DIMENSION, DIMENSION)
+        self.minimiser, self.least = np.zeros(DIMENSION), 0.5 * self.noise**2 * float(self.curvatures.sum())
+
+    def settings(self) -> dict[str, Any]:
+        """The noise and the starting point."""
+        return {"noise": self.noise, "start": self.start.tolist()}
+
+    def initial(self, seed: int) -> Array:
+        """The starting point, whatever the seed."""
+        return self.start.copy()
+
+    def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
+        """On buffers; a batch of 0 stands for infinitely many draws, which is the expected cost."""
+        return _NoisyOracle(self, parameters, gradient, seeds, batch_size)
+
+    def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
+        """The expected cost."""
+        if split not in self.splits:
+            raise InvalidProblem(f"{self.name}: the split must be one of {sorted(self.splits)}, got {split!r}")
+        u = self.rotation @ parameters.astype(np.float64)
+        return float(0.5 * np.sum(self.curvatures * u * u)) + self.least, None
+
+
+class _NoisyOracle(Oracle):
+    def __init__(
+        self, problem: NoisyQuadratic, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int
+    ) -> None:
+        self._problem, self._parameters, self._gradient = problem, parameters, gradient
+        self._keys = keys(list(seeds), "batch")
+        self._draws = np.empty((len(parameters), batch_size * DIMENSION))
+        self._costs = np.empty(len(parameters))
+        self._slopes = np.empty(DIMENSION)
+        self._scratch = np.empty_like(gradient)
+
+    def costs(self, step: int) -> NDArray[np.float64]:
+        return self._evaluate(step, self._scratch)
+
+    def gradient(self, step: int) -> NDArray[np.float64]:
+        return self._evaluate(step, self._gradient)
+
+    def _evaluate(self, step: int, gradient: Array) -> NDArray[np.float64]:
+        problem = self._problem
+        normal(self._keys, step, self._draws)
+        _noisy_quadratic(
+            self._parameters, self._draws, problem.noise, problem.least, problem.curvatures, problem.rotation,
+            self._slopes, gradient, self._costs,
+        )  # fmt: skip
+        return self._costs
+
+
+@kernel
+def _noisy_quadratic(
+    parameters: Any, draws: Any, noise: float, least: float, curvatures: Any, rotation: Any, slopes: Any,
+    gradient: Any, costs: Any,
+) -> None:  # fmt: skip
+    size = curvatures.size
+    batch = draws.shape[1] // size
+    for r in range(len(parameters)):
+        total = 0.0
+        for i in range(size):
+            u = 0.0
+            for j in range(size):
+                u += rotation[i, j] * parameters[r, j]
+            mean, square = u, u * u
+            if batch > 0:
+                mean = square = 0.0
+                for b in range(batch):
+                    away = u - noise * draws[r, b * size + i]
+                    mean += away / batch
+                    square += away * away / batch
+            slopes[i] = curvatures[i] * mean
+            total += 0.5 * curvatures[i] * square
+        costs[r] = total if batch > 0 else total + least
+        for j in range(size):
+            slope = 0.0
+            for i in range(size):
+                slope += rotation[i, j] * slopes[i]
+            gradient[r, j] = slope

@@ -1,0 +1,46 @@
+"""The catalogue of schedules: the learning rate as a function of the step alone, η_t = η · factor(t)."""
+
+from typing import Any
+
+from talweg_core.errors import UnknownName
+from talweg_core.schedules.base import InvalidSchedule, Schedule
+from talweg_core.schedules.decays import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseSquareRoot,
+    Linear,
+    Polynomial,
+    Step,
+)
+from talweg_core.schedules.phases import OneCycle, WarmUp, WarmUpStableDecay
+
+__all__ = [
+    "Constant", "Cosine", "CosineRestarts", "Exponential", "InvalidSchedule", "InverseSquareRoot", "Linear", "OneCycle",
+    "Polynomial", "Schedule", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create", "names",
+]  # fmt: skip
+
+_KINDS: tuple[type[Schedule], ...] = (
+    Constant, Linear, Cosine, Step, Exponential, Polynomial, InverseSquareRoot, WarmUp, OneCycle, WarmUpStableDecay,
+    CosineRestarts,
+)  # fmt: skip
+
+
+def catalogue() -> dict[str, type[Schedule]]:
+    """Every schedule by name."""
+    return {kind.name: kind for kind in _KINDS}
+
+
+def names() -> list[str]:
+    """Every schedule that `create` knows."""
+    return sorted(catalogue())
+
+
+def create(name: str, **settings: Any) -> Schedule:
+    """The schedule of that name; raises UnknownName or InvalidSchedule, which name setting, rule and value."""
+    kinds = catalogue()
+    if name not in kinds:
+        raise UnknownName("schedule", name, kinds)
+    kinds[name].check_names(settings)
+    return kinds[name](**settings)

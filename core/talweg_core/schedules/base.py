@@ -1,0 +1,81 @@
+"""What a schedule is: a factor of the learning rate, as a function of the step alone."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from talweg_core.errors import InvalidProblem, UnknownName
+from talweg_core.optimizers.hyperparameters import Interval
+
+
+class InvalidSchedule(InvalidProblem):
+    """A schedule's setting is out of its range, or not one of this schedule's."""
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """η_t = η · factor(t), at step t from 0."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def factor(self, step: int) -> float:
+        """What the learning rate is multiplied by at `step`, from 0."""
+
+    def __post_init__(self) -> None:
+        """Check every setting against its range; raises InvalidSchedule."""
+        for field in dataclasses.fields(self):
+            allowed = field.metadata.get("range")
+            if isinstance(allowed, Interval):
+                self._check(field.name, allowed)
+
+    def _check(self, name: str, allowed: Interval) -> None:
+        value = getattr(self, name)
+        what = f"{self.name}: {name} must"
+        kind = "a whole number" if allowed.whole else "a number"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidSchedule(f"{what} be {kind} in {allowed}, got {value!r}")
+        if value not in allowed:
+            raise InvalidSchedule(f"{what} lie in {allowed}, got {value}")
+        if allowed.whole and value != int(value):
+            raise InvalidSchedule(f"{what} be {kind} in {allowed}, got {value}")
+        object.__setattr__(self, name, int(value) if allowed.whole else float(value))
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def check_names(cls, given: Iterable[str]) -> None:
+        """Raise UnknownName, with the nearest name, for a setting that is none; InvalidSchedule for a missing one."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in given:
+            if key not in known:
+                raise UnknownName(f"{cls.name}: setting", key, known)
+        for field in dataclasses.fields(cls):
+            if field.default is dataclasses.MISSING and field.name not in given:
+                raise InvalidSchedule(f"{cls.name}: {field.name} must be given")
+
+
+def setting(low: float, high: float, closed: Any, default: Any = dataclasses.MISSING) -> Any:
+    """A number in an interval; must be given where it has no default."""
+    return dataclasses.field(default=default, metadata={"range": Interval(low, high, closed)})
+
+
+def count(low: int = 1, default: Any = dataclasses.MISSING) -> Any:
+    """A whole number of steps from `low` on; must be given where it has no default."""
+    return dataclasses.field(default=default, metadata={"range": Interval(low, float("inf"), "[)", whole=True)})
+
+
+def nested(given: Any, make: Any) -> Schedule:
+    """A schedule within another: an instance, a name, or settings with a name."""
+    if isinstance(given, Schedule):
+        return given
+    if isinstance(given, str):
+        given = {"name": given}
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise InvalidSchedule(f'warmup: then must hold settings such as {{"name": "cosine"}}, got {given!r}')
+    made: Schedule = make(**given)
+    return made

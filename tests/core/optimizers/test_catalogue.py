@@ -1,0 +1,55 @@
+"""The catalogue as people read it."""
+
+import pytest
+
+from talweg_core import optimizers
+from talweg_core.errors import UnknownName
+
+BUILT_IN = sorted(n for n, k in optimizers.catalogue().items() if k.__module__.startswith("talweg_core"))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_an_optimizer_says_formula_ranges_and_source(name: str) -> None:
+    described = optimizers.describe(name)
+    assert "←" in described.formula
+    assert described.paper[-4:].isdigit()
+    assert "PyTorch" in described.source or "optax" in described.source
+    for setting in described.settings:
+        assert setting.name in f"{described.formula} {described.details}", setting.name
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_state_is_declared_as_it_is(name: str) -> None:
+    """What the catalogue declares is what a checkpoint holds, but for the tensors' names behind a dot."""
+    from talweg_core import Cohort, problems
+
+    runs = Cohort(problems.create("wine-mlp"), [optimizers.create(name)], [0])
+    kind = optimizers.catalogue()[name]
+    declared = set(kind.state) | set(getattr(kind, "numbers", {}))
+    scalars = {"kept", "iterations", "length", "scale"} if name == "lbfgs" else set()
+    found = {key if key.startswith("vectors.") else key.split(".")[0] for key in runs.state}
+    vectors = {key for key in found if key.startswith("vectors.")}
+    assert found - scalars - vectors == declared - vectors
+
+
+def test_the_catalogue_is_a_table_in_text_and_in_a_notebook() -> None:
+    table = optimizers.catalogue()
+    text, html = str(table), table._repr_html_()
+    assert text.splitlines()[0].split() == ["name", "family", "state", "evaluations", "paper"]
+    assert len(text.splitlines()) == len(table) + 1
+    for name in table:
+        assert f"<td>{name}</td>" in html
+    assert "Kingma &amp; Ba 2015" in html
+
+
+def test_one_optimizer_is_described_in_text_and_in_a_notebook() -> None:
+    described = optimizers.describe("adam")
+    text, html = str(described), described._repr_html_()
+    for said in ("Adam (adam), per coordinate", "θ ← θ − η m̂ / (√v̂ + ε)", "[0, 1)", "1e-08", "Kingma & Ba 2015"):
+        assert said in text
+    assert "<td>beta1</td><td>[0, 1)</td><td>0.9</td>" in html
+
+
+def test_describing_an_unknown_optimizer_gives_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'adam'"):
+        optimizers.describe("adamn")

@@ -1,0 +1,192 @@
+"""What holds for every optimizer of the catalogue: a new one is tested by being listed."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from talweg_core import Cohort, optimizers, problems, schedules
+from talweg_core.optimizers import Optimizer
+
+EVERYTHING: list[dict[str, Any]] = [
+    {"name": "accumulate", "steps": 3},
+    {"name": "clip_norm", "limit": 0.5},
+    {"name": "clip_value", "limit": 0.1},
+    {"name": "l2"},
+    {"name": "weight_decay"},
+    {"name": "average", "decay": 0.9},
+    {"name": "average", "decay": 0.5},
+    {"name": "sam"},
+]
+# Rules in several variants, and what stands around them.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rmsprop centred": ("rmsprop", {"centred": True, "momentum": 0.5}),
+    "muon unscaled": ("muon", {"nesterov": False, "scale": "match_rms_adamw", "iterations": 3}),
+    "shampoo seldom": ("shampoo", {"every": 3, "momentum": 0.5}),
+    "soap often": ("soap", {"every": 1}),
+    "sophia often": ("sophia", {"every": 2}),
+    "lbfgs short": ("lbfgs", {"history": 2}),
+    "adam in everything": ("adam", {"around": EVERYTHING}),
+    "schedule-free averaged": ("schedule_free_sgd", {"learning_rate": 0.01, "around": [{"name": "average"}]}),
+}
+NAMES = [*optimizers.names(), *VARIANTS]
+PROBLEM = problems.create("wine-mlp")
+
+
+def made(name: str, **settings: Any) -> Optimizer:
+    """With its defaults, or its variant's settings, but for what is given."""
+    kind, changed = VARIANTS.get(name, (name, {}))
+    return optimizers.create(kind, **changed | settings)
+
+
+def cohort(name: str, rates: list[float], seeds: list[int], **settings: Any) -> Cohort:
+    """Runs that differ in learning rate and seed."""
+    return Cohort(PROBLEM, [made(name, learning_rate=rate) for rate in rates], seeds, **settings)
+
+
+def finish(runs: Cohort, steps: int) -> None:
+    """Advance to `steps`."""
+    for _ in runs.run(steps):
+        pass
+
+
+def rates(name: str) -> list[float]:
+    """Three learning rates around the default."""
+    default = made(name).learning_rate
+    return [default, default / 3, default / 7]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_has_the_same_bits_alone_and_among_others(name: str, precision: str) -> None:
+    together = cohort(name, rates(name), [5, 0, 5], precision=precision)
+    finish(together, 12)
+    for row, seed in enumerate([5, 0, 5]):
+        alone = cohort(name, rates(name)[row : row + 1], [seed], precision=precision)
+        finish(alone, 12)
+        assert np.array_equal(together.parameters[row], alone.parameters[0])
+        for key, state in together.state.items():
+            assert np.array_equal(state[row], alone.state[key][0]), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_put_back_to_a_checkpoint_goes_on_to_the_same_bits(name: str) -> None:
+    whole = cohort(name, rates(name)[:2], [3, 4])
+    finish(whole, 7)
+    kept = [whole.checkpoint(row) for row in range(2)]
+    finish(whole, 21)
+    resumed = cohort(name, rates(name)[1::-1], [4, 3])
+    # What was there before must leave no trace.
+    finish(resumed, 3)
+    resumed.restore(0, kept[1])
+    resumed.restore(1, kept[0])
+    finish(resumed, 21)
+    assert np.array_equal(resumed.parameters, whole.parameters[::-1])
+    assert [resumed.checkpoint(0), resumed.checkpoint(1)] == [whole.checkpoint(1), whole.checkpoint(0)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nan_freezes_only_its_own_run(name: str) -> None:
+    runs, undisturbed = (cohort(name, rates(name), [1, 2, 3]) for _ in range(2))
+    finish(runs, 4)
+    finish(undisturbed, 4)
+    runs.parameters[1, 0] = np.nan
+    before = {key: state[1].copy() for key, state in runs.state.items()}
+    at = runs.parameters[1].copy()
+    finish(runs, 9)
+    finish(undisturbed, 9)
+    assert runs.stop_reasons == [None, "diverged", None]
+    assert np.array_equal(runs.parameters[[0, 2]], undisturbed.parameters[[0, 2]])
+    assert np.array_equal(runs.parameters[1], at, equal_nan=True)
+    for key, state in runs.state.items():
+        assert np.array_equal(state[1], before[key]), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_frozen_run_is_untouched(name: str) -> None:
+    runs = cohort(name, rates(name), [1, 2, 3])
+    finish(runs, 3)
+    runs.freeze(0, "cancelled")
+    parameters, state = runs.parameters[0].copy(), {key: value[0].copy() for key, value in runs.state.items()}
+    finish(runs, 6)
+    assert np.array_equal(runs.parameters[0], parameters)
+    for key, value in runs.state.items():
+        assert np.array_equal(value[0], state[key]), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_and_state_keep_their_precision(name: str) -> None:
+    for precision in ("float32", "float64"):
+        runs = cohort(name, rates(name)[:1], [0], precision=precision)
+        kinds = {key: state.dtype for key, state in runs.state.items()}
+        finish(runs, 2)
+        assert runs.parameters.dtype == precision
+        assert {key: state.dtype for key, state in runs.state.items()} == kinds
+
+
+# Where a zero gradient does move something by the definition that decides: settings under which it does not.
+RESTING: dict[str, dict[str, Any]] = {
+    # optax begins Yogi's first moment at 1e-6.
+    "yogi": {"initial_accumulator": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_zero_gradient_moves_nothing_beyond_decay(name: str) -> None:
+    problem = problems.create("quadratic", dimension=3, start=[0.0, 0.0, 0.0])
+    runs = Cohort(problem, [made(name, **RESTING.get(name, {}))], [0], precision="float64")
+    finish(runs, 12)
+    assert not runs.parameters.any()
+    assert runs.stop_reasons == [None]
+
+
+# Learning rates under which 1,500 steps with a cosine to 0 reach the bottom of a bowl; the rest take 0.1.
+REACHING = {
+    "adadelta": 10.0,
+    "dadaptation": 1.0,
+    "lbfgs": 1.0,
+    "lbfgs short": 1.0,
+    "prodigy": 1.0,
+    "schedule_free_sgd": 1.0,
+    "schedule-free averaged": 1.0,
+    "shampoo": 0.5,
+    "shampoo seldom": 0.5,
+    "lars": 10.0,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_minimum_of_a_quadratic_is_reached(name: str) -> None:
+    problem = problems.create("quadratic", dimension=4, condition=10)
+    rule = made(name, learning_rate=REACHING.get(name, 0.1))
+    schedule = schedules.create("cosine", steps=1500)
+    runs = Cohort(problem, [rule], [0], precision="float64", schedule=schedule)
+    finish(runs, 1500)
+    # Averages lag behind by their own length; the point that moves need not be the one that is judged.
+    assert np.abs(runs.evaluation_parameters).max() < 1e-2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluations_are_counted_run_by_run(name: str) -> None:
+    runs = cohort(name, rates(name), [1, 2, 3])
+    runs.freeze(2, "cancelled")
+    for step in range(4):
+        counts = runs.advance().evaluations
+        extra = 1 if name == "sam" or (name == "adam in everything" and step % 3 == 2) else 0
+        products = {"sophia": step == 0, "sophia often": step % 2 == 0}.get(name, False)
+        if name.startswith("lbfgs"):
+            assert ((counts.gradients[:2] >= 2) & (counts.gradients[:2] <= 27)).all()
+        else:
+            assert counts.gradients.tolist() == [1 + extra, 1 + extra, 0]
+        assert counts.gradients[2] == counts.costs[2] == counts.hessian_products[2] == 0
+        assert counts.hessian_products.tolist() == [products, products, 0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_leaves_the_recorded_gradient_alone(name: str) -> None:
+    runs = cohort(name, rates(name), [1, 2, 3])
+    for _ in range(4):
+        costs, gradient = (array.copy() for array in runs.look())
+        record = runs.advance()
+        assert np.array_equal(record.gradient, gradient)
+        assert np.array_equal(record.costs, costs)
