@@ -111,9 +111,11 @@ class StudySpec(_Training):
 
     def seed_list(self) -> list[int]:
         """The seeds, spelled out; InvalidSpec where there are none, too many, or one twice."""
+        # Counted before they are spelled out: a count costs a few bytes to send, its list does not.
+        count = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+        if not 1 <= count <= MAXIMUM_SEEDS:
+            raise InvalidSpec(f"seeds: there must be 1 to {MAXIMUM_SEEDS} of them, got {count}")
         seeds = list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-        if not 1 <= len(seeds) <= MAXIMUM_SEEDS:
-            raise InvalidSpec(f"seeds: there must be 1 to {MAXIMUM_SEEDS} of them, got {self.seeds}")
         if len(set(seeds)) != len(seeds):
             raise InvalidSpec(f"seeds: each must differ from the others, got {seeds}")
         return seeds
@@ -179,4 +181,4 @@ def _rule(kind: type[_Training], problem: Any) -> str:
         return f"{where}: is required"
     received = repr(problem["input"])
     received = received if len(received) <= 80 else received[:77] + "..."
-    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if "got" in message else f", got {received}")
+    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if received in message else f", got {received}")

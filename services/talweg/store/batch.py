@@ -1,0 +1,147 @@
+"""What the store takes in: new work, and what a worker did since its last commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.store import codec
+from talweg.store.rows import Floats, Json, Quantity, RunState, StopReason
+
+
+@dataclass(frozen=True)
+class NewStudy:
+    """A study to be; `id` is a uuid7, `name` must not be taken."""
+
+    id: str
+    name: str
+    spec: Json
+
+
+@dataclass(frozen=True)
+class NewCohort:
+    """A cohort to be; a study's cohorts carry its id."""
+
+    id: str
+    study_id: str | None = None
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to be: its spec with every default filled in, and its place (`row`) in a cohort."""
+
+    id: str
+    name: str
+    cohort_id: str
+    row: int
+    spec: Json
+    spec_digest: str
+    problem: str
+    optimizer: str
+    seed: int
+    total_steps: int
+    precision: str
+    record: Literal["full", "replay"]
+    tensors: list[Json]
+    study_id: str | None = None
+    parent_run_id: str | None = None
+    parent_step: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StepRows:
+    """Columns (n,) of a run's steps from `first_step` on; NaN becomes NULL, and −0 becomes 0."""
+
+    run_id: str
+    first_step: int
+    cost: Floats
+    learning_rate: Floats
+    gradient_norm: Floats
+    parameter_norm: Floats
+    update_norm: Floats
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Cost and metric of θ_step on a whole split."""
+
+    run_id: str
+    step: int
+    split: str
+    cost: float
+    metric: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DerivativeRows:
+    """Every coordinate of a small run, as rows; arrays are (n, P).
+
+    Attributes:
+        coordinates: (tensor, position) of each of the P coordinates; position "3,5", "" in a scalar.
+    """
+
+    run_id: str
+    first_step: int
+    coordinates: Sequence[tuple[str, str]]
+    parameter: NDArray[np.floating]
+    derivative: NDArray[np.floating]
+    update: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Encoded values of consecutive steps; `Chunk.of` makes one."""
+
+    run_id: str
+    quantity: Quantity
+    first_step: int
+    steps: int
+    digest: str
+    payload: bytes
+    codec: str = codec.NAME
+
+    @classmethod
+    def of(cls, run_id: str, quantity: Quantity, first_step: int, values: NDArray[Any]) -> "Chunk":
+        """`values` (n, P) encoded; takes its time outside of any transaction."""
+        payload, digest = codec.encode(values)
+        return cls(run_id, quantity, first_step, len(values), digest, payload)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run's future depends on, before `step`. One that is not `kept` gives way to the next."""
+
+    run_id: str
+    step: int
+    payload: bytes
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a commit; NaN becomes None.
+
+    `stop_reason` belongs to a state that ends it. `numerics` is set once: the first fingerprint stays.
+    """
+
+    step: int
+    cost: float | None = None
+    best_cost: float | None = None
+    state: RunState = "running"
+    stop_reason: StopReason | None = None
+    numerics: Json | None = None
+
+
+@dataclass(frozen=True)
+class CommitBatch:
+    """Everything that one commit makes durable, or nothing of it; it also extends the lease."""
+
+    lease_seconds: float
+    progress: Mapping[str, Progress] = field(default_factory=dict)
+    steps: Sequence[StepRows] = ()
+    evaluations: Sequence[Evaluation] = ()
+    derivatives: Sequence[DerivativeRows] = ()
+    chunks: Sequence[Chunk] = ()
+    checkpoints: Sequence[Checkpoint] = ()

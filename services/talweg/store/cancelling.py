@@ -1,0 +1,45 @@
+"""Asking runs to stop."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, exists, select, update
+
+from talweg.store import pages, tables
+from talweg.store.rows import LIVE
+from talweg.store.types import FromNow
+
+_COHORTS = tables.cohorts
+_RUNS = tables.runs
+_IDS_AT_ONCE = 1000
+
+
+def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | None) -> None:
+    """Live runs are asked; those of cohorts that nobody holds are cancelled at once. Raises NotFound."""
+    if study is not None:
+        identity = pages.identify(connection, tables.studies, "study", study)
+        _cancel(connection, _RUNS.c.study_id == identity)
+    for start in range(0, len(run_ids), _IDS_AT_ONCE):
+        _cancel(connection, _RUNS.c.id.in_(run_ids[start : start + _IDS_AT_ONCE]))
+
+
+def _cancel(connection: Connection, which: ColumnElement[bool]) -> None:
+    asked = (which, _RUNS.c.state.in_(LIVE))
+    # Cohorts first, in one order, as commits and claims do: no deadlock, and none is claimed meanwhile.
+    touched = select(_RUNS.c.cohort_id).where(*asked)
+    cohorts = connection.execute(
+        select(_COHORTS.c.id, _COHORTS.c.state)
+        .where(_COHORTS.c.id.in_(touched))
+        .order_by(_COHORTS.c.id)
+        .with_for_update()
+    ).all()
+    connection.execute(update(_RUNS).where(*asked).values(cancel_requested=True))
+    idle = [cohort.id for cohort in cohorts if cohort.state == "queued"]
+    for start in range(0, len(idle), _IDS_AT_ONCE):
+        some = idle[start : start + _IDS_AT_ONCE]
+        connection.execute(
+            update(_RUNS)
+            .where(*asked, _RUNS.c.cohort_id.in_(some))
+            .values(state="cancelled", stop_reason="cancelled", finished_at=FromNow(), unmirrored=True)
+        )
+        alive = exists().where(_RUNS.c.cohort_id == _COHORTS.c.id, _RUNS.c.state.in_(LIVE))
+        connection.execute(update(_COHORTS).where(_COHORTS.c.id.in_(some), ~alive).values(state="finished"))

@@ -1,0 +1,62 @@
+"""Arrays to bytes and back: coordinates side by side, bytes shuffled, zstd, and a digest of what is stored.
+
+A coordinate changes little from step to step, and a float's exponent bytes less than its mantissa's: so the
+array is transposed to (P, n) and split into planes, one for each byte of an element, before zstd sees it.
+"""
+
+import hashlib
+import sys
+
+import numpy as np
+import zstandard
+from numpy.typing import DTypeLike, NDArray
+
+from talweg.errors import CorruptRecord
+
+NAME = "shuffle-zstd"
+_LEVEL = 1
+
+
+def encode(array: NDArray[np.generic]) -> tuple[bytes, str]:
+    """`array` (n, P) as (payload, digest); equal arrays give equal bytes, whatever their strides."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    columns = np.ascontiguousarray(little.T)
+    planes = np.ascontiguousarray(columns.view(np.uint8).reshape(-1, array.dtype.itemsize).T)
+    payload = zstandard.ZstdCompressor(level=_LEVEL).compress(planes.data)
+    return payload, digest_of(payload)
+
+
+def decode(payload: bytes, digest: str, dtype: DTypeLike, shape: tuple[int, int]) -> NDArray[np.generic]:
+    """The array (n, P) that `encode` was given, bit for bit.
+
+    Raises:
+        CorruptRecord: the payload does not match its digest, or does not hold an array of this shape.
+    """
+    verify(payload, digest)
+    element = np.dtype(dtype).newbyteorder("<")
+    steps, size = shape
+    expected = steps * size * element.itemsize
+    try:
+        # Looked at before anything is allocated: a frame may claim any size.
+        found = zstandard.frame_content_size(payload)
+        if found != expected:
+            raise CorruptRecord(f"payload: must hold {expected} bytes for {shape} of {element}, got {found}")
+        planes = np.frombuffer(zstandard.ZstdDecompressor().decompress(payload), np.uint8)
+    except zstandard.ZstdError as error:
+        raise CorruptRecord(f"payload: is not zstd: {error}") from error
+    elements = np.ascontiguousarray(planes.reshape(element.itemsize, -1).T)
+    columns = elements.reshape(-1).view(element).reshape(size, steps)
+    native = columns.astype(element.newbyteorder("="), copy=False) if sys.byteorder == "big" else columns
+    return np.ascontiguousarray(native.T)
+
+
+def verify(payload: bytes, digest: str) -> None:
+    """Raises CorruptRecord where `payload` is not what `digest` was taken of."""
+    found = digest_of(payload)
+    if found != digest:
+        raise CorruptRecord(f"payload: must have the digest {digest}, got {found}")
+
+
+def digest_of(payload: bytes) -> str:
+    """sha256 of the stored bytes, in hex: `sha256sum` of an exported payload prints the same."""
+    return hashlib.sha256(payload).hexdigest()

@@ -1,0 +1,120 @@
+"""Connections: SQLite and PostgreSQL set up so that both keep the same promises."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event, exc, make_url
+
+from talweg.errors import Conflict, NotWritable, TalwegError, Unreachable
+
+_BUSY_SECONDS = 30
+# What a stopped worker may hold up others for, in milliseconds. Migrations do without.
+_POSTGRESQL_LIMITS = {
+    "lock_timeout": 30_000,
+    "idle_in_transaction_session_timeout": 30_000,
+    "statement_timeout": 120_000,
+}
+
+
+def parse(url: str) -> URL:
+    """The URL with its driver; raises TalwegError, which does not repeat the URL: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise TalwegError("database_url: must look like sqlite:///PATH or postgresql://USER@HOST/NAME") from None
+    backend = parsed.drivername.split("+")[0]
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed
+    raise TalwegError(f"database_url: must be sqlite:///PATH or postgresql://…, got {parsed.render_as_string()}")
+
+
+def create_engine(url: str, *, limits: bool = True) -> Engine:
+    """An engine whose writers (execution option `talweg_writes`) take SQLite's write lock when they begin.
+
+    SQLite: WAL, so readers never wait; synchronous FULL, so what was committed survives a power cut and not
+    only a crash (one sync a commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, and limits
+    on how long a stopped process can hold locks.
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    options = {"timezone": "UTC"} | (_POSTGRESQL_LIMITS if limits else {})
+    return sqlalchemy.create_engine(
+        parsed,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": "talweg",
+            "connect_timeout": 10,
+            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        },
+    )
+
+
+def make_file(url: URL) -> None:
+    """Where the URL is a SQLite file that does not exist: make it, for its owner alone; raises NotWritable."""
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return
+    path = Path(url.database)
+    try:
+        # SQLite gives its -wal and -shm files the same mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise NotWritable(f"database: {path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The drivers' trouble in the laboratory's words; SQL and its values stay out of the message."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise Unreachable("database: no connection was free in time") from error
+    # What queries raise is wrapped; what setting up a connection or COPY raises is not.
+    except (exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        translation = _translation(error, reason)
+        if translation is None:
+            raise
+        raise translation from error
+
+
+def _translation(error: Exception, reason: str) -> TalwegError | None:
+    kind = type(error).__name__
+    if kind in ("OperationalError", "InterfaceError") or isinstance(error, psycopg.OperationalError):
+        if "unable to open database file" in reason or "readonly database" in reason:
+            return NotWritable(f"database: {reason}")
+        return Unreachable(f"database: {reason}")
+    if "UNIQUE constraint failed" in reason or "violates unique constraint" in reason:
+        return Conflict(f"database: something of that name or id is there already: {reason}")
+    # SQLite's words for a file that is damaged, or that is something else.
+    return TalwegError(f"database: {reason}") if kind == "DatabaseError" else None
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    # The driver would begin transactions at times of its own choice; `_begin_sqlite` does instead.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={_BUSY_SECONDS * 1000}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail at once where another has written meanwhile.
+    writes = connection.get_execution_options().get("talweg_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

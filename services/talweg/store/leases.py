@@ -1,0 +1,186 @@
+"""Who may write a cohort's records: claims, leases, fences; every time is the database's.
+
+A claim raises the cohort's fence. Whoever writes for the cohort does so under `guard`, which touches the one row
+that has this fence and is leased: so a worker that lost its claim changes nothing, however late it comes. A
+lease that ran out without anyone noticing still stands; taking the cohort back, or claiming it, ends it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Integer, and_, bindparam, case, func, literal, or_, select, update
+
+from talweg.errors import LeaseLost, NotFound
+from talweg.store import tables
+from talweg.store.pages import storable
+from talweg.store.rows import LIVE, Claim, CohortRow
+from talweg.store.runs import COLUMNS, row_of
+from talweg.store.types import FromNow
+
+_COHORTS = tables.cohorts
+_RUNS = tables.runs
+# The wait between publications doubles up to 2^8 times: a long queue is not flooded, a lost message comes back.
+_DOUBLINGS = 8
+
+_EXPIRED = and_(_COHORTS.c.state == "leased", _COHORTS.c.lease_until < FromNow())
+_IDLE = {"owner": None, "owner_since": None, "lease_until": None}
+_QUEUED = _IDLE | {"state": "queued", "queued_at": FromNow(), "published_at": None, "publications": 0}
+
+
+def find(connection: Connection, cohort_id: str) -> CohortRow:
+    """Raises NotFound."""
+    found = None
+    if storable(cohort_id):
+        found = connection.execute(select(_COHORTS).where(_COHORTS.c.id == cohort_id)).one_or_none()
+    if found is None:
+        raise NotFound(f"cohort: there is none of the id {cohort_id!r}")
+    return CohortRow(**found._mapping)
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """By state."""
+    query = select(_COHORTS.c.state, func.count().label("cohorts")).group_by(_COHORTS.c.state)
+    return {row.state: int(row.cohorts) for row in connection.execute(query)}
+
+
+def mark_published(connection: Connection, cohort_ids: Iterable[str]) -> None:
+    """Given to the broker now."""
+    marks = [{"cohort": cohort_id} for cohort_id in cohort_ids]
+    if marks:
+        connection.execute(
+            update(_COHORTS)
+            .where(_COHORTS.c.id == bindparam("cohort"))
+            .values(published_at=FromNow(), publications=_COHORTS.c.publications + 1),
+            marks,
+        )
+
+
+def unpublished(connection: Connection, older_than_seconds: float, limit: int) -> list[str]:
+    """Queued for so long since they were queued; twice as long since each publication."""
+    published = _COHORTS.c.publications
+    doublings = case((published > _DOUBLINGS, _DOUBLINGS), else_=published)
+    wait = literal(-float(older_than_seconds)) * literal(1, Integer).op("<<")(doublings)
+    since = func.coalesce(_COHORTS.c.published_at, _COHORTS.c.queued_at)
+    query = (
+        select(_COHORTS.c.id)
+        .where(_COHORTS.c.state == "queued", since <= FromNow(wait))
+        .order_by(_COHORTS.c.queued_at, _COHORTS.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
+    """One conditional UPDATE decides; the runs are read behind it."""
+    if not storable(cohort_id):
+        return None
+    taken = connection.execute(
+        update(_COHORTS)
+        .where(_COHORTS.c.id == cohort_id, or_(_COHORTS.c.state == "queued", _EXPIRED))
+        .values(
+            state="leased",
+            fence=_COHORTS.c.fence + 1,
+            attempts=_COHORTS.c.attempts + 1,
+            owner=owner[:300],
+            owner_since=FromNow(),
+            lease_until=FromNow(lease_seconds),
+        )
+        .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
+    ).one_or_none()
+    if taken is None:
+        return None
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state == "queued")
+        .values(state="running", started_at=func.coalesce(_RUNS.c.started_at, FromNow()), unmirrored=True)
+    )
+    runs = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
+    return Claim(cohort_id, taken.fence, tuple(row_of(row) for row in runs), taken.attempts)
+
+
+def guard(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Change the claim's cohort, and hold its row until the transaction ends; raises LeaseLost."""
+    changed = connection.execute(
+        update(_COHORTS)
+        .where(_COHORTS.c.id == claim.cohort_id, _COHORTS.c.fence == claim.fence, _COHORTS.c.state == "leased")
+        .values(**values)
+    )
+    if changed.rowcount != 1:
+        raise LeaseLost(f"cohort {claim.cohort_id}: fence {claim.fence} has passed; its records belong to another")
+
+
+def extend(connection: Connection, claim: Claim, lease_seconds: float) -> None:
+    """From now on, so many seconds."""
+    guard(connection, claim, lease_until=FromNow(lease_seconds))
+
+
+def finish(connection: Connection, claim: Claim) -> None:
+    """Whatever still stood as live is failed: a run that nobody will move must not read "running"."""
+    guard(connection, claim, **_IDLE, state="finished", error=None)
+    _end_runs(connection, claim.cohort_id, "the cohort finished without it")
+
+
+def release(connection: Connection, claim: Claim) -> None:
+    """An orderly leave is no failed attempt."""
+    guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1)
+    _requeue_runs(connection, [claim.cohort_id])
+
+
+def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
+    """The traceback stays with the cohort, and with its runs once there is no other attempt."""
+    error = traceback.replace("\x00", "\\0").encode(errors="replace").decode()
+    guard(connection, claim, **_QUEUED, error=error)
+    tried = connection.execute(select(_COHORTS.c.attempts).where(_COHORTS.c.id == claim.cohort_id)).scalar_one()
+    if tried < max_attempts:
+        _requeue_runs(connection, [claim.cohort_id])
+        return "queued"
+    connection.execute(update(_COHORTS).where(_COHORTS.c.id == claim.cohort_id).values(state="quarantined"))
+    _end_runs(connection, claim.cohort_id, error)
+    return "quarantined"
+
+
+def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
+    """The fence is raised with it, so that whoever was paused past the lease has lost the cohort."""
+    # Rows that someone works on just now are skipped: they are not the ones that were left alone.
+    left = connection.execute(
+        select(_COHORTS.c.id, _COHORTS.c.attempts, _COHORTS.c.error)
+        .where(_EXPIRED)
+        .order_by(_COHORTS.c.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    queued = []
+    for cohort in left:
+        mine = update(_COHORTS).where(_COHORTS.c.id == cohort.id)
+        if cohort.attempts < max_attempts:
+            connection.execute(mine.values(**_QUEUED, fence=_COHORTS.c.fence + 1))
+            queued.append(cohort.id)
+        else:
+            error = cohort.error or "the worker vanished, and so did those before it"
+            connection.execute(mine.values(**_IDLE, state="quarantined", fence=_COHORTS.c.fence + 1, error=error))
+            _end_runs(connection, cohort.id, error)
+    _requeue_runs(connection, queued)
+    return queued
+
+
+def cancelled(connection: Connection, claim: Claim) -> set[str]:
+    """Live runs of the cohort that were asked to stop."""
+    query = select(_RUNS.c.id).where(
+        _RUNS.c.cohort_id == claim.cohort_id, _RUNS.c.state.in_(LIVE), _RUNS.c.cancel_requested
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _requeue_runs(connection: Connection, cohort_ids: list[str]) -> None:
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.cohort_id.in_(cohort_ids), _RUNS.c.state == "running")
+        .values(state="queued", unmirrored=True)
+    )
+
+
+def _end_runs(connection: Connection, cohort_id: str, error: str) -> None:
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state.in_(LIVE))
+        .values(state="failed", stop_reason="failed", error=error, finished_at=FromNow(), unmirrored=True)
+    )

@@ -1,0 +1,153 @@
+"""Brings a database to this version's schema, or says why not. `python -m talweg.store.migrate` is its command.
+
+The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel.
+"""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, delete, insert, text
+
+from talweg.errors import NewerLaboratory, NotFound, TalwegError
+from talweg.settings import settings
+from talweg.store import reading, tables
+from talweg.store.engine import create_engine, make_file, parse, translated
+
+# Any number, the same in every version: whoever migrates waits for who migrates already.
+_LOCK = 7_425_934_101
+_LABORATORY = tables.laboratory
+
+
+def scripts() -> Path:
+    """The folder of migrations."""
+    packaged = Path(__file__).parents[1] / "migrations"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "migrations"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database up to `revision`, making it where there is none; one transaction.
+
+    Raises NewerLaboratory, NotWritable or Unreachable.
+    """
+    make_file(parse(url))
+    _migrate(url, "upgrade", revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database down to `revision` ("base" takes everything away); one transaction."""
+    _migrate(url, "downgrade", revision)
+
+
+def current(url: str) -> str | None:
+    """The database's revision, None where it has none."""
+    engine = create_engine(url)
+    try:
+        with translated(), engine.connect() as connection:
+            return _revision(connection)
+    finally:
+        engine.dispose()
+
+
+def check(url: str) -> None:
+    """Raises TalwegError with the differences between the database and the tables of the code."""
+    engine = create_engine(url, limits=False)
+    try:
+        with translated(), engine.begin() as connection:
+            command.check(_config(connection))
+    except CommandError as error:
+        raise TalwegError(f"schema: {error}") from error
+    finally:
+        engine.dispose()
+
+
+def ensure_current(engine: Engine) -> None:
+    """Raises NotFound where there is no laboratory, NewerLaboratory, or TalwegError where it must be migrated."""
+    url = engine.url
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        # Connecting would make an empty file.
+        raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
+    with translated(), engine.connect() as connection:
+        found = _known(connection, _directory())
+    if found is None:
+        raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
+    head = _directory().get_current_head()
+    if found != head:
+        raise TalwegError(f"database: must be at revision {head}, got {found}; `talweg migrate` brings it there")
+
+
+def _migrate(url: str, direction: str, revision: str) -> None:
+    # Without limits: a migration may take its time, and may wait for another's.
+    engine = create_engine(url, limits=False).execution_options(talweg_writes=True)
+    try:
+        with translated(), engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            before = _known(connection, _directory())
+            getattr(command, direction)(_config(connection), revision)
+            if direction == "upgrade" and _revision(connection) != before:
+                _note(connection, made=before is None)
+    finally:
+        engine.dispose()
+
+
+def _note(connection: Connection, *, made: bool) -> None:
+    keys = ["made_by", "migrated_by"] if made else ["migrated_by"]
+    connection.execute(delete(_LABORATORY).where(_LABORATORY.c.key.in_(keys)))
+    connection.execute(insert(_LABORATORY), [{"key": key, "value": version("talweg")} for key in keys])
+
+
+def _known(connection: Connection, directory: ScriptDirectory) -> str | None:
+    """The revision; raises NewerLaboratory where this version's migrations do not hold it."""
+    found = _revision(connection)
+    if found is None:
+        return None
+    if found in {script.revision for script in directory.walk_revisions()}:
+        return found
+    try:
+        by = reading.facts(connection).get("migrated_by", "unknown")
+    except Exception:  # noqa: BLE001
+        # A later schema may look any way.
+        by = "unknown"
+    raise NewerLaboratory(
+        f"database: is at revision {found}, written by Talweg {by}; this is Talweg {version('talweg')}, "
+        f"which knows {directory.get_current_head()} as the last: install the newer one"
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _directory() -> ScriptDirectory:
+    return ScriptDirectory(str(scripts()))
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    # A percent sign would be taken for an interpolation.
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def main() -> int:
+    """Migrate the database of the settings; the exit code, with the reason on stderr."""
+    url = settings().database_url
+    try:
+        if url is None:
+            raise TalwegError("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")
+        upgrade(url.get_secret_value())
+    except TalwegError as error:
+        sys.stderr.write(f"talweg: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

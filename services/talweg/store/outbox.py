@@ -1,0 +1,31 @@
+"""What the mirror has still to tell MLflow."""
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from talweg.store import tables
+from talweg.store.rows import RunRow, RunState
+from talweg.store.runs import COLUMNS, row_of
+from talweg.store.types import FromNow
+
+_RUNS = tables.runs
+
+
+def pending(connection: Connection, limit: int) -> list[RunRow]:
+    """Runs with something not mirrored; who waits longest comes first, so that none starves."""
+    query = select(*COLUMNS).where(_RUNS.c.unmirrored).order_by(_RUNS.c.mirrored_at, _RUNS.c.id).limit(limit)
+    return [row_of(row) for row in connection.execute(query)]
+
+
+def mark(connection: Connection, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
+    """The run leaves the outbox, unless it has moved on since the mirror read it."""
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == run_id)
+        .values(
+            mirrored_step=step,
+            mirrored_state=state,
+            mirrored_at=FromNow(),
+            mlflow_run_id=func.coalesce(mlflow_run_id, _RUNS.c.mlflow_run_id),
+            unmirrored=or_(_RUNS.c.step > step, _RUNS.c.state != state),
+        )
+    )

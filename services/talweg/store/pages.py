@@ -1,0 +1,56 @@
+"""What finding by name and turning pages have in common."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Column, Connection, Select, Table, case, or_, select
+
+from talweg.errors import InvalidSpec, NotFound
+from talweg.store.rows import Page
+
+MAXIMUM = 1000
+
+T = TypeVar("T")
+
+
+def identify(connection: Connection, table: Table, kind: str, id_or_name: str) -> str:
+    """The id of what has that id, or else that name, in `table`; raises NotFound."""
+    if storable(id_or_name):
+        by_id = table.c.id == id_or_name
+        found = connection.execute(
+            select(table.c.id).where(or_(by_id, table.c.name == id_or_name)).order_by(case((by_id, 0), else_=1))
+        ).first()
+        if found is not None:
+            return str(found.id)
+    raise NotFound(f"{kind}: there is none of the id or name {id_or_name!r}")
+
+
+def storable(value: str) -> bool:
+    """Whether both databases can be asked for it: PostgreSQL takes no NUL, and neither takes half a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in value
+
+
+def after(query: Select[Any], identity: Column[Any], limit: int, cursor: str | None) -> Select[Any]:
+    """One row more than a page: newest first, from below `cursor` on. Ids are uuid7, so they grow with time.
+
+    Raises:
+        InvalidSpec: the limit is out of range, or the cursor no id.
+    """
+    if not 1 <= limit <= MAXIMUM:
+        raise InvalidSpec(f"limit: must lie in [1, {MAXIMUM}], got {limit}")
+    if cursor is not None:
+        try:
+            query = query.where(identity < str(UUID(cursor)))
+        except ValueError:
+            raise InvalidSpec(f"cursor: must be one that a page gave, got {cursor[:80]!r}") from None
+    return query.order_by(identity.desc()).limit(limit + 1)
+
+
+def cut(items: Sequence[T], ids: Sequence[str], limit: int) -> Page[T]:
+    """A page of what `after` found, with the cursor of the next where there is one."""
+    return Page(list(items[:limit]), ids[limit - 1] if len(ids) > limit else None)

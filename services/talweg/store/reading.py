@@ -1,0 +1,113 @@
+"""What runs recorded, by ranges of steps: each query walks one key range."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import Connection, Select, Table, func, select
+
+from talweg.errors import CorruptRecord
+from talweg.store import codec, tables
+from talweg.store.bulk import columns
+from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, StepTable
+
+_STEPS = tables.steps
+_CHUNKS = tables.chunks
+_CHECKPOINTS = tables.checkpoints
+_DERIVATIVES = tables.derivatives
+_EVALUATIONS = tables.evaluations
+_RUNS_AT_ONCE = 1000
+
+
+def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> StepTable:
+    """Columns of a range."""
+    names = [column for column in _STEPS.c if column.name != "run_id"]
+    query = _range(select(*names), _STEPS, run_id, start, stop).order_by(_STEPS.c.step)
+    step, *rest = columns(connection.execute(query), len(names))
+    return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
+
+
+def evaluations(connection: Connection, run_id: str) -> list[EvaluationRow]:
+    """All of a run's."""
+    names = [column for column in _EVALUATIONS.c if column.name != "run_id"]
+    query = select(*names).where(_EVALUATIONS.c.run_id == run_id)
+    ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split)
+    return [EvaluationRow(**row._mapping) for row in connection.execute(ordered)]
+
+
+def derivatives(connection: Connection, run_id: str, start: int, stop: int | None) -> list[DerivativeRow]:
+    """Rows of a range."""
+    names = [column for column in _DERIVATIVES.c if column.name != "run_id"]
+    query = _range(select(*names), _DERIVATIVES, run_id, start, stop)
+    ordered = query.order_by(_DERIVATIVES.c.step, _DERIVATIVES.c.tensor, _DERIVATIVES.c.position)
+    return [DerivativeRow(**row._mapping) for row in connection.execute(ordered)]
+
+
+def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[ChunkRow]:
+    """Those that overlap the range: from the last that begins at or before `start`."""
+    of_run = (_CHUNKS.c.run_id == run_id, _CHUNKS.c.quantity == quantity)
+    # The key knows only where chunks begin; one that began before may reach into the range.
+    first = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
+    query = (
+        select(_CHUNKS)
+        .where(*of_run, _CHUNKS.c.first_step >= func.coalesce(first, start), _CHUNKS.c.first_step < stop)
+        .order_by(_CHUNKS.c.first_step)
+    )
+    found = [ChunkRow(**row._mapping) for row in connection.execute(query)]
+    return [chunk for chunk in found if chunk.first_step + chunk.steps > start]
+
+
+def latest_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """By run."""
+    found = {}
+    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
+        some = run_ids[start : start + _RUNS_AT_ONCE]
+        latest = (
+            select(_CHECKPOINTS.c.run_id, func.max(_CHECKPOINTS.c.step).label("step"))
+            .where(_CHECKPOINTS.c.run_id.in_(some))
+            .group_by(_CHECKPOINTS.c.run_id)
+            .subquery()
+        )
+        query = select(_CHECKPOINTS).join(
+            latest, (latest.c.run_id == _CHECKPOINTS.c.run_id) & (latest.c.step == _CHECKPOINTS.c.step)
+        )
+        for row in connection.execute(query):
+            found[row.run_id] = (row.step, _verified(row.run_id, row.step, row.digest, row.payload))
+    return found
+
+
+def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[int, bytes] | None:
+    """The last at or before the step."""
+    query = (
+        select(_CHECKPOINTS)
+        .where(_CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step <= step)
+        .order_by(_CHECKPOINTS.c.step.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.step, _verified(run_id, row.step, row.digest, row.payload))
+
+
+def checkpoint_digest(connection: Connection, run_id: str, step: int) -> str | None:
+    """Without reading the payload."""
+    query = select(_CHECKPOINTS.c.digest).where(_CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step == step)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def facts(connection: Connection) -> dict[str, str]:
+    """What stands in the table `laboratory`."""
+    return {row.key: row.value for row in connection.execute(select(tables.laboratory))}
+
+
+def _range(
+    query: Select[tuple[object, ...]], table: Table, run_id: str, start: int, stop: int | None
+) -> Select[tuple[object, ...]]:
+    query = query.where(table.c.run_id == run_id, table.c.step >= start)
+    return query if stop is None else query.where(table.c.step < stop)
+
+
+def _verified(run_id: str, step: int, digest: str, payload: bytes) -> bytes:
+    try:
+        codec.verify(payload, digest)
+    except CorruptRecord as error:
+        raise CorruptRecord(f"run {run_id}: checkpoint of step {step}: {error}") from error
+    return payload

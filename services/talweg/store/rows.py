@@ -1,0 +1,225 @@
+"""What the store hands out: plain frozen rows, times in UTC."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from talweg.errors import CorruptRecord
+from talweg.store import codec
+
+Json = dict[str, Any]
+Floats = NDArray[np.float64]
+
+RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
+CohortState = Literal["queued", "leased", "finished", "quarantined"]
+StopReason = Literal["finished", "diverged", "cancelled", "failed", "target"]
+Quantity = Literal["gradient", "parameters", "norms"]
+
+RUN_STATES: tuple[RunState, ...] = ("queued", "running", "finished", "failed", "cancelled")
+LIVE: tuple[RunState, ...] = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as it stands.
+
+    Attributes:
+        row: Its index in its cohort.
+        tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
+        record: The resolved policy, "full" or "replay".
+        step: Updates made so far; steps 0 … step − 1 are recorded.
+        cost: Of the last recorded step; None before the first, and where it is not a number.
+        error: What the worker said last, where the run failed.
+        mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
+    """
+
+    id: str
+    name: str
+    study_id: str | None
+    cohort_id: str
+    row: int
+    spec: Json
+    spec_digest: str
+    problem: str
+    optimizer: str
+    seed: int
+    precision: str
+    record: Literal["full", "replay"]
+    total_steps: int
+    tensors: list[Json]
+    state: RunState
+    stop_reason: StopReason | None
+    cancel_requested: bool
+    step: int
+    cost: float | None
+    best_cost: float | None
+    parent_run_id: str | None
+    parent_step: int | None
+    numerics: Json | None
+    error: str | None
+    mlflow_run_id: str | None
+    mirrored_step: int
+    mirrored_state: RunState | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not move any more."""
+        return self.state not in LIVE
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study and how far its runs are; `counts` holds the states that occur."""
+
+    id: str
+    name: str
+    spec: Json
+    mlflow_experiment_id: str | None
+    created_at: datetime
+    counts: dict[RunState, int]
+    steps_done: int
+    steps_total: int
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return sum(self.counts.values())
+
+    @property
+    def state(self) -> RunState:
+        """queued until a run starts, running until all have ended, then the worst that happened to one."""
+        if self.counts.get("running"):
+            return "running"
+        if self.counts.get("queued"):
+            return "queued" if self.counts["queued"] == self.runs else "running"
+        return "failed" if self.counts.get("failed") else "cancelled" if self.counts.get("cancelled") else "finished"
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """A cohort: who holds it, until when, and how often it was tried since it last made progress."""
+
+    id: str
+    study_id: str | None
+    state: CohortState
+    fence: int
+    owner: str | None
+    owner_since: datetime | None
+    lease_until: datetime | None
+    attempts: int
+    error: str | None
+    queued_at: datetime
+    published_at: datetime | None
+    publications: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write a cohort's records, for as long as its fence stands; runs by their row."""
+
+    cohort_id: str
+    fence: int
+    runs: tuple[RunRow, ...]
+    attempts: int
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """Who may do what. The token itself is nowhere; `digest` is its sha256."""
+
+    digest: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission made; `repeated` where the same key had made it before."""
+
+    study_id: str | None
+    run_ids: tuple[str, ...]
+    cohort_ids: tuple[str, ...]
+    repeated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StepTable:
+    """Columns (n,) of consecutive recorded steps; NaN where a number was none."""
+
+    step: NDArray[np.int64]
+    cost: Floats
+    learning_rate: Floats
+    gradient_norm: Floats
+    parameter_norm: Floats
+    update_norm: Floats
+
+    def __len__(self) -> int:
+        """How many steps there are."""
+        return len(self.step)
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """Cost and metric of θ_step on a whole split; None where a number was none."""
+
+    step: int
+    split: str
+    cost: float | None
+    metric: float | None
+
+
+@dataclass(frozen=True)
+class DerivativeRow:
+    """One coordinate at one step; `position` is its index in the tensor, "3,5"."""
+
+    step: int
+    tensor: str
+    position: str
+    parameter: float | None
+    derivative: float | None
+    update: float | None
+
+
+@dataclass(frozen=True)
+class ChunkRow:
+    """Steps first_step … first_step + steps − 1 of one quantity, encoded; `array` is how it is read."""
+
+    run_id: str
+    quantity: str
+    first_step: int
+    steps: int
+    codec: str
+    digest: str
+    payload: bytes
+
+    def array(self, dtype: DTypeLike, size: int) -> NDArray[Any]:
+        """The values (steps, size); raises CorruptRecord that names run, quantity and steps."""
+        try:
+            if self.codec != codec.NAME:
+                raise CorruptRecord(f"codec: must be {codec.NAME}, got {self.codec}")
+            return codec.decode(self.payload, self.digest, dtype, (self.steps, size))
+        except CorruptRecord as error:
+            last = self.first_step + self.steps - 1
+            raise CorruptRecord(
+                f"run {self.run_id}: {self.quantity} of steps {self.first_step} to {last}: {error}"
+            ) from error
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Newest first; `cursor` asks for what comes after, None at the end."""
+
+    items: list[T]
+    cursor: str | None

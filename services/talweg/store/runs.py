@@ -1,0 +1,123 @@
+"""Runs: submitting them, finding them, turning their pages."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, Row, Table, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from talweg.errors import Conflict, InvalidSpec
+from talweg.store import pages, tables
+from talweg.store.batch import NewCohort, NewRun, NewStudy
+from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
+from talweg.store.types import FromNow
+
+_RUNS = tables.runs
+COLUMNS = [column for column in _RUNS.c if column.name not in ("mirrored_at", "unmirrored")]
+# Names asked for at once, far below what either database takes as parameters of one statement.
+_NAMES_AT_ONCE = 1000
+
+
+def row_of(row: Row[tuple[object, ...]]) -> RunRow:
+    """A RunRow from a row of COLUMNS."""
+    return RunRow(**row._mapping)
+
+
+def submit(
+    connection: Connection,
+    study: NewStudy | None,
+    runs: Sequence[NewRun],
+    cohorts: Sequence[NewCohort],
+    key: str | None,
+) -> Submitted:
+    """Everything new, or what the key's first submission made; raises Conflict."""
+    answer = Submitted(
+        None if study is None else study.id, tuple(run.id for run in runs), tuple(cohort.id for cohort in cohorts)
+    )
+    if key is not None:
+        earlier = _remember(connection, key, _digest(study, runs), answer)
+        if earlier is not None:
+            return earlier
+    if study is not None:
+        _refuse_taken(connection, tables.studies, "study", [study.name])
+        connection.execute(insert(tables.studies).values(**asdict(study), created_at=FromNow()))
+    _refuse_taken(connection, _RUNS, "run", [run.name for run in runs])
+    now = connection.execute(select(FromNow())).scalar_one()
+    if cohorts:
+        fresh = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": now}
+        connection.execute(insert(tables.cohorts), [fresh | asdict(cohort) for cohort in cohorts])
+    if runs:
+        waiting = {"state": "queued", "unmirrored": True, "created_at": now, "mirrored_at": now}
+        # vars, not asdict: that would copy every spec, key by key.
+        connection.execute(insert(_RUNS), [waiting | vars(run) for run in runs])
+    return answer
+
+
+def find(connection: Connection, id_or_name: str) -> RunRow:
+    """By id, then name; raises NotFound."""
+    identity = pages.identify(connection, _RUNS, "run", id_or_name)
+    return row_of(connection.execute(select(*COLUMNS).where(_RUNS.c.id == identity)).one())
+
+
+def page(
+    connection: Connection, study: str | None, state: RunState | None, limit: int, cursor: str | None
+) -> Page[RunRow]:
+    """Newest first; raises NotFound for the study, InvalidSpec for the rest."""
+    query = select(*COLUMNS)
+    if study is not None:
+        query = query.where(_RUNS.c.study_id == pages.identify(connection, tables.studies, "study", study))
+    if state is not None:
+        if state not in RUN_STATES:
+            near = difflib.get_close_matches(state, RUN_STATES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InvalidSpec(f"state: must be one of {', '.join(RUN_STATES)}, got {state[:80]!r}{hint}")
+        query = query.where(_RUNS.c.state == state)
+    found = [row_of(row) for row in connection.execute(pages.after(query, _RUNS.c.id, limit, cursor))]
+    return pages.cut(found, [run.id for run in found], limit)
+
+
+def of_study(connection: Connection, study_id: str) -> list[RunRow]:
+    """In the order in which they were made, which is the spec's."""
+    query = select(*COLUMNS).where(_RUNS.c.study_id == study_id).order_by(_RUNS.c.id)
+    return [row_of(row) for row in connection.execute(query)]
+
+
+def _remember(connection: Connection, key: str, digest: str, answer: Submitted) -> Submitted | None:
+    """Note the answer under its key, or give the one that stands there; a rival's is waited for."""
+    if not pages.storable(key) or not 1 <= len(key) <= 200:
+        raise InvalidSpec("Idempotency-Key: must have 1 to 200 characters, and no NUL")
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    note = build(tables.submissions).values(
+        idempotency_key=key,
+        digest=digest,
+        answer={"study_id": answer.study_id, "run_ids": answer.run_ids, "cohort_ids": answer.cohort_ids},
+        created_at=FromNow(),
+    )
+    stands = tables.submissions
+    if connection.execute(note.on_conflict_do_nothing().returning(stands.c.digest)).first() is not None:
+        return None
+    earlier = connection.execute(select(stands).where(stands.c.idempotency_key == key)).one()
+    if earlier.digest != digest:
+        raise Conflict(f"Idempotency-Key {key!r}: was used for another submission")
+    first = earlier.answer
+    return Submitted(first["study_id"], tuple(first["run_ids"]), tuple(first["cohort_ids"]), repeated=True)
+
+
+def _digest(study: NewStudy | None, runs: Sequence[NewRun]) -> str:
+    """Of what was asked for. Ids are made anew at each attempt, and names may be."""
+    asked = [None if study is None else study.spec | {"name": None}, sorted(run.spec_digest for run in runs)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_taken(connection: Connection, table: Table, kind: str, names: Sequence[str]) -> None:
+    """A race to the same name ends at the unique constraint, which the Store translates."""
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        some = names[start : start + _NAMES_AT_ONCE]
+        taken = connection.execute(select(table.c.name).where(table.c.name.in_(some)).limit(1)).scalar()
+        if taken is not None:
+            raise Conflict(f"{kind} {taken}: the name is taken")
+    if len(set(names)) != len(names):
+        raise Conflict(f"{kind}: each name must differ from the others")

@@ -1,0 +1,217 @@
+"""The schema. Migrations are what makes it; `alembic check` holds both equal."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from talweg.store.types import Id, Instant
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# None is SQL's NULL, never JSON's null.
+_Json = JSON(none_as_null=True)
+
+laboratory = Table(
+    "laboratory",
+    metadata,
+    Column("key", String(100), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("spec", _Json, nullable=False),
+    Column("mlflow_experiment_id", String(64)),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("name"),
+)
+
+cohorts = Table(
+    "cohorts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("study_id", Id, ForeignKey("studies.id")),
+    Column("state", String(16), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("owner", String(300)),
+    Column("owner_since", Instant),
+    Column("lease_until", Instant),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("queued_at", Instant, nullable=False),
+    Column("published_at", Instant),
+    Column("publications", Integer, nullable=False),
+    CheckConstraint("state IN ('queued', 'leased', 'finished', 'quarantined')", name="state"),
+    # The reconciler looks for the few that are queued or leased, every few seconds.
+    Index("ix_cohorts_state", "state", "lease_until"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("study_id", Id, ForeignKey("studies.id")),
+    Column("cohort_id", Id, ForeignKey("cohorts.id"), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("spec", _Json, nullable=False),
+    Column("spec_digest", String(64), nullable=False),
+    Column("problem", String(200), nullable=False),
+    Column("optimizer", String(200), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("precision", String(16), nullable=False),
+    Column("record", String(16), nullable=False),
+    Column("total_steps", Integer, nullable=False),
+    Column("tensors", _Json, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stop_reason", String(16)),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Column("step", Integer, nullable=False, server_default=text("0")),
+    Column("cost", Double),
+    Column("best_cost", Double),
+    Column("parent_run_id", Id, ForeignKey("runs.id")),
+    Column("parent_step", Integer),
+    Column("numerics", _Json),
+    Column("error", Text),
+    Column("mlflow_run_id", String(64)),
+    Column("mirrored_step", Integer, nullable=False, server_default=text("0")),
+    Column("mirrored_state", String(16)),
+    # When the mirror last looked at it, at first when it was made: who waits longest comes first.
+    Column("mirrored_at", Instant, nullable=False),
+    # The outbox: something has been committed that the mirror has not confirmed.
+    Column("unmirrored", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    UniqueConstraint("name"),
+    UniqueConstraint("cohort_id", "row"),
+    CheckConstraint("state IN ('queued', 'running', 'finished', 'failed', 'cancelled')", name="state"),
+    # Pages: newest first, by study, by state, by both. With the counts of a study's page, all of it is in the index.
+    Index("ix_runs_study_id_state", "study_id", "state", "id"),
+    Index("ix_runs_study_id_id", "study_id", "id"),
+    Index("ix_runs_state_id", "state", "id"),
+    Index("ix_runs_parent_run_id", "parent_run_id"),
+    Index(
+        "ix_runs_unmirrored",
+        "mirrored_at",
+        "id",
+        # Each as the queries of its dialect put it, or the index is not used.
+        sqlite_where=text("unmirrored = 1"),
+        postgresql_where=text("unmirrored"),
+    ),
+)
+
+
+def _recorded(name: str, *columns: Column[object] | Index, sqlite_with_rowid: bool = False) -> Table:
+    """A table of what runs recorded. SQLite keeps small rows in their key's order, without a second tree."""
+    run_id: Column[object] = Column("run_id", Id, ForeignKey("runs.id"), primary_key=True)
+    return Table(name, metadata, run_id, *columns, sqlite_with_rowid=sqlite_with_rowid)
+
+
+# Numbers may be NULL: not a number. SQLite knows no NaN, and one SQL should mean the same on both.
+steps = _recorded(
+    "steps",
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("cost", Double),
+    Column("learning_rate", Double),
+    Column("gradient_norm", Double),
+    Column("parameter_norm", Double),
+    Column("update_norm", Double),
+)
+
+evaluations = _recorded(
+    "evaluations",
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("split", String(32), primary_key=True),
+    Column("cost", Double),
+    Column("metric", Double),
+)
+
+derivatives = _recorded(
+    "derivatives",
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("tensor", String(200), primary_key=True),
+    Column("position", String(64), primary_key=True),
+    Column("parameter", Double),
+    Column("derivative", Double),
+    Column("update", Double),
+)
+
+chunks = _recorded(
+    "chunks",
+    Column("quantity", String(16), primary_key=True),
+    Column("first_step", Integer, primary_key=True, autoincrement=False),
+    Column("steps", Integer, nullable=False),
+    Column("codec", String(32), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    sqlite_with_rowid=True,
+)
+
+checkpoints = _recorded(
+    "checkpoints",
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    # One that is not kept gives way to the next.
+    Column("kept", Boolean, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    sqlite_with_rowid=True,
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("shape", _Json, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    UniqueConstraint("name"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("scopes", _Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("idempotency_key", String(200), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("answer", _Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)

