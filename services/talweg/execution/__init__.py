@@ -1,0 +1,29 @@
+"""Where work is planned, published, trained and, when something was lost, published again.
+
+What it hands out is imported when it is asked for: the reconciler needs no engine, and starts without one.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talweg.execution.reconciliation import Reconciled, reconcile
+    from talweg.execution.submission import submit_run, submit_study
+    from talweg.execution.training import Outcome, train
+
+__all__ = ["Outcome", "Reconciled", "reconcile", "submit_run", "submit_study", "train"]
+
+_HOMES = {
+    "Outcome": "training",
+    "Reconciled": "reconciliation",
+    "reconcile": "reconciliation",
+    "submit_run": "submission",
+    "submit_study": "submission",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

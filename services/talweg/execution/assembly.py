@@ -1,0 +1,140 @@
+"""Segments of a cohort taken apart by run, encoded, and put together as what one commit makes durable."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from talweg.execution.segment import Segment
+from talweg.records.policy import ROW_COORDINATES
+from talweg.store import (
+    Checkpoint,
+    Chunk,
+    CommitBatch,
+    DerivativeRows,
+    Evaluation,
+    Progress,
+    RunRow,
+    RunState,
+    StepRows,
+)
+from talweg_core import Layout
+from talweg_core.stopping import StopReason
+
+_ENDS: dict[StopReason, RunState] = {"cancelled": "cancelled", "failed": "failed"}
+
+
+@dataclass
+class _Standing:
+    """How far a run is, with what was assembled but not yet committed."""
+
+    step: int
+    cost: float | None
+    best_cost: float | None
+    stop_reason: StopReason | None = None
+    kept_at: int | None = None
+
+
+@dataclass
+class _Pending:
+    """What the next commit will hold."""
+
+    moved: set[int] = field(default_factory=set)
+    steps: list[StepRows] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    derivatives: list[DerivativeRows] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+
+class Assembler:
+    """Turns segments into commit batches. Encoding takes the time; it holds no transaction open."""
+
+    def __init__(self, runs: Sequence[RunRow], layout: Layout, *, every: int, numerics: dict[str, Any]) -> None:
+        """`runs` by their row in the cohort that trains; `every` is how often a checkpoint is kept."""
+        self._runs, self._numerics = runs, numerics
+        self._full = runs[0].record == "full"
+        self._coordinates = _coordinates(layout) if layout.size <= ROW_COORDINATES else None
+        self._standing = [
+            _Standing(run.step, run.cost, run.best_cost, kept_at=run.step if run.step % every == 0 else None)
+            for run in runs
+        ]
+        self._pending = _Pending()
+
+    def take(self, segment: Segment) -> None:
+        """Encode a segment, to be part of the next batch."""
+        for row in range(len(self._runs)):
+            steps = segment.steps_of(row)
+            if steps:
+                self._take_steps(segment, row, steps)
+            self._take_checkpoints(segment, row)
+            if row in segment.stops:
+                self._standing[row].stop_reason = segment.stops[row]
+                self._pending.moved.add(row)
+        self._pending.evaluations += [
+            Evaluation(self._runs[e.row].id, e.step, e.split, e.cost, e.metric) for e in segment.evaluated
+        ]
+
+    def batch(self, lease_seconds: float) -> CommitBatch:
+        """Everything taken since the last batch."""
+        pending, self._pending = self._pending, _Pending()
+        return CommitBatch(
+            lease_seconds,
+            {self._runs[row].id: self._progress(row) for row in sorted(pending.moved)},
+            pending.steps,
+            pending.evaluations,
+            pending.derivatives,
+            pending.chunks,
+            pending.checkpoints,
+        )
+
+    def _take_steps(self, segment: Segment, row: int, steps: int) -> None:
+        run, first, pending = self._runs[row].id, segment.first_step, self._pending
+        costs, norms = segment.costs[:steps, row], segment.norms[:steps, :, row]
+        whole = np.sqrt(np.square(norms).sum(axis=2))
+        pending.moved.add(row)
+        pending.steps.append(StepRows(run, first, costs, segment.learning_rates[:steps, row], *whole.T))
+        pending.chunks.append(Chunk.of(run, "norms", first, norms.reshape(steps, -1)))
+        if segment.gradients is not None and segment.parameters is not None:
+            gradients, parameters = segment.gradients[:steps, row], segment.parameters[:steps, row]
+            if self._full:
+                pending.chunks.append(Chunk.of(run, "gradient", first, gradients))
+                pending.chunks.append(Chunk.of(run, "parameters", first, parameters))
+            if self._coordinates is not None:
+                assert segment.after is not None
+                after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
+                updates = after.astype(np.float64) - parameters
+                pending.derivatives.append(
+                    DerivativeRows(run, first, self._coordinates, parameters, gradients, updates)
+                )
+        standing = self._standing[row]
+        standing.step, standing.cost = first + steps, float(costs[-1])
+        finite = costs[np.isfinite(costs)]
+        if finite.size:
+            best = standing.best_cost
+            standing.best_cost = float(finite.min() if best is None else min(best, finite.min()))
+
+    def _take_checkpoints(self, segment: Segment, row: int) -> None:
+        standing = self._standing[row]
+        for made in segment.checkpoints.get(row, ()):
+            # A run that is stopped where a checkpoint of it was kept already needs no second one.
+            if standing.kept_at == made.step:
+                continue
+            standing.kept_at = made.step if made.kept else standing.kept_at
+            self._pending.checkpoints.append(Checkpoint(self._runs[row].id, made.step, made.payload, made.kept))
+
+    def _progress(self, row: int) -> Progress:
+        now = self._standing[row]
+        state: RunState = "running" if now.stop_reason is None else _ENDS.get(now.stop_reason, "finished")
+        return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, self._numerics)
+
+
+def _coordinates(layout: Layout) -> list[tuple[str, str]]:
+    """Tensor and position ("3,5") of each coordinate of the flat vector."""
+    return [
+        (name, ",".join(map(str, index)))
+        for name, shape in zip(layout.names, layout.shapes, strict=True)
+        for index in itertools.product(*map(range, shape))
+    ]

@@ -1,0 +1,49 @@
+"""Which runs train side by side."""
+
+import itertools
+import json
+from collections.abc import Sequence
+
+from talweg.spec import RunSpec
+
+# Coordinates that a cohort's runs may have together: 32 MB an array in float32.
+_COORDINATES = 8_000_000
+
+
+def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int) -> list[list[int]]:
+    """Positions in `specs`, cohort by cohort; each run is in exactly one.
+
+    Runs share a cohort where all but seed and hyperparameters agree. A group is cut into equal parts of at most
+    `cohort_size` runs; then, as long as there are fewer cohorts than `workers`, the largest is halved, since two
+    workers with half of it each are sooner done than one with all of it.
+
+    Args:
+        specs: Normalised specs of one problem.
+        size: P, the problem's coordinates; wide problems have smaller cohorts.
+        cohort_size: The most runs in a cohort.
+        workers: How many cohorts can train at once.
+    """
+    groups: dict[str, list[int]] = {}
+    for position, spec in enumerate(specs):
+        groups.setdefault(_shared(spec), []).append(position)
+    limit = max(1, min(cohort_size, _COORDINATES // size))
+    cohorts = [part for group in groups.values() for part in _parts(group, -(-len(group) // limit))]
+    while len(cohorts) < workers:
+        widest = max(range(len(cohorts)), key=lambda i: len(cohorts[i]))
+        if len(cohorts[widest]) == 1:
+            break
+        cohorts[widest : widest + 1] = _parts(cohorts[widest], 2)
+    return cohorts
+
+
+def _shared(spec: RunSpec) -> str:
+    """Equal for runs that can train in lock-step: hyperparameters that are numbers may differ, switches not."""
+    switches = {name: value for name, value in spec.optimizer.settings.items() if isinstance(value, bool | str)}
+    rest = spec.model_dump(mode="json", exclude={"name", "seed", "optimizer"})
+    return json.dumps([spec.optimizer.name, switches, rest], sort_keys=True)
+
+
+def _parts(group: list[int], count: int) -> list[list[int]]:
+    """`count` runs of neighbours, whose lengths differ by one at most."""
+    bounds = [len(group) * i // count for i in range(count + 1)]
+    return [group[start:stop] for start, stop in itertools.pairwise(bounds)]

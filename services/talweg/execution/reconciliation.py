@@ -1,0 +1,33 @@
+"""One pass over the store: what the broker lost or a worker left behind is published again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from talweg.settings import Settings
+from talweg.store import Store
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What one pass did: cohorts taken back from leases that ran out, and cohorts published."""
+
+    taken_back: tuple[str, ...]
+    published: tuple[str, ...]
+
+
+def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings) -> Reconciled:
+    """Take back expired cohorts and publish them, and publish what no one took up.
+
+    A cohort that waits is published again only after a delay that doubles each time, so that a long queue is not
+    flooded. Raises Unreachable where the broker takes nothing; what was published by then is noted.
+    """
+    taken_back = store.requeue_expired(settings.max_attempts)
+    waiting = store.unpublished(settings.reconcile_seconds)
+    published: list[str] = []
+    try:
+        for cohort_id in dict.fromkeys([*taken_back, *waiting]):
+            publish(cohort_id)
+            published.append(cohort_id)
+    finally:
+        store.mark_published(published)
+    return Reconciled(tuple(taken_back), tuple(published))

@@ -1,0 +1,104 @@
+"""Moves a cohort step by step and keeps what it did, in segments that a writer makes durable meanwhile."""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from talweg.execution.segment import Checkpoint, Evaluated, Segment
+from talweg.records.policy import Resolved
+from talweg_core import Cohort
+from talweg_core.stopping import StopReason
+
+# The first commit comes early, so that a short run is seen to move; then each waits twice as long as the last.
+_FIRST_COMMIT = 0.05
+
+
+class Sink(Protocol):
+    """Where segments go: in order, and nothing is written to them any more."""
+
+    def put(self, segment: Segment) -> None:
+        """Take a segment; raises what went wrong with those before it."""
+
+
+class Recorder:
+    """One cohort's steps, from where it stands to `last_step`.
+
+    A checkpoint of every run is in every commit. Those at multiples of `every` are kept, whatever the clock did,
+    and so is each run's last: reading meets the same ones however often the run was interrupted.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        sink: Sink,
+        *,
+        last_step: int,
+        record: Resolved,
+        every: int,
+        commit_seconds: float,
+    ) -> None:
+        """`every` must be a multiple of CHUNK_STEPS."""
+        self.cohort = cohort
+        self._sink, self._last_step, self._record, self._every = sink, last_step, record, every
+        self._commit_seconds = commit_seconds
+        self._interval = min(_FIRST_COMMIT, commit_seconds)
+        self._last_cut = time.monotonic()
+        self._segment = self._open()
+        self._before = np.empty_like(cohort.parameters)
+
+    def step(self) -> None:
+        """Advance the cohort by one step, in place, and keep its record."""
+        segment, cohort = self._segment, self.cohort
+        before = self._before if segment.parameters is None else segment.parameters[segment.count]
+        np.copyto(before, cohort.parameters)
+        record = cohort.advance()
+        segment.add(record, cohort.norms(before, record))
+        if record.diverged.any():
+            self.stop([int(row) for row in np.flatnonzero(record.diverged)], "diverged")
+        if cohort.step == self._last_step:
+            # What is left belongs in one commit with how the runs ended.
+            return
+        waited = time.monotonic() - self._last_cut
+        # Quick cohorts commit where a chunk is full anyway; slow ones do not wait for that for long.
+        if segment.full or waited >= 2 * self._interval:
+            self.cut(commit=waited >= self._interval)
+
+    def evaluate(self, splits: Sequence[str]) -> None:
+        """Cost and metric of every live run's parameters as they stand, on whole splits."""
+        for split in splits:
+            for row in np.flatnonzero(self.cohort.active):
+                cost, metric = self.cohort.evaluate(int(row), split)
+                self._segment.evaluated.append(Evaluated(int(row), self.cohort.step, split, cost, metric))
+
+    def stop(self, rows: Sequence[int], reason: StopReason) -> None:
+        """Move these runs no more; their last checkpoint is the one of now."""
+        for row in rows:
+            # Before freezing: replaying the run's steps must come to the same bytes.
+            self._checkpoint(row, kept=True)
+            self.cohort.freeze(row, reason)
+            self._segment.stops[row] = reason
+
+    def cut(self, *, commit: bool) -> None:
+        """Hand over what there is; with `commit` the writer makes it durable, with a checkpoint of each run."""
+        segment, step = self._segment, self.cohort.step
+        kept = step % self._every == 0
+        if kept or commit:
+            for row in np.flatnonzero(self.cohort.active):
+                self._checkpoint(int(row), kept=kept)
+        if segment.gradients is not None:
+            segment.after = self.cohort.parameters.copy()
+        segment.commit = commit
+        if commit:
+            self._last_cut = time.monotonic()
+            self._interval = min(2 * self._interval, self._commit_seconds)
+        self._sink.put(segment)
+        self._segment = self._open()
+
+    def _open(self) -> Segment:
+        return Segment.of(self.cohort, self._record, self._last_step)
+
+    def _checkpoint(self, row: int, *, kept: bool) -> None:
+        made = Checkpoint(self.cohort.step, self.cohort.checkpoint(row), kept)
+        self._segment.checkpoints.setdefault(row, []).append(made)

@@ -1,0 +1,101 @@
+"""A few consecutive steps of a cohort, as arrays: what travels from the training thread to the writer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.records.policy import CHUNK_STEPS, ROW_COORDINATES, Resolved
+from talweg_core import Cohort, Record
+from talweg_core.layout import Array
+from talweg_core.stopping import StopReason
+
+Numbers = NDArray[np.float64]
+
+# Bytes that one segment's gradients and parameters may take; wide cohorts get shorter segments.
+_SEGMENT_BYTES = 16_000_000
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Cost and metric of one run's parameters before `step`, on a whole split."""
+
+    row: int
+    step: int
+    split: str
+    cost: float
+    metric: float | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run's future depends on, `step` updates after its start."""
+
+    step: int
+    payload: bytes
+    # Stays for ever; otherwise the next one takes its place.
+    kept: bool
+
+
+@dataclass
+class Segment:
+    """Steps first_step … first_step + count − 1 of R runs; arrays have room for `capacity` steps.
+
+    Shapes: costs, learning_rates, stepped (n, R); norms (n, 3, R, T) of gradient, parameters and update;
+    gradients and parameters (n, R, P) in the runs' precision, or None where nothing needs them.
+    """
+
+    first_step: int
+    capacity: int
+    costs: Numbers
+    learning_rates: Numbers
+    stepped: NDArray[np.bool_]
+    norms: Numbers
+    gradients: Array | None
+    parameters: Array | None
+    count: int = 0
+    # The parameters (R, P) after the last step, where gradients are kept.
+    after: Array | None = None
+    evaluated: list[Evaluated] = field(default_factory=list)
+    checkpoints: dict[int, list[Checkpoint]] = field(default_factory=dict)
+    stops: dict[int, StopReason] = field(default_factory=dict)
+    # The writer makes everything so far durable when it comes to the end of this segment.
+    commit: bool = False
+
+    @classmethod
+    def of(cls, cohort: Cohort, record: Resolved, last_step: int) -> "Segment":
+        """An empty segment at the cohort's step; it ends at a multiple of CHUNK_STEPS or earlier."""
+        runs, size = cohort.parameters.shape
+        tensors = len(cohort.problem.layout.names)
+        keeps = record == "full" or size <= ROW_COORDINATES
+        room = max(1, _SEGMENT_BYTES // (2 * cohort.parameters.nbytes)) if keeps else CHUNK_STEPS
+        capacity = min(CHUNK_STEPS - cohort.step % CHUNK_STEPS, last_step - cohort.step, room)
+        kept = (capacity, runs, size)
+        return cls(
+            cohort.step,
+            capacity,
+            np.empty((capacity, runs)),
+            np.empty((capacity, runs)),
+            np.zeros((capacity, runs), dtype=np.bool_),
+            np.empty((capacity, 3, runs, tensors)),
+            np.empty(kept, cohort.parameters.dtype) if keeps else None,
+            np.empty(kept, cohort.parameters.dtype) if keeps else None,
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another step."""
+        return self.count == self.capacity
+
+    def add(self, record: Record, norms: Numbers) -> None:
+        """Keep a step's record, whose gradient is a live buffer; its parameters were kept before it was made."""
+        i = self.count
+        self.costs[i], self.learning_rates[i], self.stepped[i] = record.costs, record.learning_rates, record.stepped
+        self.norms[i] = norms
+        if self.gradients is not None:
+            self.gradients[i] = record.gradient
+        self.count += 1
+
+    def steps_of(self, row: int) -> int:
+        """How many of the steps the run in this row made: it may have stopped on the way, and stays stopped."""
+        return int(self.stepped[: self.count, row].sum())

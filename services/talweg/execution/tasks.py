@@ -1,0 +1,56 @@
+"""The Celery task that trains: it takes an id, and may safely run twice."""
+
+import os
+import socket
+from functools import cache
+from typing import Any
+
+import structlog
+from celery.signals import worker_shutting_down
+
+from talweg.errors import TalwegError, Unreachable
+from talweg.execution.training import train
+from talweg.queue import TRAIN, app, publish
+from talweg.settings import settings
+from talweg.store import Store, open_store
+
+log = structlog.get_logger(__name__)
+
+_leaving = False
+
+
+@app.task(name=TRAIN)
+def train_cohort(cohort_id: str) -> None:
+    """Train a cohort to its end, or until this worker is asked to leave; then others hear of it at once."""
+    if not isinstance(cohort_id, str):
+        # A forged message: whatever it holds, it is no id of ours.
+        log.warning("no cohort id", received=type(cohort_id).__name__)
+        return
+    outcome = train(process_store(), cohort_id, owner=owner(), settings=settings(), leave=lambda: _leaving)
+    log.info("cohort left", cohort=cohort_id, outcome=outcome)
+    if outcome == "released":
+        try:
+            publish(cohort_id)
+        except Unreachable as error:
+            log.warning("not published; the reconciler will", cohort=cohort_id, reason=str(error))
+
+
+@cache
+def process_store() -> Store:
+    """The store of this process, opened at the first task."""
+    url = settings().database_url
+    if url is None:
+        raise TalwegError("store: TALWEG_DATABASE_URL is not set, so there is nothing to train from")
+    return open_store(url.get_secret_value())
+
+
+def owner() -> str:
+    """Who claims: host and process, for people who look into the table."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@worker_shutting_down.connect(weak=False)
+def _leave(**_: Any) -> None:
+    """Called in the signal handler: the training sees it between two steps."""
+    global _leaving
+    _leaving = True

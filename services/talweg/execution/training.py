@@ -1,0 +1,128 @@
+"""Trains a cohort from claim to finish: the only place where the engine moves on behalf of the laboratory."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import structlog
+
+from talweg.errors import CorruptRecord, LeaseLost, TalwegError
+from talweg.execution.assembly import Assembler
+from talweg.execution.heartbeat import Heartbeat
+from talweg.execution.recorder import Recorder
+from talweg.execution.writer import Writer
+from talweg.records.policy import checkpoint_every
+from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.settings import Settings
+from talweg.spec import RunSpec
+from talweg.store import Claim, RunRow, Store
+from talweg_core import Cohort, numerics
+
+log = structlog.get_logger(__name__)
+
+# unclaimed: nothing to do here (finished, leased by another, unknown). lost: another worker holds it by now.
+Outcome = Literal["finished", "released", "unclaimed", "lost", "queued", "quarantined"]
+
+
+def train(
+    store: Store, cohort_id: str, *, owner: str, settings: Settings, leave: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Claim a cohort, train it to its end, and leave every step of it in the store.
+
+    Safe to call twice at once: one caller gets the claim. Whatever goes wrong is written to the cohort, which
+    comes back later or is quarantined; only a store that cannot even take that raises. `owner` is shown in the
+    store. `leave` is asked between steps: once true, what was done is committed and the lease given back.
+    """
+    claim = store.claim(cohort_id, owner, settings.lease_seconds)
+    if claim is None:
+        return "unclaimed"
+    log.info("cohort claimed", cohort=cohort_id, runs=len(claim.runs), fence=claim.fence)
+    beat = Heartbeat(store, claim, seconds=settings.heartbeat_seconds, lease_seconds=settings.lease_seconds)
+    try:
+        try:
+            with beat:
+                ended = _train(store, claim, settings, beat, leave)
+            if ended:
+                store.finish(claim)
+            else:
+                store.release(claim)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
+            log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
+            return store.fail(claim, traceback.format_exc(), settings.max_attempts)
+    except LeaseLost as error:
+        log.warning("lease lost", cohort=cohort_id, reason=str(error))
+        return "lost"
+    return "finished" if ended else "released"
+
+
+def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, leave: Callable[[], bool]) -> bool:
+    """Whether the cohort came to its end; otherwise `leave` was true."""
+    runs = [run for run in claim.runs if not run.ended]
+    if not runs:
+        return True
+    cohort, steps = _resumed(store, runs), runs[0].total_steps
+    every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
+    assembler = Assembler(runs, cohort.problem.layout, every=every, numerics=_fingerprint(runs))
+    with Writer(store, claim, assembler, lease_seconds=settings.lease_seconds) as writer:
+        recorder = Recorder(
+            cohort,
+            writer,
+            last_step=steps,
+            record=runs[0].record,
+            every=every,
+            commit_seconds=settings.commit_seconds,
+        )
+        _advance(recorder, runs, writer, beat, leave)
+        ended = cohort.step == steps or not cohort.active.any()
+        if ended:
+            recorder.evaluate(cohort.problem.splits)
+            recorder.stop([row for row in range(len(runs)) if cohort.active[row]], "finished")
+        recorder.cut(commit=True)
+    return ended
+
+
+def _advance(
+    recorder: Recorder, runs: Sequence[RunRow], writer: Writer, beat: Heartbeat, leave: Callable[[], bool]
+) -> None:
+    """Step until all steps are made, no run is active, or `leave` is true; raises LeaseLost."""
+    cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
+    splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
+    while cohort.step < runs[0].total_steps:
+        if beat.lost:
+            raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
+        if writer.cancelled:
+            recorder.stop(
+                [row for row, run in enumerate(runs) if run.id in writer.cancelled and cohort.active[row]],
+                "cancelled",
+            )
+        if leave() or not cohort.active.any():
+            return
+        if splits and cohort.step % spec.evaluate_every == 0:
+            recorder.evaluate(splits)
+        recorder.step()
+
+
+def _resumed(store: Store, runs: Sequence[RunRow]) -> Cohort:
+    """The runs side by side where their last commit left them; raises CorruptRecord."""
+    cohort = cohort_of([RunSpec.model_validate(run.spec) for run in runs])
+    found = store.latest_checkpoints([run.id for run in runs])
+    for row, run in enumerate(runs):
+        step, payload = found.get(run.id, (0, None))
+        if step != run.step or run.step != runs[0].step:
+            raise CorruptRecord(f"run {run.name}: must go on from step {runs[0].step}, got a checkpoint of {step}")
+        if payload is not None:
+            with engine_rules():
+                cohort.restore(row, payload)
+    return cohort
+
+
+def _fingerprint(runs: Sequence[RunRow]) -> dict[str, object]:
+    """This process's numerics; raises TalwegError where a run was begun under others, whose bits may differ."""
+    here = numerics.fingerprint()
+    for run in runs:
+        if run.numerics not in (None, here):
+            raise TalwegError(f"run {run.name}: was begun under {run.numerics}, this worker computes under {here}")
+    return here

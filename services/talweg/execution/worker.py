@@ -1,0 +1,48 @@
+"""A worker: one process that takes one cohort at a time. `python -m talweg.execution.worker`
+
+The pool is Celery's "solo": the task runs in this very process. More workers are more processes, started by the
+local stack or by containers, so that one killed for want of memory takes down its own cohort and no other; a
+SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded.
+"""
+
+import sys
+from typing import Any
+
+from celery.signals import setup_logging
+
+from talweg import logs
+from talweg.execution.environment import ensure
+from talweg.settings import settings
+
+
+def main() -> int:
+    """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
+    chosen = settings()
+    ensure(chosen.numerics, "talweg.execution.worker")
+    from talweg.execution.tasks import owner, process_store
+    from talweg.queue import app
+
+    logs.configure(chosen.log_level)
+    # A store that cannot be opened shows now, not at the first task.
+    process_store()
+    worker = app.Worker(
+        hostname=f"talweg@{owner()}",
+        pool="solo",
+        concurrency=1,
+        loglevel=chosen.log_level.upper(),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+@setup_logging.connect(weak=False)
+def _keep_ours(**_: Any) -> None:
+    """Celery sets up its own logging only where nothing is connected here."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

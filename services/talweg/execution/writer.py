@@ -1,0 +1,67 @@
+"""Makes segments durable from a thread of its own, while the cohort goes on training.
+
+Encoding, hashing and the database wait outside the interpreter's lock, so a commit costs the training little. The
+queue is short: a database that cannot keep up slows the training down instead of filling the memory.
+"""
+
+import queue
+import threading
+from types import TracebackType
+
+from talweg.execution.assembly import Assembler
+from talweg.execution.segment import Segment
+from talweg.store import Claim, Store
+
+_WAITING_SEGMENTS = 2
+
+
+class Writer:
+    """Takes segments in order; leaving its context waits until the last commit is made."""
+
+    def __init__(self, store: Store, claim: Claim, assembler: Assembler, *, lease_seconds: float) -> None:
+        """The thread starts when the context is entered."""
+        self._store, self._claim, self._assembler = store, claim, assembler
+        self._lease_seconds = lease_seconds
+        self._queue: queue.Queue[Segment | None] = queue.Queue(_WAITING_SEGMENTS)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"writer-{claim.cohort_id}", daemon=True)
+        # Ids of the runs that were asked to stop, as of the last commit; replaced, never changed.
+        self.cancelled: frozenset[str] = frozenset()
+
+    def put(self, segment: Segment) -> None:
+        """Hand a segment over; waits while the queue is full. Raises what went wrong with an earlier one."""
+        if self._failure is None:
+            self._queue.put(segment)
+        if self._failure is not None:
+            raise self._failure
+
+    def __enter__(self) -> "Writer":
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what was handed over; raises what went wrong with it, unless something else did before."""
+        self._queue.put(None)
+        self._thread.join()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        while (segment := self._queue.get()) is not None:
+            if self._failure is not None:
+                # What follows a failure is dropped, so that whoever puts never waits for ever.
+                continue
+            try:
+                self._write(segment)
+            except BaseException as failure:  # noqa: BLE001
+                # Raised again where the training thread meets the writer.
+                self._failure = failure
+
+    def _write(self, segment: Segment) -> None:
+        self._assembler.take(segment)
+        if segment.commit:
+            self._store.commit(self._claim, self._assembler.batch(self._lease_seconds))
+            self.cancelled = frozenset(self._store.cancelled(self._claim))

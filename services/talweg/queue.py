@@ -1,0 +1,109 @@
+"""The Celery app. A message names one task and holds one id; what is true stands in SQL.
+
+The broker may lose or repeat any message. That is why nothing here waits for a result, retries for long or
+asks for a message back: a claim with a fence makes repeats harmless, and the reconciler publishes again what
+was lost.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from kombu.exceptions import OperationalError
+
+from talweg.errors import TalwegError, Unreachable
+from talweg.settings import settings
+
+QUEUE = "talweg.train"
+TRAIN = "talweg.train"
+
+
+class PlainTask(Task):  # type: ignore[type-arg]  # generic in its stubs only
+    """A task that runs its own function and nothing that a message asks for besides."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Forget callbacks, chains and chords: whoever reaches the broker must not start more through us."""
+        self.request.update(callbacks=None, errbacks=None, chain=None, chord=None, group=None)
+
+
+def create_app(broker_url: Callable[[], str]) -> Celery:
+    """A Celery app on the broker that `broker_url` names; it is asked at first use, not before."""
+    app: Celery = Celery("talweg", set_as_current=False, task_cls=PlainTask)
+    app.add_defaults(lambda: configuration(broker_url()))
+    # Celery's own tasks (celery.map, celery.chain …) run other tasks by name. No message of ours needs one.
+    app.on_after_finalize.connect(_drop_builtin_tasks, weak=False)
+    return app
+
+
+def configuration(broker_url: str) -> dict[str, Any]:
+    """Celery's settings; the measurements behind each stand in the documentation of the design."""
+    return {
+        "broker_url": broker_url,
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "visibility_timeout": 3600,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 10,
+            "socket_keepalive": True,
+        },
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_default_queue": QUEUE,
+        # Acknowledged when taken up: a long task is never delivered twice by a timeout, and a task lost with
+        # its worker comes back through its lease.
+        "task_acks_late": False,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.0, "interval_max": 0.2},
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_soft_shutdown_timeout": 10,
+        # Remote control would let whoever reaches the broker stop and reconfigure workers.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+    }
+
+
+def publish(cohort_id: str, *, through: Celery | None = None) -> None:
+    """Tell the workers that a cohort waits. Call it after the transaction that wrote the cohort.
+
+    Raises:
+        Unreachable: The broker does not take the message; the reconciler will publish it.
+    """
+    try:
+        (through or app).send_task(TRAIN, args=[cohort_id], ignore_result=True)
+    except OperationalError as error:
+        raise Unreachable(f"broker: does not take cohort {cohort_id}: {error}") from error
+
+
+def depth(*, through: Celery | None = None) -> int:
+    """How many messages wait for a worker; raises Unreachable."""
+    try:
+        with (through or app).connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            try:
+                return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
+            except connection.channel_errors:
+                # No worker and no message has made the queue yet.
+                return 0
+    except OperationalError as error:
+        raise Unreachable(f"broker: does not answer: {error}") from error
+
+
+def _drop_builtin_tasks(sender: Celery, **_: Any) -> None:
+    for name in [name for name in sender.tasks if name.startswith("celery.")]:
+        sender.tasks.pop(name)
+
+
+def _configured_broker() -> str:
+    url = settings().broker_url
+    if url is None:
+        raise TalwegError("broker: TALWEG_BROKER_URL is not set, so there is nowhere to publish")
+    return url.get_secret_value()
+
+
+app = create_app(_configured_broker)

@@ -1,0 +1,80 @@
+"""Any step of any run: decoded where it was stored, recomputed and checked where it was not."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from talweg.errors import CorruptRecord, NoSuchStep
+from talweg.records.replay import replay, restored
+from talweg.store import Quantity as Stored
+from talweg.store import RunRow, Store
+from talweg_core.layout import Array
+
+Quantity = Literal["gradient", "parameters"]
+
+
+def gradient(store: Store, run: RunRow, step: int) -> Array:
+    """g_t (P,) of one step, in the run's precision; raises NoSuchStep, CorruptRecord or ReplayDiverged."""
+    found: Array = records(store, run, "gradient", step, step + 1)[0]
+    return found
+
+
+def parameters(store: Store, run: RunRow, step: int) -> Array:
+    """θ_t (P,) before step t, or after the last one; raises as `gradient` does."""
+    found: Array = records(store, run, "parameters", step, step + 1)[0]
+    return found
+
+
+def records(store: Store, run: RunRow, quantity: Quantity, start: int, stop: int) -> Array:
+    """Gradients or parameters (stop − start, P) of steps start … stop − 1, in the run's precision.
+
+    Parameters also have the step after the last one. Raises NoSuchStep for what is not recorded (yet),
+    CorruptRecord where a stored payload is damaged, ReplayDiverged where recomputing gives other bits.
+    """
+    # Only an ended run's last checkpoint stays where it is.
+    after_last = quantity == "parameters" and run.ended
+    end = run.step + after_last
+    if not 0 <= start < stop <= end:
+        raise NoSuchStep(f"run {run.name}: has {quantity} of the steps 0 to {end - 1}, got {_span(start, stop)}")
+    if stop > run.step:
+        last = restored(store, run, run.step)
+        earlier = records(store, run, quantity, start, run.step) if start < run.step else last[None][:0]
+        return np.concatenate([earlier, last[None]])
+    if run.record == "replay":
+        return replay(store, run, quantity, start, stop)
+    return _stored(store, run, quantity, size_of(run), np.dtype(run.precision), start, stop)
+
+
+def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
+    """(stop − start, 3, T) in float64: of each step and tensor, the norm of gradient, parameters and update."""
+    tensors = len(run.tensors)
+    flat = _stored(store, run, "norms", 3 * tensors, np.dtype(np.float64), start, stop)
+    return flat.reshape(len(flat), 3, tensors)
+
+
+def size_of(run: RunRow) -> int:
+    """P: how many coordinates the run's parameters have."""
+    return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
+
+
+def _stored(
+    store: Store, run: RunRow, quantity: Stored, width: int, dtype: np.dtype[Any], start: int, stop: int
+) -> Array:
+    """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
+    values = np.empty((stop - start, width), dtype)
+    filled = 0
+    for chunk in store.chunks(run.id, quantity, start, stop):
+        rows = chunk.array(dtype, width)
+        inside = rows[max(start - chunk.first_step, 0) : stop - chunk.first_step]
+        values[filled : filled + len(inside)] = inside
+        filled += len(inside)
+    if filled != stop - start:
+        raise CorruptRecord(
+            f"run {run.name}: {quantity} of the steps {_span(start, stop)} must be {stop - start} rows, got {filled}"
+        )
+    return values
+
+
+def _span(start: int, stop: int) -> str:
+    return str(start) if stop == start + 1 else f"{start} to {stop - 1}"

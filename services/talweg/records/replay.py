@@ -1,0 +1,94 @@
+"""Steps recomputed from the checkpoint before them, and compared with what was recorded.
+
+Every recomputed step's cost must be the recorded one bit for bit, and so must the next kept checkpoint, which
+comes after at most K steps: then everything between is what the engine held.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from talweg.errors import CorruptRecord, ReplayDiverged
+from talweg.records.policy import checkpoint_every
+from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.spec import RunSpec
+from talweg.store import RunRow, Store, codec
+from talweg_core import Cohort, numerics
+from talweg_core.layout import Array
+
+
+def replay(store: Store, run: RunRow, quantity: Literal["gradient", "parameters"], start: int, stop: int) -> Array:
+    """Gradients or parameters (stop − start, P) of recorded steps; raises ReplayDiverged or CorruptRecord."""
+    cohort = _at_checkpoint_before(store, run, start)
+    first, end = cohort.step, _next_checkpoint(run, stop)
+    recorded = store.steps(run.id, first, end).cost
+    if len(recorded) != end - first:
+        raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(recorded)}")
+    values = np.empty((stop - start, cohort.parameters.shape[1]), cohort.parameters.dtype)
+    for step in range(first, end):
+        if quantity == "parameters" and start <= step < stop:
+            values[step - start] = cohort.parameters[0]
+        record = cohort.advance()
+        if quantity == "gradient" and start <= step < stop:
+            values[step - start] = record.gradient[0]
+        if not _same(record.costs[0], recorded[step - first]):
+            raise _diverged(run, f"cost of step {step}", record.costs[0], recorded[step - first])
+        if _is_kept(run, step + 1):
+            _compare(store, run, cohort)
+    return values
+
+
+def restored(store: Store, run: RunRow, step: int) -> Array:
+    """The parameters (P,) in the checkpoint of exactly that step; raises CorruptRecord where there is none."""
+    cohort = _at_checkpoint_before(store, run, step)
+    if cohort.step != step:
+        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {step}, got that of {cohort.step}")
+    parameters: Array = cohort.parameters[0]
+    return parameters
+
+
+def _at_checkpoint_before(store: Store, run: RunRow, step: int) -> Cohort:
+    """A cohort of this run alone, put back to its last checkpoint at or before `step`, or to its start."""
+    cohort = cohort_of([RunSpec.model_validate(run.spec)])
+    found = store.checkpoint_before(run.id, step)
+    if found is not None:
+        with engine_rules():
+            cohort.restore(0, found[1])
+    return cohort
+
+
+def _next_checkpoint(run: RunRow, step: int) -> int:
+    """The first kept checkpoint at or after `step`; where none is recorded yet, the last recorded step."""
+    every = _every(run)
+    return min(-(-step // every) * every, run.step)
+
+
+def _is_kept(run: RunRow, step: int) -> bool:
+    return step % _every(run) == 0 or (run.ended and step == run.step)
+
+
+def _every(run: RunRow) -> int:
+    size = sum(math.prod(tensor["shape"]) for tensor in run.tensors)
+    return checkpoint_every(run.record, size, run.total_steps)
+
+
+def _compare(store: Store, run: RunRow, cohort: Cohort) -> None:
+    recorded = store.checkpoint_digest(run.id, cohort.step)
+    if recorded is None:
+        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {cohort.step}, got none")
+    computed = codec.digest_of(cohort.checkpoint(0))
+    if computed != recorded:
+        raise _diverged(run, f"checkpoint of step {cohort.step}", computed, recorded)
+
+
+def _same(computed: float, recorded: float) -> bool:
+    """Bit for bit; a cost that is no number has lost its sign and payload in SQL."""
+    return computed == recorded or (computed != computed and recorded != recorded)
+
+
+def _diverged(run: RunRow, what: str, computed: object, recorded: object) -> ReplayDiverged:
+    return ReplayDiverged(
+        f"run {run.name}: the recomputed {what} must equal the recorded one, got {computed!r} for {recorded!r}; "
+        f"recorded under {run.numerics}, recomputed under {numerics.fingerprint()}"
+    )

