@@ -1,0 +1,88 @@
+"""From runs to lines: the median over seeds with its range, thinned where there are more steps than pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from talweg.comparison.results import Floats, Steps
+
+# More points than a figure has pixels across; each bucket keeps its extremes, so no spike is lost.
+DRAWN = 1600
+# A curve that goes up and down this many times its height is noise around a trend.
+NOISY = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line with its band.
+
+    Attributes:
+        steps, median, low, high: (n,), over runs; each point stands for about `thinned` steps.
+        smooth: steps and values of the running median of `window` steps; None where the curve is calm.
+    """
+
+    steps: Steps
+    median: Floats
+    low: Floats
+    high: Floats
+    thinned: int = 1
+    smooth: tuple[Steps, Floats] | None = None
+    window: int = 0
+
+
+def median_curve(costs: Sequence[Floats], steps: Steps | None = None) -> Curve | None:
+    """Median and range, step by step, as far as every run has come; None where there is no step to draw.
+
+    Args:
+        costs: of each run, (n_r,), finite.
+        steps: what the columns stand for, at least as long as the shortest run; 0, 1, 2, … where None.
+    """
+    length = min((len(run) for run in costs), default=0)
+    if length == 0:
+        return None
+    table = np.stack([run[:length] for run in costs])
+    axis = np.arange(length) if steps is None else steps[:length]
+    median, low, high = np.median(table, axis=0), table.min(axis=0), table.max(axis=0)
+    smooth, window = None, 0
+    if length >= 100 and _noisy(median):
+        window = length // 25 | 1
+        places = np.unique(np.linspace(0, length - 1, 400).astype(np.int64))
+        smooth = axis[places], running_median(median, places, window)
+    width = -(-2 * length // DRAWN)
+    if length <= DRAWN:
+        return Curve(axis, median, low, high, 1, smooth, window)
+    starts = np.arange(0, length, width)
+    kept = extremes(median, width)
+    low = np.repeat(np.minimum.reduceat(low, starts), 2)
+    high = np.repeat(np.maximum.reduceat(high, starts), 2)
+    return Curve(axis[kept], median[kept], low, high, width, smooth, window)
+
+
+def _noisy(values: Floats) -> bool:
+    # By ratios where there are any: on a logarithmic axis a flat tail shows its noise, however small.
+    heights = np.log(values) if values.min() > 0 else values
+    return bool(np.abs(np.diff(heights)).sum() > NOISY * np.ptp(heights))
+
+
+def running_median(values: Floats, places: Steps, window: int) -> Floats:
+    """The median of the `window` values around each place.
+
+    Fewer at the start, where costs fall fast, so that the window stays centred; fewer at the end too, where it
+    loses its later half.
+    """
+    reach = np.minimum(window // 2, places)
+    return np.array([np.median(values[i - r : i + r + 1]) for i, r in zip(places, reach, strict=True)])
+
+
+def extremes(values: Floats, width: int) -> Steps:
+    """Where the least and the greatest of each `width` values lie: two ascending indices a bucket.
+
+    NaN counts as greatest. Both indices are the same where all values of a bucket are equal.
+    """
+    buckets = -(-len(values) // width)
+    padded = np.pad(values, (0, buckets * width - len(values)), mode="edge")
+    table = np.where(np.isnan(padded), np.inf, padded).reshape(buckets, width)
+    first = np.arange(buckets) * width
+    pairs = np.stack([first + table.argmin(axis=1), first + table.argmax(axis=1)], axis=1)
+    return np.asarray(np.minimum(np.sort(pairs, axis=1), len(values) - 1).reshape(-1), dtype=np.int64)

@@ -1,0 +1,99 @@
+"""What a comparison is made from: plain data, one Result a run, grouped by optimizer setting."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.comparison.labels import label, varying
+
+Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluations:
+    """What one split of the data said: steps (n,) ascending, costs (n,), metrics (n,) or None."""
+
+    steps: Steps
+    costs: Floats
+    metrics: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One run as a comparison sees it.
+
+    Attributes:
+        optimizer: its name under "name", every hyperparameter beside it.
+        costs: (n,) the cost of steps 0 … n − 1, non-finite where it diverged.
+        evaluations: by split ("validation", "test").
+        metric: what `Evaluations.metrics` measure ("accuracy"), None where there are none.
+    """
+
+    run: str
+    optimizer: Mapping[str, Any]
+    seed: int
+    state: str
+    stop_reason: str | None
+    costs: Floats
+    evaluations: Mapping[str, Evaluations] = field(default_factory=dict)
+    metric: str | None = None
+
+    @property
+    def diverged(self) -> bool:
+        """It ended because its cost or gradient was no longer finite."""
+        return self.stop_reason == "diverged"
+
+    @property
+    def complete(self) -> bool:
+        """It went to its end with finite numbers: the only kind of run whose numbers enter a score."""
+        return self.state == "finished" and not self.diverged
+
+    @property
+    def counts(self) -> bool:
+        """It enters a curve: it went to its end, or is on its way there."""
+        return self.complete or self.state == "running"
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs of one optimizer setting, which differ by their seed only.
+
+    `variant` counts the settings of the same optimizer, from 0: they share a colour.
+    """
+
+    label: str
+    optimizer: Mapping[str, Any]
+    variant: int
+    results: tuple[Result, ...]
+
+    @property
+    def name(self) -> str:
+        """The optimizer's name."""
+        return str(self.optimizer["name"])
+
+    @property
+    def diverged(self) -> int:
+        """How many of its runs diverged."""
+        return sum(result.diverged for result in self.results)
+
+
+def groups(results: Sequence[Result]) -> list[Group]:
+    """The results by optimizer setting, in the order in which the settings first appear."""
+    settings: dict[str, list[Result]] = {}
+    for result in results:
+        settings.setdefault(repr(sorted(result.optimizer.items())), []).append(result)
+    optimizers = [members[0].optimizer for members in settings.values()]
+    keys = varying(optimizers)
+    seen: Counter[str] = Counter()
+    grouped = []
+    for optimizer, members in zip(optimizers, settings.values(), strict=True):
+        name = str(optimizer["name"])
+        alone = sum(other["name"] == name for other in optimizers) == 1
+        grouped.append(Group(label(optimizer, () if alone else keys), optimizer, seen[name], tuple(members)))
+        seen[name] += 1
+    return grouped

@@ -1,0 +1,138 @@
+"""How well each optimizer setting did: median and range over its seeds.
+
+A run that diverged is counted and never averaged in: it has no number that could stand beside the others'.
+For the order of the ranking alone it counts as infinitely costly, so that an optimizer which diverges on most
+seeds cannot lead by the one on which it did not.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talweg.comparison.results import Group, Result, groups
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of `count` values, one a seed."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One optimizer setting in a ranking; a spread is None where no run has such a number (yet).
+
+    Attributes:
+        rank: from 1; equal where the numbers are.
+        runs: how many there are: complete + diverged + those still to come, failed or cancelled.
+        final_cost: the last recorded step's cost, on that step's batch.
+        best_cost: the least cost of any step.
+        validation_cost, validation_metric: at the last evaluation, on the validation split.
+    """
+
+    rank: int
+    label: str
+    optimizer: Mapping[str, Any]
+    runs: int
+    complete: int
+    diverged: int
+    final_cost: Spread | None
+    best_cost: Spread | None
+    validation_cost: Spread | None
+    validation_metric: Spread | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rows, best first; `ranked_by` is the column that orders them, `metric` the metric's name."""
+
+    rows: tuple[Row, ...]
+    ranked_by: str
+    metric: str | None
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    """Median and range of finite values; None where there are none."""
+    array = np.asarray(list(values), dtype=np.float64)
+    if array.size == 0:
+        return None
+    return Spread(float(np.median(array)), float(array.min()), float(array.max()), int(array.size))
+
+
+def ranking(results: Sequence[Result]) -> Ranking:
+    """The optimizer settings by median validation cost, or by final cost where none was evaluated."""
+    members = groups(results)
+    validated = any(math.isfinite(validation_cost(result)) for result in results)
+    measure = validation_cost if validated else final_cost
+    ordered = sorted(((_order(group, measure), group) for group in members), key=_by_order_and_label)
+    rows: list[Row] = []
+    for place, (order, group) in enumerate(ordered, start=1):
+        tied = place > 1 and order == ordered[place - 2][0]
+        rows.append(_row(group, rank=rows[-1].rank if tied else place))
+    metric = next((result.metric for result in results if result.metric), None)
+    return Ranking(tuple(rows), "validation_cost" if validated else "final_cost", metric)
+
+
+def final_cost(result: Result) -> float:
+    """The cost of the last recorded step; NaN before the first."""
+    return float(result.costs[-1]) if result.costs.size else math.nan
+
+
+def best_cost(result: Result) -> float:
+    """The least finite cost of any step; NaN where there is none."""
+    finite = result.costs[np.isfinite(result.costs)]
+    return float(finite.min()) if finite.size else math.nan
+
+
+def validation_cost(result: Result) -> float:
+    """The cost at the last evaluation on the validation split; NaN without one."""
+    evaluations = result.evaluations.get("validation")
+    return float(evaluations.costs[-1]) if evaluations is not None and evaluations.costs.size else math.nan
+
+
+def validation_metric(result: Result) -> float:
+    """The metric at the last evaluation on the validation split; NaN without one."""
+    evaluations = result.evaluations.get("validation")
+    if evaluations is None or evaluations.metrics is None or not evaluations.metrics.size:
+        return math.nan
+    return float(evaluations.metrics[-1])
+
+
+def _over_seeds(group: Group, measure: Callable[[Result], float]) -> Spread | None:
+    values = [measure(result) for result in group.results if result.complete]
+    return spread(value for value in values if math.isfinite(value))
+
+
+def _order(group: Group, measure: Callable[[Result], float]) -> tuple[float, float]:
+    """The median with every diverged run at infinity, then the share that diverged; without any end: last."""
+    judged = [result for result in group.results if result.complete or result.diverged]
+    values = [math.inf if result.diverged else measure(result) for result in judged]
+    known = [math.inf if math.isnan(value) else value for value in values]
+    return float(np.median(known)) if known else math.inf, group.diverged / len(group.results)
+
+
+def _by_order_and_label(entry: tuple[tuple[float, float], Group]) -> tuple[tuple[float, float], str]:
+    order, group = entry
+    return order, group.label
+
+
+def _row(group: Group, *, rank: int) -> Row:
+    return Row(
+        rank=rank,
+        label=group.label,
+        optimizer=group.optimizer,
+        runs=len(group.results),
+        complete=sum(result.complete for result in group.results),
+        diverged=group.diverged,
+        final_cost=_over_seeds(group, final_cost),
+        best_cost=_over_seeds(group, best_cost),
+        validation_cost=_over_seeds(group, validation_cost),
+        validation_metric=_over_seeds(group, validation_metric),
+    )

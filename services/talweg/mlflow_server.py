@@ -1,0 +1,139 @@
+"""How our MLflow server is started: one command line for the local stack, the tests and whoever asks.
+
+Lean and closed: one worker process and no job runner (0.5 GB instead of 3), no telemetry, no pickles,
+loopback, and only the hosts that are named may be asked for.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from talweg.errors import ChildFailed
+
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def command(
+    folder: Path,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    hosts: Iterable[str] = LOOPBACK,
+) -> list[str]:
+    """The arguments of a server that keeps its artifacts in `folder`; to be started with `environment`.
+
+    It stays in the foreground with one child; stop it by its process group: alone, the parent leaves
+    children behind.
+
+    Args:
+        folder: Where `artifacts/` goes.
+        port: Port to listen on; a free one, chosen by the caller.
+        host: Interface to listen on.
+        hosts: Names under which browsers and clients ask for it; each is allowed with this port only.
+    """
+    root = folder.resolve()
+    # MLflow's own default pattern lets 10.evil.example in; without a `*`, names match exactly, port included.
+    names = [f"{name}:{port}" for name in hosts]
+    return [
+        sys.executable, "-m", "mlflow", "server",
+        "--serve-artifacts",
+        "--artifacts-destination", (root / "artifacts").as_uri(),
+        "--host", host,
+        "--port", str(port),
+        "--workers", "1",
+        "--allowed-hosts", ",".join(names),
+        "--cors-allowed-origins", ",".join(f"http://{name}" for name in names),
+        "--x-frame-options", "DENY",
+    ]  # fmt: skip
+
+
+def environment(folder: Path, *, database_url: str | None = None) -> dict[str, str]:
+    """This process's environment with the server's switches set, and its database: `mlflow.db` in `folder`.
+
+    The database's URL goes here, not on the command line, since it may hold a password that every user of the
+    machine could read there. Whatever MLflow settings the caller has for its own client, such as a tracking
+    URI, are left out: a server that found MLFLOW_TRACKING_URI would take it for its own store.
+
+    Args:
+        folder: Where `mlflow.db` goes; must exist, readable by its owner only.
+        database_url: A database elsewhere, instead of `mlflow.db`.
+    """
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
+    return kept | {
+        "MLFLOW_BACKEND_STORE_URI": database_url or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "DO_NOT_TRACK": "true",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def health_url(port: int, host: str = "127.0.0.1") -> str:
+    """Answers 200 once the server is up; the only page that asks for no known host."""
+    return f"http://{host}:{port}/health"
+
+
+def experiment_page(url: str, experiment: str) -> str:
+    """Where people see an experiment's runs and charts; `url` is the server as their browser reaches it."""
+    # Without its last part, MLflow opens a new browser on what it has about language models, which is nothing.
+    return f"{url.rstrip('/')}/#/experiments/{experiment}/runs?compareRunsMode=CHART&workflowType=machine_learning"
+
+
+def run_page(url: str, run: str) -> str:
+    """Where people see one run."""
+    return f"{url.rstrip('/')}/#/runs/{run}"
+
+
+@contextmanager
+def running(folder: Path, *, port: int, patience: float = 120.0) -> Iterator[str]:
+    """A server for as long as the context lasts, without a supervisor; gives its URL once it answers.
+
+    Raises:
+        ChildFailed: It ended, or did not answer within `patience` seconds; holds its last log lines.
+    """
+    log = folder / "mlflow.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(  # noqa: S603 - the command is ours
+            command(folder, port=port),
+            env=environment(folder),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + patience
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = log.read_text(errors="replace").splitlines()[-20:]
+                raise ChildFailed("\n".join(["mlflow: does not answer; it said last:", *tail]))
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        finally:
+            # Whatever of the group did not listen.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(port: int) -> bool:
+    """The server is up."""
+    try:
+        with urllib.request.urlopen(health_url(port), timeout=5) as response:  # noqa: S310 - our own, on loopback
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

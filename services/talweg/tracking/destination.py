@@ -1,0 +1,178 @@
+"""The MLflow server that runs are mirrored to, behind the few calls that the mirror needs.
+
+The only module that imports MLflow. Every call may be repeated without harm.
+"""
+
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException, RestException
+from requests.exceptions import HTTPError, RequestException
+
+from talweg.errors import TalwegError, Unreachable
+
+# What one request may carry.
+METRICS, PARAMETERS = 1000, 100
+RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
+
+
+class Refused(TalwegError):
+    """MLflow is there, but does not take this; the message holds its reason."""
+
+    code = "mlflow-refused"
+
+
+class Gone(Refused):
+    """Someone deleted the run in MLflow, and wants it to stay so."""
+
+    code = "mlflow-gone"
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Points of one metric: steps (n,), values (n,), timestamps (n,) in milliseconds since 1970."""
+
+    key: str
+    steps: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    values: "np.ndarray[tuple[int], np.dtype[np.float64]]"
+    times: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+
+
+class Destination:
+    """An MLflow server. Methods raise Unreachable where it does not answer, Refused where it says no."""
+
+    def __init__(self, url: str) -> None:
+        """Connects at the first call."""
+        self.url = url.rstrip("/")
+        self._client = MlflowClient(tracking_uri=self.url)
+
+    def answers(self) -> bool:
+        """The server is up, whatever it thinks of our requests."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:  # noqa: S310 - from settings
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
+        """The id of the study's experiment, found by its tag or created; restored where it was deleted."""
+        with self._errors():
+            chosen = f"tags.`{STUDY_TAG}` = '{study}'"
+            found = self._client.search_experiments(view_type=ViewType.ALL, filter_string=chosen)
+            if not found:
+                return self._create_experiment(study, name, tags)
+            if found[0].lifecycle_stage == "deleted":
+                self._client.restore_experiment(found[0].experiment_id)
+            return str(found[0].experiment_id)
+
+    def run(self, experiment: str, run: str, *, name: str, start: int, tags: Mapping[str, str]) -> str:
+        """The id of the MLflow run that mirrors `run`, found by its tag or created; raises Gone."""
+        with self._errors():
+            found = self._client.search_runs(
+                [experiment], f"tags.`{RUN_TAG}` = '{run}'", ViewType.ALL, order_by=["attributes.start_time"]
+            )
+            if not found:
+                own = {**tags, RUN_TAG: run}
+                created = self._client.create_run(experiment, start_time=start, tags=own, run_name=name)
+                return str(created.info.run_id)
+            if found[0].info.lifecycle_stage == "deleted":
+                raise Gone(f"MLflow: run {run} was deleted there")
+            return str(found[0].info.run_id)
+
+    def stage(self, run_id: str) -> str:
+        """`active`, `deleted`, or `missing`."""
+        try:
+            with self._errors():
+                return str(self._client.get_run(run_id).info.lifecycle_stage)
+        except Refused as error:
+            if isinstance(error.__cause__, MlflowException) and "DOES_NOT_EXIST" in error.__cause__.error_code:
+                return "missing"
+            raise
+
+    def describe(self, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Set parameters, which then never change, and tags, which may."""
+        entries: list[Param | RunTag] = [Param(key, value) for key, value in parameters.items()]
+        entries += [RunTag(key, value) for key, value in tags.items()]
+        with self._errors():
+            for start in range(0, len(entries), PARAMETERS):
+                part = entries[start : start + PARAMETERS]
+                self._client.log_batch(
+                    run_id,
+                    params=[entry for entry in part if isinstance(entry, Param)],
+                    tags=[entry for entry in part if isinstance(entry, RunTag)],
+                )
+
+    def send(self, run_id: str, series: Sequence[Series]) -> int:
+        """Send every point, in as few requests as there can be; returns how many there were."""
+        sent = 0
+        for batch in _batches(series):
+            with self._errors():
+                self._client.log_batch(run_id, metrics=batch)
+            sent += len(batch)
+        return sent
+
+    def use(self, run_id: str, name: str, digest: str, source: str, *, context: str) -> None:
+        """Say which data the run used, and for what."""
+        dataset = Dataset(name=name, digest=digest, source_type="talweg", source=source)
+        with self._errors():
+            self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Put files beside the run, by name; what had the name is replaced."""
+        with tempfile.TemporaryDirectory(prefix="talweg-") as folder, self._errors():
+            for name, content in files.items():
+                path = Path(folder, name)
+                path.write_bytes(content)
+                self._client.log_artifact(run_id, str(path))
+
+    def close_run(self, run_id: str, *, name: str, status: str, end: int | None) -> None:
+        """Set the run's name and status, and when it ended (milliseconds) where it did."""
+        with self._errors():
+            if end is None:
+                self._client.update_run(run_id, status=status, name=name)
+            else:
+                self._client.update_run(run_id, name=name)
+                self._client.set_terminated(run_id, status=status, end_time=end)
+
+    def _create_experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
+        own = {**tags, STUDY_TAG: study}
+        if self._client.get_experiment_by_name(name) is not None:
+            # Someone else's, on a server of the user's own.
+            name = f"{name} ({study[-8:]})"
+        return str(self._client.create_experiment(name, tags=own))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except RestException as error:
+            raise Refused(f"MLflow: {error}") from error
+        except HTTPError as error:
+            raise Refused(f"MLflow: artifact refused: {error}") from error
+        except (MlflowException, RequestException) as error:
+            # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is
+            # this request that it chokes on, and others need not wait for it.
+            kind = Refused if self.answers() else Unreachable
+            raise kind(f"MLflow at {self.url}: {error}") from error
+
+
+def _batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
+    batch: list[Metric] = []
+    for one in series:
+        # MLflow turns an infinity into 1.8e308, next to which no curve can be seen; NaN it leaves out of charts.
+        values = np.where(np.isfinite(one.values), one.values, np.nan)
+        for step, value, time in zip(one.steps.tolist(), values.tolist(), one.times.tolist(), strict=True):
+            batch.append(Metric(one.key, value, time, step))
+            if len(batch) == METRICS:
+                yield batch
+                batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,91 @@
+"""A small study in a real MLflow server, and Debian's Chromium to look at it."""
+
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talweg import mlflow_server
+from talweg.execution.submission import submit_study
+from talweg.execution.training import train
+from talweg.settings import Settings
+from talweg.spec import parse_study
+from talweg.store import Store, StudyRow, open_store
+from talweg.tracking import connect
+from talweg.tracking.mirror import Mirror
+
+# What Chromium would otherwise ask the world for, and what a container without a GPU or a user cannot give.
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A mirrored study, and where a browser finds it."""
+
+    store: Store
+    study: StudyRow
+    mlflow_url: str
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """No common address: each page is asked for by its whole one.
+
+    In the place of pytest-base-url's own, which pytest 9 warns of.
+    """
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The system's Chromium: the one that Playwright would download is not on every machine."""
+    chromium = shutil.which("chromium")
+    assert chromium is not None, "chromium: is not installed; make chromium does it"
+    return {**browser_type_launch_args, "executable_path": chromium, "args": QUIET, "headless": True}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """A desktop's window."""
+    return {**browser_context_args, "viewport": {"width": 1680, "height": 1000}}
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures go for people to look at; git ignores it."""
+    folder = Path("test-results")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    """Four optimizers, two seeds each, on digits: submitted, trained and mirrored."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    optimizers = [{"name": "sgd", "learning_rate": 0.1}, {"name": "momentum", "learning_rate": 0.05}, "rmsprop", "adam"]
+    spec = {"name": "digits", "problem": "digits-mlp", "optimizers": optimizers, "seeds": 2, "steps": 200}
+    with (
+        open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store,
+        mlflow_server.running(folder, port=port) as url,
+    ):
+        settings, cohorts = Settings(), list[str]()
+        study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
+        for cohort in cohorts:
+            assert train(store, cohort, owner="tests", settings=settings) == "finished"
+        mirror = Mirror(store, connect(url), budget=settings.mirror_budget)
+        while mirror.drain():
+            pass
+        yield Seen(store, store.study(study.id), url)

@@ -1,0 +1,163 @@
+"""What stands in SQL stands in MLflow, number by number, however the mirror got there."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from requests.adapters import HTTPAdapter
+
+from talweg.records import norms
+from talweg.store import RunRow, Store
+from talweg.tracking import connect
+from talweg.tracking.destination import Destination
+from talweg.tracking.mirror import Mirror
+
+BUDGET = 50_000
+History = dict[str, list[tuple[int, float]]]
+
+
+def drain(mirror: Mirror) -> None:
+    """Mirror all there is."""
+    while mirror.drain():
+        pass
+
+
+def history(client: MlflowClient, store: Store, run: RunRow) -> History:
+    """Every point that MLflow has of a run, as often as it has it."""
+    run_id = store.run(run.id).mlflow_run_id
+    assert run_id is not None
+    found = {}
+    for key in client.get_run(run_id).data.metrics:
+        found[key] = sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
+    return found
+
+
+def recorded(store: Store, run: RunRow) -> History:
+    """Every point that SQL has of a run, under MLflow's names."""
+    run, points = store.run(run.id), defaultdict(list)
+    table = store.steps(run.id)
+    for t in range(run.step):
+        points["cost"].append((t, float(table.cost[t])))
+        points["learning_rate"].append((t, float(table.learning_rate[t])))
+    for t, step in enumerate(norms(store, run, 0, run.step)):
+        for q, quantity in enumerate(["gradient_norm", "parameter_norm", "update_norm"]):
+            for k, tensor in enumerate(run.tensors):
+                points[f"{quantity}.{tensor['name']}"].append((t, float(step[q, k])))
+    for row in store.derivatives(run.id):
+        name = ".".join([row.tensor, *row.position.split(",")]) if row.position else row.tensor
+        points[f"derivative.{name}"].append((row.step, math.nan if row.derivative is None else row.derivative))
+        points[f"parameter.{name}"].append((row.step, math.nan if row.parameter is None else row.parameter))
+    for evaluation in store.evaluations(run.id):
+        assert evaluation.cost is not None
+        points[f"cost.{evaluation.split}"].append((evaluation.step, evaluation.cost))
+        if evaluation.metric is not None:
+            points[f"accuracy.{evaluation.split}"].append((evaluation.step, evaluation.metric))
+    return dict(points)
+
+
+def same(found: History, expected: History) -> None:
+    """Equal key by key and step by step; NaN equals NaN."""
+    assert found.keys() == expected.keys()
+    for key, points in expected.items():
+        np.testing.assert_array_equal(np.array(found[key]), np.array(points), err_msg=key)
+
+
+@pytest.fixture
+def mirror(laboratory: Any, destination: Destination) -> Mirror:
+    """A mirror from the laboratory to the server."""
+    return Mirror(laboratory.store, destination, budget=BUDGET)
+
+
+@pytest.mark.parametrize("problem", ["two-layer-line", "digits-mlp"])
+def test_mirrored_metrics_equal_sql_step_by_step(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, problem: str
+) -> None:
+    worker, runs = laboratory.submit([{"name": "sgd"}, {"name": "adam"}], study=f"equal {problem}", problem=problem)
+    for run in runs:
+        worker.finish(run)
+    drain(mirror)
+    for run in runs:
+        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+    assert laboratory.store.outbox() == []
+
+
+def test_a_run_grows_in_mlflow_while_it_trains(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    worker, (run,) = laboratory.submit()
+    for stop in (13, 50, 51, 99):
+        worker.record(run, stop)
+        drain(mirror)
+        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+        assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "RUNNING"
+    worker.finish(run)
+    drain(mirror)
+    same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+    assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "FINISHED"
+
+
+def test_sending_everything_twice_changes_nothing(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, mlflow_url: str
+) -> None:
+    worker, runs = laboratory.submit(study="twice", seeds=2, steps=40)
+    for run in runs:
+        worker.finish(run)
+    drain(mirror)
+    before = [history(client, laboratory.store, run) for run in runs]
+    infos = [client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() for run in runs]
+    for run in runs:
+        # As if the store had never been told.
+        laboratory.store.mark_mirrored(run.id, 0, None, "queued")
+    drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET))
+    for run, points, info in zip(runs, before, infos, strict=True):
+        same(history(client, laboratory.store, run), points)
+        assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() == info
+    (experiment,) = client.search_experiments(filter_string="name = 'twice'")
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+class Killed(BaseException):
+    """Ends the mirror where it stands: nothing of ours catches it."""
+
+
+def killed_at(call: int, function: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
+    """`function`, killed before or after its so many-th call took effect."""
+    calls = iter(range(1, 1_000_000))
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        last = next(calls) == call
+        if last and not after:
+            raise Killed
+        answer = function(*args, **kwargs)
+        if last:
+            raise Killed
+        return answer
+
+    return wrapped
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killing_the_mirror_at_any_request_is_harmless(
+    laboratory: Any, mlflow_url: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    worker, runs = laboratory.submit(study=f"killed {after}", seeds=2, steps=20)
+    for run in runs:
+        worker.finish(run)
+    for kills in itertools.count():
+        # Every time a new mirror, which knows nothing but what SQL and MLflow hold.
+        mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET)
+        with monkeypatch.context() as patch:
+            patch.setattr(HTTPAdapter, "send", killed_at(kills + 1, HTTPAdapter.send, after=after))
+            try:
+                drain(mirror)
+            except Killed:
+                continue
+        break
+    assert kills > 5
+    for run in runs:
+        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+    (experiment,) = client.search_experiments(filter_string=f"name = 'killed {after}'")
+    assert len(client.search_runs([experiment.experiment_id])) == 2

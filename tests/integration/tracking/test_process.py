@@ -1,0 +1,83 @@
+"""`python -m talweg.tracking` as a process: it waits for MLflow, survives being killed, and leaves when asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+PATIENCE = 120.0
+Start = Callable[[str], "subprocess.Popen[bytes]"]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Return when `condition` holds; fail, naming `what` was waited for, when it does not in time."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE:g} s in vain for {what}")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def start(sqlite_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Start a mirror of the laboratory to a URL; its log goes to tracking.log."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(mlflow_url: str) -> "subprocess.Popen[bytes]":
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
+        environment |= {
+            "TALWEG_DATABASE_URL": sqlite_url,
+            "TALWEG_MLFLOW_URL": mlflow_url,
+            "TALWEG_MIRROR_SECONDS": "0.2",
+        }
+        with (tmp_path / "tracking.log").open("ab") as log:
+            command = [sys.executable, "-m", "talweg.tracking"]
+            processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_mirror_killed_half_way_goes_on_where_it_was(
+    laboratory: Any, start: Start, client: MlflowClient, mlflow_url: str, tmp_path: Path
+) -> None:
+    worker, (run,) = laboratory.submit(problem="digits-mlp", steps=3000)
+    costs = worker.draw.lognormal(size=3000)
+    worker.record(run, 3000, costs=costs, state="finished", stop_reason="finished")
+    first = start(mlflow_url)
+    wait_until(lambda: laboratory.store.run(run.id).mirrored_step > 0, "the first steps in MLflow")
+    first.kill()
+    first.wait()
+    assert laboratory.store.run(run.id).mirrored_step < 3000
+
+    second = start(mlflow_url)
+    wait_until(lambda: laboratory.store.outbox() == [], "the rest")
+    found = client.get_metric_history(laboratory.store.run(run.id).mlflow_run_id, "cost")
+    assert [(point.step, point.value) for point in found] == list(enumerate(costs.tolist()))
+
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(PATIENCE) == 0
+    assert "Traceback" not in (tmp_path / "tracking.log").read_text()
+
+
+def test_without_mlflow_it_waits_and_says_so_and_leaves_when_asked(
+    laboratory: Any, start: Start, tmp_path: Path
+) -> None:
+    worker, (run,) = laboratory.submit()
+    worker.finish(run)
+    process = start("http://127.0.0.1:9")
+    wait_until(lambda: "not mirroring" in (tmp_path / "tracking.log").read_text(), "word of the trouble")
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert [row.id for row in laboratory.store.outbox()] == [run.id]

@@ -1,0 +1,156 @@
+"""What the mirror does when MLflow is away, refuses, or lost what it had."""
+
+import math
+import uuid
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from talweg.errors import Unreachable
+from talweg.tracking import connect
+from talweg.tracking.destination import Destination, Refused, Series
+from talweg.tracking.mirror import FIRST_DELAY, Mirror
+
+BUDGET = 50_000
+
+
+def drain(mirror: Mirror) -> None:
+    """Mirror all there is."""
+    while mirror.drain():
+        pass
+
+
+@pytest.fixture
+def mirror(laboratory: Any, destination: Destination) -> Mirror:
+    """A mirror from the laboratory to the server."""
+    return Mirror(laboratory.store, destination, budget=BUDGET)
+
+
+def costs_of(client: MlflowClient, laboratory: Any, run: Any) -> list[tuple[int, float]]:
+    """The cost's history in MLflow."""
+    points = client.get_metric_history(laboratory.store.run(run.id).mlflow_run_id, "cost")
+    return [(point.step, point.value) for point in points]
+
+
+def test_a_server_that_is_away_is_said_at_once_and_nothing_is_lost(laboratory: Any, mirror: Mirror) -> None:
+    worker, (run,) = laboratory.submit()
+    worker.finish(run)
+    # Port 9 is nobody's.
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+        Mirror(laboratory.store, connect("http://127.0.0.1:9"), budget=BUDGET).drain()
+    assert [row.id for row in laboratory.store.outbox()] == [run.id]
+    drain(mirror)
+    assert laboratory.store.outbox() == []
+
+
+def test_a_run_deleted_in_mlflow_is_not_brought_back(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    worker, (run,) = laboratory.submit()
+    worker.record(run, 10)
+    drain(mirror)
+    run_id = laboratory.store.run(run.id).mlflow_run_id
+    client.delete_run(run_id)
+    worker.finish(run)
+    drain(mirror)
+    assert laboratory.store.outbox() == []
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+
+
+def test_a_deleted_experiment_is_restored_for_new_runs(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    worker, (first,) = laboratory.submit()
+    worker.finish(first)
+    drain(mirror)
+    experiment = client.get_run(laboratory.store.run(first.id).mlflow_run_id).info.experiment_id
+    client.delete_experiment(experiment)
+    worker, (second,) = laboratory.submit()
+    worker.finish(second)
+    drain(Mirror(laboratory.store, connect(mirror.destination.url), budget=BUDGET))
+    assert len(costs_of(client, laboratory, second)) == 100
+    assert client.get_experiment(experiment).lifecycle_stage == "active"
+
+
+def test_what_an_empty_server_does_not_know_is_sent_from_the_start(
+    laboratory: Any, mirror: Mirror, client: MlflowClient
+) -> None:
+    worker, (run,) = laboratory.submit()
+    worker.record(run, 60)
+    laboratory.store.mark_mirrored(run.id, 50, uuid.uuid4().hex, "running")
+    drain(mirror)
+    assert [step for step, _ in costs_of(client, laboratory, run)] == list(range(60))
+
+
+def test_a_foreign_experiment_of_the_same_name_is_left_alone(
+    laboratory: Any, mirror: Mirror, client: MlflowClient
+) -> None:
+    foreign = client.create_experiment("someone else's")
+    worker, (run,) = laboratory.submit(study="someone else's")
+    worker.finish(run)
+    drain(mirror)
+    mine = client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.experiment_id
+    assert mine != foreign
+    assert client.get_experiment(mine).name.startswith("someone else's (")
+    assert client.search_runs([foreign]) == []
+
+
+def test_a_run_that_is_refused_waits_and_holds_up_no_other(
+    laboratory: Any, destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, (first, second) = laboratory.submit(seeds=2)
+    worker.finish(first)
+    worker.finish(second)
+    now = [0.0]
+    mirror = Mirror(laboratory.store, destination, budget=BUDGET, clock=lambda: now[0])
+    send, refuse = destination.send, [laboratory.store.run(first.id)]
+
+    def choosy(run_id: str, series: list[Series]) -> int:
+        if refuse:
+            refuse.pop()
+            raise Refused("MLflow: not this one")
+        return send(run_id, series)
+
+    monkeypatch.setattr(destination, "send", choosy)
+    drain(mirror)
+    assert [run.id for run in laboratory.store.outbox()] == [first.id]
+    drain(mirror)
+    assert [run.id for run in laboratory.store.outbox()] == [first.id]
+    now[0] += FIRST_DELAY
+    drain(mirror)
+    assert laboratory.store.outbox() == []
+
+
+def test_a_diverged_run_keeps_its_nan_and_its_infinity_does_not_ruin_the_chart(
+    laboratory: Any, mirror: Mirror, client: MlflowClient
+) -> None:
+    worker, (nan, infinite) = laboratory.submit(seeds=2, study="diverged")
+    last = {"state": "finished", "stop_reason": "diverged"}
+    worker.record(nan, 3, costs=np.array([1.0, 2.0, math.nan]), **last)
+    worker.record(infinite, 3, costs=np.array([1.0, 2.0, math.inf]), **last)
+    drain(mirror)
+    for run in (nan, infinite):
+        points = costs_of(client, laboratory, run)
+        assert points[:2] == [(0, 1.0), (1, 2.0)]
+        assert points[2][0] == 2
+        assert math.isnan(points[2][1])
+        info = client.get_run(laboratory.store.run(run.id).mlflow_run_id)
+        assert info.info.run_name.endswith(" · diverged")
+        assert (info.info.status, info.data.tags["stop_reason"]) == ("FINISHED", "diverged")
+
+
+@pytest.mark.parametrize(("state", "status"), [("failed", "FAILED"), ("cancelled", "KILLED")])
+def test_runs_that_did_not_finish_say_so(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, state: str, status: str
+) -> None:
+    worker, (run,) = laboratory.submit()
+    worker.record(run, 5, state=state, stop_reason=state)
+    drain(mirror)
+    assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == status
+
+
+def test_a_run_cancelled_before_it_began_is_mirrored_too(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    worker, (run,) = laboratory.submit()
+    laboratory.store.release(worker.claim)
+    laboratory.store.request_cancel([run.id])
+    drain(mirror)
+    assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "KILLED"
+    assert laboratory.store.outbox() == []

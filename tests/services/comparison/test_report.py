@@ -1,0 +1,99 @@
+"""Reports: the numbers are there, and whatever came from outside stays text."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from talweg.comparison import Result, markdown, page, ranking, table
+from talweg.comparison.tables import figures
+
+Make = Callable[..., Result]
+HOSTILE = ["<script>alert(1)</script>", "a|b", "![x](http://x.invalid)", "`c`\n# d", '"><img src=x onerror=y>', "$x$"]
+
+
+@pytest.fixture
+def runs(result: Make) -> list[Result]:
+    """Two optimizers; one run diverged."""
+    found = [result("adam", seed=s, validation=[0.5 + s], accuracy=[0.9]) for s in range(3)]
+    return [*found, result("sgd", validation=[0.9], accuracy=[0.8]), result("sgd", seed=1, stop_reason="diverged")]
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append(tag)
+        self.links += [value or "" for key, value in attrs if key in {"src", "href"}]
+
+
+def elements(text: str) -> Elements:
+    parser = Elements()
+    parser.feed(text)
+    return parser
+
+
+def test_the_table_shows_median_and_range_and_how_runs_ended(runs: list[Result]) -> None:
+    found = table(ranking(runs))
+    assert found.head == (
+        "#",
+        "optimizer",
+        "validation cost",
+        "validation accuracy, %",
+        "final cost",
+        "best cost",
+        "runs",
+    )
+    assert tuple(map(str, found.rows[0])) == (
+        "1",
+        "adam",
+        "1.50 (0.500 – 2.50)",
+        "90.0 (90.0 – 90.0)",
+        "1.00 (1.00 – 1.00)",
+        "1.00 (1.00 – 1.00)",
+        "3",
+    )
+    assert found.rows[1][-1].text == "1 of 2, 1 diverged"
+
+
+def test_markdown_holds_the_table_and_the_figure(runs: list[Result]) -> None:
+    text = markdown("digits", {"problem": "digits-mlp"}, ranking(runs), figure="cost.png")
+    assert "| 1 | adam | 1.50 (0.500 – 2.50) |" in text
+    assert "](cost.png)" in text
+    assert "never averaged in" in text
+
+
+def test_the_page_is_whole_and_asks_for_nothing(runs: list[Result]) -> None:
+    found = elements(page("digits", {"problem": "digits-mlp"}, ranking(runs), svg=b"<svg/>"))
+    assert [link.partition(",")[0] for link in found.links] == ["data:image/svg+xml;base64"]
+    assert "script" not in found.found
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.04231, "0.0423"), (1.5, "1.50"), (12345.6, "12,346"), (0.0, "0"), (3.2e-9, "3.20e-09"), (-2.0, "-2.00")],
+)
+def test_numbers_have_three_digits_that_mean_something(value: float, said: str) -> None:
+    assert figures(value) == said
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_add_no_element_to_the_page(result: Make, name: str) -> None:
+    plain = elements(page("t", {"k": "v"}, ranking([result("adam")]), svg=b""))
+    hostile = elements(page(name, {name: name}, ranking([result(name)]), svg=b""))
+    assert hostile.found == plain.found
+    assert hostile.links == plain.links
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_add_no_row_column_link_or_element_to_the_markdown(result: Make, name: str) -> None:
+    text = markdown(name, {name: name}, ranking([result(name)]))
+    plain = markdown("t", {"k": "v"}, ranking([result("adam")]))
+    assert len(text.splitlines()) == len(plain.splitlines())
+    bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()]
+    assert bars == [line.count("|") for line in plain.splitlines()]
+    assert not re.search(r"<\w|(?<!\\)!\[|(?<!\\)`", text)
