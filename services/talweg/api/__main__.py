@@ -1,0 +1,7 @@
+"""`python -m talweg.api`."""
+
+import sys
+
+from talweg.api.server import main
+
+sys.exit(main())

@@ -1,0 +1,86 @@
+"""Errors as problem+json (RFC 9457), built from `talweg.errors`."""
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from talweg.errors import InvalidSpec, TalwegError, Unreachable
+
+log = structlog.get_logger("talweg.api")
+
+# For what the framework itself refuses; the laboratory's own errors bring their codes.
+CODES: Final = {
+    400: "bad-request",
+    403: "access-denied",
+    404: "not-found",
+    405: "method-not-allowed",
+    411: "length-required",
+    413: "too-large",
+    415: "not-json",
+    421: "unknown-host",
+}
+
+
+def problem(status: int, code: str, detail: str) -> Response:
+    """The problem+json answer; `code` is what a client rebuilds the exception from."""
+    body = {
+        "type": f"/problems/{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return Response(
+        json.dumps(body).encode(), status_code=status, media_type="application/problem+json", headers=headers
+    )
+
+
+def refuse(error: TalwegError) -> Response:
+    """The answer that says `error`, with its own status and code."""
+    return problem(error.status, error.code, str(error))
+
+
+def invalid_parameters(error: RequestValidationError) -> InvalidSpec:
+    """Path and query parameters that break a rule: each with its name, the rule and the value received."""
+    return InvalidSpec("; ".join(_rule(broken) for broken in error.errors()))
+
+
+def _rule(broken: Any) -> str:
+    name, message = str(broken["loc"][-1]), str(broken["msg"])
+    if broken["type"] == "missing":
+        return f"{name}: is required"
+    return f"{name}: {message[0].lower()}{message[1:]}, got {str(broken['input'])[:80]!r}"
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that a handler of `app` may raise a problem+json answer."""
+
+    @app.exception_handler(TalwegError)
+    async def laboratory(request: Request, error: TalwegError) -> Response:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("refused", path=request.url.path, code=error.code, detail=str(error))
+        return refuse(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def parameters(_: Request, error: RequestValidationError) -> Response:
+        return refuse(invalid_parameters(error))
+
+    @app.exception_handler(HTTPException)
+    async def framework(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, CODES.get(error.status_code, "error"), str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer: the server's log has the traceback, the client has none.
+        return problem(500, "error", f"the API failed unexpectedly ({type(error).__name__}); its log says where")
+
+
+def unreachable(what: str, error: BaseException) -> Unreachable:
+    """`what` does not answer; the cause's text stays out, since it may hold a URL with a password."""
+    return Unreachable(f"{what} does not answer ({type(error).__name__})")

@@ -1,0 +1,42 @@
+"""The FastAPI application: routes inside, the guard around all of them."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from talweg.api import answers
+from talweg.api.context import Laboratory
+from talweg.api.guard import Guard
+from talweg.api.parameters import PROBLEM_JSON
+from talweg.api.routers import ALL
+from talweg.api.trace import Trace
+from talweg.settings import Settings
+from talweg.store import Store
+
+
+def create_app(store: Store, settings: Settings, publish: Callable[[str], None]) -> FastAPI:
+    """The API of one laboratory.
+
+    Args:
+        store: where everything stands; stays the caller's, who closes it.
+        settings: allowed hosts, cohort size, where MLflow is.
+        publish: tells the workers of a cohort's id; may raise Unreachable, which loses nothing.
+    """
+    # The pages with which FastAPI shows its document load scripts from elsewhere.
+    app = FastAPI(
+        title="Talweg",
+        version=version("talweg"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.laboratory = Laboratory(store, settings, publish)
+    answers.install(app)
+    for router in ALL:
+        app.include_router(router, responses=PROBLEM_JSON)
+    # The last one added is the outermost.
+    app.add_middleware(Guard, laboratory=app.state.laboratory)
+    app.add_middleware(Trace)
+    return app

@@ -1,0 +1,131 @@
+"""What every request must pass before any route sees it; a route cannot be added outside of it.
+
+In order: a host that is ours, no foreign origin for a change, a token with the scope that the method needs, JSON
+where something is sent, and a body of bounded size.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from anyio.to_thread import run_sync
+from fastapi import Response
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from talweg.api.answers import CODES, problem, refuse
+from talweg.api.context import Laboratory
+from talweg.api.tokens import allows, authenticate
+from talweg.errors import AccessDenied, TalwegError, Unreachable
+
+log = structlog.get_logger("talweg.api")
+
+PUBLIC: Final = frozenset({"/healthz", "/readyz"})
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+MAXIMUM_BODY: Final = 1_000_000
+HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?")
+
+
+class Refused(Exception):
+    """An answer that ends the request here."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        """Answer with `status`; its code follows from it."""
+        super().__init__(detail)
+        self.answer: Response = problem(status, CODES[status], detail)
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, laboratory: Laboratory) -> None:
+        """Guard `app` with the tokens of the laboratory's store and the hosts of its settings."""
+        self.app = app
+        self.laboratory = laboratory
+        named = laboratory.settings.allowed_hosts.lower().split(",")
+        self.hosts = LOOPBACK | {name.strip() for name in named if name.strip()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused; hand on the rest with a body that cannot outgrow its limit."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope)
+        except Refused as refused:
+            await refused.answer(scope, receive, send)
+        except Unreachable as error:
+            # Whoever asks is not known yet: how the database fails is for the log.
+            log.error("database", detail=str(error))
+            await refuse(Unreachable("the laboratory's database does not answer"))(scope, receive, send)
+        except TalwegError as error:
+            await refuse(error)(scope, receive, send)
+        else:
+            await self.app(scope, _bounded(receive), send)
+
+    async def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = self._host(headers.getlist("host"))
+        reading = scope["method"] in READING
+        if not reading:
+            _same_origin(headers.getlist("origin"), host)
+        if scope["path"] in PUBLIC and reading:
+            return
+        token = await run_sync(authenticate, self.laboratory.store, _bearer(headers.getlist("authorization")))
+        scope["state"]["token"] = token.name
+        needed = "read" if reading else "submit"
+        if not allows(token, needed):
+            raise Refused(403, f"the token's scope must be {needed!r} or above, got {', '.join(token.scopes)}")
+        if not reading:
+            _json(headers)
+
+    def _host(self, received: Iterable[str]) -> str:
+        """The host asked for, in lower case; pages of other sites reach a loopback port under a name of their own."""
+        host = ",".join(received).lower()
+        match = HOST.fullmatch(host)
+        if match is None or not {host, match["name"]} & self.hosts:
+            raise Refused(421, f"host: must be a loopback name or one of TALWEG_ALLOWED_HOSTS, got {host[:80]!r}")
+        return host
+
+
+def _same_origin(received: list[str], host: str) -> None:
+    if any(origin.lower() not in (f"http://{host}", f"https://{host}") for origin in received):
+        raise Refused(403, f"origin: a page of another site changes nothing here, got {received[0][:80]!r}")
+
+
+def _bearer(received: list[str]) -> str:
+    if len(received) != 1:
+        raise AccessDenied("one header `Authorization: Bearer TOKEN` is needed")
+    scheme, _, token = received[0].partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise AccessDenied("the header must read `Authorization: Bearer TOKEN`")
+    return token.strip()
+
+
+def _json(headers: Headers) -> None:
+    """Forms and plain text are what a foreign page can send without being asked, hence refused."""
+    media = headers.get("content-type", "")
+    if media.partition(";")[0].strip().lower() != "application/json":
+        raise Refused(415, f"content-type: must be application/json, got {media[:80]!r}")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAXIMUM_BODY:
+        raise Refused(413, f"body: must have at most {MAXIMUM_BODY} bytes, got {length[:20]}")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """`receive`, which stops with 413 once more than MAXIMUM_BODY bytes came (a chunked body states no length)."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > MAXIMUM_BODY:
+            raise HTTPException(413, f"body: must have at most {MAXIMUM_BODY} bytes, got more")
+        return message
+
+    return bounded

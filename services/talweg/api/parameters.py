@@ -1,0 +1,39 @@
+"""Parameters that several routes take."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Header, Path, Query
+from pydantic import BaseModel
+
+MAXIMUM_PAGE: Final = 500
+PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": description, "content": {"application/problem+json": {}}}
+    for status, description in {
+        401: "No token, or one that is not known.",
+        403: "The token's scope is too small.",
+        404: "There is nothing of that name or id, or no such step.",
+        409: "The name or the idempotency key stands for something else.",
+        413: "The body is too large.",
+        415: "The body is not JSON.",
+        421: "The host is not this laboratory's.",
+        422: "Something breaks a rule: which one, and what was received.",
+        503: "The database does not answer.",
+    }.items()
+}
+
+Reference = Annotated[str, Path(min_length=1, max_length=200, description="An id or a name.")]
+Limit = Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)]
+Cursor = Annotated[str | None, Query(max_length=500, description="The `next` of the page before.")]
+State = Literal["queued", "running", "finished", "failed", "cancelled"]
+# PostgreSQL's integers end here; a longer number is no step.
+Step = Annotated[int, Query(ge=0, lt=2**31)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="Makes a repeated POST harmless."),
+]
+
+
+def body_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """The part of the OpenAPI document that says what JSON a route takes; it is parsed by `talweg.spec`."""
+    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

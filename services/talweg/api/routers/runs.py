@@ -1,0 +1,50 @@
+"""Runs: hand one in, find it, cancel it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from talweg.api.body import JsonBody
+from talweg.api.context import Here
+from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, State, body_of
+from talweg.api.views import RunPage, RunView, run_view
+from talweg.execution import submission
+from talweg.spec import RunSpec, parse_run
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, openapi_extra=body_of(RunSpec))
+def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
+    """Hand in one run; it is stored before this answers, and trained when a worker is free."""
+    row = submission.submit_run(
+        here.store, parse_run(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
+    )
+    return run_view(row, here.settings)
+
+
+@router.get("")
+def page(
+    here: Here,
+    study: Annotated[str | None, Query(max_length=200, description="Of this study: an id or a name.")] = None,
+    state: State | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> RunPage:
+    """Runs, newest first."""
+    found = here.store.runs(study=study, state=state, limit=limit, cursor=cursor)
+    return RunPage(items=[run_view(row, here.settings) for row in found.items], next=found.cursor)
+
+
+@router.get("/{run}")
+def show(here: Here, run: Reference) -> RunView:
+    """One run as it stands."""
+    return run_view(here.store.run(run), here.settings)
+
+
+@router.post("/{run}/cancel")
+def cancel(here: Here, run: Reference) -> RunView:
+    """Stop it after the step that is being made; what is recorded stays. One that is over stays as it is."""
+    row = here.store.run(run)
+    here.store.request_cancel(run_ids=[row.id])
+    return run_view(here.store.run(row.id), here.settings)

@@ -1,0 +1,69 @@
+"""Studies: hand one in, find it, compare its runs, cancel it."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+
+from talweg.api.body import JsonBody
+from talweg.api.context import Here
+from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body_of
+from talweg.api.rankings import RankingView, picture, ranking_view, report
+from talweg.api.views import StudyPage, StudyView, study_view
+from talweg.execution import submission
+from talweg.spec import StudySpec, parse_study
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"])
+
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {}, "image/svg+xml": {}}, "description": "The cost curves."}
+}
+PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "description": "The report."}}
+
+
+@router.post("", status_code=201, openapi_extra=body_of(StudySpec))
+def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> StudyView:
+    """Hand in a study; all of its runs are stored before this answers."""
+    row = submission.submit_study(
+        here.store, parse_study(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
+    )
+    return study_view(row, here.settings)
+
+
+@router.get("")
+def page(here: Here, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
+    """Studies, newest first."""
+    found = here.store.studies(limit=limit, cursor=cursor)
+    return StudyPage(items=[study_view(row, here.settings) for row in found.items], next=found.cursor)
+
+
+@router.get("/{study}")
+def show(here: Here, study: Reference) -> StudyView:
+    """One study as it stands."""
+    return study_view(here.store.study(study), here.settings)
+
+
+@router.post("/{study}/cancel")
+def cancel(here: Here, study: Reference) -> StudyView:
+    """Stop its runs after the step that is being made; what is recorded stays."""
+    row = here.store.study(study)
+    here.store.request_cancel(study=row.id)
+    return study_view(here.store.study(row.id), here.settings)
+
+
+@router.get("/{study}/ranking")
+def ranking(here: Here, study: Reference) -> RankingView:
+    """The optimizer settings, best first, with medians and ranges over seeds."""
+    return ranking_view(here.store, here.store.study(study))
+
+
+@router.get("/{study}/figure.{kind}", responses=PICTURE, response_class=Response)
+def figure(here: Here, study: Reference, kind: Literal["png", "svg"]) -> Response:
+    """The cost curves."""
+    drawn = picture(here.store, here.store.study(study), kind)
+    return Response(drawn, media_type="image/png" if kind == "png" else "image/svg+xml")
+
+
+@router.get("/{study}/report.html", responses=PAGE, response_class=Response)
+def page_of(here: Here, study: Reference) -> Response:
+    """The report: one page that needs nothing else."""
+    return Response(report(here.store, here.store.study(study)), media_type="text/html")

@@ -1,0 +1,206 @@
+"""What the API answers, as pydantic models: the store's rows without what is its own business."""
+
+import math
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel
+
+from talweg.records import Explanation
+from talweg.settings import Settings
+from talweg.store import RunRow, StudyRow
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN; the arrays keep it, and the stop reason says why."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+Number = Annotated[float | None, AfterValidator(_finite)]
+
+
+class TensorView(BaseModel):
+    """One tensor of a problem's parameters, in the order in which they lie in a flat vector."""
+
+    name: str
+    shape: list[int]
+
+
+class RunView(BaseModel):
+    """One run as it stands."""
+
+    id: str
+    name: str
+    study_id: str | None
+    state: str
+    stop_reason: str | None
+    step: int
+    steps: int
+    cost: Number
+    best_cost: Number
+    problem: str
+    optimizer: str
+    seed: int
+    spec: dict[str, Any]
+    tensors: list[TensorView]
+    precision: str
+    record: str
+    numerics: dict[str, Any] | None
+    error: str | None
+    mlflow_url: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StudyView(BaseModel):
+    """One study as it stands; its `runs` are counted, and by state in `counts`."""
+
+    id: str
+    name: str
+    state: str
+    spec: dict[str, Any]
+    counts: dict[str, int]
+    steps_done: int
+    steps_total: int
+    runs: int
+    mlflow_url: str | None
+    created_at: datetime
+
+
+class RunPage(BaseModel):
+    """A page of runs; `next` is the cursor of the page after it, null on the last."""
+
+    items: list[RunView]
+    next: str | None
+
+
+class StudyPage(BaseModel):
+    """A page of studies; `next` is the cursor of the page after it, null on the last."""
+
+    items: list[StudyView]
+    next: str | None
+
+
+class EvaluationView(BaseModel):
+    """Cost and metric on one split of held-out data, after `step` updates."""
+
+    step: int
+    split: str
+    cost: Number
+    metric: Number
+
+
+class ExplanationView(BaseModel):
+    """One coordinate at one step, in words (`text`) and as the numbers that they say."""
+
+    text: str
+    step: int
+    tensor: str
+    index: list[int]
+    optimizer: str
+    parameter: Number
+    derivative: Number
+    update: Number
+    cost: Number
+    nudge: float
+    nudged_cost: Number
+    predicted_cost: Number
+
+
+class CatalogueEntry(BaseModel):
+    """A problem or an optimizer: what it is, and its settings with their defaults (null: must be given)."""
+
+    name: str
+    description: str
+    settings: dict[str, Any]
+
+
+class Status(BaseModel):
+    """How the laboratory stands.
+
+    Attributes:
+        queue_depth: messages that wait for a worker; null where the broker does not answer.
+        cohorts: how many stand in each state; one that is leased has a worker at work on it.
+        facts: the versions that made and last changed the database.
+    """
+
+    version: str
+    queue_depth: int | None
+    cohorts: dict[str, int]
+    workers_busy: int
+    mlflow_url: str | None
+    facts: dict[str, str]
+    numerics: dict[str, Any]
+
+
+def run_view(row: RunRow, settings: Settings) -> RunView:
+    """A run's row as it is answered."""
+    return RunView(
+        id=row.id,
+        name=row.name,
+        study_id=row.study_id,
+        state=row.state,
+        stop_reason=row.stop_reason,
+        step=row.step,
+        steps=row.total_steps,
+        cost=row.cost,
+        best_cost=row.best_cost,
+        problem=row.problem,
+        optimizer=row.optimizer,
+        seed=row.seed,
+        spec=row.spec,
+        tensors=[TensorView.model_validate(tensor) for tensor in row.tensors],
+        precision=row.precision,
+        record=row.record,
+        numerics=row.numerics,
+        error=row.error,
+        mlflow_url=_link(settings, "runs", row.mlflow_run_id),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def study_view(row: StudyRow, settings: Settings) -> StudyView:
+    """A study's row as it is answered."""
+    return StudyView(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        spec=row.spec,
+        counts={str(state): count for state, count in row.counts.items()},
+        steps_done=row.steps_done,
+        steps_total=row.steps_total,
+        runs=row.runs,
+        mlflow_url=_link(settings, "experiments", row.mlflow_experiment_id),
+        created_at=row.created_at,
+    )
+
+
+def explanation_view(explanation: Explanation) -> ExplanationView:
+    """An explanation as it is answered."""
+    return ExplanationView(
+        text=explanation.sentence,
+        step=explanation.step,
+        tensor=explanation.tensor,
+        index=list(explanation.index),
+        optimizer=explanation.optimizer,
+        parameter=explanation.parameter,
+        derivative=explanation.derivative,
+        update=explanation.update,
+        cost=explanation.cost,
+        nudge=explanation.nudge,
+        nudged_cost=explanation.nudged_cost,
+        predicted_cost=explanation.predicted_cost,
+    )
+
+
+def mlflow_url(settings: Settings) -> str | None:
+    """Where people open MLflow."""
+    return settings.mlflow_public_url or settings.mlflow_url
+
+
+def _link(settings: Settings, noun: str, id_: str | None) -> str | None:
+    base = mlflow_url(settings)
+    return None if base is None or id_ is None else f"{base.rstrip('/')}/#/{noun}/{id_}"

@@ -1,0 +1,9 @@
+"""The laboratory from Python: Lab, Run and Study over HTTP. Nothing of the store or the engine is loaded."""
+
+from talweg.client.explanation import Explanation
+from talweg.client.lab import Lab
+from talweg.client.run import Run
+from talweg.client.study import Study
+from talweg.client.table import Spread, Table
+
+__all__ = ["Explanation", "Lab", "Run", "Spread", "Study", "Table"]

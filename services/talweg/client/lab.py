@@ -1,0 +1,155 @@
+"""The laboratory itself: where work is handed in and found again."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from talweg.client.cards import card
+from talweg.client.keywords import run_spec, study_spec
+from talweg.client.pages import every
+from talweg.client.run import Run
+from talweg.client.study import Study
+from talweg.client.table import Table
+from talweg.client.wire import Wire
+from talweg.errors import InvalidSpec
+from talweg.settings import settings
+
+
+class Lab:
+    """A laboratory. `Lab()` starts or finds the local one; `Lab("https://…", token=…)` talks to a shared one.
+
+    The environment's TALWEG_URL, TALWEG_TOKEN and TALWEG_HOME stand in for arguments that are not given.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, token: str | None = None, home: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Connect.
+
+        Args:
+            url: of the API; None for the local stack, or for TALWEG_URL where that is set.
+            token: the bearer token; the local stack brings its own.
+            home: the local stack's folder.
+
+        Raises:
+            InvalidSpec: the URL or the token can be none.
+            LocalStackError: the local stack does not start; the message says why.
+        """
+        if url is not None and home is not None:
+            raise InvalidSpec("Lab: takes a url or the home of a local stack, got both")
+        read = settings()
+        url = url or (read.url if home is None else None)
+        if url is None:
+            from talweg.local import ensure
+
+            here = ensure(Path(home) if home is not None else read.home)
+            url, token = here.url, here.token
+        elif token is None and read.token is not None:
+            token = read.token.get_secret_value()
+        self._wire = Wire(url, token)
+        self._hyperparameters: dict[str, list[str]] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return self._wire.url
+
+    def close(self) -> None:
+        """Close the connections; what was submitted goes on."""
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(self, spec: object = None, /, **keywords: Any) -> Run:
+        """Hand in one run: `submit(problem="digits-mlp", optimizer="adam", learning_rate=1e-3, steps=500)`.
+
+        Args:
+            spec: a RunSpec or its JSON as a dict; keywords replace its keys.
+            keywords: keys of RunSpec; any other is a hyperparameter of the optimizer.
+
+        Raises:
+            InvalidSpec: something breaks a rule; the message names it, the rule and the value.
+            Conflict: the name is taken.
+        """
+        return Run(self._wire, self._wire.post("/v1/runs", run_spec(spec, keywords, self._hyperparameters_of)))
+
+    def compare(self, spec: object = None, /, **keywords: Any) -> Study:
+        """Hand in a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"], seeds=5)`.
+
+        Args:
+            spec: a StudySpec or its JSON as a dict; keywords replace its keys.
+            keywords: keys of StudySpec.
+
+        Raises:
+            InvalidSpec: something breaks a rule; the message names it, the rule and the value.
+            Conflict: the name is taken.
+        """
+        return Study(self._wire, self._wire.post("/v1/studies", study_spec(spec, keywords)))
+
+    def run(self, id_or_name: str) -> Run:
+        """The run of that id or name; raises NotFound."""
+        return Run(self._wire, self._wire.get(f"/v1/runs/{_part(id_or_name)}"))
+
+    def runs(self, *, study: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
+        """Runs, newest first: of a study (id or name), in a state, at most `limit`."""
+        views = every(self._wire, "/v1/runs", limit=limit, study=study, state=state)
+        return [Run(self._wire, view) for view in views]
+
+    def study(self, id_or_name: str) -> Study:
+        """The study of that id or name; raises NotFound."""
+        return Study(self._wire, self._wire.get(f"/v1/studies/{_part(id_or_name)}"))
+
+    def studies(self, *, limit: int = 100) -> list[Study]:
+        """Studies, newest first, at most `limit`."""
+        return [Study(self._wire, view) for view in every(self._wire, "/v1/studies", limit=limit)]
+
+    def problems(self) -> Table:
+        """The catalogue of problems: name, what it is, its settings with their defaults."""
+        return self._catalogue("problems")
+
+    def optimizers(self) -> Table:
+        """The catalogue of optimizers: name, what it is, its hyperparameters with their defaults."""
+        return self._catalogue("optimizers")
+
+    def status(self) -> dict[str, Any]:
+        """Versions, how much waits, who works, and where MLflow is."""
+        status: dict[str, Any] = self._wire.get("/v1/status")
+        return status
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.url}>"
+
+    def _repr_html_(self) -> str:
+        status = self.status()
+        return card(
+            "Talweg",
+            self.url,
+            {key: value for key, value in status.items() if key != "mlflow_url"},
+            link=status["mlflow_url"],
+        )
+
+    def _catalogue(self, noun: str) -> Table:
+        columns = ("name", "description", "settings")
+        rows = self._wire.get(f"/v1/{noun}")
+        return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
+
+    def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
+        """The names of an optimizer's hyperparameters; the catalogue is asked for once."""
+        if self._hyperparameters is None:
+            self._hyperparameters = {row["name"]: list(row["settings"]) for row in self._wire.get("/v1/optimizers")}
+        return self._hyperparameters.get(optimizer)
+
+
+def _part(id_or_name: str) -> str:
+    """As one part of a path; an empty one or a dot would name another place."""
+    if id_or_name in ("", ".", ".."):
+        raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
+    return quote(id_or_name, safe="")

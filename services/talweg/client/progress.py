@@ -1,0 +1,93 @@
+"""Progress on stderr: a rich bar in a terminal, one live output in a notebook, a plain line elsewhere."""
+
+import html
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+Show = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` steps, and the rest in words ("running, step 12 of 500, cost 0.31")."""
+
+    done: int
+    total: int
+    words: str
+    over: bool
+
+
+def say(line: str) -> None:
+    """One line for people; stdout is for data."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # the one place where the client prints
+
+
+@contextmanager
+def meter(name: str, *, shown: bool) -> Iterator[Show]:
+    """What to call with each new Progress of `name`; what it shows ends with the block."""
+    if not shown:
+        yield lambda _: None
+    elif _in_notebook():
+        yield _Notebook(name).show
+    elif sys.stderr.isatty():
+        with _terminal(name) as show:
+            yield show
+    else:
+        yield lambda progress: say(f"{name}: {progress.words}") if progress.over else None
+
+
+@contextmanager
+def _terminal(name: str) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(name, total=None, words="")
+
+        def show(progress: Progress) -> None:
+            # Over is over: a run that diverged or was cancelled has fewer steps than were asked for.
+            total = progress.done if progress.over else progress.total
+            bars.update(task, completed=progress.done, total=max(total, 1), words=progress.words)
+            if progress.over:
+                bars.update(task, completed=max(total, 1))
+
+        yield show
+
+
+class _Notebook:
+    """One output that is updated in place and stays, in its last form, when the notebook is saved."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.handle: Any = None
+
+    def show(self, progress: Progress) -> None:
+        display = import_module("IPython.display")
+        percent = 100 if progress.over else 100 * progress.done // max(progress.total, 1)
+        page = display.HTML(
+            f'<div>{html.escape(self.name)} <progress value="{percent}" max="100"></progress> '
+            f"{html.escape(progress.words)}</div>"
+        )
+        if self.handle is None:
+            self.handle = display.display(page, display_id=True)
+        else:
+            self.handle.update(page)
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a Jupyter kernel; IPython is looked at only if it is loaded already."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"

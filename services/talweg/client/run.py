@@ -1,0 +1,175 @@
+"""One run, as a user sees it: its costs, and the derivatives and parameters of any of its steps."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+
+from talweg.client.explanation import Explanation
+from talweg.client.live import Live
+from talweg.client.progress import Progress
+from talweg.client.table import Table, text
+from talweg.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+
+
+class Run(Live):
+    """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
+
+    kind: ClassVar[str] = "run"
+    noun: ClassVar[str] = "runs"
+
+    @property
+    def stop_reason(self) -> str | None:
+        """finished, diverged, cancelled or failed; None while it goes on."""
+        reason = self._now()["stop_reason"]
+        return None if reason is None else str(reason)
+
+    @property
+    def error(self) -> str | None:
+        """The traceback of its worker, where it failed."""
+        error = self._now()["error"]
+        return None if error is None else str(error)
+
+    @property
+    def step(self) -> int:
+        """How many updates are recorded."""
+        return int(self._now()["step"])
+
+    @property
+    def cost(self) -> float | None:
+        """The cost of the last recorded step."""
+        cost = self._now()["cost"]
+        return None if cost is None else float(cost)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor by its name, in the order in which they lie in a flat vector."""
+        return {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
+
+    @property
+    def costs(self) -> "Array":
+        """(steps,) float64: the cost of each recorded step, before its update."""
+        return self._all("steps", "cost")
+
+    @property
+    def learning_rates(self) -> "Array":
+        """(steps,) float64: the learning rate of each recorded step."""
+        return self._all("steps", "learning_rate")
+
+    @property
+    def norms(self) -> "dict[str, Array]":
+        """`gradient`, `parameters`, `update`: (steps,) float64, the Euclidean norm of each step's vector."""
+        columns = {"gradient": "gradient_norm", "parameters": "parameter_norm", "update": "update_norm"}
+        return {name: self._all("steps", column) for name, column in columns.items()}
+
+    @property
+    def evaluations(self) -> Table:
+        """step, split, cost and metric of each evaluation on held-out data."""
+        rows = self._wire.get(self._path("evaluations"))
+        columns = ("step", "split", "cost", "metric")
+        return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
+
+    def gradient(self, step: SupportsIndex) -> "dict[str, Array]":
+        """The derivatives of the step's cost, by tensor, bit for bit as the engine had them.
+
+        Raises:
+            NoSuchStep: that step is not recorded (yet).
+        """
+        return self._tensors("gradient", step)
+
+    def parameters(self, step: SupportsIndex) -> "dict[str, Array]":
+        """The parameters before the step's update, by tensor; those of `step = run.step` are the last ones.
+
+        Raises:
+            NoSuchStep: that step is not recorded (yet).
+        """
+        return self._tensors("parameters", step)
+
+    def explain(
+        self, step: SupportsIndex, tensor: str, index: int | Sequence[int] = (), *, nudge: float | None = None
+    ) -> Explanation:
+        """What the derivative by one coordinate means, and what the optimizer answered.
+
+        Args:
+            step: which one.
+            tensor: its name, a key of `shapes`.
+            index: where in the tensor; () in a tensor of one coordinate.
+            nudge: by how much to move the coordinate to see the cost change.
+
+        Raises:
+            NoSuchStep, InvalidSpec: there is no such step, tensor or coordinate.
+        """
+        where = ",".join(str(int(position)) for position in ([index] if isinstance(index, int) else index))
+        query: dict[str, Any] = {"step": _whole(step), "tensor": tensor, "index": where, "nudge": nudge}
+        answer = self._wire.get(self._path("explain"), **query)
+        return Explanation(text=answer.pop("text"), data=answer)
+
+    def _tensors(self, quantity: str, step: SupportsIndex) -> "dict[str, Array]":
+        start = _whole(step)
+        row = self._wire.array(self._path("records", quantity), start=start, stop=start + 1)[0]
+        tensors: dict[str, Array] = {}
+        first = 0
+        for name, shape in self.shapes.items():
+            size = 1
+            for length in shape:
+                size *= length
+            # A copy, so that keeping one tensor does not keep them all.
+            tensors[name] = row[first : first + size].reshape(shape).copy()
+            first += size
+        return tensors
+
+    def _all(self, *place: str) -> "Array":
+        """Every row of a column, page after page."""
+        import numpy as np
+
+        pages = [self._wire.array(self._path(*place), start=0)]
+        end, got = int(self._view["step"]), len(pages[0])
+        while got < end and len(pages[-1]):
+            pages.append(self._wire.array(self._path(*place), start=got))
+            got += len(pages[-1])
+        return pages[0] if len(pages) == 1 else np.concatenate(pages)
+
+    def _progress(self) -> Progress:
+        view = self._view
+        words = f"{view['state']}, step {view['step']} of {view['steps']}"
+        if view["stop_reason"] not in (None, view["state"]):
+            words += f", {view['stop_reason']}"
+        if view["cost"] is not None:
+            words += f", cost {text(view['cost'])}"
+        return Progress(view["step"], view["steps"], words, self._is_over())
+
+    def _failure(self) -> str | None:
+        if self._view["state"] != "failed":
+            return None
+        return (
+            f"run {self.name} failed at step {self._view['step']}: {reason(self._view)}; run.error has the whole of it"
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        view = self._view
+        return {
+            "problem": view["problem"],
+            "optimizer": view["spec"]["optimizer"],
+            "seed": view["seed"],
+            "steps": f"{view['step']} of {view['steps']}",
+            "cost": view["cost"],
+            "best cost": view["best_cost"],
+            "id": self.id,
+        }
+
+
+def reason(view: dict[str, Any]) -> str:
+    """The last line of a failed run's traceback, which names the exception."""
+    lines = [line for line in (view["error"] or "").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no reason was recorded"
+
+
+def _whole(step: object) -> int:
+    """A step as an int; NumPy's integers count, 3.7 and True do not."""
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise InvalidSpec(f"step: must be an integer, got {step!r}")
+    return int(step.__index__())

@@ -1,0 +1,104 @@
+"""One study, as a user sees it: its runs, how they rank, and the pictures of it."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from talweg.client.live import Live
+from talweg.client.pages import every
+from talweg.client.progress import Progress
+from talweg.client.run import Run, reason
+from talweg.client.table import Spread, Table
+from talweg.errors import InvalidSpec
+
+FIGURES: Final = (".png", ".svg")
+# What a ranking may hold, by the names that its columns have; the metric's depends on the problem.
+SCORES: Final = {
+    "validation_cost": "validation_cost",
+    "validation_metric": "validation_metric",
+    "final_cost": "final_cost",
+    "best_cost": "best_cost",
+}
+
+
+class Study(Live):
+    """Runs compared under one protocol."""
+
+    kind: ClassVar[str] = "study"
+    noun: ClassVar[str] = "studies"
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run, by optimizer setting, then by seed: the order in which their ids were made."""
+        views = sorted(every(self._wire, "/v1/runs", study=self.id), key=lambda view: str(view["id"]))
+        return [Run(self._wire, view) for view in views]
+
+    def ranking(self) -> Table:
+        """The optimizer settings, best first: medians and ranges over the seeds that went to their end."""
+        answer = self._wire.get(self._path("ranking"))
+        titles = SCORES | {"validation_metric": f"validation_{answer['metric'] or 'metric'}"}
+        scores = [score for score in titles if any(row[score] for row in answer["rows"])]
+        scores.sort(key=lambda score: score != answer["ranked_by"])
+        keys = ["rank", "label", *scores, "runs", "complete", "diverged"]
+        columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
+        rows = tuple(tuple(_cell(row[key]) for key in keys) for row in answer["rows"])
+        return Table(columns, rows, title=f"study {self.name}")
+
+    def figure(self, path: str | os.PathLike[str]) -> Path:
+        """Write the cost curves to `path`, as PNG or SVG by its ending; returns the path."""
+        path = Path(path)
+        if path.suffix.lower() not in FIGURES:
+            raise InvalidSpec(f"path: must end in {' or '.join(FIGURES)}, got {str(path)!r}")
+        return _write(path, self._wire.content(self._path(f"figure{path.suffix.lower()}")))
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report to `path`, one HTML page that needs nothing else; returns the path."""
+        return _write(Path(path), self._wire.content(self._path("report.html")))
+
+    def _progress(self) -> Progress:
+        view = self._view
+        counts = ", ".join(f"{count} {state}" for state, count in view["counts"].items() if count)
+        return Progress(view["steps_done"], view["steps_total"], f"{view['runs']} runs: {counts}", self._is_over())
+
+    def _failure(self) -> str | None:
+        if not self._view["counts"].get("failed"):
+            return None
+        failed = list(every(self._wire, "/v1/runs", study=self.id, state="failed"))
+        reasons = "; ".join(f"{view['name']}: {reason(view)}" for view in failed[:3])
+        return f"study {self.name}: {len(failed)} of {self._view['runs']} runs failed: {reasons}"
+
+    def _facts(self) -> dict[str, Any]:
+        view = self._view
+        return {
+            "problem": view["spec"]["problem"],
+            "optimizers": [optimizer["name"] for optimizer in view["spec"]["optimizers"]],
+            "runs": view["runs"],
+            "steps": f"{view['steps_done']} of {view['steps_total']}",
+            "id": self.id,
+        }
+
+
+def _cell(value: Any) -> Any:
+    return Spread(**value) if isinstance(value, dict) and "median" in value else value
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write whole or not at all: a reader of `path` never sees half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
+        try:
+            draft.write(content)
+            draft.flush()
+            # A temporary file is for its owner only; a picture is for whoever may read files here.
+            Path(draft.name).chmod(0o666 & ~_umask())
+            Path(draft.name).replace(path)
+        except BaseException:
+            Path(draft.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,178 @@
+"""Who gets in: every route asks for a token, every change for its scope, every request for a host that is ours."""
+
+import re
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from fastapi.routing import APIRoute
+
+from talweg.api.guard import MAXIMUM_BODY, PUBLIC
+from talweg.api.routers import ALL
+from talweg.api.tokens import digest_of, register
+from talweg.errors import InvalidSpec
+from talweg.store import Store
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Method and path of every route that there is, parameters filled in."""
+    for router in ALL:
+        for route in router.routes:
+            assert isinstance(route, APIRoute), f"{route}: a mount is a way past the routers"
+            for method in route.methods or ():
+                yield method, re.sub(r"\{[^}]*\}", "x", route.path)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_only_the_two_health_routes_answer_without_a_token(stranger: httpx2.Client) -> None:
+    asked = list(routes())
+    assert len(asked) > 15
+    for method, path in asked:
+        response = stranger.request(method, path, json={} if method == "POST" else None)
+        assert response.status_code == (200 if path in PUBLIC else 401), (method, path)
+        if path not in PUBLIC:
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.headers["www-authenticate"] == "Bearer"
+            assert response.json()["code"] == "access-denied"
+
+
+def test_what_is_no_route_is_not_told_without_a_token(stranger: httpx2.Client, http: httpx2.Client) -> None:
+    for path in ("/", "/docs", "/openapi.json", "/v1/nothing", "/v1/runs/", "//healthz"):
+        assert stranger.get(path).status_code == 401, path
+        assert http.get(path).status_code == 404, path
+    assert http.delete("/v1/runs", headers={"Content-Type": "application/json"}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Authorization", "Bearer not-the-token-that-it-should-be")],
+        [("Authorization", "Basic YTpi")],
+        [("Authorization", "Bearer")],
+        [("Authorization", "")],
+        [("Authorization", "Bearer {token}"), ("Authorization", "Bearer {token}")],
+        [("Cookie", "token={token}; Authorization=Bearer {token}")],
+        [("X-Forwarded-For", "127.0.0.1")],
+    ],
+)
+def test_anything_but_one_header_with_a_known_token_is_refused(
+    stranger: httpx2.Client, http: httpx2.Client, headers: list[tuple[str, str]]
+) -> None:
+    token = http.headers["authorization"].removeprefix("Bearer ")
+    sent = [(name, value.replace("{token}", token)) for name, value in headers]
+    assert stranger.get("/v1/runs", headers=sent).status_code == 401
+    assert stranger.get("/v1/runs", headers=sent, params={"token": token, "access_token": token}).status_code == 401
+
+
+def test_a_revoked_token_fails_at_the_next_request(stranger: httpx2.Client, store: Store) -> None:
+    token = "one-that-will-be-revoked-soon"  # noqa: S105
+    store.add_token(digest_of(token), "soon", ["read"])
+    assert stranger.get("/v1/runs", headers=bearer(token)).status_code == 200
+    store.revoke_token("soon")
+    assert stranger.get("/v1/runs", headers=bearer(token)).status_code == 401
+
+
+def test_a_token_ends_when_it_expires(stranger: httpx2.Client, store: Store) -> None:
+    now = datetime.now(UTC)
+    for name, expires, status in [("past", now - timedelta(seconds=1), 401), ("future", now + timedelta(days=1), 200)]:
+        store.add_token(digest_of(f"token-of-the-{name}"), name, ["read"], expires)
+        assert stranger.get("/v1/runs", headers=bearer(f"token-of-the-{name}")).status_code == status
+
+
+def test_each_scope_holds_those_below_it_and_no_more(stranger: httpx2.Client, store: Store) -> None:
+    for scope in ("none", "read", "submit", "admin"):
+        store.add_token(digest_of(f"a-token-to-{scope}"), f"to-{scope}", [scope])
+    reach = {"none": 0, "read": 1, "submit": 2, "admin": 3}
+    for method, path in routes():
+        needed = 0 if path in PUBLIC else 1 if method == "GET" else 2
+        for scope, height in reach.items():
+            body: dict[str, str] | None = {} if method == "POST" else None
+            response = stranger.request(method, path, json=body, headers=bearer(f"a-token-to-{scope}"))
+            assert (response.status_code == 403) == (height < needed), (method, path, scope)
+
+
+def test_only_digests_of_tokens_are_stored(store: Store) -> None:
+    register(store, "a-secret-that-nobody-should-read")
+    assert "a-secret-that-nobody-should-read" not in str(store.tokens())
+
+
+def test_the_settings_token_replaces_the_one_before(store: Store) -> None:
+    first, second = "the-first-token-of-the-settings", "the-second-token-of-the-settings"
+    for token in (first, second, second):
+        register(store, token)
+    live = {row.digest for row in store.tokens() if row.revoked_at is None and row.name.startswith("settings-")}
+    assert live == {digest_of(second)}
+    with pytest.raises(InvalidSpec, match="was revoked"):
+        register(store, first)
+
+
+@pytest.mark.parametrize("token", ["", "secret", "changeme", "a" * 19])
+def test_short_tokens_are_refused(store: Store, token: str) -> None:
+    with pytest.raises(InvalidSpec, match=f"at least 20 characters, got {len(token)}"):
+        register(store, token)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.evil.example", "localhost.evil.example", "evil.example", "127.0.0.1.evil.example", "a b", "[::2]", ":80"],
+)
+def test_other_hosts_are_refused_on_every_route(http: httpx2.Client, host: str) -> None:
+    for path in ("/v1/runs", *PUBLIC):
+        response = http.get(path, headers={"Host": host})
+        assert response.status_code == 421, path
+        assert "host: must be" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "talweg.example"])
+def test_loopback_names_and_configured_hosts_are_ours(http: httpx2.Client, host: str) -> None:
+    assert http.get("/v1/runs", headers={"Host": host}).status_code == 200
+
+
+def test_a_request_without_a_host_is_refused(url: str) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b" 421 " in connection.recv(65536).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_another_site_changes_nothing(http: httpx2.Client, store: Store, origin: str) -> None:
+    spec = {"problem": "quadratic", "optimizer": "sgd", "steps": 3}
+    response = http.post("/v1/runs", json=spec, headers={"Origin": origin})
+    assert response.status_code == 403
+    assert store.runs().items == []
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_only_json_is_taken(http: httpx2.Client, media: str) -> None:
+    body = b'{"problem": "quadratic", "optimizer": "sgd"}'
+    response = http.post("/v1/runs", content=body, headers={"Content-Type": media})
+    assert response.status_code == 415
+    assert "must be application/json" in response.json()["detail"]
+
+
+def test_a_body_has_a_limit(http: httpx2.Client) -> None:
+    headers = {"Content-Type": "application/json"}
+    large = b'"' + b"x" * MAXIMUM_BODY + b'"'
+    assert http.post("/v1/runs", content=large, headers=headers).status_code == 413
+    # A chunked body states no length.
+    chunked = http.post(
+        "/v1/runs", content=(large[i : i + 65536] for i in range(0, len(large), 65536)), headers=headers
+    )
+    assert chunked.status_code == 413
+    assert http.get("/healthz").status_code == 200
+
+
+def test_answers_carry_headers_that_keep_browsers_out(http: httpx2.Client) -> None:
+    for path in ("/healthz", "/v1/runs", "/v1/nothing"):
+        headers = http.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+        assert "server" not in headers

@@ -1,0 +1,45 @@
+"""The laboratory as a whole: health, status, catalogue, the OpenAPI document."""
+
+import re
+
+import httpx2
+
+import talweg
+from talweg_core import optimizers, problems
+
+
+def test_it_is_alive_and_ready(stranger: httpx2.Client) -> None:
+    assert stranger.get("/healthz").json() == {"status": "alive"}
+    assert stranger.get("/readyz").json() == {"status": "ready"}
+
+
+def test_status_tells_versions_and_what_waits(http: httpx2.Client) -> None:
+    status = http.get("/v1/status").json()
+    assert status["version"] == talweg.__version__
+    assert status["mlflow_url"] == "http://127.0.0.1:5055"
+    # No broker is set in these tests, which is no reason to fail.
+    assert status["queue_depth"] is None
+    assert status["workers_busy"] == 0
+    assert "numpy" in status["numerics"]
+
+
+def test_the_catalogue_holds_everything_with_its_defaults(http: httpx2.Client) -> None:
+    rows = http.get("/v1/problems").json()
+    assert [row["name"] for row in rows] == problems.names()
+    rules = {row["name"]: row for row in http.get("/v1/optimizers").json()}
+    assert sorted(rules) == optimizers.names()
+    assert rules["adam"]["settings"].items() >= optimizers.create("adam").settings().items()
+    assert all(row["description"] for row in [*rows, *rules.values()])
+
+
+def test_the_document_describes_every_route_and_its_errors(http: httpx2.Client) -> None:
+    document = http.get("/v1/openapi.json").json()
+    assert "/v1/runs" in document["paths"]
+    post = document["paths"]["/v1/runs"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/RunSpec")
+    assert "optimizer" in document["components"]["schemas"]["RunSpec"]["properties"]
+    assert document["security"] == [{"token": []}]
+    assert {"201", "401", "403", "409", "415", "422"} <= set(post["responses"])
+    # Its references must lead somewhere.
+    for reference in re.findall(r'"#/(?:components/schemas|\$defs)/(\w+)"', http.get("/v1/openapi.json").text):
+        assert reference in document["components"]["schemas"], reference

@@ -1,0 +1,91 @@
+"""A study as a user sees it: its runs, its ranking, its pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from talweg.client import Lab, Spread, Study
+from talweg.errors import InvalidSpec, RunFailed
+from talweg.store import Store
+
+
+@pytest.fixture(scope="module")
+def study(lab: Lab, train: Callable[[], None]) -> Study:
+    """A study that has finished."""
+    adam = {"name": "adam", "learning_rate": 0.01}
+    study = lab.compare(problem="wine-mlp", optimizers=["sgd", adam], seeds=3, steps=30, evaluate_every=10, name="two")
+    assert study.state == "queued"
+    train()
+    return study.wait(progress=False)
+
+
+def test_its_runs_stand_in_the_order_of_the_spec(study: Study, lab: Lab) -> None:
+    found = [(run.spec["optimizer"]["name"], run.spec["seed"]) for run in study.runs]
+    assert found == [("sgd", 0), ("sgd", 1), ("sgd", 2), ("adam", 0), ("adam", 1), ("adam", 2)]
+    assert {run.state for run in study.runs} == {"finished"}
+    assert lab.study("two").id == study.id
+    assert [other.id for other in lab.studies()] == [study.id]
+
+
+def test_its_ranking_is_a_table_with_ranges(study: Study) -> None:
+    ranking = study.ranking()
+    assert ranking.columns[:4] == ("rank", "optimizer", "validation_cost", "validation_accuracy")
+    assert ranking.column("rank") == [1, 2]
+    assert set(ranking.column("optimizer")) == {"sgd", "adam"}
+    best = ranking.column("validation_cost")[0]
+    assert isinstance(best, Spread)
+    assert best.low <= best.median <= best.high
+    assert best.count == 3
+    finals = [run.costs[-1] for run in study.runs if run.spec["optimizer"]["name"] == "adam"]
+    adam = next(row for row in ranking if row["optimizer"] == "adam")
+    assert (adam["final_cost"].low, adam["final_cost"].high) == (min(finals), max(finals))
+    assert "validation_cost_low" in ranking.to_pandas().columns
+    with (console := Console(width=200)).capture() as captured:
+        console.print(ranking)
+    assert "study two" in captured.get()
+    assert "adam" in str(ranking)
+    assert "adam" in ranking._repr_html_()
+
+
+def test_its_figure_and_report_are_files(study: Study, tmp_path: Path) -> None:
+    assert study.figure(tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in study.figure(str(tmp_path / "cost.SVG")).read_bytes()
+    report = study.report(tmp_path / "report.html")
+    assert report.read_text().startswith("<!doctype html>")
+    assert {path.name for path in tmp_path.iterdir()} == {"cost.png", "cost.SVG", "report.html"}
+
+
+def test_a_file_is_written_whole_or_not_at_all(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match=r"path: must end in \.png or \.svg, got .*cost\.gif"):
+        study.figure(tmp_path / "cost.gif")
+    with pytest.raises(FileNotFoundError):
+        study.figure(tmp_path / "nowhere" / "cost.png")
+    (tmp_path / "taken.html").mkdir()
+    with pytest.raises(OSError, match=r"taken\.html"):
+        study.report(tmp_path / "taken.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.html"]
+
+
+def test_a_study_shows_itself(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    assert repr(study) == "<Study two: 6 runs: 6 finished>"
+    assert "two" in study._repr_html_()
+    study.wait()
+    assert capsys.readouterr().err == "study two: 6 runs: 6 finished\n"
+
+
+def test_a_study_can_be_cancelled(lab: Lab) -> None:
+    study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=2, steps=9).cancel()
+    assert study.state == "cancelled"
+    assert study.wait(progress=False).view["counts"] == {"cancelled": 2}
+
+
+def test_waiting_for_a_study_with_a_failed_run_tells_which(lab: Lab, store: Store) -> None:
+    study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=1, steps=9)
+    (run,) = study.runs
+    claim = store.claim(store.run(run.id).cohort_id, "tests", 60)
+    assert claim is not None
+    store.fail(claim, "Traceback…\nMemoryError: no room", max_attempts=1)
+    with pytest.raises(RunFailed, match=f"1 of 1 runs failed: {run.name}: MemoryError: no room"):
+        study.wait(progress=False)

@@ -1,0 +1,61 @@
+"""Tables read well everywhere, and hold names as text."""
+
+import pytest
+from rich.console import Console
+
+from talweg.client import Spread, Table
+
+TABLE = Table(
+    ("optimizer", "validation_cost", "runs"),
+    (("adam", Spread(0.25, 0.2, 0.3, 3), 3), ("sgd <b>[red]", None, 3)),
+    title="study <one>",
+)
+
+
+def test_plain_text_is_aligned_and_says_what_is_missing() -> None:
+    assert str(TABLE).splitlines() == [
+        "study <one>",
+        "optimizer       validation_cost  runs",
+        "adam          0.25 (0.2 to 0.3)     3",
+        "sgd <b>[red]                  –     3",
+    ]
+
+
+def test_html_escapes_every_cell() -> None:
+    page = TABLE._repr_html_()
+    assert "<b>" not in page
+    assert "sgd &lt;b&gt;[red]" in page
+    assert "study &lt;one&gt;" in page
+
+
+def test_terminal_output_takes_no_markup_from_a_name() -> None:
+    console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(TABLE)
+    assert "sgd <b>[red]" in captured.get()
+    assert "0.25 (0.2 to 0.3)" in captured.get()
+
+
+def test_pandas_has_three_columns_for_a_spread() -> None:
+    frame = TABLE.to_pandas()
+    assert list(frame.columns) == [
+        "optimizer",
+        "validation_cost",
+        "validation_cost_low",
+        "validation_cost_high",
+        "runs",
+    ]
+    assert frame.loc[0, "validation_cost_high"] == 0.3
+    assert frame["validation_cost"].isna().tolist() == [False, True]
+
+
+def test_a_table_is_gone_through_as_dicts() -> None:
+    assert len(TABLE) == 2
+    assert [row["optimizer"] for row in TABLE] == ["adam", "sgd <b>[red]"]
+    assert TABLE.column("runs") == [3, 3]
+    with pytest.raises(KeyError, match="there are optimizer, validation_cost, runs"):
+        TABLE.column("speed")
+
+
+def test_a_table_without_rows_is_its_head() -> None:
+    assert str(Table(("name",), ())) == "name"
