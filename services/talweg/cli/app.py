@@ -1,0 +1,58 @@
+"""Every command, by name, in the order in which `talweg --help` shows them."""
+
+from typing import Annotated
+
+import typer
+
+from talweg.cli import catalogue, configuration, demo, look, stack, work
+
+app = typer.Typer(
+    name="talweg",
+    no_args_is_help=True,
+    # A traceback with every variable's value may show a token.
+    pretty_exceptions_enable=False,
+    # Help in plain text takes half the time.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        configuration.version()
+        raise typer.Exit
+
+
+@app.callback(epilog="First time here? talweg demo")
+def talweg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train with any optimizer, keep every step, compare fairly."""
+
+
+for command in (
+    demo.demo,
+    work.compare,
+    work.submit,
+    look.runs,
+    look.studies,
+    look.show,
+    look.explain,
+    work.cancel,
+    catalogue.problems,
+    catalogue.optimizers,
+    stack.up,
+    stack.status,
+    stack.logs,
+    stack.ui,
+    stack.down,
+    stack.migrate,
+    configuration.version,
+):
+    app.command()(command)
+
+config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
+config.command()(configuration.show)
+app.add_typer(config, name="config")

@@ -1,0 +1,151 @@
+"""Looking at what there is: runs, studies, show, explain."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.output import as_json, data, facts, hint, table
+from talweg.cli.views import view_of
+from talweg.errors import InvalidSpec, NotFound
+
+if TYPE_CHECKING:
+    from talweg.client import Lab, Run, Study
+
+Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+
+
+def find(lab: "Lab", name: str) -> "Run | Study":
+    """The run of that id or name, or else the study; raises NotFound."""
+    try:
+        return lab.run(name)
+    except NotFound:
+        try:
+            return lab.study(name)
+        except NotFound:
+            raise NotFound(f"there is no run and no study {name!r}; talweg runs, talweg studies list them") from None
+
+
+def runs(
+    study: Annotated[str | None, typer.Argument(help="Of this study only.")] = None,
+    state: Annotated[str | None, typer.Option(help="queued, running, finished, failed or cancelled.")] = None,
+    limit: Limit = 20,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """Runs, newest first."""
+    from talweg.client import Table
+
+    with laboratory(home) as lab:
+        found = [view_of(run) for run in lab.runs(study=study, state=state, limit=limit)]
+    if json:
+        as_json(found)
+        return
+    columns = ("name", "state", "problem", "optimizer", "seed", "step", "steps", "cost")
+    table(Table(columns, tuple(tuple(view[column] for column in columns) for view in found)))
+    hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
+
+
+def studies(limit: Limit = 20, home: Home = None, json: AsJson = False) -> None:
+    """Studies, newest first."""
+    from talweg.client import Table
+
+    with laboratory(home) as lab:
+        found = [view_of(study) for study in lab.studies(limit=limit)]
+    if json:
+        as_json(found)
+        return
+    columns = ("name", "state", "problem", "optimizers", "runs", "steps")
+    rows = tuple(
+        (
+            view["name"],
+            view["state"],
+            view["spec"]["problem"].get("name"),
+            [optimizer["name"] for optimizer in view["spec"]["optimizers"]],
+            view["runs"],
+            f"{view['steps_done']} of {view['steps_total']}",
+        )
+        for view in found
+    )
+    table(Table(columns, rows))
+    hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end first.")] = False,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """One run, or one study with its ranking."""
+    from talweg.client import Study
+
+    with laboratory(home) as lab:
+        found = find(lab, name)
+        if wait:
+            from talweg.cli.watch import watch
+
+            watch(lab, found)
+        study = found if isinstance(found, Study) else None
+        ranking = None if study is None else study.ranking()
+        view = view_of(found.refresh())
+    if json:
+        as_json(view if ranking is None else {**view, "ranking": list(ranking)})
+        return
+    spec = view["spec"]
+    common = {"id": view["id"], "state": view["state"], "problem": spec["problem"]}
+    if ranking is None:
+        shown = {
+            "stopped because": view["stop_reason"],
+            "optimizer": spec["optimizer"],
+            "seed": view["seed"],
+            "steps": f"{view['step']} of {view['steps']}",
+            "cost": view["cost"],
+            "best cost": view["best_cost"],
+            "tensors": [f"{tensor['name']} {tuple(tensor['shape'])}" for tensor in view["tensors"]],
+            "recorded": view["record"],
+            "error": view["error"],
+        }
+        facts(f"run {view['name']}", common | shown | {"MLflow": view["mlflow_url"]})
+        hint(f"talweg explain {view['name']} --step {max(0, min(37, view['step'] - 1))}")
+    else:
+        steps = f"{view['steps_done']} of {view['steps_total']}"
+        facts(f"study {view['name']}", common | {"runs": view["counts"], "steps": steps, "MLflow": view["mlflow_url"]})
+        data("")
+        table(ranking)
+        hint(f"talweg runs {view['name']}, talweg ui {view['name']}")
+
+
+def explain(
+    run: Annotated[str, typer.Argument(help="A run, by name or id.")],
+    step: Annotated[int, typer.Option(min=0, help="Which step.")],
+    tensor: Annotated[str | None, typer.Option(help="Which tensor.", show_default="the first")] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Where in the tensor, as in 3,5.", show_default="its largest derivative")
+    ] = None,
+    nudge: Annotated[
+        float | None, typer.Option(help="By how much to move the coordinate to see the cost move.")
+    ] = None,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """What one derivative means, in words."""
+    from talweg.cli.coordinates import largest
+
+    with laboratory(home) as lab:
+        found = lab.run(run)
+        chosen = tensor if tensor is not None else next(iter(found.shapes))
+        where = _positions(index) if index is not None else largest(found, step, chosen)
+        answer = found.explain(step, chosen, where, nudge=nudge)
+    if json:
+        as_json({"text": answer.text, **answer.data})
+        return
+    data(answer.text)
+    hint(f"talweg explain {found.name} --step {step + 1} --tensor {chosen}")
+
+
+def _positions(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise InvalidSpec(f"index: must be integers separated by commas, got {text!r}") from None

@@ -1,0 +1,71 @@
+"""What commands print: data on stdout, words on stderr."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talweg.client import Table
+
+
+def data(text: str) -> None:
+    """One piece of data on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def hint(text: str) -> None:
+    """What to type next: the last line, on stderr."""
+    say(f"Next: {text}")
+
+
+def as_json(value: object) -> None:
+    """`value` as JSON on stdout; numbers that JSON does not have become null."""
+    data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def table(value: "Table") -> None:
+    """A table on stdout: ruled and coloured for a terminal, aligned plain text for a pipe or a file."""
+    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
+        from rich.console import Console
+
+        Console().print(value)
+    else:
+        data(clean(str(value), keep="\n"))
+
+
+def clean(text: str, *, keep: str = "") -> str:
+    """`text` without control characters: a name must not steer the terminal."""
+    return "".join(character for character in text if character.isprintable() or character in keep)
+
+
+def facts(title: str, values: Mapping[str, object]) -> None:
+    """A title, and a line for each fact that is known."""
+    from talweg.client.table import text
+
+    known = {name: clean(text(value)) for name, value in values.items() if value is not None}
+    width = max(map(len, known), default=0)
+    data("\n".join([clean(title), *(f"  {name:<{width}}  {value}" for name, value in known.items())]))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return value.isoformat() if isinstance(value, datetime) else str(value)

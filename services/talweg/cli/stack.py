@@ -1,0 +1,192 @@
+"""The local stack: up, down, status, logs, ui, migrate."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from talweg.cli.options import AsJson, Home, laboratory, read_settings
+from talweg.cli.output import as_json, data, hint, say
+from talweg.errors import ChildFailed, LocalStackError, Unreachable
+
+if TYPE_CHECKING:
+    from talweg.local import StackState
+
+_UI_SECONDS = 180.0
+
+
+def up(
+    home: Home = None,
+    port: Annotated[
+        int | None, typer.Option(help="The API's port; 0 for any.", show_default="8000 or next free")
+    ] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(help="MLflow's port; 0 for any.", show_default="5055 or next free")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="2")] = None,
+    json: AsJson = False,
+) -> None:
+    """Start the local stack.
+
+    It goes on when this shell ends, until talweg down.
+    """
+    from talweg.local import ensure
+
+    settings = read_settings(home=home, port=port, mlflow_port=mlflow_port, workers=workers)
+    found = ensure(settings.home, settings=settings)
+    if not found.started and (port, mlflow_port, workers) != (None, None, None):
+        say("talweg: it runs already and stays as it is; talweg down first, to start it with other settings")
+    if json:
+        as_json({"url": found.url, "mlflow_url": found.mlflow_url, "home": found.home, "started": found.started})
+        return
+    data(found.url)
+    hint("talweg demo, talweg status, talweg ui; talweg down ends it")
+
+
+def down(home: Home = None, json: AsJson = False) -> None:
+    """End the local stack; records stay.
+
+    Unfinished runs go on when it is started again.
+    """
+    from talweg.local import stop
+
+    where = read_settings(home=home).home
+    ended = stop(where)
+    if json:
+        as_json({"ended": ended})
+        return
+    say(f"Ended: {', '.join(ended)}." if ended else f"Nothing runs in {where}.")
+    hint("talweg up starts it again, with everything that was recorded")
+
+
+def status(home: Home = None, json: AsJson = False) -> None:
+    """What runs, since when, and what crashed.
+
+    The exit status is 1 where nothing runs.
+    """
+    settings = read_settings(home=home)
+    if settings.url is not None and home is None:
+        with laboratory(None) as lab:
+            as_json({"url": lab.url, **lab.status()})
+        return
+    from talweg.cli.processes import show
+    from talweg.local import status as look
+
+    state = look(settings.home)
+    if json:
+        as_json({"phase": "stopped"} if state is None else state.to_json())
+    elif state is None:
+        say(f"Nothing runs in {settings.home}.")
+        hint("talweg up")
+    else:
+        show(state)
+    if state is None or state.phase == "failed":
+        raise typer.Exit(1)
+
+
+def logs(
+    names: Annotated[list[str] | None, typer.Argument(help="Processes, as `talweg status` names them.")] = None,
+    home: Home = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+) -> None:
+    """The logs of the local stack's processes."""
+    from talweg.cli.processes import chosen_logs
+    from talweg.local.logs import follow as following
+    from talweg.local.logs import tail
+
+    folder, paths = chosen_logs(read_settings(home=home).home, names or [])
+    if not paths:
+        say(f"No process has written a log in {folder} yet.")
+        hint("talweg up")
+        return
+    width = max(map(len, paths))
+    for name, path in paths.items():
+        for line in tail(path, lines):
+            data(f"{name:<{width}} | {line}")
+    if follow:
+        for name, line in following(paths, going=lambda: True):
+            data(f"{name:<{width}} | {line}")
+            sys.stdout.flush()
+    hint("talweg logs --follow; talweg status")
+
+
+def ui(
+    study: Annotated[str | None, typer.Argument(help="A study or a run to open there.")] = None,
+    home: Home = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser where there is a desktop.")] = True,
+) -> None:
+    """Print MLflow's address once it answers, and open it."""
+    settings = read_settings(home=home)
+    if settings.url is not None and home is None:
+        with laboratory(None) as lab:
+            url = lab.status()["mlflow_url"]
+    else:
+        from talweg.local import ensure
+
+        url = ensure(settings.home, settings=settings).mlflow_url
+        _wait_for_mlflow(settings.home, url)
+    if url is None:
+        raise LocalStackError("MLflow: this laboratory has none; TALWEG_MLFLOW_URL names one")
+    if study is not None:
+        from talweg.cli.look import find
+
+        with laboratory(home) as lab:
+            url = find(lab, study).mlflow_url or url
+    data(url)
+    sys.stdout.flush()
+    if browser and (sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        import webbrowser
+
+        webbrowser.open(url)
+    hint(f"open {url} in a browser; talweg down ends it")
+
+
+def migrate(home: Home = None) -> None:
+    """Bring the database to this version's schema, as up does."""
+    import subprocess
+
+    settings = read_settings(home=home)
+    environment = dict(os.environ)
+    if settings.database_url is not None:
+        environment["TALWEG_DATABASE_URL"] = settings.database_url.get_secret_value()
+    else:
+        from talweg.local.folder import Folder
+
+        folder = Folder.of(settings.home)
+        folder.prepare()
+        environment["TALWEG_DATABASE_URL"] = f"sqlite:///{folder.database}"
+    from talweg.local.children import module
+
+    # In a process of its own: the command line knows nothing of the store.
+    done = subprocess.run(module("talweg.store.migrate"), env=environment, check=False)  # noqa: S603
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    hint("talweg up")
+
+
+def _wait_for_mlflow(home: Path, url: str | None) -> None:
+    from talweg.local import status as look
+
+    deadline = time.monotonic() + _UI_SECONDS
+    told = False
+    while (state := look(home)) is not None and (mlflow := state.child("mlflow")) is not None:
+        if mlflow.phase == "running":
+            return
+        if mlflow.restarts >= 2 or state.phase == "failed":
+            raise ChildFailed(_last_words(state))
+        if time.monotonic() > deadline:
+            raise Unreachable(f"MLflow: {url} has not answered for {_UI_SECONDS:.0f} s; talweg logs mlflow")
+        if not told:
+            told = True
+            say("MLflow is starting; that takes about ten seconds.")
+        time.sleep(0.1)
+
+
+def _last_words(state: "StackState") -> str:
+    mlflow = state.child("mlflow")
+    lines = "".join(f"\n    {line}" for line in mlflow.last_lines) if mlflow else ""
+    return f"mlflow: ended, {mlflow.last_exit if mlflow else 'unasked'}; its last lines:{lines}"

@@ -1,0 +1,131 @@
+"""Waiting in a terminal: a bar for each optimizer; Ctrl-C ends the waiting alone."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from talweg.cli.output import clean, say
+from talweg.cli.views import view_of
+from talweg.errors import RunFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress as Bars
+
+    from talweg.client import Lab, Run, Study
+
+OVER = frozenset({"finished", "failed", "cancelled"})
+_FIRST_LOOK, _LAST_LOOK = 0.03, 0.3
+# Above this many runs their sum is asked for instead of each of them.
+_MANY = 200
+
+
+def watch(lab: "Lab", work: "Run | Study") -> None:
+    """Return when `work` is over, showing how far it is on stderr where that is a terminal.
+
+    Raises:
+        RunFailed: It failed; the message holds the reason.
+        KeyboardInterrupt: Ctrl-C; after saying what goes on, and how to get back to it.
+    """
+    pause = _FIRST_LOOK
+    try:
+        with _bars() as show:
+            while True:
+                view = view_of(work.refresh())
+                show(_progress(lab, view))
+                if view["state"] in OVER:
+                    break
+                time.sleep(pause)
+                pause = min(1.3 * pause, _LAST_LOOK)
+    except KeyboardInterrupt:
+        name = clean(work.name)
+        say(f"\nStopped waiting; the {work.kind} {name} goes on.")
+        say(f"Next: talweg show {name} --wait gets back to it, talweg cancel {name} ends it.")
+        raise
+    _raise_failure(lab, view)
+
+
+def _raise_failure(lab: "Lab", view: dict[str, Any]) -> None:
+    """RunFailed with the last line of a worker's traceback, which `talweg show` has in full."""
+    failed = [view] if view["state"] == "failed" and "seed" in view else []
+    if view.get("counts", {}).get("failed"):
+        failed = [view_of(run) for run in lab.runs(study=view["id"], state="failed", limit=1)]
+    if failed:
+        lines = [line for line in (failed[0]["error"] or "").splitlines() if line.strip()]
+        many = f"{view['counts']['failed']} of {view['runs']} runs failed, as " if "counts" in view else ""
+        name = clean(failed[0]["name"])
+        reason = clean(_reason(lines))
+        raise RunFailed(f"{many}run {name} failed: {reason}; talweg show {name} has the whole of it")
+
+
+def _reason(lines: list[str]) -> str:
+    """The line of a traceback that names the exception; the last line where there is none."""
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Lost|Diverged|Warning)\b", line)]
+    return (named or lines or ["no reason was recorded"])[-1][:300]
+
+
+def label(optimizer: dict[str, Any], among: list[dict[str, Any]]) -> str:
+    """An optimizer's name, with the settings that tell it from others of that name."""
+    same = [other for other in among if other["name"] == optimizer["name"]]
+    telling = [key for key in optimizer if any(other.get(key) != optimizer[key] for other in same)]
+    return " ".join([optimizer["name"], *(f"{key} {optimizer[key]}" for key in telling)])
+
+
+def _progress(lab: "Lab", view: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
+    """(steps made, steps in all, words) of each bar."""
+    if "seed" in view:
+        return {view["name"]: (view["step"], view["steps"], _cost([view]))}
+    if view["runs"] > _MANY:
+        return {view["name"]: (view["steps_done"], view["steps_total"], f"{view['runs']} runs")}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for seen in map(view_of, lab.runs(study=view["id"], limit=_MANY)):
+        groups.setdefault(json.dumps(seen["spec"]["optimizer"], sort_keys=True), []).append(seen)
+    optimizers = {key: runs[0]["spec"]["optimizer"] for key, runs in groups.items()}
+    bars = {}
+    for key, runs in sorted(groups.items(), key=lambda item: min(run["id"] for run in item[1])):
+        done = sum(run["steps"] if run["state"] in OVER else run["step"] for run in runs)
+        bars[label(optimizers[key], list(optimizers.values()))] = (done, sum(run["steps"] for run in runs), _cost(runs))
+    return bars
+
+
+def _cost(runs: list[dict[str, Any]]) -> str:
+    costs = sorted(run["cost"] for run in runs if run["cost"] is not None)
+    return f"cost {costs[len(costs) // 2]:.4f}" if costs else ""
+
+
+@contextmanager
+def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]]], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        yield _Drawing(bars).show
+
+
+class _Drawing:
+    """One bar a name, made when the name first comes up."""
+
+    def __init__(self, bars: "Bars") -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def show(self, progress: dict[str, tuple[int, int, str]]) -> None:
+        for name, (done, total, words) in progress.items():
+            if name not in self._tasks:
+                self._tasks[name] = self._bars.add_task(clean(name), total=total, words="")
+            self._bars.update(self._tasks[name], completed=done, total=max(1, total), words=words)

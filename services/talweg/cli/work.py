@@ -1,0 +1,148 @@
+"""Handing in work and stopping it: compare, submit, cancel."""
+
+from typing import Annotated, Any
+
+import typer
+
+from talweg.cli.arguments import is_file, named, seeds, spec_of
+from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.output import as_json, clean, data, hint, table
+from talweg.errors import InvalidSpec
+
+Steps = Annotated[int | None, typer.Option(help="Updates a run.", show_default="500")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples behind one gradient.", show_default="the problem's")]
+Schedule = Annotated[str | None, typer.Option(help="Learning-rate schedule.", show_default="constant")]
+Precision = Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float32")]
+EvaluateEvery = Annotated[int | None, typer.Option(help="Steps between evaluations; 0: at the end only.")]
+Record = Annotated[str | None, typer.Option(help="auto, full or replay.", show_default="auto")]
+Name = Annotated[str | None, typer.Option(help="A name to find it by.", show_default="made up")]
+
+_EXAMPLES = {
+    "optimizers": "compare digits-mlp sgd adam:learning_rate=0.01",
+    "optimizer": "submit digits-mlp adam:learning_rate=0.01",
+}
+
+
+def compare(
+    problem: Annotated[str, typer.Argument(help="A problem, as in `talweg problems`, or a file SPEC.json.")],
+    optimizers: Annotated[
+        list[str] | None, typer.Argument(help="Optimizers, with settings as in adam:learning_rate=0.01.")
+    ] = None,
+    count: Annotated[
+        str | None, typer.Option("--seeds", help="How many seeds (5), or which (0,7,11).", show_default="5")
+    ] = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    schedule: Schedule = None,
+    precision: Precision = None,
+    evaluate_every: EvaluateEvery = None,
+    record: Record = None,
+    name: Name = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the end and show the ranking.")] = True,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """Train optimizers on a problem, and rank them."""
+    keywords = _given(
+        seeds=None if count is None else seeds(count),
+        schedule=None if schedule is None else named(schedule),
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        evaluate_every=evaluate_every,
+        record=record,
+        name=name,
+    )
+    if optimizers:
+        keywords["optimizers"] = [named(optimizer) for optimizer in optimizers]
+    spec = _spec(problem, keywords, None if optimizers else "optimizers")
+    with laboratory(home) as lab:
+        study = lab.compare(spec, **keywords)
+        if not wait:
+            as_json({"id": study.id, "name": study.name}) if json else data(clean(study.name))
+            hint(f"talweg show {study.name}")
+            return
+        from talweg.cli.watch import watch
+
+        watch(lab, study)
+        ranking = study.ranking()
+    if json:
+        as_json(list(ranking))
+        return
+    table(ranking)
+    hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")
+
+
+def submit(
+    problem: Annotated[str, typer.Argument(help="A problem, or a file SPEC.json with a run or a study.")],
+    optimizer: Annotated[
+        str | None, typer.Argument(help="An optimizer, with settings as in adam:learning_rate=0.01.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initial parameters, order and noise.", show_default="0")] = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    schedule: Schedule = None,
+    precision: Precision = None,
+    evaluate_every: EvaluateEvery = None,
+    record: Record = None,
+    name: Name = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the end.")] = False,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """Hand in one run, or a file; prints its name."""
+    keywords = _given(
+        schedule=None if schedule is None else named(schedule),
+        steps=steps,
+        batch_size=batch_size,
+        precision=precision,
+        evaluate_every=evaluate_every,
+        record=record,
+        name=name,
+    )
+    alone = _given(optimizer=None if optimizer is None else named(optimizer), learning_rate=learning_rate, seed=seed)
+    spec = _spec(problem, keywords, "optimizer" if optimizer is None else None)
+    with laboratory(home) as lab:
+        if is_file(problem) and hasattr(spec, "optimizers"):
+            if alone:
+                raise InvalidSpec(f"{problem}: holds a study, which takes no {', '.join(alone)}")
+            work: Any = lab.compare(spec, **keywords)
+        else:
+            work = lab.submit(spec, **keywords, **alone)
+        if wait:
+            from talweg.cli.watch import watch
+
+            watch(lab, work)
+        found = {"id": work.id, "name": work.name, "state": work.state}
+    as_json(found) if json else data(clean(work.name))
+    hint(f"talweg show {work.name}")
+
+
+def cancel(
+    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """Stop a run or a study; what is recorded stays."""
+    from talweg.cli.look import find
+
+    with laboratory(home) as lab:
+        work = find(lab, name).cancel()
+        found = {"id": work.id, "name": work.name, "state": work.state}
+    as_json(found) if json else data(f"{clean(work.name)}: {found['state']}")
+    hint(f"talweg show {work.name}")
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
+    """The spec of a file, whose keys the keywords replace; or None, and the problem joins `keywords` in place."""
+    if is_file(problem):
+        return spec_of(problem)
+    keywords["problem"] = named(problem)
+    if missing is not None:
+        raise InvalidSpec(f"{missing}: must be named after the problem, as in: talweg {_EXAMPLES[missing]}")
+    return None

@@ -1,0 +1,29 @@
+"""The local stack: broker, API, workers, reconciler, tracking and MLflow as supervised processes of one folder.
+
+Names are loaded when they are first asked for: the supervisor lives in this package too, and needs few of them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talweg.local.connection import Connection
+    from talweg.local.stack import ensure, status, stop
+    from talweg.local.state import ChildState, StackState
+
+__all__ = ["ChildState", "Connection", "StackState", "ensure", "status", "stop"]
+
+_HOMES = {
+    "ChildState": "state",
+    "Connection": "connection",
+    "StackState": "state",
+    "ensure": "stack",
+    "status": "stack",
+    "stop": "stack",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'talweg.local' has no attribute {name!r}")
+    return getattr(import_module(f"talweg.local.{_HOMES[name]}"), name)

@@ -1,0 +1,86 @@
+"""Which processes are a stack's, and ending them: whole groups, and never a stranger that got an old pid."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+
+MARK = "TALWEG_STACK"
+# psutil derives start times from the boot time, which moves when the clock is set.
+_CLOCK_SLACK = 2.0
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started, in seconds since 1970; None where there is none, or only its remains."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def alive(pid: int | None, started: float | None) -> bool:
+    """Whether the very process that started then still runs."""
+    if pid is None or started is None:
+        return False
+    now = start_time(pid)
+    return now is not None and abs(now - started) < _CLOCK_SLACK
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a process group; one that is gone is no matter."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every living process whose environment carries this stack's mark, whoever its parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def in_groups(groups: Iterable[int]) -> list[psutil.Process]:
+    """Every living process in these process groups."""
+    wanted, found = set(groups), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) in wanted and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
+    """SIGTERM, and SIGKILL for what is left after `grace` seconds; psutil spares a pid that was given anew."""
+    left = list(processes)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    left = _wait(left, grace)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    _wait(left, 5.0)
+
+
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while processes := [process for process in processes if _runs(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return processes
+
+
+def _runs(process: psutil.Process) -> bool:
+    # Remains (zombies) whose parent never asks, as in many containers, hold nothing and cannot be ended.
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

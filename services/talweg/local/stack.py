@@ -1,0 +1,228 @@
+"""Start, find and end the local stack of a folder.
+
+A stack outlives whoever started it, as a database server does: training goes on when a script ends or is killed, and
+the next `Lab()` finds it there. `stop` (`talweg down`) ends it. A stack that was started with `keep=False` ends with
+its owner instead, also when the owner is killed.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from talweg.errors import ChildFailed, LocalStackError, from_code
+from talweg.local.children import laboratory, require_extra
+from talweg.local.connection import Connection
+from talweg.local.folder import Folder
+from talweg.local.locks import exclusive, held
+from talweg.local.logs import open_log, tail
+from talweg.local.plan import Plan
+from talweg.local.probes import answers
+from talweg.local.processes import alive, end, in_groups, marked
+from talweg.local.scratch import discard
+from talweg.local.state import StackState, read, write
+from talweg.settings import Settings
+from talweg.settings import settings as current_settings
+
+START_SECONDS = 120.0
+# Longer than the longest grace of a child, and the broker after it.
+STOP_SECONDS = 30.0
+
+Say = Callable[[str], None]
+Planner = Callable[[Settings, Folder, int | None], Plan]
+
+# The writing ends of the pipes of stacks that end with this process.
+_owned: dict[Path, int] = {}
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"talweg: {line}\n")
+
+
+def _laboratory(settings: Settings, folder: Folder, owner: int | None) -> Plan:
+    return laboratory(settings, folder, owner=owner)
+
+
+def ensure(
+    home: Path | str | None = None,
+    *,
+    keep: bool = True,
+    settings: Settings | None = None,
+    say: Say = _to_stderr,
+    planner: Planner = _laboratory,
+) -> Connection:
+    """The stack of `home`, started where it does not run; returns when its API answers.
+
+    Args:
+        home: The laboratory's folder; the setting `home` where None.
+        keep: Whether a stack started here outlives this process; one that runs already is left as it is.
+        settings: In place of those of this process.
+        say: Takes one line a surprise, such as another port than the usual one.
+        planner: Makes the plan; the laboratory's own by default.
+
+    Raises:
+        LocalStackError: NotWritable, NewerLaboratory, PortTaken, MissingExtra; ChildFailed with the last lines of
+            the log of the process that could not start.
+    """
+    if sys.platform == "win32":
+        raise LocalStackError("the local stack runs on Linux and macOS; set TALWEG_URL to use one elsewhere")
+    chosen = settings or current_settings()
+    folder = Folder.of(Path(home) if home is not None else chosen.home)
+    if planner is _laboratory:
+        # Before anything is written: what cannot run leaves no folder behind.
+        require_extra()
+    folder.prepare()
+    # Two that come at once: the second waits here, and then finds what the first has started.
+    with exclusive(folder.start_lock, timeout=START_SECONDS):
+        started = not held(folder.supervisor_lock)
+        if started:
+            _clear(folder)
+            _launch(folder, chosen, keep=keep, planner=planner)
+        state = _ready(folder)
+    if started:
+        for note in state.notes:
+            say(note)
+    return Connection(state.url, folder.token(), state.mlflow_url, folder.home, started)
+
+
+def status(home: Path | str | None = None) -> StackState | None:
+    """What runs in `home`; None where nothing does. A stack whose supervisor was killed has phase "failed"."""
+    folder = _folder(home)
+    if folder.home.is_dir():
+        folder.check()
+    state = read(folder)
+    if held(folder.supervisor_lock) or state is None or state.phase in ("stopped", "failed"):
+        return state if state is None or state.phase != "stopped" else None
+    state.phase = "failed"
+    state.error = {"code": ChildFailed.code, "message": "supervisor: ended unasked; talweg up starts anew"}
+    for child in state.children:
+        if not alive(child.pid, child.started):
+            child.phase = "finished" if child.phase == "finished" else "stopped"
+            child.pid = child.started = None
+    return state
+
+
+def stop(home: Path | str | None = None) -> list[str]:
+    """End the stack of `home` and everything it left behind; returns the names of what was running.
+
+    Side effects: frees ports and sockets. Databases, records and logs stay; unfinished runs go on when the stack is
+    started again.
+    """
+    folder = _folder(home)
+    if not folder.home.is_dir():
+        return []
+    folder.check()
+    with exclusive(folder.start_lock, timeout=START_SECONDS):
+        state = read(folder)
+        running = [child.name for child in state.children if alive(child.pid, child.started)] if state else []
+        running += ["supervisor"] if held(folder.supervisor_lock) else []
+        if held(folder.supervisor_lock):
+            _end_supervisor(folder)
+        _clear(folder)
+        if (owner := _owned.pop(folder.home, None)) is not None:
+            os.close(owner)
+    return running
+
+
+def _folder(home: Path | str | None) -> Folder:
+    return Folder.of(Path(home) if home is not None else current_settings().home)
+
+
+def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) -> None:
+    """Start a supervisor; returns when it holds its lock."""
+    reading, writing = (None, None) if keep else os.pipe()
+    try:
+        plan = planner(settings, folder, reading)
+        write(folder, StackState(version=plan.version, url=plan.url, scratch=plan.scratch))
+        log_path = folder.log("supervisor")
+        with open_log(log_path) as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "talweg.local.supervisor"],
+                input=plan.to_json().encode(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=plan.env,
+                cwd=folder.home,
+                start_new_session=True,
+                pass_fds=[] if reading is None else [reading],
+                check=False,
+            )
+        if done.returncode:
+            lines = "\n    ".join(tail(log_path, 12))
+            raise ChildFailed(f"supervisor: exit status {done.returncode}; the last lines of {log_path}:\n    {lines}")
+    except BaseException:
+        if writing is not None:
+            os.close(writing)
+        raise
+    finally:
+        if reading is not None:
+            os.close(reading)
+    if writing is not None:
+        _owned[folder.home] = writing
+
+
+def _ready(folder: Folder) -> StackState:
+    """The state once the stack is ready; ends a stack that is not in time."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        lives = held(folder.supervisor_lock)
+        state = read(folder)
+        if state is not None and state.error is not None:
+            # It is on its way out; the next one must not find its ports taken.
+            _wait_released(folder, STOP_SECONDS)
+            raise from_code(state.error["code"], state.error["message"])
+        if lives and state is not None and state.phase == "ready" and answers("http", f"{state.url}/healthz"):
+            return state
+        if not lives:
+            lines = "\n    ".join(tail(folder.log("supervisor"), 12))
+            raise ChildFailed(f"supervisor: ended; the last lines of {folder.log('supervisor')}:\n    {lines}")
+        if time.monotonic() > deadline:
+            _end_supervisor(folder)
+            raise ChildFailed(_late(folder, state))
+        time.sleep(0.03)
+
+
+def _late(folder: Folder, state: StackState | None) -> str:
+    slow = [child.name for child in state.children if child.phase == "starting"] if state else []
+    logs = "".join(
+        f"\n  {folder.log(name)}:" + "".join(f"\n    {line}" for line in tail(folder.log(name), 12)) for name in slow
+    )
+    return f"{', '.join(slow) or 'supervisor'}: did not answer within {START_SECONDS:.0f} s; the last lines of{logs}"
+
+
+def _end_supervisor(folder: Folder) -> None:
+    """SIGTERM, and SIGKILL where that does not help: its watchdog and `_clear` see to its children then."""
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(OSError, ValueError):
+            # Whoever holds the lock wrote its pid into it: this is no stranger.
+            os.kill(int(folder.supervisor_lock.read_text(encoding="utf-8")), number)
+        if _wait_released(folder, patience):
+            return
+
+
+def _wait_released(folder: Folder, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while held(folder.supervisor_lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.03)
+    return True
+
+
+def _clear(folder: Folder) -> None:
+    """End what a stack without a supervisor left behind, and forget it."""
+    state = read(folder)
+    left = {process.pid: process for process in marked(folder.marker)}
+    if state is not None:
+        groups = [child.pid for child in state.children if child.pid and alive(child.pid, child.started)]
+        left |= {process.pid: process for process in in_groups(groups)}
+        if state.scratch:
+            discard(Path(state.scratch))
+    # A script that a stack's own process started carries the mark too, and must not end itself.
+    left.pop(os.getpid(), None)
+    end(left.values(), grace=15.0)
+    folder.state.unlink(missing_ok=True)

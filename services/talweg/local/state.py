@@ -1,0 +1,73 @@
+"""`stack.json`: what the supervisor says of itself and its children; written by it alone, whole each time."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from talweg.local.folder import Folder, write_private
+
+Phase = Literal["starting", "ready", "stopping", "failed", "stopped"]
+ChildPhase = Literal["waiting", "starting", "running", "restarting", "finished", "stopped"]
+
+
+@dataclass
+class ChildState:
+    """One child as `talweg status` shows it; times are seconds since 1970.
+
+    Attributes:
+        started: The process's start time, which tells it from a later process of the same pid.
+        restarts: How often it was started again after it had ended unasked.
+        last_exit: How it ended the last time it ended unasked: "exit status 1", "signal 9 (SIGKILL)".
+        last_lines: The end of its log at that moment.
+    """
+
+    name: str
+    phase: ChildPhase = "waiting"
+    pid: int | None = None
+    started: float | None = None
+    url: str | None = None
+    restarts: int = 0
+    last_exit: str | None = None
+    last_exit_at: float | None = None
+    last_lines: list[str] = field(default_factory=list)
+    retry_at: float | None = None
+
+
+@dataclass
+class StackState:
+    """The stack; `pid` and `started` are the supervisor's, `scratch` is a folder to remove at the end."""
+
+    phase: Phase = "starting"
+    version: str = ""
+    pid: int = 0
+    started: float = 0.0
+    url: str = ""
+    mlflow_url: str | None = None
+    scratch: str | None = None
+    notes: list[str] = field(default_factory=list)
+    error: dict[str, str] | None = None
+    children: list[ChildState] = field(default_factory=list)
+
+    def child(self, name: str) -> ChildState | None:
+        """The child of that name, if there is one."""
+        return next((child for child in self.children if child.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def write(folder: Folder, state: StackState) -> None:
+    """Replace stack.json."""
+    write_private(folder.state, json.dumps(state.to_json(), indent=1) + "\n")
+
+
+def read(folder: Folder) -> StackState | None:
+    """What stack.json says; None where there is none, or none that this version understands."""
+    try:
+        value = json.loads(folder.state.read_text(encoding="utf-8"))
+        children = [ChildState(**child) for child in value.pop("children")]
+        return StackState(**value, children=children)
+    except (OSError, ValueError, TypeError, KeyError):
+        # A stack that cannot be read about is still found: by its lock and by the mark its processes carry.
+        return None

@@ -1,0 +1,199 @@
+"""Commands over a real API: data on stdout, words on stderr, exit codes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Talweg = Callable[..., Any]
+SMALL = ("two-layer-line", "sgd:learning_rate=0.01", "adam", "--seeds", "2", "--steps", "6")
+
+
+@pytest.mark.usefixtures("training")
+def test_compare_prints_a_ranking_and_what_to_type_next(remote: Talweg) -> None:
+    done = remote("compare", *SMALL, "--name", "first")
+    assert done.status == 0, done.err
+    assert "sgd" in done.out
+    assert "adam" in done.out
+    assert done.err.splitlines()[-1].startswith("Next: talweg show first")
+    assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.usefixtures("training")
+def test_compare_as_json_is_nothing_but_json(remote: Talweg) -> None:
+    done = remote("compare", *SMALL, "--json")
+    assert done.status == 0, done.err
+    assert len(done.json) == 2
+    assert {row["rank"] for row in done.json} == {1, 2}
+
+
+def test_a_run_is_handed_in_found_cancelled_and_shown(remote: Talweg, train: Callable[[], None]) -> None:
+    done = remote(
+        "submit", "two-layer-line", "adam:beta1=0.8", "--learning-rate", "0.01", "--steps", "6", "--seed", "3"
+    )
+    assert done.status == 0, done.err
+    name = done.out.strip()
+    assert done.err == f"Next: talweg show {name}\n"
+    view = remote("show", name, "--json").json
+    assert (view["state"], view["seed"], view["steps"]) == ("queued", 3, 6)
+    assert view["spec"]["optimizer"]["beta1"] == 0.8
+    assert view["spec"]["optimizer"]["learning_rate"] == 0.01
+    train()
+    shown = remote("show", name, "--wait")
+    assert "finished" in shown.out
+    assert "6 of 6" in shown.out
+    assert "talweg explain" in shown.err
+    assert remote("cancel", name).status == 0
+    assert name in remote("runs", "--limit", "100").out
+    assert name in {run["name"] for run in remote("runs", "--json", "--limit", "100").json}
+
+
+def test_a_study_is_listed_shown_with_its_ranking_and_cancelled(remote: Talweg, train: Callable[[], None]) -> None:
+    done = remote("compare", *SMALL, "--no-wait", "--name", "listed")
+    assert done.out == "listed\n"
+    assert "listed" in remote("studies").out
+    assert len(remote("runs", "listed", "--json").json) == 4
+    assert remote("cancel", "listed", "--json").json["name"] == "listed"
+    train()
+    shown = remote("show", "listed", "--json").json
+    assert len(shown["ranking"]) == 2
+    assert remote("show", "listed").status == 0
+
+
+def test_a_derivative_is_explained_in_words(remote: Talweg, train: Callable[[], None]) -> None:
+    name = remote("submit", "two-layer-line", "sgd:learning_rate=0.01", "--steps", "3").out.strip()
+    train()
+    done = remote("explain", name, "--step", "0")
+    assert done.status == 0, done.err
+    assert "derivative" in done.out
+    as_data = remote("explain", name, "--step", "0", "--json").json
+    assert as_data["text"] == done.out.rstrip("\n")
+    tensor = remote("show", name, "--json").json["tensors"][0]["name"]
+    assert remote("explain", name, "--step", "99").status == 1
+    wrong = remote("explain", name, "--step", "0", "--tensor", "nowhere")
+    assert (wrong.status, tensor in wrong.err) == (2, True)
+    assert remote("explain", name, "--step", "0", "--index", "a").status == 2
+
+
+def test_a_file_holds_a_run_or_a_study(remote: Talweg, tmp_path: Path) -> None:
+    run, study = tmp_path / "run.json", tmp_path / "study.json"
+    run.write_text(json.dumps({"problem": "two-layer-line", "optimizer": "sgd", "steps": 4, "seed": 5}))
+    study.write_text(json.dumps({"problem": "two-layer-line", "optimizers": ["sgd", "adam"], "seeds": 1}))
+    name = remote("submit", str(run), "--steps", "7").out.strip()
+    view = remote("show", name, "--json").json
+    assert (view["steps"], view["seed"]) == (7, 5)
+    found = remote("compare", str(study), "--no-wait", "--json", "--steps", "3")
+    assert found.status == 0, found.err
+    assert len(remote("runs", found.json["name"], "--json").json) == 2
+    assert remote("submit", str(study), "--steps", "3").status == 0
+    assert remote("submit", str(study), "--seed", "1").status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "digits-mpl", "sgd"], ["digits-mpl", "digits-mlp"]),
+        (["compare", "digits-mlp", "adm"], ["adm", "adam"]),
+        (["compare", "digits-mlp", "adam:beta1=1.5"], ["beta1", "1.5"]),
+        (["compare", "digits-mlp", "adam:beta=0.5"], ["beta", "beta1"]),
+        (["compare", "digits-mlp", "adam:learning_rate=NaN"], ["learning_rate"]),
+        (["compare", "digits-mlp", "adam", "--steps", "0"], ["steps", "0"]),
+        (["compare", "digits-mlp", "adam", "--batch-size", "1000000"], ["batch", "1000000"]),
+        (["compare", "digits-mlp", "adam", "--seeds", "many"], ["seeds", "many"]),
+        (["compare", "digits-mlp", "adam", "--record", "some"], ["record", "some"]),
+        (["compare", "digits-mlp"], ["optimizers", "talweg compare digits-mlp sgd"]),
+        (["compare", "digits-mlp", "adam:beta1"], ["key=value", "beta1"]),
+        (["submit", "nowhere.json"], ["nowhere.json", "cannot be read"]),
+        (["submit", "digits-mlp"], ["optimizer"]),
+        (["submit", "digits-mlp", "adam", "--seed", "-1"], ["seed", "-1"]),
+        (["compare", "digits-mlp", "adam", "--steps", "many"], ["many"]),
+        (["comprae"], ["compare"]),
+        (["runs", "--limit", "0"], ["limit"]),
+    ],
+)
+def test_bad_input_ends_with_2_and_names_thing_rule_and_value(
+    remote: Talweg, arguments: list[str], words: list[str]
+) -> None:
+    done = remote(*arguments)
+    assert done.status == 2, done.err
+    assert [word for word in words if word not in done.err] == []
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_an_unreadable_file_is_refused(remote: Talweg, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    assert "must be JSON" in remote("submit", "broken.json").err
+    assert "must hold a JSON object" in remote("submit", "list.json").err
+
+
+def test_what_is_not_there_is_said_in_one_line_with_1(remote: Talweg) -> None:
+    done = remote("show", "nobody")
+    assert done.status == 1
+    assert done.err == "talweg: error: there is no run and no study 'nobody'; talweg runs, talweg studies list them\n"
+
+
+def test_the_catalogue_lists_problems_and_optimizers(remote: Talweg) -> None:
+    assert "digits-mlp" in remote("problems").out
+    assert "adam" in {row["name"] for row in remote("optimizers", "--json").json}
+
+
+def test_status_of_a_remote_laboratory_is_its_own(remote: Talweg, url: str) -> None:
+    assert remote("status", "--json").json["url"] == url
+    assert remote("ui", "--no-browser").out == "http://127.0.0.1:5055\n"
+
+
+def test_a_laboratory_that_is_not_there_is_named(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALWEG_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("talweg.client.wire.PATIENCE", 0.1)
+    done = talweg("runs")
+    assert done.status == 1
+    assert "http://127.0.0.1:9 does not answer" in done.err
+
+
+def test_ctrl_c_ends_the_waiting_alone_and_says_how_to_get_back(
+    remote: Talweg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("talweg.cli.watch.time.sleep", interrupted)
+    done = remote("compare", *SMALL, "--name", "interrupted")
+    assert done.status == 130
+    assert "the study interrupted goes on" in done.err
+    assert "talweg show interrupted --wait" in done.err
+    assert "talweg cancel interrupted" in done.err
+    assert remote("show", "interrupted", "--json").json["state"] == "queued"
+
+
+@pytest.mark.usefixtures("training")
+def test_the_demo_ends_with_a_table_a_picture_and_an_explanation(remote: Talweg, tmp_path: Path) -> None:
+    done = remote("demo", "--seeds", "1", "--steps", "60")
+    assert done.status == 0, done.err
+    for name in ("sgd", "momentum", "rmsprop", "adam"):
+        assert name in done.out
+    assert (tmp_path / "demo" / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "demo" / "report.html").is_file()
+    assert "derivative" in done.out
+    assert "talweg ui demo-" in done.out
+    again = remote("demo", "--seeds", "1", "--steps", "5")
+    assert again.status == 0, again.err
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys; sys.argv = ['talweg', '--help']\n"
+        "from talweg.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'mlflow', 'fastapi', 'pydantic', 'httpx2', 'sqlalchemy', 'rich.console'}\n"
+        "sys.exit(f'{heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "talweg demo" in done.stdout

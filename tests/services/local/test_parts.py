@@ -1,0 +1,132 @@
+"""Ports, locks, logs and the pace of restarts."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from talweg.errors import LocalStackError, PortTaken
+from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
+from talweg.local.locks import acquire, exclusive, held
+from talweg.local.logs import LARGEST, follow, open_log, tail
+from talweg.local.plan import ChildPlan, Plan
+from talweg.local.ports import choose, free
+from talweg.local.watchdog import Watchdog
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error_with_exit_code_2(taken: int) -> None:
+    with pytest.raises(PortTaken, match=f"the API: port {taken} is taken") as caught:
+        choose(taken, explicit=True, what="the API")
+    assert caught.value.exit_code == 2
+
+
+def test_the_next_free_port_is_taken_and_said_in_one_line(taken: int) -> None:
+    port, note = choose(taken, explicit=False, what="MLflow")
+    assert port > taken
+    assert free(port)
+    assert note == f"port {taken} is taken, MLflow uses {port}"
+
+
+def test_a_free_port_needs_no_words_and_zero_means_any(taken: int) -> None:
+    any_port, note = choose(0, explicit=True, what="the API")
+    assert (free(any_port), note) == (True, None)
+    assert choose(any_port, explicit=True, what="the API") == (any_port, None)
+
+
+def test_a_lock_is_held_by_one_and_released_with_its_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not held(path)
+    descriptor = acquire(path, note="me")
+    assert descriptor is not None
+    assert acquire(path) is None
+    assert held(path)
+    assert path.read_text() == "me"
+    os.close(descriptor)
+    assert not held(path)
+
+
+def test_a_lock_that_stays_taken_names_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        exclusive(path, timeout=1),
+        pytest.raises(LocalStackError, match=f"process {os.getpid()} has been starting or stopping"),
+        exclusive(path, timeout=0.1),
+    ):
+        pass
+
+
+def test_a_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    assert tail(path, 3) == []
+    path.write_bytes(b"".join(b"line %d\n" % number for number in range(100_000)) + b"\xff end")
+    assert tail(path, 2) == ["line 99999", "� end"]
+    assert tail(path, 0) == []
+
+
+def test_a_long_log_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    path.write_bytes(b"\n" * (LARGEST + 1))
+    with open_log(path) as log:
+        log.write(b"fresh\n")
+    assert path.read_bytes() == b"fresh\n"
+    assert (tmp_path / "api.log.1").stat().st_size == LARGEST + 1
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_following_gives_whole_lines_of_every_log_from_now_on(tmp_path: Path) -> None:
+    paths = {"api": tmp_path / "api.log", "worker-1": tmp_path / "worker-1.log"}
+    paths["api"].write_text("before\n")
+    turns = iter([True, True, False])
+
+    def going() -> bool:
+        with paths["api"].open("a") as log:
+            log.write("half a ")
+        more = next(turns)
+        if not more:
+            paths["worker-1"].write_text("hello\n")
+            with paths["api"].open("a") as log:
+                log.write("line\n")
+        return more
+
+    assert list(follow(paths, going=going)) == [("api", "half a half a half a line"), ("worker-1", "hello")]
+
+
+def test_a_plan_travels_as_json() -> None:
+    child = ChildPlan("api", ["python"], env={"A": "1"}, after=["migrate"], probe="http", target="u", last=True)
+    plan = Plan("/home", "mark", "1", "url", {"B": "2"}, [child], notes=["note"], owner=3)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_restarts_slow_down_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").mkdir()
+    watchdog = Watchdog(dict(os.environ))
+    child = Child(ChildPlan("broken", ["/nowhere/broken"]), {}, tmp_path, watchdog)
+    monkeypatch.setattr("talweg.local.child.time.time", lambda: 1000.0)
+    delays = []
+    for _ in range(9):
+        child.start()
+        assert child.look()
+        assert not child.look()
+        assert child.state.retry_at is not None
+        delays.append(child.state.retry_at - 1000.0)
+    watchdog.close()
+    assert delays[:4] == [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY, 8 * FIRST_DELAY]
+    assert delays[-1] == LONGEST_DELAY
+
+
+def test_the_watchdog_runs_without_anything_installed() -> None:
+    watchdog = Watchdog({})
+    watchdog.add(2**22 + 1)
+    watchdog.check()
+    watchdog.close()
