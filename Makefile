@@ -1,0 +1,98 @@
+# Everything a newcomer or a developer does here, by name. It needs make and Python 3.11 or later, nothing else.
+# Where packages come from is the machine's own configuration; no index address stands in this repository.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Added to pytest's, uv's and compose's command lines: make test ARGS="-k adam", make lock ARGS=--upgrade.
+ARGS ?=
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url
+
+.PHONY: help install demo test check format bench up down browser-test chromium compose-test lock wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## the environment in .venv, as locked (the other targets do it by themselves)
+	@:
+
+$(VENV)/.bootstrapped: requirements/build.lock
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	    sys.exit(None if sys.version_info >= (3, 11) else "talweg needs Python 3.11 or later, got " + v)'
+	@echo "Installing into $(VENV): about a minute the first time."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
+	@touch $@
+
+# uv takes seconds where pip takes a minute, but it does not read pip's configuration: on a machine that
+# configured pip alone, pip does it.
+$(VENV)/.installed: $(VENV)/.bootstrapped requirements/dev.lock pyproject.toml
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes \
+	    requirements/dev.lock requirements/build.lock \
+	 || { echo "uv could not; pip tries."; \
+	      $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	        -r requirements/dev.lock; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## four optimizers compared on real data: a table, a picture, every step kept
+	@$(BIN)/talweg demo
+
+test: install ## the test suite
+	@$(BIN)/pytest $(ARGS)
+
+check: install ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install ## rewrite what check would refuse
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: install ## the tables that the README quotes
+	@for table in benchmarks/[a-z]*.py; do echo "$$table"; $(BIN)/python "$$table" $(ARGS) || exit 1; done
+
+up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, worker
+	@docker compose up --detach --build --wait $(ARGS)
+	@. ./.env && echo "API http://127.0.0.1:$${TALWEG_PORT:-8000}   MLflow http://127.0.0.1:$${TALWEG_MLFLOW_PORT:-5055}   token: TALWEG_TOKEN in .env"
+
+down: ## stop the containers (make down ARGS=--volumes deletes their data too)
+	@docker compose down $(ARGS)
+
+# Every value that the example leaves empty becomes a random secret, readable by its owner only.
+.env:
+	@umask 077; while IFS= read -r line; do case "$$line" in \
+	    [A-Z]*=) printf '%s%s\n' "$$line" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')";; \
+	    *) printf '%s\n' "$$line";; esac; done < .env.example > .env.new && mv .env.new .env
+	@echo "Wrote .env with new secrets."
+
+browser-test: install chromium ## the pages, in a headless Chromium
+	@$(BIN)/pytest -m browser tests/browser $(ARGS)
+
+chromium:
+	@command -v chromium > /dev/null \
+	 || { [ "$$(id -u)" = 0 ] && apt-get -qq update > /dev/null \
+	      && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium \
+	           fonts-dejavu-core > /dev/null; } \
+	 || echo "There is no chromium and none could be installed: the browser tests will fail."
+
+compose-test: install ## the same laboratory in containers, tested from outside (needs docker compose)
+	@$(BIN)/pytest -m compose tests/compose $(ARGS)
+
+lock: $(VENV)/.bootstrapped ## resolve requirements/*.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
+	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements/dev.lock $(ARGS)
+	@$(UV_COMPILE) pyproject.toml --extra lab --constraints requirements/dev.lock \
+	    --output-file requirements/lab.lock $(ARGS)
+	@printf 'hatchling\nuv\n' | $(UV_COMPILE) - --constraints requirements/dev.lock \
+	    --output-file requirements/build.lock $(ARGS)
+
+wheel: install ## dist/talweg-*.whl
+	@$(BIN)/python -m hatchling build --target wheel
+
+clean: ## remove what the targets above made, but not .talweg and .env: your runs and secrets
+	@rm -rf $(VENV) dist build test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find core services migrations tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

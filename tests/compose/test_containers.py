@@ -1,0 +1,80 @@
+"""What the containers may do, what they show, and what they refuse."""
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+if TYPE_CHECKING:
+    from tests.compose.conftest import Containers
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+OURS = {"api", "worker", "tracking", "reconciler", "mlflow"}
+
+
+def test_only_the_api_and_mlflow_are_published_and_on_loopback(containers: "Containers") -> None:
+    for service, inspected in containers.inspect().items():
+        bindings = [each for ports in inspected["NetworkSettings"]["Ports"].values() for each in ports or []]
+        assert bool(bindings) == (service in {"api", "mlflow"}), service
+        assert {each["HostIp"] for each in bindings} <= {"127.0.0.1"}
+
+
+def test_our_containers_run_as_nobody_special(containers: "Containers") -> None:
+    inspected = containers.inspect()
+    assert set(inspected) >= OURS
+    for service in OURS:
+        assert inspected[service]["Config"]["User"] == "talweg"
+        assert inspected[service]["HostConfig"]["ReadonlyRootfs"]
+        assert inspected[service]["HostConfig"]["CapDrop"] == ["ALL"]
+        assert inspected[service]["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
+
+
+def test_no_secret_stands_in_arguments_or_in_the_image(containers: "Containers") -> None:
+    ids = containers.compose("ps", "--quiet").split()
+    shown = "".join(
+        subprocess.run(["docker", "top", each, "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
+        for each in ids
+    )
+    history = ["docker", "history", "--no-trunc", "talweg"]
+    shown += subprocess.run(history, capture_output=True, text=True, check=True).stdout
+    assert "talweg" in shown
+    for name, value in containers.settings.items():
+        assert name.endswith("_PORT") or value not in shown, name
+
+
+def test_redis_needs_its_password_and_writes_a_log(containers: "Containers") -> None:
+    asked = ["exec", "-T", "-e", "REDISCLI_AUTH=", "redis", "redis-cli", "ping"]
+    assert "NOAUTH" in containers.compose(*asked)
+    assert "yes" in containers.compose("exec", "-T", "redis", "redis-cli", "config", "get", "appendonly")
+
+
+def test_mlflow_cannot_open_the_laboratorys_database(containers: "Containers") -> None:
+    password = containers.settings["MLFLOW_DATABASE_PASSWORD"]
+    login = f"import psycopg; psycopg.connect('postgresql://mlflow:{password}@postgres/%s')"
+    containers.compose("exec", "-T", "mlflow", "python", "-c", login % "mlflow")
+    assert containers.query("SELECT has_database_privilege('mlflow', 'talweg', 'CONNECT')") == "f"
+
+
+@pytest.mark.parametrize("host", ["10.evil.example", "localhost.evil.example", "mlflow.evil.example:5055"])
+def test_foreign_hosts_are_refused(containers: "Containers", host: str) -> None:
+    search = f"{containers.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert httpx2.get(search).status_code == 200
+    assert httpx2.get(search, headers={"Host": host}).status_code == 403
+    token = {"Authorization": f"Bearer {containers.settings['TALWEG_TOKEN']}"}
+    assert httpx2.get(f"{containers.url}/v1/runs", headers=token).status_code == 200
+    assert httpx2.get(f"{containers.url}/v1/runs", headers=token | {"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("empty", ["POSTGRES_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN"])
+def test_an_empty_secret_is_refused_before_anything_starts(tmp_path: Path, empty: str) -> None:
+    names = ("POSTGRES_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN")
+    env_file = tmp_path / "env"
+    env_file.write_text("".join(f"{name}={'' if name == empty else 'x' * 24}\n" for name in names))
+    config = ["docker", "compose", "--env-file", str(env_file), "config", "--quiet"]
+    done = subprocess.run(config, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert empty in done.stderr

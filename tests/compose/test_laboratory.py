@@ -1,0 +1,99 @@
+"""The README's ten lines, run on this machine against the laboratory in containers."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
+import pytest
+
+if TYPE_CHECKING:
+    from tests.compose.conftest import Containers
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+RUNS, STEPS = 9, 300
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def printed(containers: "Containers") -> str:
+    """What the ten lines print."""
+    environment = os.environ | {
+        "TALWEG_URL": containers.url,
+        "TALWEG_TOKEN": containers.settings["TALWEG_TOKEN"],
+        "NO_COLOR": "1",
+    }
+    script = [sys.executable, str(ROOT / "examples" / "quickstart.py")]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_ten_lines_rank_and_explain(printed: str) -> None:
+    assert all(name in printed for name in ("sgd", "momentum", "adam"))
+    assert "(64, 64)" in printed
+    assert "derivative is" in printed
+
+
+@pytest.mark.usefixtures("printed")
+def test_every_step_stands_in_postgresql(containers: "Containers") -> None:
+    assert containers.query("SELECT count(*), count(DISTINCT run_id) FROM steps") == f"{RUNS * STEPS}|{RUNS}"
+    assert containers.query("SELECT DISTINCT state, step FROM runs") == f"finished|{STEPS}"
+    assert containers.query("SELECT DISTINCT state FROM cohorts") == "finished"
+
+
+@pytest.mark.usefixtures("printed")
+def test_mlflow_holds_the_same_costs_step_by_step(containers: "Containers") -> None:
+    mirrored = _within(120, lambda: _mirrored(containers))
+    rows = containers.query("SELECT run_id, step, cost FROM steps").splitlines()
+    assert len(rows) == RUNS * STEPS
+    for run, step, cost in (row.split("|") for row in rows):
+        assert mirrored[run][int(step)] == float(cost)
+
+
+def test_an_unknown_token_is_refused(containers: "Containers") -> None:
+    for headers in ({}, {"Authorization": f"Bearer {'0' * 48}"}):
+        assert httpx2.get(f"{containers.url}/v1/runs", headers=headers).status_code == 401
+
+
+def _mirrored(containers: "Containers") -> dict[str, dict[int, float]] | None:
+    """Costs by laboratory's run id and step, as MLflow has them; None until every run's are whole."""
+    experiments = _mlflow(containers, "experiments/search", max_results=100)["experiments"]
+    ids = [experiment["experiment_id"] for experiment in experiments]
+    runs = _mlflow(containers, "runs/search", experiment_ids=ids, max_results=100).get("runs", [])
+    names = containers.query("SELECT mlflow_run_id, id FROM runs WHERE mlflow_run_id IS NOT NULL").splitlines()
+    laboratory = dict(name.split("|") for name in names)
+    found = {
+        laboratory[run["info"]["run_id"]]: _history(containers, run["info"]["run_id"])
+        for run in runs
+        if run["info"]["run_id"] in laboratory
+    }
+    return found if len(found) == RUNS and all(len(costs) == STEPS for costs in found.values()) else None
+
+
+def _history(containers: "Containers", run: str) -> dict[int, float]:
+    url = f"{containers.mlflow_url}/api/2.0/mlflow/metrics/get-history"
+    answer = httpx2.get(url, params={"run_id": run, "metric_key": "cost", "max_results": 10_000}).raise_for_status()
+    return {int(point["step"]): float(point["value"]) for point in answer.json().get("metrics", [])}
+
+
+def _mlflow(containers: "Containers", method: str, **body: Any) -> Any:
+    url = f"{containers.mlflow_url}/api/2.0/mlflow/{method}"
+    headers = {"Content-Type": "application/json"}
+    return httpx2.post(url, content=json.dumps(body), headers=headers).raise_for_status().json()
+
+
+def _within(seconds: float, look: Callable[[], T | None]) -> T:
+    """What `look` finds, asked for until it finds something or the time is up."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,10 @@
+"""The ten lines of the README are the example that the tests run."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_readme_shows_the_quickstart_as_it_is() -> None:
+    _, _, script = (ROOT / "examples" / "quickstart.py").read_text().partition("\n\n")
+    assert f"```python\n{script}```" in (ROOT / "README.md").read_text()
