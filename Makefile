@@ -63,11 +63,14 @@ up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, 
 down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@docker compose down $(ARGS)
 
+# A half-written file of secrets must not stay behind.
+.DELETE_ON_ERROR:
+
 # Every value that the example leaves empty becomes a random secret, readable by its owner only.
 .env:
 	@umask 077; while IFS= read -r line; do case "$$line" in \
 	    [A-Z]*=) printf '%s%s\n' "$$line" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')";; \
-	    *) printf '%s\n' "$$line";; esac; done < .env.example > .env.new && mv .env.new .env
+	    *) printf '%s\n' "$$line";; esac; done < .env.example > $@
 	@echo "Wrote .env with new secrets."
 
 browser-test: install chromium ## the pages, in a headless Chromium

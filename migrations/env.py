@@ -31,7 +31,7 @@ else:
     url = settings().database_url
     if url is None:
         raise SystemExit("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")
-    engine = create_engine(url.get_secret_value(), limits=False).execution_options(talweg_writes=True)
+    engine = create_engine(url.get_secret_value(), migrates=True).execution_options(talweg_writes=True)
     with engine.begin() as own:
         run(own)
     engine.dispose()

@@ -8,11 +8,20 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import create_engine, make_url
 
 from talweg.store import Store, open_store
 from talweg.store.migrate import upgrade
 from talweg.store.tables import metadata
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_by_logging() -> None:
+    """Services that a test runs in its own process log through `logging`: stdout is data, and capsys reads it."""
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.stdlib.LoggerFactory()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -37,3 +37,5 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Alembic lists its plug-ins each time a store is opened.
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -94,7 +94,7 @@ def run_page(url: str, run: str) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, port: int, patience: float = 120.0) -> Iterator[str]:
+def running(folder: Path, *, port: int, patience: float = 300.0) -> Iterator[str]:
     """A server for as long as the context lasts, without a supervisor; gives its URL once it answers.
 
     Raises:

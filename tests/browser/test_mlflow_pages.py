@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 
 from talweg.mlflow_server import experiment_page, run_page
 
-pytestmark = pytest.mark.browser
+# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 # MLflow's pages are 10 MB of script.
 PATIENCE = 120_000
 
@@ -28,7 +29,8 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
     expect(page.get_by_text("8 matching runs")).to_be_visible(timeout=PATIENCE)
     title = page.get_by_role("heading", name="cost", exact=True)
     chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
-    expect(chart.locator(".js-line")).to_have_count(8, timeout=PATIENCE)
+    # At least one line a run; MLflow draws some twice, smoothed and not.
+    expect(chart.locator(".js-line").nth(7)).to_be_attached(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-study-charts.png")
 
 

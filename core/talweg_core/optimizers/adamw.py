@@ -13,7 +13,8 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class AdamW(CoordinateOptimizer):
     """θ ← θ − η λ θ − η m̂ / (√v̂ + ε), with m̂ and v̂ as in Adam.
 
-    weight_decay: λ in [0, ∞), multiplied by η; the others as in Adam.
+    learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞). weight_decay: λ in [0, ∞),
+    multiplied by η.
 
     Source: Loshchilov & Hutter 2019, algorithm 2, with the schedule's factor inside η. PyTorch:
     AdamW(lr, betas, eps, weight_decay), whose default λ is 0.01 as here.

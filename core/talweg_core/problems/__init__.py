@@ -6,50 +6,55 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from talweg_core.errors import InvalidProblem, UnknownName
-from talweg_core.problems import bundled, quadratic, rosenbrock, two_layer_line
+from talweg_core.problems import (
+    beale,
+    branin,
+    bundled,
+    characters,
+    deep_linear,
+    digits,
+    himmelblau,
+    plateau,
+    quadratic,
+    rastrigin,
+    rosenbrock,
+    saddle,
+    tables,
+    teacher_student,
+    two_layer_line,
+    two_spirals,
+)  # fmt: skip
 from talweg_core.problems.base import Oracle, Problem
 from talweg_core.problems.network_problem import NetworkProblem
+from talweg_core.problems.noisy_quadratic import NoisyQuadratic
 from talweg_core.problems.surface import SurfaceProblem
 
 __all__ = ["NetworkProblem", "Oracle", "Problem", "SurfaceProblem", "catalogue", "create", "names"]
 
 
-Layers = list[dict[str, Any]]
-
-
-def digits_mlp() -> NetworkProblem:
-    """Handwritten digits by 64-64-10 units with relu and cross-entropy: 4,810 parameters."""
-    layers: Layers = [{"layer": "dense", "units": 64}, {"layer": "relu"}, {"layer": "dense", "units": 10}]
-    return NetworkProblem("digits-mlp", bundled.load("digits"), layers, "cross_entropy")
-
-
-def wine_mlp() -> NetworkProblem:
-    """Three cultivars of wine by 13-16-3 units with tanh and cross-entropy: 275 parameters."""
-    layers: Layers = [{"layer": "dense", "units": 16}, {"layer": "tanh"}, {"layer": "dense", "units": 3}]
-    return NetworkProblem("wine-mlp", bundled.load("wine"), layers, "cross_entropy", batch_size=16)
-
-
-def breast_cancer_logistic() -> NetworkProblem:
-    """Benign or malignant, by softmax regression on 30 measurements: 62 parameters, convex."""
-    layers = [{"layer": "dense", "units": 2}]
-    return NetworkProblem("breast-cancer-logistic", bundled.load("breast-cancer"), layers, "cross_entropy")
-
-
-def diabetes_linear() -> NetworkProblem:
-    """Progression of diabetes by linear regression on 10 measurements: 11 parameters, convex."""
-    return NetworkProblem(
-        "diabetes-linear", bundled.load("diabetes"), [{"layer": "dense", "units": 1}], "squared_error"
-    )
-
-
 _BUILT_IN: dict[str, Callable[..., Problem]] = {
-    "breast-cancer-logistic": breast_cancer_logistic,
-    "diabetes-linear": diabetes_linear,
-    "digits-mlp": digits_mlp,
+    "beale": beale.create,
+    "branin": branin.create,
+    "breast-cancer-logistic": tables.breast_cancer_logistic,
+    "characters-recurrent": characters.recurrent,
+    "characters-transformer": characters.transformer,
+    "deep-linear": deep_linear.create,
+    "diabetes-linear": tables.diabetes_linear,
+    "digits-autoencoder": digits.autoencoder,
+    "digits-cnn": digits.cnn,
+    "digits-mlp": digits.mlp,
+    "digits-vae": digits.vae,
+    "himmelblau": himmelblau.create,
+    "noisy-quadratic": NoisyQuadratic,
+    "plateau": plateau.create,
     "quadratic": quadratic.create,
+    "rastrigin": rastrigin.create,
     "rosenbrock": rosenbrock.create,
+    "saddle": saddle.create,
+    "teacher-student": teacher_student.create,
     "two-layer-line": two_layer_line.create,
-    "wine-mlp": wine_mlp,
+    "two-spirals": two_spirals.create,
+    "wine-mlp": tables.wine_mlp,
 }
 
 

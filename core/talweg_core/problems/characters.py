@@ -13,7 +13,7 @@ Layers = list[dict[str, Any]]
 
 
 def recurrent() -> NetworkProblem:
-    """An embedding of 16, an LSTM of 64 units and cross-entropy.
+    """An embedding of 16, an LSTM of 64 units and cross-entropy: 23,166 parameters.
 
     Source: Graves 2013, "Generating sequences with recurrent neural networks", in small.
     """
@@ -27,7 +27,7 @@ def recurrent() -> NetworkProblem:
 
 
 def transformer() -> NetworkProblem:
-    """Two blocks of attention with 4 heads and of 4 × 32 gelu units, over 32 numbers a character, normalised first.
+    """Two blocks of attention with 4 heads and of 4 × 32 gelu units, over 32 numbers a character: 28,190 parameters.
 
     Source: Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.3, in small.
     """

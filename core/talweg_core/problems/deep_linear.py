@@ -29,4 +29,4 @@ def create(depth: int = 5) -> NetworkProblem:
     targets = inputs @ (left * np.linspace(1, 0.1, WIDTH)) @ right
     layers: list[dict[str, Any]] = [{"layer": "dense", "units": WIDTH, "bias": False}] * depth
     data = split("linear-map", inputs, targets, standardise=False)
-    return NetworkProblem("deep-linear", data, layers, "squared_error", settings={"depth": depth})
+    return NetworkProblem("deep-linear", data, layers, "squared_error", described={"depth": depth})

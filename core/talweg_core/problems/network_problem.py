@@ -30,7 +30,7 @@ class NetworkProblem(Problem):
         start: Sequence[float] | None = None,
         described: dict[str, Any] | None = None,
     ) -> None:
-        """`start` (P,) replaces the drawn initial parameters; `described` is the spec of a problem without a name.
+        """`start` (P,) replaces the drawn initial parameters; `described` the settings to be told by.
 
         Raises InvalidNetwork or InvalidProblem.
         """

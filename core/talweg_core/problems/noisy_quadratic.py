@@ -23,24 +23,27 @@ DIMENSION = 100
 
 
 class NoisyQuadratic(Problem):
-    """C = mean over the batch of ½ (θ − x)ᵀ Q (θ − x), x normal with mean 0 and deviation `noise` in each of 100 axes.
+    """C = mean over `draws` of ½ (θ − x)ᵀ Q (θ − x), x normal with mean 0 and deviation `noise` in each of 100 axes.
 
     Q = Rᵀ diag(λ) R, R a fixed random rotation, 90 of the λ uniform in (0, 1) and 10 in (30, 60).
     ∂C/∂θ = Q (θ − mean x). Without noise the minimum is 0 at 0; with it the expected cost is least there too:
     ½ noise² Σ λ. That expectation is what both splits measure.
 
-    Deviations: a batch is drawn anew for each step, from (seed, "noise", t), where DeepOBS goes round 1,000 fixed draws;
-    and it is drawn along the eigenvectors, which for such noise is the same distribution.
+    Deviations: x is drawn anew for each step, from (seed, "noise", t), where DeepOBS goes round 1,000 fixed draws;
+    and it is drawn along the eigenvectors, which for such noise is the same distribution. There are no examples, so
+    the size of its batch is a setting of the problem.
     """
 
     name = "noisy-quadratic"
-    default_batch_size = 128
     splits = ("validation", "test")
 
-    def __init__(self, noise: float = 0.6, start: Sequence[float] | None = None) -> None:
-        """`noise` in [0, ∞); `start` (100,), by default (1, …, 1). Raises InvalidProblem."""
+    def __init__(self, noise: float = 0.6, draws: int = 128, start: Sequence[float] | None = None) -> None:
+        """`noise` in [0, ∞); `draws` a step, at least 1; `start` (100,), else (1, …, 1). Raises InvalidProblem."""
         if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < np.inf:
             raise InvalidProblem(f"noisy-quadratic: noise must lie in [0, ∞), got {noise!r}")
+        if isinstance(draws, bool) or not isinstance(draws, int) or not 1 <= draws <= 1_000_000:
+            raise InvalidProblem(f"noisy-quadratic: draws must lie in [1, 1000000], got {draws!r}")
+        self.draws = draws
         self.layout = Layout.of({"x": (DIMENSION,)})
         self.noise = float(noise)
         begun = start_of(self.name, start, DIMENSION)
@@ -51,16 +54,16 @@ class NoisyQuadratic(Problem):
         self.minimiser, self.least = np.zeros(DIMENSION), 0.5 * self.noise**2 * float(self.curvatures.sum())
 
     def settings(self) -> dict[str, Any]:
-        """The noise and the starting point."""
-        return {"noise": self.noise, "start": self.start.tolist()}
+        """The noise, the draws and the starting point."""
+        return {"noise": self.noise, "draws": self.draws, "start": self.start.tolist()}
 
     def initial(self, seed: int) -> Array:
         """The starting point, whatever the seed."""
         return self.start.copy()
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
-        """On buffers; a batch of 0 stands for infinitely many draws, which is the expected cost."""
-        return _NoisyOracle(self, parameters, gradient, seeds, batch_size)
+        """On buffers."""
+        return _NoisyOracle(self, parameters, gradient, seeds)
 
     def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
         """The expected cost."""
@@ -71,12 +74,10 @@ class NoisyQuadratic(Problem):
 
 
 class _NoisyOracle(Oracle):
-    def __init__(
-        self, problem: NoisyQuadratic, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int
-    ) -> None:
+    def __init__(self, problem: NoisyQuadratic, parameters: Array, gradient: Array, seeds: Sequence[int]) -> None:
         self._problem, self._parameters, self._gradient = problem, parameters, gradient
         self._keys = keys(list(seeds), "batch")
-        self._draws = np.empty((len(parameters), batch_size * DIMENSION))
+        self._draws = np.empty((len(parameters), problem.draws * DIMENSION))
         self._costs = np.empty(len(parameters))
         self._slopes = np.empty(DIMENSION)
         self._scratch = np.empty_like(gradient)
@@ -91,15 +92,15 @@ class _NoisyOracle(Oracle):
         problem = self._problem
         normal(self._keys, step, self._draws)
         _noisy_quadratic(
-            self._parameters, self._draws, problem.noise, problem.least, problem.curvatures, problem.rotation,
-            self._slopes, gradient, self._costs,
+            self._parameters, self._draws, problem.noise, problem.curvatures, problem.rotation, self._slopes,
+            gradient, self._costs,
         )  # fmt: skip
         return self._costs
 
 
 @kernel
 def _noisy_quadratic(
-    parameters: Any, draws: Any, noise: float, least: float, curvatures: Any, rotation: Any, slopes: Any,
+    parameters: Any, draws: Any, noise: float, curvatures: Any, rotation: Any, slopes: Any,
     gradient: Any, costs: Any,
 ) -> None:  # fmt: skip
     size = curvatures.size
@@ -110,16 +111,14 @@ def _noisy_quadratic(
             u = 0.0
             for j in range(size):
                 u += rotation[i, j] * parameters[r, j]
-            mean, square = u, u * u
-            if batch > 0:
-                mean = square = 0.0
-                for b in range(batch):
-                    away = u - noise * draws[r, b * size + i]
-                    mean += away / batch
-                    square += away * away / batch
+            mean = square = 0.0
+            for b in range(batch):
+                away = u - noise * draws[r, b * size + i]
+                mean += away / batch
+                square += away * away / batch
             slopes[i] = curvatures[i] * mean
             total += 0.5 * curvatures[i] * square
-        costs[r] = total if batch > 0 else total + least
+        costs[r] = total
         for j in range(size):
             slope = 0.0
             for i in range(size):

@@ -3,6 +3,8 @@
 Source: Saad & Solla 1995, "On-line learning in soft committee machines"; here with tanh for the error function.
 """
 
+from typing import Any
+
 import numpy as np
 
 from talweg_core.data import split
@@ -19,6 +21,10 @@ def create() -> NetworkProblem:
     second = generator.normal(size=(TEACHER, 1))
     inputs = generator.normal(size=(1000, INPUTS))
     targets = np.tanh(2 * inputs @ first) @ second
-    layers = [{"layer": "dense", "units": STUDENT}, {"layer": "tanh"}, {"layer": "dense", "units": 1}]
+    layers: list[dict[str, Any]] = [
+        {"layer": "dense", "units": STUDENT},
+        {"layer": "tanh"},
+        {"layer": "dense", "units": 1},
+    ]
     data = split("teacher", inputs, targets, standardise=False)
     return NetworkProblem("teacher-student", data, layers, "squared_error")

@@ -3,6 +3,8 @@
 Source: Lang & Witbrock 1988, "Learning to tell two spirals apart"; its 194 points, scaled to radius 1.
 """
 
+from typing import Any
+
 import numpy as np
 
 from talweg_core.data import split
@@ -15,7 +17,7 @@ def create() -> NetworkProblem:
     angle, radius = k * np.pi / 16, (104 - k) / 104
     spiral = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
     inputs, labels = np.concatenate([spiral, -spiral]), np.repeat(np.array([0, 1]), 97)
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"layer": "dense", "units": 32},
         {"layer": "tanh"},
         {"layer": "dense", "units": 32},

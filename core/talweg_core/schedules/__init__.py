@@ -3,7 +3,7 @@
 from typing import Any
 
 from talweg_core.errors import UnknownName
-from talweg_core.schedules.base import InvalidSchedule, Schedule
+from talweg_core.schedules.base import Schedule
 from talweg_core.schedules.decays import (
     Constant,
     Cosine,
@@ -17,7 +17,7 @@ from talweg_core.schedules.decays import (
 from talweg_core.schedules.phases import OneCycle, WarmUp, WarmUpStableDecay
 
 __all__ = [
-    "Constant", "Cosine", "CosineRestarts", "Exponential", "InvalidSchedule", "InverseSquareRoot", "Linear", "OneCycle",
+    "Constant", "Cosine", "CosineRestarts", "Exponential", "InverseSquareRoot", "Linear", "OneCycle",
     "Polynomial", "Schedule", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create", "names",
 ]  # fmt: skip
 
@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def create(name: str, **settings: Any) -> Schedule:
-    """The schedule of that name; raises UnknownName or InvalidSchedule, which name setting, rule and value."""
+    """The schedule of that name; raises UnknownName or InvalidProblem, which name setting, rule and value."""
     kinds = catalogue()
     if name not in kinds:
         raise UnknownName("schedule", name, kinds)

@@ -10,10 +10,6 @@ from talweg_core.errors import InvalidProblem, UnknownName
 from talweg_core.optimizers.hyperparameters import Interval
 
 
-class InvalidSchedule(InvalidProblem):
-    """A schedule's setting is out of its range, or not one of this schedule's."""
-
-
 @dataclass(frozen=True)
 class Schedule(ABC):
     """η_t = η · factor(t), at step t from 0."""
@@ -25,7 +21,7 @@ class Schedule(ABC):
         """What the learning rate is multiplied by at `step`, from 0."""
 
     def __post_init__(self) -> None:
-        """Check every setting against its range; raises InvalidSchedule."""
+        """Check every setting against its range; raises InvalidProblem."""
         for field in dataclasses.fields(self):
             allowed = field.metadata.get("range")
             if isinstance(allowed, Interval):
@@ -36,11 +32,11 @@ class Schedule(ABC):
         what = f"{self.name}: {name} must"
         kind = "a whole number" if allowed.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidSchedule(f"{what} be {kind} in {allowed}, got {value!r}")
+            raise InvalidProblem(f"{what} be {kind} in {allowed}, got {value!r}")
         if value not in allowed:
-            raise InvalidSchedule(f"{what} lie in {allowed}, got {value}")
+            raise InvalidProblem(f"{what} lie in {allowed}, got {value}")
         if allowed.whole and value != int(value):
-            raise InvalidSchedule(f"{what} be {kind} in {allowed}, got {value}")
+            raise InvalidProblem(f"{what} be {kind} in {allowed}, got {value}")
         object.__setattr__(self, name, int(value) if allowed.whole else float(value))
 
     def settings(self) -> dict[str, Any]:
@@ -49,14 +45,14 @@ class Schedule(ABC):
 
     @classmethod
     def check_names(cls, given: Iterable[str]) -> None:
-        """Raise UnknownName, with the nearest name, for a setting that is none; InvalidSchedule for a missing one."""
+        """Raise UnknownName, with the nearest name, for a setting that is none; InvalidProblem for a missing one."""
         known = [field.name for field in dataclasses.fields(cls)]
         for key in given:
             if key not in known:
                 raise UnknownName(f"{cls.name}: setting", key, known)
         for field in dataclasses.fields(cls):
             if field.default is dataclasses.MISSING and field.name not in given:
-                raise InvalidSchedule(f"{cls.name}: {field.name} must be given")
+                raise InvalidProblem(f"{cls.name}: {field.name} must be given")
 
 
 def setting(low: float, high: float, closed: Any, default: Any = dataclasses.MISSING) -> Any:
@@ -76,6 +72,6 @@ def nested(given: Any, make: Any) -> Schedule:
     if isinstance(given, str):
         given = {"name": given}
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        raise InvalidSchedule(f'warmup: then must hold settings such as {{"name": "cosine"}}, got {given!r}')
+        raise InvalidProblem(f'warmup: then must hold settings such as {{"name": "cosine"}}, got {given!r}')
     made: Schedule = make(**given)
     return made

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Any, ClassVar
 
-from talweg_core.schedules.base import InvalidSchedule, Schedule, count, nested, setting
+from talweg_core.errors import InvalidProblem
+from talweg_core.schedules.base import Schedule, count, nested, setting
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class WarmUpStableDecay(Schedule):
         """Check the settings, and that the phases fit."""
         super().__post_init__()
         if self.warmup + self.decay > self.steps:
-            raise InvalidSchedule(
+            raise InvalidProblem(
                 f"{self.name}: warmup + decay must be at most steps = {self.steps}, got {self.warmup + self.decay}"
             )
 

@@ -18,7 +18,7 @@ def show(state: "StackState") -> None:
     from talweg.client import Table
 
     rows = tuple(
-        (child.name, child.phase, child.pid, _ago(child.started), child.restarts or None, child.url)
+        (child.name, child.phase, child.pid, _ago(child.since), child.restarts or None, child.url)
         for child in state.children
     )
     title = f"Talweg {state.version} is {state.phase}" + (f" at {state.url}" if state.url else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from talweg.local.logs import open_log, tail
 from talweg.local.plan import ChildPlan
 from talweg.local.probes import answers
-from talweg.local.processes import signal_group, start_time
+from talweg.local.processes import birth, signal_group
 from talweg.local.state import ChildState
 from talweg.local.watchdog import Watchdog
 
@@ -36,6 +36,7 @@ class Child:
         self._failures = 0
         self._unseen = False
         self._since = 0.0
+        self._retry = 0.0
         self._kill_at: float | None = None
 
     @property
@@ -72,7 +73,7 @@ class Child:
         if self.plan.nice:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, pid, self.plan.nice)
-        self.state.pid, self.state.started = pid, start_time(pid)
+        self.state.pid, self.state.born, self.state.since = pid, birth(pid), time.time()
         self.state.retry_at = None
         waits = self.plan.once or self.plan.probe != "none"
         self.state.phase = "starting" if waits else "running"
@@ -96,9 +97,9 @@ class Child:
         self._ended(_how(status))
         return True
 
-    def due(self) -> bool:
-        """Whether the time to start it again has come."""
-        return self.state.phase == "restarting" and time.time() >= (self.state.retry_at or 0.0)
+    def rest(self) -> float | None:
+        """Seconds until it is to be started again; None where it is not."""
+        return self._retry - time.monotonic() if self.state.phase == "restarting" else None
 
     def restart(self) -> None:
         """Start it again, and count that."""
@@ -134,7 +135,7 @@ class Child:
             signal_group(self._process.pid, signal.SIGKILL)
             self._watchdog.remove(self._process.pid)
         self._process = None
-        self.state.pid = self.state.started = None
+        self.state.pid = self.state.born = self.state.since = None
 
     def _ended(self, how: str) -> None:
         if time.monotonic() - self._since > HEALTHY_AFTER:
@@ -143,6 +144,8 @@ class Child:
         self._failures += 1
         self.state.last_exit, self.state.last_exit_at = how, time.time()
         self.state.last_lines = tail(self.log, _LINES)
+        # People read the clock; the clock may be set, so it decides nothing.
+        self._retry = time.monotonic() + delay
         self.state.retry_at = time.time() + delay
         self.state.phase = "restarting"
 

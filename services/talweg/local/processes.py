@@ -3,31 +3,38 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 MARK = "TALWEG_STACK"
-# psutil derives start times from the boot time, which moves when the clock is set.
-_CLOCK_SLACK = 2.0
 
 
-def start_time(pid: int) -> float | None:
-    """When the process started, in seconds since 1970; None where there is none, or only its remains."""
+def birth(pid: int) -> float | None:
+    """A number that tells the process from others of its pid; None where there is none, or only its remains.
+
+    It is no time of day. On Linux psutil's start times move when the clock is set, by minutes where a virtual machine
+    was asleep; what the kernel counts, ticks since it started, does not.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if sys.platform != "linux":
+            return float(process.create_time())
+        # The name, in brackets, may itself hold spaces and brackets.
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        return float(after_name.split()[19])
+    except (psutil.Error, OSError):
         return None
 
 
-def alive(pid: int | None, started: float | None) -> bool:
-    """Whether the very process that started then still runs."""
-    if pid is None or started is None:
-        return False
-    now = start_time(pid)
-    return now is not None and abs(now - started) < _CLOCK_SLACK
+def alive(pid: int | None, born: float | None) -> bool:
+    """Whether the very process that had this `birth` still runs."""
+    return pid is not None and born is not None and birth(pid) == born
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

@@ -100,9 +100,9 @@ def status(home: Path | str | None = None) -> StackState | None:
     state.phase = "failed"
     state.error = {"code": ChildFailed.code, "message": "supervisor: ended unasked; talweg up starts anew"}
     for child in state.children:
-        if not alive(child.pid, child.started):
+        if not alive(child.pid, child.born):
             child.phase = "finished" if child.phase == "finished" else "stopped"
-            child.pid = child.started = None
+            child.pid = child.born = child.since = None
     return state
 
 
@@ -118,7 +118,7 @@ def stop(home: Path | str | None = None) -> list[str]:
     folder.check()
     with exclusive(folder.start_lock, timeout=START_SECONDS):
         state = read(folder)
-        running = [child.name for child in state.children if alive(child.pid, child.started)] if state else []
+        running = [child.name for child in state.children if alive(child.pid, child.born)] if state else []
         running += ["supervisor"] if held(folder.supervisor_lock) else []
         if held(folder.supervisor_lock):
             _end_supervisor(folder)
@@ -218,7 +218,7 @@ def _clear(folder: Folder) -> None:
     state = read(folder)
     left = {process.pid: process for process in marked(folder.marker)}
     if state is not None:
-        groups = [child.pid for child in state.children if child.pid and alive(child.pid, child.started)]
+        groups = [child.pid for child in state.children if child.pid and alive(child.pid, child.born)]
         left |= {process.pid: process for process in in_groups(groups)}
         if state.scratch:
             discard(Path(state.scratch))

@@ -12,10 +12,10 @@ ChildPhase = Literal["waiting", "starting", "running", "restarting", "finished",
 
 @dataclass
 class ChildState:
-    """One child as `talweg status` shows it; times are seconds since 1970.
+    """One child as `talweg status` shows it; `since` and what ends in `_at` are seconds since 1970.
 
     Attributes:
-        started: The process's start time, which tells it from a later process of the same pid.
+        born: What tells the process from a later one of the same pid (`processes.birth`).
         restarts: How often it was started again after it had ended unasked.
         last_exit: How it ended the last time it ended unasked: "exit status 1", "signal 9 (SIGKILL)".
         last_lines: The end of its log at that moment.
@@ -24,7 +24,8 @@ class ChildState:
     name: str
     phase: ChildPhase = "waiting"
     pid: int | None = None
-    started: float | None = None
+    born: float | None = None
+    since: float | None = None
     url: str | None = None
     restarts: int = 0
     last_exit: str | None = None
@@ -35,12 +36,12 @@ class ChildState:
 
 @dataclass
 class StackState:
-    """The stack; `pid` and `started` are the supervisor's, `scratch` is a folder to remove at the end."""
+    """The stack; `pid` and `born` are the supervisor's, `scratch` is a folder to remove at the end."""
 
     phase: Phase = "starting"
     version: str = ""
     pid: int = 0
-    started: float = 0.0
+    born: float | None = None
     url: str = ""
     mlflow_url: str | None = None
     scratch: str | None = None

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from select import select
 
@@ -18,7 +17,7 @@ from talweg.local.child import Child
 from talweg.local.folder import Folder
 from talweg.local.locks import acquire
 from talweg.local.plan import Plan
-from talweg.local.processes import start_time
+from talweg.local.processes import birth
 from talweg.local.scratch import discard
 from talweg.local.state import StackState, write
 from talweg.local.verdict import verdict
@@ -40,7 +39,7 @@ class Supervisor:
         self.state = StackState(
             version=plan.version,
             pid=os.getpid(),
-            started=start_time(os.getpid()) or 0.0,
+            born=birth(os.getpid()),
             url=plan.url,
             mlflow_url=plan.mlflow_url,
             scratch=plan.scratch,
@@ -76,7 +75,7 @@ class Supervisor:
         for child in self.children:
             if child.state.phase == "waiting" and done.issuperset(child.plan.after):
                 child.start()
-            elif child.due():
+            elif (rest := child.rest()) is not None and rest <= 0:
                 child.restart()
         if self.state.phase == "starting" and all(child.done for child in self.children if child.plan.required):
             self.state.phase = "ready"
@@ -84,8 +83,8 @@ class Supervisor:
     def _patience(self) -> float:
         if any(child.state.phase == "starting" for child in self.children):
             return SOON
-        due = [child.state.retry_at - time.time() for child in self.children if child.state.retry_at is not None]
-        return max(SOON, min([SELDOM, *due]))
+        rests = [rest for child in self.children if (rest := child.rest()) is not None]
+        return max(SOON, min([SELDOM, *rests]))
 
     def _sleep(self, seconds: float) -> None:
         wakeup = self._wakeup.fileno()

@@ -5,7 +5,6 @@ array is transposed to (P, n) and split into planes, one for each byte of an ele
 """
 
 import hashlib
-import sys
 
 import numpy as np
 import zstandard
@@ -26,8 +25,10 @@ def encode(array: NDArray[np.generic]) -> tuple[bytes, str]:
     return payload, digest_of(payload)
 
 
-def decode(payload: bytes, digest: str, dtype: DTypeLike, shape: tuple[int, int]) -> NDArray[np.generic]:
-    """The array (n, P) that `encode` was given, bit for bit.
+def decode(
+    payload: bytes, digest: str, dtype: DTypeLike, shape: tuple[int, int], rows: slice = slice(None)
+) -> NDArray[np.generic]:
+    """The array (n, P) that `encode` was given, bit for bit, or the `rows` of it that are asked for.
 
     Raises:
         CorruptRecord: the payload does not match its digest, or does not hold an array of this shape.
@@ -44,10 +45,14 @@ def decode(payload: bytes, digest: str, dtype: DTypeLike, shape: tuple[int, int]
         planes = np.frombuffer(zstandard.ZstdDecompressor().decompress(payload), np.uint8)
     except zstandard.ZstdError as error:
         raise CorruptRecord(f"payload: is not zstd: {error}") from error
-    elements = np.ascontiguousarray(planes.reshape(element.itemsize, -1).T)
-    columns = elements.reshape(-1).view(element).reshape(size, steps)
-    native = columns.astype(element.newbyteorder("="), copy=False) if sys.byteorder == "big" else columns
-    return np.ascontiguousarray(native.T)
+    planes = planes.reshape(element.itemsize, size, steps)[:, :, rows]
+    wanted = planes.shape[2]
+    # A plane at a time: as one transposition it takes three times as long.
+    elements = np.empty((size * wanted, element.itemsize), np.uint8)
+    for byte, plane in enumerate(planes):
+        elements[:, byte] = plane.reshape(-1)
+    columns = elements.view(element).reshape(size, wanted)
+    return np.ascontiguousarray(columns.T).astype(element.newbyteorder("="), copy=False)
 
 
 def verify(payload: bytes, digest: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 from talweg.errors import Conflict, NotWritable, TalwegError, Unreachable
 
 _BUSY_SECONDS = 30
-# What a stopped worker may hold up others for, in milliseconds. Migrations do without.
+# What a stopped worker may hold up others for, in milliseconds.
 _POSTGRESQL_LIMITS = {
     "lock_timeout": 30_000,
     "idle_in_transaction_session_timeout": 30_000,
@@ -36,12 +36,13 @@ def parse(url: str) -> URL:
     raise TalwegError(f"database_url: must be sqlite:///PATH or postgresql://…, got {parsed.render_as_string()}")
 
 
-def create_engine(url: str, *, limits: bool = True) -> Engine:
+def create_engine(url: str, *, migrates: bool = False) -> Engine:
     """An engine whose writers (execution option `talweg_writes`) take SQLite's write lock when they begin.
 
     SQLite: WAL, so readers never wait; synchronous FULL, so what was committed survives a power cut and not
-    only a crash (one sync a commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, and limits
-    on how long a stopped process can hold locks.
+    only a crash (one sync a commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, answers
+    in binary, and limits on how long a stopped process can hold locks; where the engine `migrates`, neither of the
+    latter: a migration takes its time, waits for another's, and reads the catalogue.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -49,8 +50,8 @@ def create_engine(url: str, *, limits: bool = True) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    options = {"timezone": "UTC"} | (_POSTGRESQL_LIMITS if limits else {})
-    return sqlalchemy.create_engine(
+    options = {"timezone": "UTC"} | ({} if migrates else _POSTGRESQL_LIMITS)
+    engine = sqlalchemy.create_engine(
         parsed,
         pool_pre_ping=True,
         connect_args={
@@ -59,6 +60,9 @@ def create_engine(url: str, *, limits: bool = True) -> Engine:
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
+    if not migrates:
+        event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def make_file(url: URL) -> None:
@@ -99,6 +103,18 @@ def _translation(error: Exception, reason: str) -> TalwegError | None:
         return Conflict(f"database: something of that name or id is there already: {reason}")
     # SQLite's words for a file that is damaged, or that is something else.
     return TalwegError(f"database: {reason}") if kind == "DatabaseError" else None
+
+
+class _BinaryCursor(psycopg.Cursor[Any]):
+    """Answers come in binary: as text, a payload is twice as long and has to be parsed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.format = psycopg.pq.Format.BINARY
+
+
+def _set_up_postgresql(connection: psycopg.Connection[Any], _: Any) -> None:
+    connection.cursor_factory = _BinaryCursor
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

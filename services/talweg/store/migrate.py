@@ -56,7 +56,7 @@ def current(url: str) -> str | None:
 
 def check(url: str) -> None:
     """Raises TalwegError with the differences between the database and the tables of the code."""
-    engine = create_engine(url, limits=False)
+    engine = create_engine(url, migrates=True)
     try:
         with translated(), engine.begin() as connection:
             command.check(_config(connection))
@@ -82,8 +82,7 @@ def ensure_current(engine: Engine) -> None:
 
 
 def _migrate(url: str, direction: str, revision: str) -> None:
-    # Without limits: a migration may take its time, and may wait for another's.
-    engine = create_engine(url, limits=False).execution_options(talweg_writes=True)
+    engine = create_engine(url, migrates=True).execution_options(talweg_writes=True)
     try:
         with translated(), engine.begin() as connection:
             if connection.dialect.name == "postgresql":

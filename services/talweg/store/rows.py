@@ -201,12 +201,16 @@ class ChunkRow:
     digest: str
     payload: bytes
 
-    def array(self, dtype: DTypeLike, size: int) -> NDArray[Any]:
-        """The values (steps, size); raises CorruptRecord that names run, quantity and steps."""
+    def array(self, dtype: DTypeLike, size: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """The values (n, size) of those of the steps start … stop − 1 that are in this chunk.
+
+        Few steps take less time than all. Raises CorruptRecord that names run, quantity and steps.
+        """
+        rows = slice(max(start - self.first_step, 0), None if stop is None else max(stop - self.first_step, 0))
         try:
             if self.codec != codec.NAME:
                 raise CorruptRecord(f"codec: must be {codec.NAME}, got {self.codec}")
-            return codec.decode(self.payload, self.digest, dtype, (self.steps, size))
+            return codec.decode(self.payload, self.digest, dtype, (self.steps, size), rows)
         except CorruptRecord as error:
             last = self.first_step + self.steps - 1
             raise CorruptRecord(

@@ -34,13 +34,18 @@ class NoEvaluations:
 
 @pytest.fixture
 def drive() -> Drive:
-    """Of optimizer, start and gradients: the parameters (P,) after each update of one float64 run."""
+    """Of optimizer, start, gradients and the tensor's shape: the parameters (P,) after each update, in float64."""
     return _drive
 
 
-def _drive(optimizer: Optimizer, start: Sequence[float], gradients: Sequence[Sequence[float]]) -> list[Any]:
+def _drive(
+    optimizer: Optimizer,
+    start: Sequence[float],
+    gradients: Sequence[Sequence[float]],
+    shape: tuple[int, ...] | None = None,
+) -> list[Any]:
     parameters = np.array([start], dtype=np.float64)
-    layout = Layout.of({"x": (parameters.size,)})
+    layout = Layout.of({"x": shape or (parameters.size,)})
     bound = optimizer.bind([optimizer], layout, parameters.dtype)
     points = []
     for k, gradient in enumerate(gradients):

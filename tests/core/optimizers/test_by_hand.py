@@ -1,13 +1,15 @@
-"""Two steps of the six classics from θ = 1, with g = 2 and then g = 1, worked on paper from their formulas."""
+"""Steps worked on paper: two of each of the six classics, and of what no library has to compare with."""
 
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 
 from talweg_core import optimizers
 
-# What the paper's formula gives, written out; no rounding beyond float64's own, so 1e-15 suffices.
+# From θ = 1, with g = 2 and then g = 1: what the paper's formula gives, written out; no rounding beyond float64's own,
+# so 1e-15 suffices.
 CASES: list[tuple[str, dict[str, Any], float, float]] = [
     # θ₁ = 1 − 0.1·2; θ₂ = θ₁ − 0.1·1
     ("sgd", {"learning_rate": 0.1}, 0.8, 0.7),
@@ -53,3 +55,50 @@ def test_two_steps_are_those_worked_by_hand(
 def test_adam_first_step_has_size_learning_rate(drive: Any) -> None:
     adam = optimizers.create("adam", learning_rate=0.25, epsilon=0)
     assert drive(adam, [0, 0, 0], [[1e-6, -3, 1e6]]) == [pytest.approx([-0.25, 0.25, -0.25], rel=1e-15)]
+
+
+def test_shampoo_of_a_matrix_is_that_worked_by_hand(drive: Any) -> None:
+    """G₁ = [[0, 2], [1, 0]]: L = diag(4, 1) + ε I, R = diag(1, 4) + ε I; G₂ = [[3, 0], [0, 0]] adds 9 to each first.
+
+    So both roots are of diagonal matrices: L^(−¼) G R^(−¼) divides each entry by (l r)^¼ of its row and column.
+    """
+    shampoo = optimizers.create("shampoo", learning_rate=0.1, epsilon=0.5)
+    first, second = drive(shampoo, [0.0] * 4, [[0, 2, 1, 0], [3, 0, 0, 0]], (2, 2))
+    assert first == pytest.approx([0, -0.1 * 2 / sqrt(4.5), -0.1 * 1 / sqrt(1.5), 0], rel=1e-14)
+    assert second == pytest.approx([-0.1 * 3 / (13.5 * 10.5) ** 0.25, *first[1:]], rel=1e-14)
+
+
+def test_shampoo_of_a_vector_is_adagrad_from_epsilon(drive: Any) -> None:
+    first, second = drive(optimizers.create("shampoo", learning_rate=0.1, epsilon=0.5), [0.0], [[2.0], [1.0]])
+    assert first == pytest.approx([-0.2 / sqrt(4.5)], rel=1e-15)
+    assert second == pytest.approx([-0.2 / sqrt(4.5) - 0.1 / sqrt(5.5)], rel=1e-15)
+
+
+def test_soap_of_diagonal_gradients_is_that_worked_by_hand(drive: Any) -> None:
+    """diag(2, 1), diag(1, 3), diag(2, 0): every basis is the standard one, so it is Adam on the two entries.
+
+    The first moves nothing. With β₁ = 0.9, β₂ = 0.75: at the second m̂ = g and v̂ = g²; at the third m = 0.9·0.1·g₂ +
+    0.1·g₃ = 0.29 and 0.27, over 0.19; v = 0.75·0.25·g₂² + 0.25·g₃² = 1.1875 and 1.6875, over 0.4375. After the
+    second, L = 0.75·0.25·diag(4, 1) + 0.25·diag(1, 9) puts the second entry first: v must follow its column.
+    """
+    soap = optimizers.create("soap", learning_rate=0.1, beta1=0.9, beta2=0.75, epsilon=0.5, weight_decay=0, every=1)
+    points = drive(soap, [0.0] * 4, [[2, 0, 0, 1], [1, 0, 0, 3], [2, 0, 0, 0]], (2, 2))
+    a, d = -0.1 / 1.5, -0.1 * 3 / 3.5
+    assert points[0] == [0.0] * 4
+    assert points[1] == pytest.approx([a, 0, 0, d], rel=1e-14, abs=1e-15)
+    a -= 0.1 * (0.29 / 0.19) / (sqrt(1.1875 / 0.4375) + 0.5)
+    d -= 0.1 * (0.27 / 0.19) / (sqrt(1.6875 / 0.4375) + 0.5)
+    assert points[2] == pytest.approx([a, 0, 0, d], rel=1e-14, abs=1e-15)
+
+
+def test_soap_does_not_depend_on_the_axes(drive: Any) -> None:
+    """In other axes, U G Vᵀ in place of G, the whole path is turned: U θ Vᵀ."""
+    draws = np.random.default_rng(0)
+    u, v = (np.linalg.qr(draws.normal(size=(3, 3)))[0] for _ in range(2))
+    gradients = draws.normal(size=(6, 3, 3))
+    soap = optimizers.create("soap", every=2, weight_decay=0)
+    plain = drive(soap, [0.0] * 9, gradients.reshape(6, 9), (3, 3))
+    turned = drive(soap, [0.0] * 9, (u @ gradients @ v.T).reshape(6, 9), (3, 3))
+    for one, other in zip(plain, turned, strict=True):
+        # Roundings of eigenvectors, which sit between the two.
+        assert np.allclose(u @ np.reshape(one, (3, 3)) @ v.T, np.reshape(other, (3, 3)), rtol=1e-9, atol=1e-12)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from talweg_core import optimizers
+from talweg_core import Cohort, optimizers, problems
 from talweg_core.errors import UnknownName
 
 BUILT_IN = sorted(n for n, k in optimizers.catalogue().items() if k.__module__.startswith("talweg_core"))
@@ -21,8 +21,6 @@ def test_an_optimizer_says_formula_ranges_and_source(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_state_is_declared_as_it_is(name: str) -> None:
     """What the catalogue declares is what a checkpoint holds, but for the tensors' names behind a dot."""
-    from talweg_core import Cohort, problems
-
     runs = Cohort(problems.create("wine-mlp"), [optimizers.create(name)], [0])
     kind = optimizers.catalogue()[name]
     declared = set(kind.state) | set(getattr(kind, "numbers", {}))
@@ -51,5 +49,5 @@ def test_one_optimizer_is_described_in_text_and_in_a_notebook() -> None:
 
 
 def test_describing_an_unknown_optimizer_gives_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'adam'"):
-        optimizers.describe("adamn")
+    with pytest.raises(UnknownName, match="did you mean 'momentum'"):
+        optimizers.describe("momentun")

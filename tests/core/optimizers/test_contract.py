@@ -27,7 +27,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sophia often": ("sophia", {"every": 2}),
     "lbfgs short": ("lbfgs", {"history": 2}),
     "adam in everything": ("adam", {"around": EVERYTHING}),
-    "schedule-free averaged": ("schedule_free_sgd", {"learning_rate": 0.01, "around": [{"name": "average"}]}),
+    "schedule-free averaged": (
+        "schedule_free_sgd",
+        {"learning_rate": 0.01, "around": [{"name": "average", "decay": 0.9}]},
+    ),
 }
 NAMES = [*optimizers.names(), *VARIANTS]
 PROBLEM = problems.create("wine-mlp")

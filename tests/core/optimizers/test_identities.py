@@ -35,15 +35,13 @@ def test_adam_without_first_moment_is_rmsprop_once_its_correction_has_faded() ->
     assert np.allclose(adam, trajectory("rmsprop", learning_rate=1e-3, rho=0, epsilon=0.1), rtol=1e-13, atol=0)
 
 
-def test_amsgrad_is_adam_while_the_second_moment_grows() -> None:
-    """With β₂ near 1 and gradients that do not vanish, v grows over the first steps, and max(w, v) is v."""
-    settings = {"steps": 3, "beta2": 0.9999}
-    assert np.array_equal(trajectory("amsgrad", **settings), trajectory("adam", **settings))
-
-
-def test_amsgrad_differs_from_adam_once_the_second_moment_shrinks() -> None:
-    settings = {"steps": 60, "beta2": 0.5, "learning_rate": 0.01}
-    assert not np.allclose(trajectory("amsgrad", **settings), trajectory("adam", **settings), rtol=1e-3)
+def test_amsgrad_is_adam_until_the_second_moment_shrinks(drive: Any) -> None:
+    gradients = [[1.0], [2.0], [3.0], [0.1]]
+    adam = drive(optimizers.create("adam"), [0.0], gradients)
+    amsgrad = drive(optimizers.create("amsgrad"), [0.0], gradients)
+    assert amsgrad[:3] == adam[:3]
+    # From there on its denominator stays, so it moves less.
+    assert amsgrad[2][0] > amsgrad[3][0] > adam[3][0]
 
 
 def test_sam_with_radius_0_is_its_base() -> None:

@@ -93,7 +93,7 @@ def test_a_finished_run_is_not_cancelled(http: httpx2.Client, train: Callable[[]
 
 
 def test_a_diverged_run_has_no_number_in_json(http: httpx2.Client, train: Callable[[], None]) -> None:
-    run = submit(http, problem="wine-mlp", steps=400, optimizer={"name": "sgd", "learning_rate": 1e38})["id"]
+    run = submit(http, problem="diabetes-linear", steps=400, optimizer={"name": "sgd", "learning_rate": 1e38})["id"]
     train()
     view = http.get(f"/v1/runs/{run}").json()
     assert (view["state"], view["stop_reason"]) == ("finished", "diverged")

@@ -1,6 +1,7 @@
 """The command line, run in this process, against a laboratory that is served in a thread."""
 
 import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 
 from talweg.api import create_app
@@ -58,6 +60,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API in a thread; a laboratory for each module."""
     folder = tmp_path_factory.mktemp("laboratory")
     chosen = Settings(port=0, mlflow_url="http://127.0.0.1:5055")
+    # Until a process sets it up, structlog prints to stdout, which here is the command's.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listener, url = listen(chosen)
     with listener, open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
         store.add_token(digest_of(TOKEN), "command line", ["admin"])
@@ -71,6 +75,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         finally:
             server.should_exit = True
             thread.join(timeout=20)
+            structlog.reset_defaults()
 
 
 @pytest.fixture

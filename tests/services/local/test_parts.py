@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
 from talweg.errors import LocalStackError, PortTaken
@@ -13,6 +14,7 @@ from talweg.local.locks import acquire, exclusive, held
 from talweg.local.logs import LARGEST, follow, open_log, tail
 from talweg.local.plan import ChildPlan, Plan
 from talweg.local.ports import choose, free
+from talweg.local.processes import alive, birth
 from talweg.local.watchdog import Watchdog
 
 
@@ -112,17 +114,28 @@ def test_restarts_slow_down_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "logs").mkdir()
     watchdog = Watchdog(dict(os.environ))
     child = Child(ChildPlan("broken", ["/nowhere/broken"]), {}, tmp_path, watchdog)
-    monkeypatch.setattr("talweg.local.child.time.time", lambda: 1000.0)
+    monkeypatch.setattr("talweg.local.child.time.monotonic", lambda: 1000.0)
     delays = []
     for _ in range(9):
         child.start()
         assert child.look()
         assert not child.look()
-        assert child.state.retry_at is not None
-        delays.append(child.state.retry_at - 1000.0)
+        rest = child.rest()
+        assert rest is not None
+        delays.append(rest)
     watchdog.close()
     assert delays[:4] == [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY, 8 * FIRST_DELAY]
     assert delays[-1] == LONGEST_DELAY
+
+
+def test_a_clock_that_is_set_makes_no_stranger_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    born = birth(os.getpid())
+    assert born is not None
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 89.0)
+    assert alive(os.getpid(), born)
+    assert not alive(os.getpid(), born + 1)
+    assert not alive(2**22 + 1, born)
 
 
 def test_the_watchdog_runs_without_anything_installed() -> None:

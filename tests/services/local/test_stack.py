@@ -17,7 +17,7 @@ from talweg.errors import ChildFailed, NewerLaboratory
 from talweg.local import status, stop
 from talweg.local.plan import ChildPlan
 from talweg.local.probes import answers
-from talweg.local.processes import start_time
+from talweg.local.processes import birth
 
 Until = Callable[[Callable[[], bool], str], None]
 # The fixture's class lives in conftest.py, which no test imports.
@@ -58,7 +58,7 @@ def kill(pid: int) -> None:
     """SIGKILL; returns when the process is gone."""
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while start_time(pid) is not None:
+    while birth(pid) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

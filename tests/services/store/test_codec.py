@@ -30,6 +30,14 @@ def test_what_goes_in_comes_out_bit_for_bit(array: np.ndarray[tuple[int, int], n
     assert back.flags.c_contiguous
 
 
+@pytest.mark.parametrize("rows", [slice(5, 6), slice(0, 9), slice(60, 90), slice(7, 7), slice(None)])
+def test_some_rows_are_those_of_the_whole(rows: slice) -> None:
+    array = np.random.default_rng(3).standard_normal((64, 9))
+    back = decode(*encode(array), np.float64, (64, 9), rows)
+    assert back.tobytes() == array[rows].tobytes()
+    assert back.shape == array[rows].shape
+
+
 def test_every_kind_of_number_survives() -> None:
     bits = np.array([0x7FC00001, 0xFFC12345, 0x7F800001, 0x80000000, 0x00000001, 0x7F800000], dtype=np.uint32)
     array = bits.view(np.float32).reshape(2, 3)

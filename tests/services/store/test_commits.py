@@ -49,6 +49,8 @@ def test_what_was_committed_comes_back(
         chunks = store.chunks(run.id, "gradient", 0, 7)
         read = np.concatenate([chunk.array(np.float32, 9) for chunk in chunks])
         assert read.tobytes() == values(0, 7).tobytes()
+        some = [chunk.array(np.float32, 9, 3, 5) for chunk in chunks]
+        assert [part.tolist() for part in some] == [values(3, 1).tolist(), values(4, 1).tolist()]
         row = store.run(run.id)
         assert (row.step, row.cost, row.best_cost, row.state) == (7, 0.5, 0.25, "running")
 

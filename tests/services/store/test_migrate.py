@@ -137,6 +137,13 @@ def test_sqlite_keeps_its_promises(sqlite_url: str) -> None:
     assert found == ["wal", 2, 1, 30_000]
 
 
+def test_postgresql_lets_no_stopped_process_hold_up_others_for_ever(postgres_url: str) -> None:
+    with open_store(postgres_url) as store, store.engine.connect() as connection:
+        asked = ("lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "TimeZone")
+        found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in asked]
+    assert found == ["30s", "30s", "2min", "UTC"]
+
+
 def test_postgresql_stores_payloads_as_they_are(postgres_url: str) -> None:
     query = (
         "SELECT attrelid::regclass::text AS name, attstorage FROM pg_attribute WHERE attname = 'payload' AND attnum > 0"
