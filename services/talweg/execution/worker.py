@@ -5,20 +5,21 @@ local stack or by containers, so that one killed for want of memory takes down i
 SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded.
 """
 
+import os
 import sys
 from typing import Any
 
 from celery.signals import setup_logging
 
 from talweg import logs
-from talweg.execution.environment import ensure
+from talweg.pinning import numerics_environment
 from talweg.settings import settings
 
 
 def main() -> int:
     """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
     chosen = settings()
-    ensure(chosen.numerics, "talweg.execution.worker")
+    _pin(numerics_environment(chosen.numerics))
     from talweg.execution.tasks import owner, process_store
     from talweg.queue import app
 
@@ -37,6 +38,13 @@ def main() -> int:
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _pin(wanted: dict[str, str]) -> None:
+    """Start this process again, as the same process, where its environment lacks something: NumPy is loaded by now."""
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        again = [sys.executable, "-m", "talweg.execution.worker", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, **wanted})  # noqa: S606 - ourselves, without a shell
 
 
 @setup_logging.connect(weak=False)

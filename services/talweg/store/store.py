@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from types import TracebackType
 from typing import Literal
 
 from sqlalchemy import Connection, Engine
@@ -70,9 +69,7 @@ class Store:
         """The store itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 
@@ -85,7 +82,6 @@ class Store:
         with self._read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    # The engine, for a SELECT of one's own.
     @property
     def engine(self) -> Engine:
         """SQLAlchemy's engine: for tests, exports and people; nothing else of ours writes SQL."""
@@ -124,11 +120,7 @@ class Store:
             return runs.find(connection, id_or_name)
 
     def runs(
-        self,
-        study: str | None = None,
-        state: RunState | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, study: str | None = None, state: RunState | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[RunRow]:
         """Runs, newest first, of a study (id or name) and in a state where asked.
 

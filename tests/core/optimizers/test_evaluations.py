@@ -1,0 +1,81 @@
+"""Evaluations at trial points: right, counted, and without a trace."""
+
+import numpy as np
+import pytest
+
+from talweg_core import Cohort, optimizers, problems
+from talweg_core.evaluations import Trials
+from talweg_core.optimizers.line_search import strong_wolfe
+
+
+def trials(problem_name: str, precision: str = "float64") -> tuple[Trials, Cohort]:
+    """Of two runs at their start."""
+    problem = problems.create(problem_name)
+    runs = Cohort(problem, [optimizers.create("sgd")] * 2, [0, 1], precision=precision)  # type: ignore[arg-type]
+    return runs._trials, runs
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_hessian_product_is_that_of_the_second_derivatives(precision: str) -> None:
+    found, runs = trials("rosenbrock", precision)
+    x, y = runs.parameters[0].astype(float)
+    hessian = np.array([[1200 * x * x - 400 * y + 2, -400 * x], [-400 * x, 200]])
+    vectors = np.array([[1.0, -1.0], [0.5, 2.0]], runs.parameters.dtype)
+    product = found.hessian_product(vectors, runs.active)
+    # As the docstring says, near 1e-10; in float32 the result is rounded to it.
+    assert np.allclose(product, vectors @ hessian, rtol=1e-6 if precision == "float32" else 1e-9)
+
+
+def test_a_hessian_product_is_symmetric_on_a_network() -> None:
+    found, runs = trials("wine-mlp")
+    u, v = (np.random.default_rng(seed).normal(size=runs.parameters.shape) for seed in (0, 1))
+    left = (u * found.hessian_product(v, runs.active)).sum(axis=1)
+    right = (v * found.hessian_product(u, runs.active)).sum(axis=1)
+    assert np.allclose(left, right, rtol=1e-7)
+
+
+def test_trials_leave_parameters_gradient_and_batch_as_they_were() -> None:
+    found, runs = trials("wine-mlp")
+    costs, gradient = (array.copy() for array in runs.look())
+    parameters = runs.parameters.copy()
+    elsewhere = parameters + 0.1
+    trial_costs, trial_gradient = found.gradient(elsewhere, runs.active)
+    assert np.array_equal(found.costs(elsewhere, runs.active), trial_costs)
+    assert not np.array_equal(trial_gradient, gradient)
+    assert np.array_equal(runs.parameters, parameters)
+    record = runs.advance()
+    assert np.array_equal(record.costs, costs)
+    assert np.array_equal(record.gradient, gradient)
+
+
+def test_probes_are_drawn_from_seed_and_step_alone() -> None:
+    found, _ = trials("rosenbrock")
+    found.begin(3)
+    first, other = (found.probe(row).integers(1 << 60) for row in (0, 1))
+    found.begin(4)
+    later = found.probe(0).integers(1 << 60)
+    found.begin(3)
+    assert found.probe(0).integers(1 << 60) == first
+    assert len({first, other, later}) == 3
+
+
+@pytest.mark.parametrize("first", [1e-3, 0.3, 1.0, 50.0])
+def test_a_line_search_ends_where_the_strong_wolfe_conditions_hold(first: float) -> None:
+    """Along f(t) = (t − 2)⁴ + t² − 5 t."""
+
+    def cost(t: float) -> float:
+        return (t - 2) ** 4 + t * t - 5 * t
+
+    def slope(t: float) -> float:
+        return 4 * (t - 2) ** 3 + 2 * t - 5
+
+    search = strong_wolfe(cost(0), slope(0), first, 1.0, 1e-9)
+    length = next(search)
+    while True:
+        try:
+            length = search.send((cost(length), slope(length)))
+        except StopIteration as end:
+            trial = end.value
+            break
+    assert trial.cost <= cost(0) + 1e-4 * trial.length * slope(0)
+    assert abs(trial.slope) <= 0.9 * abs(slope(0))
