@@ -77,15 +77,18 @@ def gelu_derivative(x: Any, y: Any, one: Any, half: Any, root: Any, density: Any
     return half * (one + erf(x * root)) + x * density * exp(-half * x * x)
 
 
-def gelu_tanh(x: Any, one: Any, half: Any, scale: Any, cubic: Any, three: Any) -> Any:
-    """y = ½ x (1 + tanh u), u = √(2/π) (x + 0.044715 x³). Source: Hendrycks & Gimpel 2016, section 2."""
-    return half * x * (one + tanh(scale * (x + cubic * x * x * x)))
+def gelu_tanh(x: Any, one: Any, two: Any, scale: Any, cubic: Any, three: Any) -> Any:
+    """y = ½ x (1 + tanh u) = x σ(2 u), u = √(2/π) (x + 0.044715 x³). Source: Hendrycks & Gimpel 2016, section 2.
+
+    By σ, since exp takes a sixth of the time of tanh.
+    """
+    return x / (one + exp(-two * scale * (x + cubic * x * x * x)))
 
 
-def gelu_tanh_derivative(x: Any, y: Any, one: Any, half: Any, scale: Any, cubic: Any, three: Any) -> Any:
-    """½ (1 + tanh u) + ½ x (1 − tanh² u) √(2/π) (1 + 3 · 0.044715 x²)."""
-    t = tanh(scale * (x + cubic * x * x * x))
-    return half * (one + t) + half * x * (one - t * t) * scale * (one + three * cubic * x * x)
+def gelu_tanh_derivative(x: Any, y: Any, one: Any, two: Any, scale: Any, cubic: Any, three: Any) -> Any:
+    """σ + x σ (1 − σ) 2 √(2/π) (1 + 3 · 0.044715 x²), σ = σ(2 u)."""
+    s = one / (one + exp(-two * scale * (x + cubic * x * x * x)))
+    return s + x * s * (one - s) * two * scale * (one + three * cubic * x * x)
 
 
 def silu(x: Any, one: Any) -> Any:
@@ -136,7 +139,7 @@ ACTIVATIONS = {
     for activation in (
         Activation("elu", elu, elu_derivative, (0.0, 1.0)),
         Activation("gelu", gelu, gelu_derivative, (1.0, 0.5, _ROOT, _DENSITY), needs_input=True),
-        Activation("gelu_tanh", gelu_tanh, gelu_tanh_derivative, (1.0, 0.5, _SCALE, 0.044715, 3.0), needs_input=True),
+        Activation("gelu_tanh", gelu_tanh, gelu_tanh_derivative, (1.0, 2.0, _SCALE, 0.044715, 3.0), needs_input=True),
         Activation("identity", identity, identity_derivative, (1.0,)),
         Activation("leaky_relu", leaky_relu, leaky_relu_derivative, (0.0, 1.0, 0.01)),
         Activation("relu", relu, relu_derivative, (0.0, 1.0)),
