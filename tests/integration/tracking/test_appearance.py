@@ -11,6 +11,9 @@ from mlflow.entities import Run
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
 
+# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
+pytestmark = pytest.mark.timeout(300, func_only=True)
+
 
 def drain(laboratory: Any, destination: Destination, budget: int = 50_000) -> None:
     """Mirror all there is."""
