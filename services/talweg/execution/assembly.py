@@ -68,7 +68,9 @@ class Assembler:
         for row in range(len(self._runs)):
             steps = segment.steps_of(row)
             if steps:
-                self._take_steps(segment, row, steps)
+                # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
+                with np.errstate(all="ignore"):
+                    self._take_steps(segment, row, steps)
             self._take_checkpoints(segment, row)
             if row in segment.stops:
                 self._standing[row].stop_reason = segment.stops[row]
