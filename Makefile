@@ -43,11 +43,12 @@ demo: install ## four optimizers compared on real data: a table, a picture, ever
 test: install ## the test suite
 	@$(BIN)/pytest $(ARGS)
 
-check: install ## format, lint, types, import contracts
+check: install ## format, lint, types, import contracts, migrations
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/services/store/test_migrate.py
 
 format: install ## rewrite what check would refuse
 	@$(BIN)/ruff format .
