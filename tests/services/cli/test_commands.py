@@ -197,3 +197,9 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "talweg demo" in done.stdout
+
+
+def test_the_package_itself_can_be_run() -> None:
+    command = [sys.executable, "-m", "talweg", "config", "show", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)
