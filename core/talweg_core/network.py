@@ -90,6 +90,9 @@ class Network:
         allocator: Allocator | None = None,
     ) -> "BoundNetwork":
         """On inputs (R or 1, B, *shape), targets (R or 1, B, …), flat parameters and gradient (R, P), state (R, S)."""
+        # Kernels address tensors within the rows.
+        assert parameters.flags.c_contiguous
+        assert gradient.flags.c_contiguous
         values, gradients = self.layout.views(parameters), self.layout.views(gradient)
         if state is None:
             state = np.repeat(self.initial_state()[None], len(parameters), axis=0).astype(parameters.dtype)
