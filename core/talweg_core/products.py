@@ -31,10 +31,27 @@ def address(dtype: np.dtype[Any], *sizes: int) -> int:
 
 @cache
 def _address(name: str) -> int:
+    function = _function(_NAMES[name])
+    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+@cache
+def one_thread() -> bool:
+    """Let NumPy's BLAS take one thread from here on, in the whole process; whether it could be told.
+
+    Two threads give other bits than one, and on cores that are shared several times the time. Where BLAS cannot be
+    told, OMP_NUM_THREADS=1 in the environment does it before NumPy is imported.
+    """
+    function = _function("scipy_openblas_set_num_threads64_")
+    if function is not None:
+        function(1)
+    return function is not None
+
+
+def _function(name: str) -> Any:
     # A library's symbols are looked up in those that it was linked against, too: NumPy's BLAS among them.
     library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]  # private, but the only name
-    function = getattr(library, _NAMES[name], None)
-    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
+    return getattr(library, name, None)
 
 
 def _call(typing: Any, gemm: Any, flips: Any, sizes: Any, one: Any, a: Any, b: Any, zero: Any, c: Any) -> Any:

@@ -1,5 +1,8 @@
 """Products within kernels have the bits of np.matmul."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,26 @@ def test_every_product_has_the_bits_of_matmul(precision: str) -> None:
             flipped_a, flipped_b = np.ascontiguousarray(a.T), np.ascontiguousarray(b.T)
             three(gemm, m, k, n, a, b, flipped_a, flipped_b, out)
             assert np.array_equal(out, [a @ b, flipped_a.T @ b, a @ flipped_b.T])
+
+
+def test_training_and_the_fingerprint_take_blas_to_one_thread() -> None:
+    script = """
+import numpy, time
+from talweg_core import Cohort, numerics, optimizers, problems
+runs = Cohort(problems.create("wine-mlp"), [optimizers.create("sgd")], [0])
+a = numpy.ones((1500, 1500))
+start, busy = time.perf_counter(), time.process_time()
+for _ in range(3):
+    a @ a
+print((time.process_time() - busy) / (time.perf_counter() - start), numerics.fingerprint()["blas"]["threads"])
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    cores, threads = done.stdout.split()
+    if products.one_thread():
+        # Busy time over wall time: at most one core, whatever the machine has and does beside.
+        assert float(cores) < 1.2
+        assert threads == "1"
 
 
 def test_a_product_with_a_size_of_1_is_left_to_matmul() -> None:
