@@ -51,9 +51,9 @@ def dense(*widths: int) -> Description:
 
 
 CNN: Description = [
-    {"layer": "conv2d", "channels": 16, "kernel": 3},
+    {"layer": "conv2d", "channels": 16},
     RELU,
-    {"layer": "conv2d", "channels": 32, "kernel": 3},
+    {"layer": "conv2d", "channels": 32},
     RELU,
     {"layer": "flatten"},
     *dense(64, 10),

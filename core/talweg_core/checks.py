@@ -22,6 +22,7 @@ class GradientCheck:
         return float(self.relative_errors.max())
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     problem: Problem,
     *,
@@ -34,7 +35,8 @@ def check_gradient(
     """Compare g · d with (C(θ + h d) − C(θ − h d)) / 2h in float64, h = `width`, for random unit directions d.
 
     A single wrong coordinate shows in nearly every direction. Relative to the larger of the two, or to |g| / √P
-    where a direction happens to be nearly level. At `parameters` (P,), else at those that `seed` starts from.
+    where a direction happens to be nearly level; NaN where a cost is not finite. At `parameters` (P,), else at those
+    that `seed` starts from.
     Source: Gill, Murray & Wright 1981, section 8.6.
     """
     if directions < 1:

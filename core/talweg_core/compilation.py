@@ -7,6 +7,7 @@ bits depend on the compiler's mood.
 import hashlib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -21,6 +22,18 @@ summing_kernel: Callable[[Callable[..., Any]], Kernel] = numba.njit(
 )
 # A scalar function that kernels call; the compiler inlines it.
 scalar: Callable[[Callable[..., Any]], Kernel] = numba.njit(error_model="numpy")
+
+
+def ready(compiled: Kernel, *arguments: Any, integers: int = 0) -> Callable[..., Any]:
+    """A call of a kernel with these very arguments, arrays among them, for code that makes it at every step.
+
+    What the call itself is given follows them: so many integers.
+
+    The kernel is compiled or loaded now, for the arguments' types; a call costs half of what it costs where Numba
+    has to find out the types each time.
+    """
+    entry = compiled.compile(tuple(numba.typeof(argument) for argument in (*arguments, *range(integers))))  # type: ignore[attr-defined,no-untyped-call]  # Numba has no types
+    return partial(entry, *arguments)
 
 
 def specialise(template: Callable[..., Any], **functions: Callable[..., Any]) -> Kernel:

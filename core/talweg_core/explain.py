@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from talweg_core.cohort import Cohort
 from talweg_core.errors import EngineError
 
@@ -87,7 +89,8 @@ def explain(
     tried = (nudge,) if nudge is not None else _NUDGES
     for delta in tried:
         moved = cohort.parameters.copy()
-        moved[row, position] += delta
+        with np.errstate(over="ignore"):
+            moved[row, position] += delta
         nudged = float(cohort.costs(moved)[row])
         if abs(nudged - cost - delta * derivative) <= 0.05 * abs(delta * derivative):
             break

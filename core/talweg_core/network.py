@@ -20,6 +20,7 @@ from talweg_core.layers.base import Allocator, Layer, Shape, Slot, Space
 from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
 from talweg_core.penalties import BoundPenalty
+from talweg_core.products import one_thread
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class Network:
         allocator: Allocator | None = None,
     ) -> "BoundNetwork":
         """On inputs (R or 1, B, *shape), targets (R or 1, B, …), flat parameters and gradient (R, P), state (R, S)."""
+        one_thread()
+        # Kernels address tensors within the rows.
+        assert parameters.flags.c_contiguous
+        assert gradient.flags.c_contiguous
         values, gradients = self.layout.views(parameters), self.layout.views(gradient)
         if state is None:
             state = np.repeat(self.initial_state()[None], len(parameters), axis=0).astype(parameters.dtype)
