@@ -1,7 +1,6 @@
 """The catalogue of optimizers."""
 
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from talweg_core.errors import UnknownName
@@ -22,6 +21,7 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.optimizers.dadaptation import DAdaptation
 from talweg_core.optimizers.description import AroundDescription, Catalogue, Description, describe_around
 from talweg_core.optimizers.description import describe as _describe
+from talweg_core.optimizers.installed import load_installed
 from talweg_core.optimizers.lamb import LAMB
 from talweg_core.optimizers.lars import LARS
 from talweg_core.optimizers.lbfgs import LBFGS
@@ -136,7 +136,7 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
 # is found by the next process, as a compiled rule would be.
 @cache
 def _installed() -> dict[str, type[Optimizer]]:
-    return {point.name: point.load() for point in entry_points(group="talweg.optimizers")}
+    return load_installed({kind.name for kind in _BUILT_IN})
 
 
 def _kind(name: str) -> type[Optimizer]:
