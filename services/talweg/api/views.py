@@ -116,6 +116,32 @@ class CatalogueEntry(BaseModel):
     settings: dict[str, Any]
 
 
+class ScheduleEntry(CatalogueEntry):
+    """A schedule: the learning rate's factor as a formula of the step, and the settings' ranges in words."""
+
+    formula: str
+    details: str
+    ranges: dict[str, str]
+
+
+class OptimizerEntry(ScheduleEntry):
+    """An optimizer, as its docstring has it.
+
+    Attributes:
+        state: what a run keeps beside its P parameters; `memory` is how many numbers that is.
+        evaluations: what one step asks of the problem.
+        details: conditions, and each hyperparameter's meaning.
+    """
+
+    title: str
+    family: str
+    state: list[str]
+    memory: str
+    evaluations: str
+    paper: str
+    source: str
+
+
 class Status(BaseModel):
     """How the laboratory stands.
 

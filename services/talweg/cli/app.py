@@ -43,6 +43,7 @@ for command in (
     work.cancel,
     catalogue.problems,
     catalogue.optimizers,
+    catalogue.schedules,
     stack.up,
     stack.status,
     stack.logs,

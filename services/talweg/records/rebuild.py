@@ -75,7 +75,8 @@ def _shared(spec: RunSpec | StudySpec) -> Json:
     problem, schedule = problem_of(spec), schedule_of(spec.schedule)
     batch_size = spec.batch_size
     if problem.examples:
-        batch_size = batch_size or problem.default_batch_size
+        batch_size = batch_size or _default_batch(spec, problem)
+        _check_full_batch(spec, problem, batch_size)
         if batch_size > problem.examples:
             raise InvalidSpec(
                 f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, "
@@ -89,6 +90,24 @@ def _shared(spec: RunSpec | StudySpec) -> Json:
         "schedule": ScheduleSpec(name=spec.schedule.name, **schedule.settings()),
         "batch_size": batch_size,
     }
+
+
+def _rules(spec: RunSpec | StudySpec) -> list[Optimizer]:
+    return [optimizer_of(one) for one in (spec.optimizers if isinstance(spec, StudySpec) else [spec.optimizer])]
+
+
+def _default_batch(spec: RunSpec | StudySpec, problem: Problem) -> int:
+    """The problem's own, or all examples where no rule could do with less."""
+    return problem.examples if all(rule.full_batch for rule in _rules(spec)) else problem.default_batch_size
+
+
+def _check_full_batch(spec: RunSpec | StudySpec, problem: Problem, batch_size: int) -> None:
+    """Refuse here what a cohort would refuse once it is to train."""
+    for rule in _rules(spec):
+        if rule.full_batch and batch_size != problem.examples:
+            raise InvalidSpec(
+                f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
+            )
 
 
 def _filled(spec: OptimizerSpec) -> OptimizerSpec:

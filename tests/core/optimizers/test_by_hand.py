@@ -91,14 +91,27 @@ def test_soap_of_diagonal_gradients_is_that_worked_by_hand(drive: Any) -> None:
     assert points[2] == pytest.approx([a, 0, 0, d], rel=1e-14, abs=1e-15)
 
 
-def test_soap_does_not_depend_on_the_axes(drive: Any) -> None:
-    """In other axes, U G Vᵀ in place of G, the whole path is turned: U θ Vᵀ."""
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("soap", {"every": 2, "weight_decay": 0}),
+        ("shampoo", {"every": 2, "momentum": 0.5}),
+        # Momentum and orthogonalisation turn with the axes too; signs and squares of coordinates would not.
+        ("muon", {"weight_decay": 0, "learning_rate": 0.1}),
+    ],
+)
+def test_a_rule_for_matrices_does_not_depend_on_the_axes(name: str, settings: dict[str, Any], drive: Any) -> None:
+    """In other axes, U G Vᵀ in place of G, the whole path is turned: U θ Vᵀ.
+
+    With the diagonal gradients worked by hand above, that is every gradient.
+    """
     draws = np.random.default_rng(0)
     u, v = (np.linalg.qr(draws.normal(size=(3, 3)))[0] for _ in range(2))
     gradients = draws.normal(size=(6, 3, 3))
-    soap = optimizers.create("soap", every=2, weight_decay=0)
-    plain = drive(soap, [0.0] * 9, gradients.reshape(6, 9), (3, 3))
-    turned = drive(soap, [0.0] * 9, (u @ gradients @ v.T).reshape(6, 9), (3, 3))
+    rule = optimizers.create(name, **settings)
+    plain = drive(rule, [0.0] * 9, gradients.reshape(6, 9), (3, 3))
+    turned = drive(rule, [0.0] * 9, (u @ gradients @ v.T).reshape(6, 9), (3, 3))
+    assert np.abs(plain[-1]).max() > 1e-3
     for one, other in zip(plain, turned, strict=True):
         # Roundings of eigenvectors, which sit between the two.
         assert np.allclose(u @ np.reshape(one, (3, 3)) @ v.T, np.reshape(other, (3, 3)), rtol=1e-9, atol=1e-12)

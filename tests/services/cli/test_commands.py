@@ -138,11 +138,6 @@ def test_what_is_not_there_is_said_in_one_line_with_1(remote: Talweg) -> None:
     assert done.err == "talweg: error: there is no run and no study 'nobody'; talweg runs, talweg studies list them\n"
 
 
-def test_the_catalogue_lists_problems_and_optimizers(remote: Talweg) -> None:
-    assert "digits-mlp" in remote("problems").out
-    assert "adam" in {row["name"] for row in remote("optimizers", "--json").json}
-
-
 def test_status_of_a_remote_laboratory_is_its_own(remote: Talweg, url: str) -> None:
     assert remote("status", "--json").json["url"] == url
     assert remote("ui", "--no-browser").out == "http://127.0.0.1:5055\n"

@@ -53,12 +53,20 @@ def test_a_problem_can_be_spelled_out() -> None:
         ({"optimizer": {"name": "adam", "beta": 0.9}}, "did you mean 'beta[12]'"),
         ({"schedule": "constan"}, "did you mean 'constant'"),
         ({"batch_size": 10**6}, "batch_size: must be at most the .* training examples of digits-mlp, got 1000000"),
+        ({"optimizer": "lbfgs", "batch_size": 4}, "lbfgs: batch_size must be all 1257 training examples, got 4"),
         ({"problem": "rosenbrock", "batch_size": 4}, "batch_size: rosenbrock has no examples.* got 4"),
     ],
 )
 def test_what_the_engine_refuses_is_an_invalid_spec(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         normalise(run_of(**changed))
+
+
+def test_rules_for_the_full_batch_get_it() -> None:
+    filled = normalise(run_of(optimizer="lbfgs"))
+    assert filled.batch_size == 1257
+    assert cohort_of([filled]).batch_size == 1257
+    assert normalise(run_of(problem="rosenbrock", optimizer="lbfgs")).batch_size is None
 
 
 def test_a_study_refuses_the_same_setting_twice() -> None:
