@@ -32,6 +32,9 @@ class RunView(BaseModel):
     id: str
     name: str
     study_id: str | None
+    # Of a fork: whose steps it shares, and from which one on its own begin.
+    parent_run_id: str | None
+    parent_step: int | None
     state: str
     stop_reason: str | None
     step: int
@@ -140,6 +143,8 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         id=row.id,
         name=row.name,
         study_id=row.study_id,
+        parent_run_id=row.parent_run_id,
+        parent_step=row.parent_step,
         state=row.state,
         stop_reason=row.stop_reason,
         step=row.step,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, work
+from talweg.cli import branching, catalogue, configuration, demo, look, stack, work
 
 app = typer.Typer(
     name="talweg",
@@ -40,6 +40,8 @@ for command in (
     look.studies,
     look.show,
     look.explain,
+    branching.fork,
+    branching.resume,
     work.cancel,
     catalogue.problems,
     catalogue.optimizers,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
+from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
-from talweg.client.live import Live
 from talweg.client.progress import Progress
 from talweg.client.table import Table, text
 from talweg.errors import InvalidSpec
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Live):
+class Run(Branching):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"

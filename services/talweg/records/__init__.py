@@ -1,5 +1,6 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
+from talweg.records.beginning import Beginning, beginning
 from talweg.records.explaining import Explanation, explain
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
@@ -13,7 +14,9 @@ from talweg.records.rebuild import (
 )
 
 __all__ = [
+    "Beginning",
     "Explanation",
+    "beginning",
     "cohort_of",
     "engine_rules",
     "explain",

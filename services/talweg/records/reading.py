@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from talweg.errors import CorruptRecord, NoSuchStep
+from talweg.records.lineage import Piece, pieces
 from talweg.records.replay import replay, restored
 from talweg.store import Quantity as Stored
 from talweg.store import RunRow, Store
@@ -41,15 +42,16 @@ def records(store: Store, run: RunRow, quantity: Quantity, start: int, stop: int
         last = restored(store, run, run.step)
         earlier = records(store, run, quantity, start, run.step) if start < run.step else last[None][:0]
         return np.concatenate([earlier, last[None]])
-    if run.record == "replay":
-        return replay(store, run, quantity, start, stop)
-    return _stored(store, run, quantity, size_of(run), np.dtype(run.precision), start, stop)
+    parts = [_own(store, piece, quantity) for piece in pieces(store, run, start, stop)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
     """(stop − start, 3, T) in float64: of each step and tensor, the norm of gradient, parameters and update."""
     tensors = len(run.tensors)
-    flat = _stored(store, run, "norms", 3 * tensors, np.dtype(np.float64), start, stop)
+    width, dtype = 3 * tensors, np.dtype(np.float64)
+    parts = [_stored(store, piece, "norms", width, dtype) for piece in pieces(store, run, start, stop)]
+    flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return flat.reshape(len(flat), 3, tensors)
 
 
@@ -58,15 +60,21 @@ def size_of(run: RunRow) -> int:
     return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
 
 
-def _stored(
-    store: Store, run: RunRow, quantity: Stored, width: int, dtype: np.dtype[Any], start: int, stop: int
-) -> Array:
+def _own(store: Store, piece: Piece, quantity: Quantity) -> Array:
+    """What one run recorded of its own steps."""
+    run = piece.run
+    if run.record == "replay":
+        return replay(store, run, quantity, piece.start, piece.stop)
+    return _stored(store, piece, quantity, size_of(run), np.dtype(run.precision))
+
+
+def _stored(store: Store, piece: Piece, quantity: Stored, width: int, dtype: np.dtype[Any]) -> Array:
     """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
+    run, start, stop = piece.run, piece.start, piece.stop
     values = np.empty((stop - start, width), dtype)
     filled = 0
     for chunk in store.chunks(run.id, quantity, start, stop):
-        rows = chunk.array(dtype, width)
-        inside = rows[max(start - chunk.first_step, 0) : stop - chunk.first_step]
+        inside = chunk.array(dtype, width, start, stop)
         values[filled : filled + len(inside)] = inside
         filled += len(inside)
     if filled != stop - start:
