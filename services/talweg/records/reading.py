@@ -74,6 +74,9 @@ def _stored(store: Store, piece: Piece, quantity: Stored, width: int, dtype: np.
     values = np.empty((stop - start, width), dtype)
     filled = 0
     for chunk in store.chunks(run.id, quantity, start, stop):
+        if max(chunk.first_step, start) != start + filled:
+            # One is missing, or two claim the same steps.
+            break
         inside = chunk.array(dtype, width, start, stop)
         values[filled : filled + len(inside)] = inside
         filled += len(inside)
