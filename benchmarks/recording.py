@@ -18,6 +18,7 @@ PostgreSQL is a server of its own, with its settings as they come (so every comm
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import statistics
@@ -33,6 +34,7 @@ from typing import Any
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+import structlog
 from sqlalchemy import text
 
 from talweg.execution import submit_run, submit_study, train
@@ -296,6 +298,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--long-steps", type=int, default=10_000, help="of the run whose size is taken")
     parser.add_argument("--repeats", type=int, default=3)
+    # stdout is for rows.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     table = []
     for row in rows(parser.parse_args()):
         print(json.dumps(row), flush=True)
