@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
 from talweg.client.progress import Progress
+from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
 from talweg.errors import InvalidSpec
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Branching):
+class Run(Branching, Recorded):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"
@@ -121,6 +122,9 @@ class Run(Branching):
             tensors[name] = row[first : first + size].reshape(shape).copy()
             first += size
         return tensors
+
+    def _column(self, name: str) -> "Array":
+        return self._all("steps", name)
 
     def _all(self, *place: str) -> "Array":
         """Every row of a column, page after page."""

@@ -1,6 +1,8 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
+from talweg.records.batches import Batch, batch
 from talweg.records.beginning import Beginning, beginning
+from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, explain
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
@@ -14,8 +16,11 @@ from talweg.records.rebuild import (
 )
 
 __all__ = [
+    "Batch",
     "Beginning",
     "Explanation",
+    "Part",
+    "batch",
     "beginning",
     "cohort_of",
     "engine_rules",
@@ -26,6 +31,7 @@ __all__ = [
     "norms",
     "optimizer_of",
     "parameters",
+    "part_of",
     "problem_of",
     "records",
     "schedule_of",

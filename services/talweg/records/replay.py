@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
+from talweg.records.coordinates import EVERY, Columns
 from talweg.records.policy import checkpoint_every
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.spec import RunSpec
@@ -19,16 +20,23 @@ from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 
 
-def replay(store: Store, run: RunRow, quantity: Literal["gradient", "parameters"], start: int, stop: int) -> Array:
+def replay(
+    store: Store,
+    run: RunRow,
+    quantity: Literal["gradient", "parameters"],
+    start: int,
+    stop: int,
+    columns: Columns = EVERY,
+) -> Array:
     """Gradients or parameters (stop − start, P) of recorded steps; raises ReplayDiverged or CorruptRecord."""
     cohort = _at_checkpoint_before(store, run, start)
-    values = np.empty((stop - start, cohort.parameters.shape[1]), cohort.parameters.dtype)
+    values = np.empty((stop - start, len(cohort.parameters[0, columns])), cohort.parameters.dtype)
     for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
         inside = start <= step < stop
         if record is None and quantity == "parameters" and inside:
-            values[step - start] = cohort.parameters[0]
+            values[step - start] = cohort.parameters[0, columns]
         if record is not None and quantity == "gradient" and inside:
-            values[step - start] = record.gradient[0]
+            values[step - start] = record.gradient[0, columns]
     return values
 
 
