@@ -109,6 +109,10 @@ class ExplanationView(BaseModel):
     nudge: float
     nudged_cost: Number
     predicted_cost: Number
+    # What the optimizer had there; empty where it cannot be recomputed.
+    learning_rate: Number
+    state: dict[str, Number]
+    state_after: dict[str, Number]
 
 
 class CatalogueEntry(BaseModel):
@@ -198,6 +202,9 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         nudge=explanation.nudge,
         nudged_cost=explanation.nudged_cost,
         predicted_cost=explanation.predicted_cost,
+        learning_rate=explanation.learning_rate,
+        state=explanation.state,
+        state_after=explanation.state_after,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
+from talweg.client.analyses import Analysed
 from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
 from talweg.client.progress import Progress
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Branching, Recorded):
+class Run(Branching, Recorded, Analysed):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"
@@ -91,9 +92,16 @@ class Run(Branching, Recorded):
         return self._tensors("parameters", step)
 
     def explain(
-        self, step: SupportsIndex, tensor: str, index: int | Sequence[int] = (), *, nudge: float | None = None
+        self,
+        step: SupportsIndex,
+        tensor: str | None = None,
+        index: int | Sequence[int] = (),
+        *,
+        nudge: float | None = None,
     ) -> Explanation:
-        """What the derivative by one coordinate means, and what the optimizer answered.
+        """What the derivative by one coordinate means, what the optimizer answered, and why.
+
+        Without a tensor: what the step did to its cost, and the tensors and coordinates that mattered most in it.
 
         Args:
             step: which one.
@@ -104,6 +112,9 @@ class Run(Branching, Recorded):
         Raises:
             NoSuchStep, InvalidSpec: there is no such step, tensor or coordinate.
         """
+        if tensor is None:
+            whole = self._wire.get(self._path("contributions"), step=_whole(step))
+            return Explanation(text=whole.pop("text"), data=whole)
         where = ",".join(str(int(position)) for position in ([index] if isinstance(index, int) else index))
         query: dict[str, Any] = {"step": _whole(step), "tensor": tensor, "index": where, "nudge": nudge}
         answer = self._wire.get(self._path("explain"), **query)

@@ -3,7 +3,8 @@
 from talweg.records.batches import Batch, batch
 from talweg.records.beginning import Beginning, beginning
 from talweg.records.coordinates import Part, part_of
-from talweg.records.explaining import Explanation, explain
+from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.prospects import Next, next_updates
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
     cohort_of,
@@ -14,18 +15,24 @@ from talweg.records.rebuild import (
     problem_of,
     schedule_of,
 )
+from talweg.records.verification import Verification, verify
 
 __all__ = [
     "Batch",
     "Beginning",
     "Explanation",
+    "Next",
     "Part",
+    "StepExplanation",
+    "Verification",
     "batch",
     "beginning",
     "cohort_of",
     "engine_rules",
     "explain",
+    "explain_step",
     "gradient",
+    "next_updates",
     "normalise",
     "normalise_study",
     "norms",
@@ -36,4 +43,5 @@ __all__ = [
     "records",
     "schedule_of",
     "size_of",
+    "verify",
 ]

@@ -6,6 +6,7 @@ comes after at most K steps: then everything between is what the engine held.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -38,6 +39,40 @@ def replay(
         if record is not None and quantity == "gradient" and inside:
             values[step - start] = record.gradient[0, columns]
     return values
+
+
+@dataclass(frozen=True, eq=False)
+class Recomputed:
+    """Norms (n, 3 T) in float64, gradient and parameters (n, P) or (1, P), of consecutive steps."""
+
+    norms: Array
+    gradient: Array
+    parameters: Array
+
+
+def recompute(store: Store, run: RunRow, start: int, stop: int, *, keep: bool) -> Recomputed:
+    """Steps that this run itself recorded, computed again; raises as `replay` does.
+
+    With `keep` the vectors of all of them, else of the first one.
+    """
+    cohort = _at_checkpoint_before(store, run, start)
+    size, dtype = cohort.parameters.shape[1], cohort.parameters.dtype
+    tensors = len(cohort.problem.layout.names)
+    gradients, parameters = (np.empty((stop - start if keep else 1, size), dtype) for _ in range(2))
+    norms, before = np.empty((stop - start, 3 * tensors)), np.empty_like(cohort.parameters)
+    for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
+        if not start <= step < stop:
+            continue
+        kept = keep or step == start
+        if record is None:
+            before[:] = cohort.parameters
+            if kept:
+                parameters[step - start] = before[0]
+        else:
+            if kept:
+                gradients[step - start] = record.gradient[0]
+            norms[step - start] = cohort.norms(before, record)[:, 0].reshape(-1)
+    return Recomputed(norms, gradients, parameters)
 
 
 def state_at(store: Store, run: RunRow, step: int) -> bytes:

@@ -133,3 +133,31 @@ def test_a_finished_run_goes_on(lab: Lab, train: Callable[[], None]) -> None:
     assert short.wait(progress=False).costs.tobytes() == long.costs.tobytes()
     assert short.costs[:50].tobytes() == first.tobytes()
     assert short.resume(steps=90).state == "finished"
+
+
+def test_a_step_is_explained_as_a_whole_and_by_one_coordinate(run: Run) -> None:
+    whole = run.explain(step=37)
+    assert "The update of step 37 lowered the cost of its batch" in str(whole)
+    assert {row["tensor"] for row in whole["tensors"]} == set(run.shapes)
+    most = whole["coordinates"][0]
+    one = run.explain(37, most["tensor"], most["index"])
+    assert (one["derivative"], one["update"]) == (most["derivative"], most["update"])
+    assert one["learning_rate"] == 0.01
+    assert set(one["state"]) == set(one["state_after"])
+    assert "gradient descent would have answered" in str(one)
+
+
+def test_the_next_updates_are_a_table(run: Run) -> None:
+    table = run.next_updates(step=37, optimizers=["sgd", "adam"])
+    assert table.column("optimizer") == ["adam", "sgd", "adam"]
+    assert table.column("state") == ["the run's", "fresh", "fresh"]
+    assert table.column("update_norm")[0] == pytest.approx(float(run.norms["update"].tolist()[37]), rel=1e-9)
+    assert table.column("angle")[1] == pytest.approx(0, abs=0.01)
+
+
+def test_a_run_verifies_itself(run: Run) -> None:
+    found = run.verify()
+    assert (found.agrees, found.steps, found.broken) == (True, 150, ())
+    assert "central differences" in found.findings.column("looked at")
+    assert "the record agrees; 150 steps recomputed" in str(found)
+    assert 0 < run.verify(sample=1).steps <= 150
