@@ -247,11 +247,15 @@ def _not_finite(stepped: Any, costs: Any, gradient: Any, out: Any) -> Any:
 @summing_kernel
 def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> None:
     for r in range(len(gradient)):
-        g, p, q = gradient[r], before[r], after[r]
         for k in range(len(offsets) - 1):
+            # Loops over slices become vector instructions; loops from one offset to the next do not.
+            first, last = offsets[k], offsets[k + 1]
+            g, p, q = gradient[r, first:last], before[r, first:last], after[r, first:last]
             slope = size = moved = 0.0
-            for i in range(offsets[k], offsets[k + 1]):
-                a, b, c = float(g[i]), float(p[i]), float(q[i]) - float(p[i])
+            for i in range(g.size):
+                # `float` would leave float32 as it is, and add squares up in it.
+                a, b = np.float64(g[i]), np.float64(p[i])
+                c = np.float64(q[i]) - b
                 slope += a * a
                 size += b * b
                 moved += c * c

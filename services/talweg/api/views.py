@@ -32,6 +32,9 @@ class RunView(BaseModel):
     id: str
     name: str
     study_id: str | None
+    # Of a fork: whose steps it shares, and from which one on its own begin.
+    parent_run_id: str | None
+    parent_step: int | None
     state: str
     stop_reason: str | None
     step: int
@@ -106,6 +109,10 @@ class ExplanationView(BaseModel):
     nudge: float
     nudged_cost: Number
     predicted_cost: Number
+    # What the optimizer had there; empty where it cannot be recomputed.
+    learning_rate: Number
+    state: dict[str, Number]
+    state_after: dict[str, Number]
 
 
 class CatalogueEntry(BaseModel):
@@ -166,6 +173,8 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         id=row.id,
         name=row.name,
         study_id=row.study_id,
+        parent_run_id=row.parent_run_id,
+        parent_step=row.parent_step,
         state=row.state,
         stop_reason=row.stop_reason,
         step=row.step,
@@ -219,6 +228,9 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         nudge=explanation.nudge,
         nudged_cost=explanation.nudged_cost,
         predicted_cost=explanation.predicted_cost,
+        learning_rate=explanation.learning_rate,
+        state=explanation.state,
+        state_after=explanation.state_after,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, work
+from talweg.cli import analyses, branching, catalogue, configuration, demo, look, stack, work
 
 app = typer.Typer(
     name="talweg",
@@ -40,6 +40,9 @@ for command in (
     look.studies,
     look.show,
     look.explain,
+    analyses.verify,
+    branching.fork,
+    branching.resume,
     work.cancel,
     catalogue.problems,
     catalogue.optimizers,
@@ -53,6 +56,8 @@ for command in (
     configuration.version,
 ):
     app.command()(command)
+
+app.command("next")(analyses.next_updates)
 
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
 config.command()(configuration.show)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
+from talweg.client.analyses import Analysed
+from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
-from talweg.client.live import Live
 from talweg.client.progress import Progress
+from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
 from talweg.errors import InvalidSpec
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Live):
+class Run(Branching, Recorded, Analysed):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"
@@ -90,9 +92,16 @@ class Run(Live):
         return self._tensors("parameters", step)
 
     def explain(
-        self, step: SupportsIndex, tensor: str, index: int | Sequence[int] = (), *, nudge: float | None = None
+        self,
+        step: SupportsIndex,
+        tensor: str | None = None,
+        index: int | Sequence[int] = (),
+        *,
+        nudge: float | None = None,
     ) -> Explanation:
-        """What the derivative by one coordinate means, and what the optimizer answered.
+        """What the derivative by one coordinate means, what the optimizer answered, and why.
+
+        Without a tensor: what the step did to its cost, and the tensors and coordinates that mattered most in it.
 
         Args:
             step: which one.
@@ -103,6 +112,9 @@ class Run(Live):
         Raises:
             NoSuchStep, InvalidSpec: there is no such step, tensor or coordinate.
         """
+        if tensor is None:
+            whole = self._wire.get(self._path("contributions"), step=_whole(step))
+            return Explanation(text=whole.pop("text"), data=whole)
         where = ",".join(str(int(position)) for position in ([index] if isinstance(index, int) else index))
         query: dict[str, Any] = {"step": _whole(step), "tensor": tensor, "index": where, "nudge": nudge}
         answer = self._wire.get(self._path("explain"), **query)
@@ -121,6 +133,9 @@ class Run(Live):
             tensors[name] = row[first : first + size].reshape(shape).copy()
             first += size
         return tensors
+
+    def _column(self, name: str) -> "Array":
+        return self._all("steps", name)
 
     def _all(self, *place: str) -> "Array":
         """Every row of a column, page after page."""

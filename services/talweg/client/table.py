@@ -9,6 +9,7 @@ from talweg.errors import MissingExtra
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+    import pyarrow as pa
     from rich.table import Table as RichTable
 
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);"
@@ -58,6 +59,14 @@ class Table:
         except ImportError as error:
             raise MissingExtra("to_pandas needs pandas: pip install 'talweg[lab]'") from error
         return pd.DataFrame([_flat(row) for row in self])
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table, of the same columns as `to_pandas` makes."""
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise MissingExtra("to_arrow needs pyarrow: pip install 'talweg[lab]'") from error
+        return pa.Table.from_pylist([_flat(row) for row in self])
 
     def __str__(self) -> str:
         """Aligned plain text: numbers to the right, everything else to the left."""

@@ -47,12 +47,12 @@ def submit_run(
         Conflict: The name or the key stands for something else.
     """
     filled = normalise(spec)
-    known = _known(store.run, spec.name) if idempotency_key is None else None
-    if known is not None:
-        if known.spec_digest != filled.digest:
-            raise Conflict(f"run {spec.name}: the name stands for another run already, {known.id}")
-        return known
-    name = spec.name or _name(filled.optimizer.name, _problem_name(filled))
+    there = known(store.run, spec.name) if idempotency_key is None else None
+    if there is not None:
+        if there.spec_digest != filled.digest:
+            raise Conflict(f"run {spec.name}: the name stands for another run already, {there.id}")
+        return there
+    name = spec.name or made_up_name(filled.optimizer.name, _problem_name(filled))
     runs = _Runs([filled], [name], None)
     submitted = runs.write(store, None, idempotency_key, publish, settings or process_settings())
     return store.run(submitted.run_ids[0])
@@ -69,12 +69,12 @@ def submit_study(
     """Write a study with all its runs and publish its cohorts; raises as `submit_run` does."""
     filled = normalise_study(spec)
     content = filled.model_dump(mode="json")
-    known = _known(store.study, spec.name) if idempotency_key is None else None
-    if known is not None:
-        if known.spec != content:
-            raise Conflict(f"study {spec.name}: the name stands for another study already, {known.id}")
-        return known
-    study = NewStudy(str(uuid7()), spec.name or _name(_problem_name(filled)), content)
+    there = known(store.study, spec.name) if idempotency_key is None else None
+    if there is not None:
+        if there.spec != content:
+            raise Conflict(f"study {spec.name}: the name stands for another study already, {there.id}")
+        return there
+    study = NewStudy(str(uuid7()), spec.name or made_up_name(_problem_name(filled)), content)
     runs = _Runs(filled.runs(), _run_names(study.name, filled), study.id)
     submitted = runs.write(store, study, idempotency_key, publish, settings or process_settings())
     assert submitted.study_id is not None
@@ -105,34 +105,39 @@ class _Runs:
         runs = [self._row(position, *places[position]) for position in range(len(self.specs))]
         submitted = store.submit(study, runs, cohorts, key)
         if not submitted.repeated:
-            _publish(store, submitted.cohort_ids, publish)
+            publish_all(store, submitted.cohort_ids, publish)
         return submitted
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
-        spec = self.specs[position]
-        problem = problem_of(spec)
-        layout = problem.layout
-        return NewRun(
-            id=str(uuid7()),
-            name=self.names[position],
-            cohort_id=cohort_id,
-            row=row,
-            spec=spec.model_dump(mode="json"),
-            spec_digest=spec.digest,
-            problem=problem.name,
-            optimizer=spec.optimizer.name,
-            seed=spec.seed,
-            total_steps=spec.steps,
-            precision=spec.precision,
-            record=resolve(spec.record, layout.size, spec.steps),
-            tensors=[
-                {"name": name, "shape": list(shape)} for name, shape in zip(layout.names, layout.shapes, strict=True)
-            ],
-            study_id=self.study_id,
-        )
+        return new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id)
 
 
-def _publish(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
+def new_run(spec: RunSpec, name: str, cohort_id: str, row: int = 0, study_id: str | None = None) -> NewRun:
+    """A run to be, from its normalised spec."""
+    problem = problem_of(spec)
+    layout = problem.layout
+    return NewRun(
+        id=str(uuid7()),
+        name=name,
+        cohort_id=cohort_id,
+        row=row,
+        spec=spec.model_dump(mode="json"),
+        spec_digest=spec.digest,
+        problem=problem.name,
+        optimizer=spec.optimizer.name,
+        seed=spec.seed,
+        total_steps=spec.steps,
+        precision=spec.precision,
+        record=resolve(spec.record, layout.size, spec.steps),
+        tensors=[
+            {"name": tensor, "shape": list(shape)} for tensor, shape in zip(layout.names, layout.shapes, strict=True)
+        ],
+        study_id=study_id,
+    )
+
+
+def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
+    """Publish what was committed; where the broker does not answer, the reconciler does it later."""
     published: list[str] = []
     try:
         for cohort_id in cohort_ids:
@@ -144,7 +149,8 @@ def _publish(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
         store.mark_published(published)
 
 
-def _known(find: Callable[[str], Row], name: str | None) -> Row | None:
+def known(find: Callable[[str], Row], name: str | None) -> Row | None:
+    """What stands under that name, if anything does."""
     if name is None:
         return None
     try:
@@ -157,14 +163,14 @@ def _problem_name(spec: RunSpec | StudySpec) -> str:
     return problem_of(spec).name
 
 
-def _name(*parts: str) -> str:
+def made_up_name(*parts: str) -> str:
     """Readable, and unique enough that a collision, which the store would refuse, is not met."""
     return "-".join([*parts, "".join(secrets.choice(_LETTERS) for _ in range(6))])
 
 
 def _run_names(study: str, spec: StudySpec) -> list[str]:
     """study-adam-s0; with a number where an optimizer comes in several settings: study-adam2-s0."""
-    prefix = study if len(study) <= _LONG_NAME else _name(study[:_LONG_NAME])
+    prefix = study if len(study) <= _LONG_NAME else made_up_name(study[:_LONG_NAME])
     kinds = [optimizer.name for optimizer in spec.optimizers]
     labels = [
         kind if kinds.count(kind) == 1 else f"{kind}{kinds[: position + 1].count(kind)}"

@@ -1,6 +1,10 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
-from talweg.records.explaining import Explanation, explain
+from talweg.records.batches import Batch, batch
+from talweg.records.beginning import Beginning, beginning
+from talweg.records.coordinates import Part, part_of
+from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.prospects import Next, next_updates
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
     cohort_of,
@@ -11,20 +15,33 @@ from talweg.records.rebuild import (
     problem_of,
     schedule_of,
 )
+from talweg.records.verification import Verification, verify
 
 __all__ = [
+    "Batch",
+    "Beginning",
     "Explanation",
+    "Next",
+    "Part",
+    "StepExplanation",
+    "Verification",
+    "batch",
+    "beginning",
     "cohort_of",
     "engine_rules",
     "explain",
+    "explain_step",
     "gradient",
+    "next_updates",
     "normalise",
     "normalise_study",
     "norms",
     "optimizer_of",
     "parameters",
+    "part_of",
     "problem_of",
     "records",
     "schedule_of",
     "size_of",
+    "verify",
 ]

@@ -29,9 +29,8 @@ def problem_of(spec: RunSpec | StudySpec) -> Problem:
 
 
 def optimizer_of(spec: OptimizerSpec) -> Optimizer:
-    """The optimizer with its hyperparameters; raises InvalidSpec."""
-    with engine_rules():
-        return optimizers.create(spec.name, **spec.settings)
+    """The optimizer with its hyperparameters; raises InvalidSpec. Equal ones are made once."""
+    return _optimizer(json.dumps(spec.model_dump(mode="json"), sort_keys=True))
 
 
 def schedule_of(spec: ScheduleSpec) -> Schedule:
@@ -112,6 +111,14 @@ def _check_full_batch(spec: RunSpec | StudySpec, problem: Problem, batch_size: i
 
 def _filled(spec: OptimizerSpec) -> OptimizerSpec:
     return OptimizerSpec(name=spec.name, **optimizer_of(spec).settings())
+
+
+# Looking for plug-ins among all that is installed takes milliseconds, which is as long as a replay takes.
+@lru_cache(maxsize=4096)
+def _optimizer(text: str) -> Optimizer:
+    settings: Json = json.loads(text)
+    with engine_rules():
+        return optimizers.create(settings.pop("name"), **settings)
 
 
 @lru_cache(maxsize=16)

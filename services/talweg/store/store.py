@@ -7,8 +7,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
-from talweg.store import cancelling, commits, leases, outbox, reading, runs, studies, tokens
-from talweg.store.batch import CommitBatch, NewCohort, NewRun, NewStudy
+from talweg.store import cancelling, commits, leases, outbox, reading, resuming, runs, studies, tokens
+from talweg.store.batch import Checkpoint, CommitBatch, NewCohort, NewRun, NewStudy
 from talweg.store.engine import create_engine, translated
 from talweg.store.rows import (
     ChunkRow,
@@ -16,6 +16,7 @@ from talweg.store.rows import (
     CohortRow,
     DerivativeRow,
     EvaluationRow,
+    Json,
     Page,
     Quantity,
     RunRow,
@@ -103,8 +104,9 @@ class Store:
         new_runs: Sequence[NewRun],
         cohorts: Sequence[NewCohort],
         idempotency_key: str | None = None,
+        checkpoints: Sequence[Checkpoint] = (),
     ) -> Submitted:
-        """Write new work whole.
+        """Write new work whole, with the checkpoints that forks begin from.
 
         The same key with the same specs gives the first answer again, and writes nothing.
 
@@ -112,7 +114,27 @@ class Store:
             Conflict: The key stands for other specs, or a name is taken.
         """
         with self._write() as connection:
-            return runs.submit(connection, study, new_runs, cohorts, idempotency_key)
+            return runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
+
+    def resume(
+        self,
+        run: RunRow,
+        cohort: NewCohort,
+        *,
+        spec: Json,
+        spec_digest: str,
+        steps: int,
+        keep: bool,
+    ) -> None:
+        """Queue an ended run again, alone in a new cohort, to go on to `steps` steps.
+
+        `keep`: its last checkpoint is one that stays.
+
+        Raises:
+            Conflict: The run is not as `run` says any more.
+        """
+        with self._write() as connection:
+            resuming.resume(connection, run, cohort, spec, spec_digest, steps, keep=keep)
 
     def run(self, id_or_name: str) -> RunRow:
         """The run of that id, else of that name; raises NotFound."""

@@ -50,6 +50,8 @@ def _tags(run: RunRow, thinning: Thinning) -> dict[str, str]:
             "talweg.run": run.id,
             "talweg.name": run.name,
             "talweg.study": run.study_id,
+            "talweg.parent": run.parent_run_id,
+            "talweg.parent_step": run.parent_step,
             "talweg.record": run.record,
             "talweg.thinned": thinned,
             "talweg.numerics": run.numerics,
