@@ -31,6 +31,7 @@ class RunRow:
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
         record: The resolved policy, "full" or "replay".
         step: Updates made so far; steps 0 … step − 1 are recorded.
+        paused: It rests, or will at its worker's next commit, until it is asked to go on.
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
@@ -53,6 +54,7 @@ class RunRow:
     state: RunState
     stop_reason: StopReason | None
     cancel_requested: bool
+    paused: bool
     step: int
     cost: float | None
     best_cost: float | None
@@ -117,6 +119,7 @@ class CohortRow:
     queued_at: datetime
     published_at: datetime | None
     publications: int
+    paused: bool
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,14 @@ class Claim:
     fence: int
     runs: tuple[RunRow, ...]
     attempts: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to rest."""
+
+    cancelled: frozenset[str]
+    pause: bool
 
 
 @dataclass(frozen=True)
