@@ -80,12 +80,13 @@ def test_a_stale_worker_writes_nothing_to_runs_that_were_split_off(
     fresh = _take(store, stale.cohort_id)
     store.fail(fresh, "Traceback", 3)
     before = [store.run(run.id) for run in stale.runs]
-    for write in (
+    writes: list[Callable[[], None]] = [
         lambda: store.commit(stale, new_batch(stale)),
         lambda: store.commit(stale, new_batch(stale), again=True),
         lambda: store.release(stale),
         lambda: store.finish(stale),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(LeaseLost):
             write()
     assert [store.run(run.id) for run in stale.runs] == before
