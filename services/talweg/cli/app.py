@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, work
+from talweg.cli import catalogue, configuration, demo, look, stack, steer, work
 
 app = typer.Typer(
     name="talweg",
@@ -41,6 +41,10 @@ for command in (
     look.show,
     look.explain,
     work.cancel,
+    steer.pause,
+    steer.unpause,
+    steer.retry,
+    steer.mirror,
     catalogue.problems,
     catalogue.optimizers,
     stack.up,

@@ -37,6 +37,8 @@ class Patience:
         Raises:
             Unreachable: The database has not answered in time.
         """
+        if not self.seconds:
+            return call(False)
         for attempt in stamina.retry_context(
             on=self._again,
             attempts=None,

@@ -77,7 +77,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are; `counts` holds the states that occur."""
+    """A study and how far its runs are; `counts` holds the states that occur, `paused` those that rest."""
 
     id: str
     name: str
@@ -87,6 +87,7 @@ class StudyRow:
     counts: dict[RunState, int]
     steps_done: int
     steps_total: int
+    paused: int
 
     @property
     def runs(self) -> int:
