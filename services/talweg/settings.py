@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(5.0, gt=0)
     commit_seconds: float = Field(0.5, gt=0)
     reconcile_seconds: float = Field(3.0, gt=0)
+    # How long a worker waits for a database that is away, before it leaves its cohort with that reason.
+    store_patience_seconds: float = Field(60.0, ge=0)
     max_attempts: int = Field(3, ge=1)
     cohort_size: int = Field(64, ge=1, le=4096)
 

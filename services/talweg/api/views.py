@@ -37,6 +37,7 @@ class RunView(BaseModel):
     parent_step: int | None
     state: str
     stop_reason: str | None
+    paused: bool
     step: int
     steps: int
     cost: Number
@@ -57,7 +58,7 @@ class RunView(BaseModel):
 
 
 class StudyView(BaseModel):
-    """One study as it stands; its `runs` are counted, and by state in `counts`."""
+    """One study as it stands; its `runs` are counted, by state in `counts`, and those that rest in `paused`."""
 
     id: str
     name: str
@@ -67,6 +68,7 @@ class StudyView(BaseModel):
     steps_done: int
     steps_total: int
     runs: int
+    paused: int
     mlflow_url: str | None
     created_at: datetime
 
@@ -177,6 +179,7 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         parent_step=row.parent_step,
         state=row.state,
         stop_reason=row.stop_reason,
+        paused=row.paused and not row.ended,
         step=row.step,
         steps=row.total_steps,
         cost=row.cost,
@@ -208,6 +211,7 @@ def study_view(row: StudyRow, settings: Settings) -> StudyView:
         steps_done=row.steps_done,
         steps_total=row.steps_total,
         runs=row.runs,
+        paused=row.paused,
         mlflow_url=_link(settings, "experiments", row.mlflow_experiment_id),
         created_at=row.created_at,
     )

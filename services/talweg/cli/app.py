@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import analyses, branching, catalogue, configuration, demo, look, stack, work
+from talweg.cli import analyses, branching, catalogue, configuration, demo, look, stack, steer, work
 
 app = typer.Typer(
     name="talweg",
@@ -44,6 +44,10 @@ for command in (
     branching.fork,
     branching.resume,
     work.cancel,
+    steer.pause,
+    steer.unpause,
+    steer.retry,
+    steer.mirror,
     catalogue.problems,
     catalogue.optimizers,
     catalogue.schedules,

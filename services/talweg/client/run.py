@@ -151,6 +151,8 @@ class Run(Branching, Recorded, Analysed):
     def _progress(self) -> Progress:
         view = self._view
         words = f"{view['state']}, step {view['step']} of {view['steps']}"
+        if view.get("paused"):
+            words += ", paused"
         if view["stop_reason"] not in (None, view["state"]):
             words += f", {view['stop_reason']}"
         if view["cost"] is not None:

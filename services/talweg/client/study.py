@@ -59,7 +59,9 @@ class Study(Live):
     def _progress(self) -> Progress:
         view = self._view
         counts = ", ".join(f"{count} {state}" for state, count in view["counts"].items() if count)
-        return Progress(view["steps_done"], view["steps_total"], f"{view['runs']} runs: {counts}", self._is_over())
+        rest = f", {view['paused']} of them paused" if view.get("paused") else ""
+        words = f"{view['runs']} runs: {counts}{rest}"
+        return Progress(view["steps_done"], view["steps_total"], words, self._is_over())
 
     def _failure(self) -> str | None:
         if not self._view["counts"].get("failed"):

@@ -18,6 +18,7 @@ from talweg.store.batch import (
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
+    Asked,
     ChunkRow,
     Claim,
     CohortRow,
@@ -39,6 +40,7 @@ from talweg.store.store import Store, open_store
 __all__ = [
     "LIVE",
     "RUN_STATES",
+    "Asked",
     "Checkpoint",
     "Chunk",
     "ChunkRow",

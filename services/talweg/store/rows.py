@@ -31,6 +31,7 @@ class RunRow:
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
         record: The resolved policy, "full" or "replay".
         step: Updates made so far; steps 0 … step − 1 are recorded.
+        paused: It rests, or will at its worker's next commit, until it is asked to go on.
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
@@ -53,6 +54,7 @@ class RunRow:
     state: RunState
     stop_reason: StopReason | None
     cancel_requested: bool
+    paused: bool
     step: int
     cost: float | None
     best_cost: float | None
@@ -75,7 +77,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are; `counts` holds the states that occur."""
+    """A study and how far its runs are; `counts` holds the states that occur, `paused` those that rest."""
 
     id: str
     name: str
@@ -85,6 +87,7 @@ class StudyRow:
     counts: dict[RunState, int]
     steps_done: int
     steps_total: int
+    paused: int
 
     @property
     def runs(self) -> int:
@@ -117,6 +120,7 @@ class CohortRow:
     queued_at: datetime
     published_at: datetime | None
     publications: int
+    paused: bool
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,14 @@ class Claim:
     fence: int
     runs: tuple[RunRow, ...]
     attempts: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to rest."""
+
+    cancelled: frozenset[str]
+    pause: bool
 
 
 @dataclass(frozen=True)

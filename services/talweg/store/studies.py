@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, case, func, select, update
 
 from talweg.store import pages, tables
-from talweg.store.rows import Page, StudyRow
+from talweg.store.rows import LIVE, Page, StudyRow
 
 _STUDIES = tables.studies
 _RUNS = tables.runs
@@ -37,6 +37,7 @@ def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]
             _RUNS.c.state,
             func.count().label("runs"),
             func.sum(_RUNS.c.step).label("done"),
+            func.sum(case((_RUNS.c.paused & _RUNS.c.state.in_(LIVE), 1), else_=0)).label("paused"),
             func.sum(_RUNS.c.total_steps).label("total"),
         )
         .where(_RUNS.c.study_id.in_([row.id for row in rows]))
@@ -48,6 +49,7 @@ def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]
             counts={total.state: total.runs for total in totals if total.study_id == row.id},
             steps_done=sum(int(total.done) for total in totals if total.study_id == row.id),
             steps_total=sum(int(total.total) for total in totals if total.study_id == row.id),
+            paused=sum(int(total.paused) for total in totals if total.study_id == row.id),
         )
         for row in rows
     ]

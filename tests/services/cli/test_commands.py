@@ -64,6 +64,28 @@ def test_a_study_is_listed_shown_with_its_ranking_and_cancelled(remote: Talweg, 
     assert remote("show", "listed").status == 0
 
 
+def test_a_run_rests_goes_on_and_is_tried_again_once_it_failed(
+    remote: Talweg, served: Any, train: Callable[[], None]
+) -> None:
+    name = remote("submit", "two-layer-line", "adam", "--steps", "6").out.strip()
+    assert remote("pause", name).out == f"{name}: queued, paused\n"
+    train()
+    done = remote("unpause", name)
+    assert (done.out, done.err) == (f"{name}: queued\n", f"Next: talweg show {name} --wait\n")
+    refused = remote("retry", name)
+    assert refused.status == 1
+    assert "only a failed run can be tried again" in refused.err
+    claim = served.store.claim(served.store.run(name).cohort_id, "tests", 60)
+    assert claim is not None
+    served.store.fail(claim, "Traceback: it broke", 1)
+    assert remote("retry", name, "--json").json["state"] == "queued"
+    train()
+    assert remote("show", name, "--json").json["state"] == "finished"
+    assert remote("mirror", name).status == 2
+    assert remote("mirror", name, "--again").out == f"{name}: finished\n"
+    assert name in {run.name for run in served.store.outbox(500)}
+
+
 def test_a_derivative_is_explained_in_words(remote: Talweg, train: Callable[[], None]) -> None:
     name = remote("submit", "two-layer-line", "sgd:learning_rate=0.01", "--steps", "3").out.strip()
     train()

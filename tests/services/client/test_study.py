@@ -89,3 +89,14 @@ def test_waiting_for_a_study_with_a_failed_run_tells_which(lab: Lab, store: Stor
     store.fail(claim, "Traceback…\nMemoryError: no room", max_attempts=1)
     with pytest.raises(RunFailed, match=f"1 of 1 runs failed: {run.name}: MemoryError: no room"):
         study.wait(progress=False)
+
+
+def test_a_study_rests_and_goes_on(lab: Lab, train: Callable[[], None]) -> None:
+    study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=2, steps=9).pause()
+    assert "2 of them paused" in repr(study)
+    train()
+    assert study.state == "queued"
+    study.unpause()
+    train()
+    assert study.wait(progress=False).state == "finished"
+    assert study.retry().mirror_again().state == "finished"
