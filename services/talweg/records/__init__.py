@@ -1,5 +1,6 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
+from talweg.records.clocks import evaluations_made, seconds
 from talweg.records.explaining import Explanation, explain
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
@@ -16,6 +17,7 @@ __all__ = [
     "Explanation",
     "cohort_of",
     "engine_rules",
+    "evaluations_made",
     "explain",
     "gradient",
     "normalise",
@@ -26,5 +28,6 @@ __all__ = [
     "problem_of",
     "records",
     "schedule_of",
+    "seconds",
     "size_of",
 ]

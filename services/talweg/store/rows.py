@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
 CohortState = Literal["queued", "leased", "finished", "quarantined"]
 StopReason = Literal["finished", "diverged", "cancelled", "failed", "target"]
-Quantity = Literal["gradient", "parameters", "norms"]
+# "evaluations": what each step took, where a rule asked for more than its gradient. "seconds": how long it took.
+Quantity = Literal["gradient", "parameters", "norms", "evaluations", "seconds"]
 
 RUN_STATES: tuple[RunState, ...] = ("queued", "running", "finished", "failed", "cancelled")
 LIVE: tuple[RunState, ...] = ("queued", "running")
