@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from talweg import comparison
-from talweg.api.results import results_of
+from talweg.comparison.reading import results_of
 from talweg.store import Store, StudyRow
 
 

@@ -32,6 +32,7 @@ class Result:
         costs: (n,) the cost of steps 0 … n − 1, non-finite where it diverged.
         evaluations: by split ("validation", "test").
         metric: what `Evaluations.metrics` measure ("accuracy"), None where there are none.
+        contender: the position of its optimizer in the study, whose setting may have been tuned; None: as it stands.
         problem: its name; runs of several problems are never averaged together.
         stage: "final", or "tuning" for a run that chose settings and is no result.
         trial: which trial of the search it is, None outside of one.
@@ -49,6 +50,7 @@ class Result:
     costs: Floats
     evaluations: Mapping[str, Evaluations] = field(default_factory=dict)
     metric: str | None = None
+    contender: int | None = None
     problem: str = ""
     stage: str = "final"
     trial: int | None = None

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from talweg.execution.reconciliation import Reconciled, reconcile
+    from talweg.execution.stages import extend_studies
     from talweg.execution.submission import submit_run, submit_study
     from talweg.execution.training import Outcome, train
 
-__all__ = ["Outcome", "Reconciled", "reconcile", "submit_run", "submit_study", "train"]
+__all__ = ["Outcome", "Reconciled", "extend_studies", "reconcile", "submit_run", "submit_study", "train"]
 
 _HOMES = {
     "Outcome": "training",
     "Reconciled": "reconciliation",
+    "extend_studies": "stages",
     "reconcile": "reconciliation",
     "submit_run": "submission",
     "submit_study": "submission",

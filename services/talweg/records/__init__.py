@@ -10,6 +10,7 @@ from talweg.records.rebuild import (
     normalise_study,
     optimizer_of,
     problem_of,
+    problems_of,
     schedule_of,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "optimizer_of",
     "parameters",
     "problem_of",
+    "problems_of",
     "records",
     "schedule_of",
     "seconds",

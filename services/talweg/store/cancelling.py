@@ -17,6 +17,8 @@ def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | 
     """Live runs are asked; those of cohorts that nobody holds are cancelled at once. Raises NotFound."""
     if study is not None:
         identity = pages.identify(connection, tables.studies, "study", study)
+        # First, as whoever extends it does: what would have followed does not.
+        connection.execute(update(tables.studies).where(tables.studies.c.id == identity).values(open=False))
         _cancel(connection, _RUNS.c.study_id == identity)
     for start in range(0, len(run_ids), _IDS_AT_ONCE):
         _cancel(connection, _RUNS.c.id.in_(run_ids[start : start + _IDS_AT_ONCE]))

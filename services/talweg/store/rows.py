@@ -35,6 +35,7 @@ class RunRow:
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
+        part: What it is in its study (`talweg.spec.Planned.part`); None outside of one, and in the first studies.
     """
 
     id: str
@@ -67,6 +68,7 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    part: Json | None = None
 
     @property
     def ended(self) -> bool:
@@ -76,7 +78,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are; `counts` holds the states that occur."""
+    """A study and how far its runs are; `counts` holds the states that occur, `open` says that more runs follow."""
 
     id: str
     name: str
@@ -86,6 +88,7 @@ class StudyRow:
     counts: dict[RunState, int]
     steps_done: int
     steps_total: int
+    open: bool = False
 
     @property
     def runs(self) -> int:
@@ -99,6 +102,8 @@ class StudyRow:
             return "running"
         if self.counts.get("queued"):
             return "queued" if self.counts["queued"] == self.runs else "running"
+        if self.open:
+            return "running"
         return "failed" if self.counts.get("failed") else "cancelled" if self.counts.get("cancelled") else "finished"
 
 
