@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from talweg.errors import InvalidSpec
+from talweg.plain_yaml import from_yaml
 from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 
 Json = dict[str, Any]
@@ -315,15 +316,17 @@ def parse_study(value: Json) -> StudySpec:
 
 
 def read_spec(path: Path) -> RunSpec | StudySpec:
-    """The spec that a JSON file holds, a study where it has `optimizers`; raises InvalidSpec."""
+    """The spec that a JSON or YAML file holds, a study where it has `optimizers`; raises InvalidSpec."""
+    yaml = path.suffix.lower() in (".yaml", ".yml")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = from_yaml(text) if yaml else json.loads(text)
     except OSError as error:
         raise InvalidSpec(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidSpec(f"{path}: must be JSON: {error}") from error
+        raise InvalidSpec(f"{path}: must be {'YAML' if yaml else 'JSON'}: {error}") from error
     if not isinstance(value, dict):
-        raise InvalidSpec(f"{path}: must hold a JSON object, got {type(value).__name__}")
+        raise InvalidSpec(f"{path}: must hold {'a mapping' if yaml else 'a JSON object'}, got {type(value).__name__}")
     return parse_study(value) if "optimizers" in value else parse_run(value)
 
 

@@ -71,7 +71,7 @@ class Study(Live):
     def _facts(self) -> dict[str, Any]:
         view = self._view
         return {
-            "problem": view["spec"]["problem"],
+            "problem": view["spec"].get("problems") or view["spec"]["problem"],
             "optimizers": [optimizer["name"] for optimizer in view["spec"]["optimizers"]],
             "runs": view["runs"],
             "steps": f"{view['steps_done']} of {view['steps_total']}",
