@@ -5,8 +5,8 @@
 * Intervals of a mean difference over n seeds: how often the 95 % interval holds the true mean, by how the differences
   of two optimizers are distributed. 93 to 97 % is what the project asks for.
 * Claims: how often any of k optimizers that are equal, with the same seeds, is called better than another. At most 5 %.
-  Costs of one seed have a part in common, as runs of the same start and the same batches have; "diverging" loses a tenth
-  of the runs.
+  Costs of one seed have a part in common, as runs of the same start and the same batches have; "diverging" loses a
+  tenth of the runs.
 * Profile scores over 8 problems: how often the 95 % interval over seeds holds the score of the true median times.
 
 The first two take about two minutes on one core, the third about one. A short seeded form is in the test suite.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,12 +10,11 @@ from matplotlib.lines import Line2D
 
 from talweg.comparison.axes import INK, MUTED, dress, scale
 from talweg.comparison.colours import Style, style
-from talweg.comparison.compare import Comparison, OnProblem
+from talweg.comparison.compare import Comparison, OnProblem, shown
 from talweg.comparison.curves import median_curve
 from talweg.comparison.profiles import R_MAX, profile
-from talweg.comparison.results import Floats, Result
-from talweg.comparison.stages import final_judged
-from talweg.comparison.standings import Contender, of_contender
+from talweg.comparison.results import Floats
+from talweg.comparison.standings import Contender
 from talweg.comparison.times import judged
 
 _TAUS = 601
@@ -112,19 +110,6 @@ def overview(comparison: Comparison) -> Figure:
         axes.set_ylabel(_plain(problem.judged_by), color=MUTED, fontsize=8.5)
     _legend(figure, comparison.contenders, [Line2D([], [], color=MUTED, linestyle=(0, (2, 2)), label="target")])
     return figure
-
-
-def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
-    """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
-    optimizer = comparison.spec.optimizers[contender.position]
-    best: dict[int, Result] = {}
-    for run in of_contender(comparison.spec, comparison.results, contender):
-        if run.stage != "final" or run.problem not in (problem.name, ""):
-            continue
-        if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
-            best[run.seed] = run
-    setting = {"name": optimizer.name, **optimizer.settings}
-    return [replace(run, optimizer=setting) for run in best.values()]
 
 
 def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:

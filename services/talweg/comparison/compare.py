@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -109,6 +109,19 @@ def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Com
     scores = _scores(everyone, problems, seed)
     overall = _overall(everyone, problems, seed) if len(problems) > 1 else ()
     return Comparison(spec, tuple(results), tuple(everyone), problems, scores, overall)
+
+
+def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
+    """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
+    optimizer = comparison.spec.optimizers[contender.position]
+    best: dict[int, Result] = {}
+    for run in of_contender(comparison.spec, comparison.results, contender):
+        if run.stage != "final" or run.problem not in (problem.name, ""):
+            continue
+        if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
+            best[run.seed] = run
+    setting = {"name": optimizer.name, **optimizer.settings}
+    return [replace(run, optimizer=setting) for run in best.values()]
 
 
 def _on_problem(

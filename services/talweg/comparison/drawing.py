@@ -1,7 +1,7 @@
 """The figures of a comparison by their names, as SVG: what a report asks for."""
 
-from talweg.comparison.charts import overview, profiles, sensitivities, shown
-from talweg.comparison.compare import Comparison
+from talweg.comparison.charts import overview, profiles, sensitivities
+from talweg.comparison.compare import Comparison, shown
 from talweg.comparison.figures import cost_curves, svg
 
 

@@ -25,6 +25,12 @@ def test_one_value_bounds_nothing_and_equal_ones_are_certain() -> None:
     assert (equal.low, equal.high) == (2.0, 2.0)
 
 
+def test_fewer_than_five_values_have_students_interval() -> None:
+    # Mean 2, standard error 1 / √3, and t with 2 degrees of freedom has 97.5 % below 4.3027.
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert found.high - 2 == 2 - found.low == pytest.approx(4.302652729749462 / 3**0.5, rel=1e-9)
+
+
 def test_quantiles_are_order_statistics() -> None:
     draws = np.array([*range(40), np.inf], dtype=float)
     assert quantiles(draws, 0.95) == (1.0, 39.0)
