@@ -7,12 +7,16 @@ optimizers, ranges, shapes) is checked at submission, which also fills in every 
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from talweg.errors import InvalidSpec
+from talweg.plain_yaml import from_yaml
+from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 
 Json = dict[str, Any]
 
@@ -72,7 +76,6 @@ ProblemLike = Annotated[ProblemSpec, BeforeValidator(_named)]
 
 
 class _Training(_Spec):
-    problem: ProblemLike
     schedule: ScheduleLike = ScheduleSpec(name="constant")
     # None: the problem's own.
     batch_size: int | None = Field(None, ge=1)
@@ -87,6 +90,7 @@ class _Training(_Spec):
 class RunSpec(_Training):
     """One problem, one optimizer setting, one seed."""
 
+    problem: ProblemLike
     optimizer: OptimizerLike
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -96,38 +100,201 @@ class RunSpec(_Training):
         return _digest(self.model_dump(mode="json", exclude={"name"}))
 
 
-class StudySpec(_Training):
-    """Runs compared under one protocol: every optimizer setting with every seed."""
+class StudyProblem(Part):
+    """One problem of several, with what it has of its own; None stands for the study's."""
 
-    protocol: Literal["fixed"] = "fixed"
+    problem: ProblemLike
+    steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
+    batch_size: int | None = Field(None, ge=1)
+    evaluate_every: int | None = Field(None, ge=0)
+    target: Target | None = None
+
+
+def _problem_alone(value: object) -> object:
+    """`"rosenbrock"` and `{"name": "rosenbrock", "start": […]}` are short for `{"problem": …}`."""
+    if isinstance(value, StudyProblem) or (isinstance(value, Mapping) and "problem" in value):
+        return value
+    return {"problem": value}
+
+
+Stage = Literal["tuning", "final"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and its part in a study: of which problem and optimizer, by their positions in the spec.
+
+    Runs of the stage "tuning" choose settings and are no result. `trial` counts those of a search, from 0.
+    """
+
+    spec: RunSpec
+    problem: int
+    optimizer: int
+    stage: Stage = "final"
+    trial: int | None = None
+
+    @property
+    def part(self) -> Json:
+        """All but the spec, as plain data."""
+        return {name: value for name, value in vars(self).items() if name != "spec"}
+
+
+# Came after the first studies were stored: left out where they say nothing, so that those keep their digests.
+_LATER = ("problems", "grid", "search", "target", "clock")
+
+
+class StudySpec(_Training):
+    """Runs compared under one protocol: on one problem, or on several."""
+
+    protocol: Protocol = "fixed"
+    problem: ProblemLike | None = None
+    problems: list[Annotated[StudyProblem, BeforeValidator(_problem_alone)]] = Field(
+        default_factory=list, max_length=100
+    )
     optimizers: list[OptimizerLike] = Field(min_length=1, max_length=1000)
     # A count n stands for the seeds 0 … n − 1.
     seeds: int | list[Annotated[int, Field(ge=0, lt=2**63)]] = 5
+    grid: Grid | None = None
+    search: Search | None = None
+    target: Target | None = None
+    # What the budget is counted in, when results are compared.
+    clock: Clock = "steps"
+
+    @property
+    def content(self) -> Json:
+        """The JSON that is stored."""
+        return without_defaults(StudySpec, self.model_dump(mode="json"), _LATER)
 
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON, without the name."""
-        return _digest(self.model_dump(mode="json", exclude={"name"}))
+        return _digest({key: value for key, value in self.content.items() if key != "name"})
+
+    @property
+    def staged(self) -> bool:
+        """Whether more runs follow when the first have ended."""
+        return self.protocol == "grid"
+
+    def each_problem(self) -> list[StudyProblem]:
+        """Every problem with steps, batch size, evaluation and target filled in from the study's; never none."""
+        if (self.problem is None) == (not self.problems):
+            raise InvalidSpec("problem: a study has one problem, or several as problems, and not both")
+        own = self.problems or [StudyProblem(problem=self.problem or ProblemSpec())]
+        shared = {name: getattr(self, name) for name in ("steps", "batch_size", "evaluate_every", "target")}
+        return [
+            problem.model_copy(update={name: v for name, v in shared.items() if getattr(problem, name) is None})
+            for problem in own
+        ]
+
+    def problem_names(self) -> list[str]:
+        """A name for each problem: its own, with a number where two have the same."""
+        kinds = [_called(own.problem) for own in self.each_problem()]
+        return [
+            kind if kinds.count(kind) == 1 else f"{kind}-{kinds[: position + 1].count(kind)}"
+            for position, kind in enumerate(kinds)
+        ]
+
+    def optimizer_names(self) -> list[str]:
+        """A name for each optimizer: its own, with a number where two have the same."""
+        kinds = [optimizer.name for optimizer in self.optimizers]
+        return [
+            kind if kinds.count(kind) == 1 else f"{kind}{kinds[: position + 1].count(kind)}"
+            for position, kind in enumerate(kinds)
+        ]
 
     def seed_list(self) -> list[int]:
         """The seeds, spelled out; InvalidSpec where there are none, too many, or one twice."""
-        # Counted before they are spelled out: a count costs a few bytes to send, its list does not.
-        count = self.seeds if isinstance(self.seeds, int) else len(self.seeds)
-        if not 1 <= count <= MAXIMUM_SEEDS:
-            raise InvalidSpec(f"seeds: there must be 1 to {MAXIMUM_SEEDS} of them, got {count}")
-        seeds = list(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-        if len(set(seeds)) != len(seeds):
-            raise InvalidSpec(f"seeds: each must differ from the others, got {seeds}")
-        return seeds
+        return _spelled_out(
+            "seeds", self.seeds, list(range(self.seeds)) if isinstance(self.seeds, int) and _few(self.seeds) else None
+        )
+
+    def tuning_seed_list(self) -> list[int]:
+        """The seeds that settings are chosen by; InvalidSpec where one of them is also judged."""
+        grid, judged = self.grid or Grid(), self.seed_list()
+        tuning = _spelled_out("grid.seeds", grid.seeds, grid.tuning_seeds(judged) if _few(grid.seeds) else None)
+        if shared := sorted(set(tuning) & set(judged)):
+            raise InvalidSpec(f"grid.seeds: must not be among the seeds that are judged, got {shared} in both")
+        return tuning
 
     def runs(self) -> list[RunSpec]:
-        """Every run of the study, by optimizer setting, then by seed."""
-        shared = self.model_dump(exclude={"protocol", "optimizers", "seeds", "name"})
-        return [
-            RunSpec.model_validate(shared | {"optimizer": optimizer.model_dump(), "seed": seed})
-            for optimizer in self.optimizers
-            for seed in self.seed_list()
-        ]
+        """Every run that the study begins with, in the order of `planned`."""
+        return [planned.spec for planned in self.planned()]
+
+    def planned(self) -> list[Planned]:
+        """Every run that the study begins with: by problem, then by optimizer setting, then by seed.
+
+        A grid begins with its tuning. InvalidSpec where a search has no points yet.
+        """
+        return list(self._planned())
+
+    def final(self, problem: int, optimizer: int, setting: OptimizerSpec) -> list[Planned]:
+        """The judged runs of a setting."""
+        return [Planned(self._run(problem, setting, seed), problem, optimizer) for seed in self.seed_list()]
+
+    def _planned(self) -> Iterator[Planned]:
+        for problem in range(len(self.each_problem())):
+            for position, optimizer in enumerate(self.optimizers):
+                if self.protocol == "grid":
+                    for rate in (self.grid or Grid()).learning_rates():
+                        setting = _with(optimizer, {"learning_rate": rate})
+                        for seed in self.tuning_seed_list():
+                            yield Planned(self._run(problem, setting, seed), problem, position, "tuning")
+                elif self.protocol == "search":
+                    for seed, trials in zip(self.seed_list(), self._settings(optimizer), strict=True):
+                        for trial, setting in enumerate(trials):
+                            yield Planned(self._run(problem, setting, seed), problem, position, "final", trial)
+                else:
+                    yield from self.final(problem, position, optimizer)
+
+    def _settings(self, optimizer: OptimizerSpec) -> list[list[OptimizerSpec]]:
+        """Of each seed, the optimizer's trials."""
+        search = self.search or Search()
+        points = search.points if search.trials > 1 else [[]] * len(self.seed_list())
+        if points is None:
+            raise InvalidSpec("search.points: must be drawn before the study has runs")
+        return [[optimizer, *(_with(optimizer, point) for point in own)] for own in points]
+
+    def _run(self, problem: int, optimizer: OptimizerSpec, seed: int) -> RunSpec:
+        own = self.each_problem()[problem]
+        return RunSpec.model_validate(
+            {
+                "schedule": self.schedule.model_dump(),
+                "precision": self.precision,
+                "record": self.record,
+                "problem": own.problem.model_dump(),
+                "steps": own.steps,
+                "batch_size": own.batch_size,
+                "evaluate_every": own.evaluate_every,
+                "optimizer": optimizer.model_dump(),
+                "seed": seed,
+            }
+        )
+
+
+def _with(optimizer: OptimizerSpec, values: Mapping[str, float]) -> OptimizerSpec:
+    """The optimizer with those of the values that are hyperparameters of it; every default is filled in by then."""
+    own = {name: value for name, value in values.items() if name in optimizer.settings}
+    return OptimizerSpec(name=optimizer.name, **(optimizer.settings | own))
+
+
+def _called(problem: ProblemSpec) -> str:
+    return problem.name or str(problem.settings.get("dataset", "problem"))
+
+
+def _few(seeds: int | list[int]) -> bool:
+    # Counted before they are spelled out: a count costs a few bytes to send, its list does not.
+    return isinstance(seeds, int) and 1 <= seeds <= MAXIMUM_SEEDS
+
+
+def _spelled_out(where: str, seeds: int | list[int], counted: list[int] | None) -> list[int]:
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    if not 1 <= count <= MAXIMUM_SEEDS:
+        raise InvalidSpec(f"{where}: there must be 1 to {MAXIMUM_SEEDS} of them, got {count}")
+    found = counted if isinstance(seeds, int) and counted is not None else seeds
+    assert not isinstance(found, int)
+    if len(set(found)) != len(found):
+        raise InvalidSpec(f"{where}: each must differ from the others, got {found}")
+    return found
 
 
 class ForkSpec(_Spec):
@@ -181,15 +348,17 @@ def parse_resume(value: Json) -> ResumeSpec:
 
 
 def read_spec(path: Path) -> RunSpec | StudySpec:
-    """The spec that a JSON file holds, a study where it has `optimizers`; raises InvalidSpec."""
+    """The spec that a JSON or YAML file holds, a study where it has `optimizers`; raises InvalidSpec."""
+    yaml = path.suffix.lower() in (".yaml", ".yml")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = from_yaml(text) if yaml else json.loads(text)
     except OSError as error:
         raise InvalidSpec(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidSpec(f"{path}: must be JSON: {error}") from error
+        raise InvalidSpec(f"{path}: must be {'YAML' if yaml else 'JSON'}: {error}") from error
     if not isinstance(value, dict):
-        raise InvalidSpec(f"{path}: must hold a JSON object, got {type(value).__name__}")
+        raise InvalidSpec(f"{path}: must hold {'a mapping' if yaml else 'a JSON object'}, got {type(value).__name__}")
     return parse_study(value) if "optimizers" in value else parse_run(value)
 
 

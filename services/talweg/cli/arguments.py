@@ -44,7 +44,7 @@ def seeds(text: str) -> int | list[int]:
 
 def is_file(text: str) -> bool:
     """Whether the first argument of `submit` or `compare` means a file with a spec."""
-    return text == "-" or text.endswith(".json")
+    return text == "-" or text.endswith((".json", ".yaml", ".yml"))
 
 
 def spec_of(text: str) -> Any:

@@ -60,7 +60,7 @@ def studies(limit: Limit = 20, home: Home = None, json: AsJson = False) -> None:
         (
             view["name"],
             view["state"],
-            view["spec"]["problem"].get("name"),
+            [own["problem"].get("name") for own in view["spec"].get("problems") or [view["spec"]]],
             [optimizer["name"] for optimizer in view["spec"]["optimizers"]],
             view["runs"],
             f"{view['steps_done']} of {view['steps_total']}",
@@ -93,7 +93,7 @@ def show(
         as_json(view if ranking is None else {**view, "ranking": list(ranking)})
         return
     spec = view["spec"]
-    common = {"id": view["id"], "state": view["state"], "problem": spec["problem"]}
+    common = {"id": view["id"], "state": view["state"], "problem": spec.get("problems") or spec["problem"]}
     if ranking is None:
         shown = {
             "stopped because": view["stop_reason"],

@@ -4,6 +4,6 @@ from talweg.client.explanation import Explanation
 from talweg.client.lab import Lab
 from talweg.client.run import Run
 from talweg.client.study import Study
-from talweg.client.table import Spread, Table
+from talweg.client.table import Interval, Spread, Table
 
-__all__ = ["Explanation", "Lab", "Run", "Spread", "Study", "Table"]
+__all__ = ["Explanation", "Interval", "Lab", "Run", "Spread", "Study", "Table"]

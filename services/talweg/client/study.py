@@ -9,7 +9,7 @@ from talweg.client.live import Live
 from talweg.client.pages import every
 from talweg.client.progress import Progress
 from talweg.client.run import Run, reason
-from talweg.client.table import Spread, Table
+from talweg.client.table import Interval, Spread, Table
 from talweg.errors import InvalidSpec
 
 FIGURES: Final = (".png", ".svg")
@@ -19,6 +19,9 @@ SCORES: Final = {
     "validation_metric": "validation_metric",
     "final_cost": "final_cost",
     "best_cost": "best_cost",
+    "mean": "mean",
+    "profile_score": "profile_score",
+    "targets_met": "targets_met",
 }
 
 
@@ -35,15 +38,45 @@ class Study(Live):
         return [Run(self._wire, view) for view in views]
 
     def ranking(self) -> Table:
-        """The optimizer settings, best first: medians and ranges over the seeds that went to their end."""
+        """The optimizer settings, best first: medians with their ranges over seeds, and means with 95 % intervals.
+
+        Of several problems: profile scores with their intervals, and how many targets were met.
+        """
         answer = self._wire.get(self._path("ranking"))
         titles = SCORES | {"validation_metric": f"validation_{answer['metric'] or 'metric'}"}
-        scores = [score for score in titles if any(row[score] for row in answer["rows"])]
+        scores = [score for score in titles if any(row.get(score) is not None for row in answer["rows"])]
         scores.sort(key=lambda score: score != answer["ranked_by"])
         keys = ["rank", "label", *scores, "runs", "complete", "diverged"]
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
-        rows = tuple(tuple(_cell(row[key]) for key in keys) for row in answer["rows"])
+        rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
         return Table(columns, rows, title=f"study {self.name}")
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of the optimizers as the study stands, and no more."""
+        return str(self._wire.get(self._path("ranking"))["verdict"])
+
+    def guards(self) -> Table:
+        """What speaks against the comparison, the worst first: refused, warning or note."""
+        found = self._wire.get(self._path("ranking"))["guards"]
+        columns = ("level", "kind", "text")
+        return Table(columns, tuple(tuple(row[column] for column in columns) for row in found))
+
+    def standings(self) -> Table:
+        """Every optimizer on every problem: its cost with interval, and its time to the target."""
+        return self._table("standings")
+
+    def differences(self) -> Table:
+        """Every two optimizers compared seed by seed: interval, p, and who is better where that is settled."""
+        return self._table("differences")
+
+    def profile(self) -> Table:
+        """Of each optimizer the share of problems within a factor τ of the fastest, and its integral with interval."""
+        return self._table("profile")
+
+    def sensitivity(self) -> Table:
+        """How much the learning rate matters: of a tuned study the cost of each that was tried."""
+        return self._table("sensitivity")
 
     def figure(self, path: str | os.PathLike[str]) -> Path:
         """Write the cost curves to `path`, as PNG or SVG by its ending; returns the path."""
@@ -53,8 +86,14 @@ class Study(Live):
         return _write(path, self._wire.content(self._path(f"figure{path.suffix.lower()}")))
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report to `path`, one HTML page that needs nothing else; returns the path."""
-        return _write(Path(path), self._wire.content(self._path("report.html")))
+        """Write the report to `path`, one HTML page that needs nothing else, or Markdown by its ending; returns it."""
+        kind = "md" if Path(path).suffix.lower() == ".md" else "html"
+        return _write(Path(path), self._wire.content(self._path(f"report.{kind}")))
+
+    def _table(self, name: str) -> Table:
+        answer = self._wire.get(self._path("tables", name))
+        rows = tuple(tuple(_cell(cell) for cell in row) for row in answer["rows"])
+        return Table(tuple(answer["columns"]), rows, title=f"study {self.name}: {name}")
 
     def _progress(self) -> Progress:
         view = self._view
@@ -73,7 +112,7 @@ class Study(Live):
     def _facts(self) -> dict[str, Any]:
         view = self._view
         return {
-            "problem": view["spec"]["problem"],
+            "problem": view["spec"].get("problems") or view["spec"]["problem"],
             "optimizers": [optimizer["name"] for optimizer in view["spec"]["optimizers"]],
             "runs": view["runs"],
             "steps": f"{view['steps_done']} of {view['steps_total']}",
@@ -82,7 +121,9 @@ class Study(Live):
 
 
 def _cell(value: Any) -> Any:
-    return Spread(**value) if isinstance(value, dict) and "median" in value else value
+    if isinstance(value, dict) and "median" in value:
+        return Spread(**value)
+    return Interval(**value) if isinstance(value, dict) and "estimate" in value else value
 
 
 def _write(path: Path, content: bytes) -> Path:

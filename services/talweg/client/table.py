@@ -31,6 +31,20 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval; a bound is None where the data give none."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        if self.low is None and self.high is None:
+            return text(self.estimate)
+        return f"{text(self.estimate)} ({text(self.low)} to {text(self.high)})"
+
+
+@dataclass(frozen=True)
 class Table:
     """Columns by name, and rows of cells in their order."""
 
@@ -53,7 +67,7 @@ class Table:
         return [row[position] for row in self.rows]
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A pandas table; a spread becomes three columns: NAME (the median), NAME_low and NAME_high."""
+        """A pandas table; a spread or an interval becomes three columns: NAME, NAME_low and NAME_high."""
         try:
             import pandas as pd
         except ImportError as error:
@@ -107,7 +121,7 @@ class Table:
 
     def _numeric(self) -> list[bool]:
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
-        return [any(isinstance(cell, (int, float, Spread)) for cell in column) for column in columns]
+        return [any(isinstance(cell, (int, float, Spread, Interval)) for cell in column) for column in columns]
 
 
 def text(value: object) -> str:
@@ -130,6 +144,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     for name, cell in row.items():
         if isinstance(cell, Spread):
             flat |= {name: cell.median, f"{name}_low": cell.low, f"{name}_high": cell.high}
+        elif isinstance(cell, Interval):
+            flat |= {name: cell.estimate, f"{name}_low": cell.low, f"{name}_high": cell.high}
         else:
             flat[name] = cell
     return flat

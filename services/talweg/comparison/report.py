@@ -1,7 +1,7 @@
-"""A comparison on one page: how it was made, the ranking, the curves. As Markdown, or as one HTML file.
+"""A comparison on one page: what may be said, the numbers, the pictures. As Markdown, or as one HTML file.
 
-Every word that came from outside is escaped, the figure is an image without script, and the page forbids
-itself any script and any request.
+Every word that came from outside is escaped, figures are images without script, and the page forbids itself any
+script and any request.
 """
 
 import base64
@@ -9,43 +9,55 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from talweg.comparison.scores import Ranking
-from talweg.comparison.tables import Cell, Table, table
+from talweg.comparison.sections import Picture, Section, Words
+from talweg.comparison.tables import Cell, Table
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.6rem; margin-bottom: .25rem; }
-dl { display: flex; flex-wrap: wrap; gap: .25rem 1.75rem; margin: 0 0 1.5rem; color: GrayText; }
+:root { color-scheme: light dark; --line: #d5dae0; --muted: #59636e; --ink: #1b1f24; --paper: #fff;
+  --panel: #f4f6f8; --verdict: #0072b2; --warning: #b45309; --refused: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --line: #3a424b; --muted: #9aa5b1; --ink: #e6e9ec; --paper: #14181c;
+  --panel: #1d2329; --verdict: #56b4e9; --warning: #e69f00; --refused: #ff8a80; } }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 66rem; margin: 2.5rem auto; padding: 0 1.25rem;
+  color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+dl { display: flex; flex-wrap: wrap; gap: .25rem 1.75rem; margin: 0 0 1.5rem; color: var(--muted); }
 dl div { display: flex; gap: .5rem; }
-dd { margin: 0; color: CanvasText; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .9rem .4rem 0; text-align: left; border-bottom: 1px solid #8884; }
+dd { margin: 0; color: var(--ink); }
+p { margin: .6rem 0; max-width: 46rem; }
+p.verdict, p.refused { font-size: 1.1rem; padding: .8rem 1.1rem; max-width: none; background: var(--panel);
+  border-left: 4px solid var(--verdict); border-radius: 4px; }
+p.refused { border-color: var(--refused); }
+p.warning, p.note { font-size: .92rem; color: var(--muted); }
+p.warning::before { content: "Warning  "; color: var(--warning); font-weight: 600; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .4rem 1.2rem .4rem 0; text-align: left; border-bottom: 1px solid var(--line); }
 td { white-space: nowrap; vertical-align: top; }
 th { font-weight: 600; vertical-align: bottom; }
 .number { text-align: right; }
-small { display: block; color: GrayText; font-size: .8em; }
-img { width: 100%; height: auto; background: #fff; border-radius: 6px; }
-p.note { color: GrayText; font-size: .9rem; }
+small { display: block; color: var(--muted); font-size: .85em; }
+img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .5rem 0; }
+@media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
+  p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
+  th, td { padding: .25rem .7rem .25rem 0; } .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 1.4rem; }
+  tr, img, p { break-inside: avoid; } @page { margin: 16mm; } }
 """
 
 
-def verdict(ranking: Ranking) -> str:
-    """What the order means, and what it leaves out; no claim about which optimizer is better."""
-    by = "validation cost at the last evaluation" if ranking.ranked_by == "validation_cost" else "final cost"
-    text = f"Ordered by the median {by}; with the range over seeds."
-    if any(row.diverged for row in ranking.rows):
-        text += " Runs that diverged are counted, never averaged in."
-    return text
-
-
-def markdown(title: str, protocol: Mapping[str, str], ranking: Ranking, *, figure: str | None = None) -> str:
+def markdown(title: str, protocol: Mapping[str, str], sections: Sequence[Section], *, figure: str | None = None) -> str:
     """The report as Markdown; `figure` is the address of the picture of the curves."""
     facts = " · ".join(f"{escape(key)}: {escape(value)}" for key, value in protocol.items())
-    parts = [f"# {escape(title)}", facts, markdown_table(table(ranking)), verdict(ranking)]
+    parts = [f"# {escape(title)}", facts]
+    for section in sections:
+        parts.append(f"## {escape(section.title)}")
+        for part in section.parts:
+            if isinstance(part, Words):
+                parts.append(f"**Warning:** {escape(part.text)}" if part.tone == "warning" else escape(part.text))
+            elif isinstance(part, Table):
+                parts.append(markdown_table(part))
     if figure is not None:
         parts.append(f"![cost by step, one line per optimizer]({figure})")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -58,13 +70,12 @@ def markdown_table(rows: Table) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], ruler, *lines[1:]])
 
 
-def page(title: str, protocol: Mapping[str, str], ranking: Ranking, *, svg: bytes) -> str:
-    """The report as one HTML file that needs nothing else; `svg` is the figure."""
+def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The report as one HTML file that needs nothing else."""
     facts = "".join(
         f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd></div>" for key, value in protocol.items()
     )
-    # As an image, whatever an SVG might hold can neither run nor ask for anything.
-    picture = base64.b64encode(svg).decode()
+    body = "\n".join(_section(section) for section in sections)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -77,9 +88,7 @@ def page(title: str, protocol: Mapping[str, str], ranking: Ranking, *, svg: byte
 <body>
 <h1>{html.escape(title)}</h1>
 <dl>{facts}</dl>
-<div class="wide">{_html_table(table(ranking))}</div>
-<p class="note">{html.escape(verdict(ranking))}</p>
-<img alt="cost by step, one line per optimizer" src="data:image/svg+xml;base64,{picture}">
+{body}
 </body>
 </html>
 """
@@ -89,6 +98,21 @@ def escape(text: str) -> str:
     """Text that Markdown shows as it stands, on one line, with no element and no link in it."""
     flat = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|$~#!])", r"\\\1", flat)
+
+
+def _section(section: Section) -> str:
+    return "\n".join([f"<h2>{html.escape(section.title)}</h2>", *(_part(part) for part in section.parts)])
+
+
+def _part(part: Words | Table | Picture) -> str:
+    if isinstance(part, Words):
+        opening = "<p>" if part.tone == "plain" else f'<p class="{part.tone}">'
+        return f"{opening}{html.escape(part.text)}</p>"
+    if isinstance(part, Table):
+        return f'<div class="wide">{_html_table(part)}</div>'
+    # As an image, whatever an SVG might hold can neither run nor ask for anything.
+    picture = base64.b64encode(part.svg).decode()
+    return f'<img alt="{html.escape(part.alt)}" src="data:image/svg+xml;base64,{picture}">'
 
 
 def _html_table(rows: Table) -> str:

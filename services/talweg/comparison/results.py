@@ -32,6 +32,14 @@ class Result:
         costs: (n,) the cost of steps 0 … n − 1, non-finite where it diverged.
         evaluations: by split ("validation", "test").
         metric: what `Evaluations.metrics` measure ("accuracy"), None where there are none.
+        contender: the position of its optimizer in the study, whose setting may have been tuned; None: as it stands.
+        problem: its name; runs of several problems are never averaged together.
+        stage: "final", or "tuning" for a run that chose settings and is no result.
+        trial: which trial of the search it is, None outside of one.
+        steps: how many it was to make.
+        batch_size: examples behind a gradient, None where there are none.
+        evaluations_made: (n, 3) gradients, costs and Hessian products of each step; None: a gradient each.
+        seconds: (n,) what each step took, recording and evaluation apart; None where that was not kept.
     """
 
     run: str
@@ -42,6 +50,14 @@ class Result:
     costs: Floats
     evaluations: Mapping[str, Evaluations] = field(default_factory=dict)
     metric: str | None = None
+    contender: int | None = None
+    problem: str = ""
+    stage: str = "final"
+    trial: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    evaluations_made: NDArray[np.int64] | None = None
+    seconds: Floats | None = None
 
     @property
     def diverged(self) -> bool:

@@ -99,6 +99,9 @@ class Assembler:
         pending.moved.add(row)
         pending.steps.append(StepRows(run, first, costs, segment.learning_rates[:steps, row], *whole.T))
         pending.chunks.append(Chunk.of(run, "norms", first, norms.reshape(steps, -1)))
+        pending.chunks.append(Chunk.of(run, "seconds", first, segment.seconds[:steps, None]))
+        if segment.evaluations is not None:
+            pending.chunks.append(Chunk.of(run, "evaluations", first, segment.evaluations[:steps, :, row]))
         if segment.gradients is not None and segment.parameters is not None:
             gradients, parameters = segment.gradients[:steps, row], segment.parameters[:steps, row]
             if self._full:

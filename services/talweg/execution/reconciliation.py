@@ -19,9 +19,16 @@ def reconcile(store: Store, publish: Callable[[str], None], *, settings: Setting
     """Take back expired cohorts and publish them, and publish what no one took up.
 
     A cohort that waits is published again only after a delay that doubles each time, so that a long queue is not
-    flooded. Raises Unreachable where the broker takes nothing; what was published by then is noted.
+    flooded. Studies whose next stage is due go on.
+
+    Raises Unreachable where the broker takes nothing; what was published by then is noted.
     """
     taken_back = store.requeue_expired(settings.max_attempts)
+    if store.studies_to_extend():
+        # It needs the engine, which most passes do without: workers extend studies as a rule.
+        from talweg.execution.stages import extend_studies
+
+        extend_studies(store, publish, settings=settings)
     waiting = store.unpublished(settings.reconcile_seconds)
     published: list[str] = []
     try:

@@ -53,8 +53,11 @@ class Recorder:
         segment, cohort = self._segment, self.cohort
         before = self._before if segment.parameters is None else segment.parameters[segment.count]
         np.copyto(before, cohort.parameters)
+        # The clock that compares optimizers covers gradient and update, nothing else.
+        began = time.perf_counter()
         record = cohort.advance()
-        segment.add(record, cohort.norms(before, record))
+        seconds = time.perf_counter() - began
+        segment.add(record, cohort.norms(before, record), seconds)
         if record.diverged.any():
             self.stop([int(row) for row in np.flatnonzero(record.diverged)], "diverged")
         if cohort.step == self._last_step:

@@ -41,8 +41,9 @@ class Checkpoint:
 class Segment:
     """Steps first_step … first_step + count − 1 of R runs; arrays have room for `capacity` steps.
 
-    Shapes: costs, learning_rates, stepped (n, R); norms (n, 3, R, T) of gradient, parameters and update;
-    gradients and parameters (n, R, P) in the runs' precision, or None where nothing needs them.
+    Shapes: costs, learning_rates, stepped (n, R); norms (n, 3, R, T) of gradient, parameters and update; seconds
+    (n,), a run's share of what the step took; gradients and parameters (n, R, P) in the runs' precision, or None
+    where nothing needs them; evaluations (n, 3, R), None as long as every step took one gradient.
     """
 
     first_step: int
@@ -51,9 +52,11 @@ class Segment:
     learning_rates: Numbers
     stepped: NDArray[np.bool_]
     norms: Numbers
+    seconds: Numbers
     gradients: Array | None
     parameters: Array | None
     count: int = 0
+    evaluations: NDArray[np.int64] | None = None
     # The parameters (R, P) after the last step, where gradients are kept.
     after: Array | None = None
     evaluated: list[Evaluated] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Segment:
             np.empty((capacity, runs)),
             np.zeros((capacity, runs), dtype=np.bool_),
             np.empty((capacity, 3, runs, tensors)),
+            np.empty(capacity),
             np.empty(kept, cohort.parameters.dtype) if keeps else None,
             np.empty(kept, cohort.parameters.dtype) if keeps else None,
         )
@@ -87,14 +91,24 @@ class Segment:
         """Whether there is no room for another step."""
         return self.count == self.capacity
 
-    def add(self, record: Record, norms: Numbers) -> None:
+    def add(self, record: Record, norms: Numbers, seconds: float) -> None:
         """Keep a step's record, whose gradient is a live buffer; its parameters were kept before it was made."""
         i = self.count
+        self.seconds[i] = seconds / max(int(record.stepped.sum()), 1)
+        if record.trials is not None:
+            self._count(i, record)
         self.costs[i], self.learning_rates[i], self.stepped[i] = record.costs, record.learning_rates, record.stepped
         self.norms[i] = norms
         if self.gradients is not None:
             self.gradients[i] = record.gradient
         self.count += 1
+
+    def _count(self, i: int, record: Record) -> None:
+        if self.evaluations is None:
+            self.evaluations = np.zeros((self.capacity, 3, len(record.costs)), dtype=np.int64)
+            self.evaluations[:, 0] = 1
+        made = record.evaluations
+        self.evaluations[i] = made.gradients, made.costs, made.hessian_products
 
     def steps_of(self, row: int) -> int:
         """How many of the steps the run in this row made: it may have stopped on the way, and stays stopped."""

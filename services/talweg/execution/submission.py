@@ -6,7 +6,7 @@ Nothing is half-written: the rows go in as one transaction. Publishing may fail;
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -18,7 +18,7 @@ from talweg.records.policy import resolve
 from talweg.records.rebuild import normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
-from talweg.spec import RunSpec, StudySpec
+from talweg.spec import Planned, RunSpec, StudySpec
 from talweg.store import NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ def submit_run(
         if there.spec_digest != filled.digest:
             raise Conflict(f"run {spec.name}: the name stands for another run already, {there.id}")
         return there
-    name = spec.name or made_up_name(filled.optimizer.name, _problem_name(filled))
+    name = spec.name or made_up_name(filled.optimizer.name, problem_of(filled).name)
     runs = _Runs([filled], [name], None)
     submitted = runs.write(store, None, idempotency_key, publish, settings or process_settings())
     return store.run(submitted.run_ids[0])
@@ -66,35 +66,89 @@ def submit_study(
     publish: Publish = queue.publish,
     settings: Settings | None = None,
 ) -> StudyRow:
-    """Write a study with all its runs and publish its cohorts; raises as `submit_run` does."""
+    """Write a study with the runs that it begins with and publish its cohorts; raises as `submit_run` does.
+
+    Under a name that stands for an equal study, what of it was cancelled or failed goes on from where it was.
+    """
     filled = normalise_study(spec)
-    content = filled.model_dump(mode="json")
     there = known(store.study, spec.name) if idempotency_key is None else None
     if there is not None:
-        if there.spec != content:
+        if _asked(StudySpec.model_validate(there.spec)) != _asked(filled):
             raise Conflict(f"study {spec.name}: the name stands for another study already, {there.id}")
-        return there
-    study = NewStudy(str(uuid7()), spec.name or made_up_name(_problem_name(filled)), content)
-    runs = _Runs(filled.runs(), _run_names(study.name, filled), study.id)
+        return resume_study(store, there, publish=publish)
+    name = spec.name or made_up_name("study" if filled.problems else filled.problem_names()[0])
+    study = NewStudy(str(uuid7()), name, filled.content, filled.staged)
+    planned = filled.planned()
+    runs = _Runs([each.spec for each in planned], run_names(name, filled, planned), study.id, planned)
     submitted = runs.write(store, study, idempotency_key, publish, settings or process_settings())
     assert submitted.study_id is not None
     return store.study(submitted.study_id)
 
 
+def _asked(spec: StudySpec) -> StudySpec:
+    """Without its name and what was drawn for it: another version may draw other points."""
+    search = spec.search and spec.search.model_copy(update={"points": None})
+    return spec.model_copy(update={"name": None, "search": search})
+
+
+def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publish) -> StudyRow:
+    """Queue what was cancelled or failed again, and the next stage with it; what ran to its end stays as it is."""
+    runs = store.runs_of(study.id)
+    interrupted = [run for run in runs if run.state in ("cancelled", "failed")]
+    if not interrupted:
+        return study
+    # Runs of a cohort train in lock-step: those that stopped at different steps go on apart.
+    parts: dict[tuple[str, int], list[str]] = {}
+    for run in interrupted:
+        parts.setdefault((run.cohort_id, run.step), []).append(run.id)
+    staged = StudySpec.model_validate(study.spec).staged
+    unfinished = staged and all((run.part or {}).get("stage") == "tuning" for run in runs)
+    cohorts = {str(uuid7()): run_ids for run_ids in parts.values()}
+    publish_all(store, store.resume_study(study.id, cohorts, reopen=unfinished), publish)
+    return store.study(study.id)
+
+
+def extend_study(
+    store: Store,
+    study: StudyRow,
+    planned: Sequence[Planned],
+    *,
+    publish: Publish = queue.publish,
+    settings: Settings | None = None,
+) -> bool:
+    """Write a study's next stage and publish it; false where another did."""
+    spec = StudySpec.model_validate(study.spec)
+    specs = [each.spec for each in planned]
+    runs = _Runs(specs, run_names(study.name, spec, planned), study.id, planned)
+    cohorts, rows = runs.rows(settings or process_settings())
+    if not store.extend_study(study.id, rows, cohorts):
+        return False
+    publish_all(store, [cohort.id for cohort in cohorts], publish)
+    return True
+
+
 @dataclass(frozen=True)
 class _Runs:
-    """Normalised specs of one problem, a name for each, and the study they belong to."""
+    """Normalised specs, a name for each, and the study they belong to with their parts in it."""
 
     specs: Sequence[RunSpec]
     names: Sequence[str]
     study_id: str | None
+    planned: Sequence[Planned] | None = None
 
     def write(
         self, store: Store, study: NewStudy | None, key: str | None, publish: Publish, settings: Settings
     ) -> Submitted:
         """Commit, then publish what this made."""
-        size = problem_of(self.specs[0]).layout.size
-        planned = plan(self.specs, size=size, cohort_size=settings.cohort_size, workers=settings.workers)
+        cohorts, rows = self.rows(settings)
+        submitted = store.submit(study, rows, cohorts, key)
+        if not submitted.repeated:
+            publish_all(store, submitted.cohort_ids, publish)
+        return submitted
+
+    def rows(self, settings: Settings) -> tuple[list[NewCohort], list[NewRun]]:
+        """What the store takes."""
+        planned = plan_all(self.specs, cohort_size=settings.cohort_size, workers=settings.workers)
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
         places = {
             position: (cohort.id, row)
@@ -102,17 +156,21 @@ class _Runs:
             for row, position in enumerate(positions)
         }
         # In the order of the specs, so that ids, which are in order of time, list a study as it was written.
-        runs = [self._row(position, *places[position]) for position in range(len(self.specs))]
-        submitted = store.submit(study, runs, cohorts, key)
-        if not submitted.repeated:
-            publish_all(store, submitted.cohort_ids, publish)
-        return submitted
+        return cohorts, [self._row(position, *places[position]) for position in range(len(self.specs))]
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
-        return new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id)
+        part = None if self.planned is None else self.planned[position].part
+        return new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id, part)
 
 
-def new_run(spec: RunSpec, name: str, cohort_id: str, row: int = 0, study_id: str | None = None) -> NewRun:
+def new_run(
+    spec: RunSpec,
+    name: str,
+    cohort_id: str,
+    row: int = 0,
+    study_id: str | None = None,
+    part: dict[str, Any] | None = None,
+) -> NewRun:
     """A run to be, from its normalised spec."""
     problem = problem_of(spec)
     layout = problem.layout
@@ -133,7 +191,24 @@ def new_run(spec: RunSpec, name: str, cohort_id: str, row: int = 0, study_id: st
             {"name": tensor, "shape": list(shape)} for tensor, shape in zip(layout.names, layout.shapes, strict=True)
         ],
         study_id=study_id,
+        part=part,
     )
+
+
+def plan_all(specs: Sequence[RunSpec], *, cohort_size: int, workers: int) -> list[list[int]]:
+    """`plan` for specs of several problems: positions, cohort by cohort."""
+    by_problem: dict[str, list[int]] = {}
+    for position, spec in enumerate(specs):
+        by_problem.setdefault(spec.problem.model_dump_json(), []).append(position)
+    # Workers are shared out: many problems make many cohorts by themselves.
+    each = -(-workers // max(len(by_problem), 1))
+    found: list[list[int]] = []
+    for positions in by_problem.values():
+        own = [specs[position] for position in positions]
+        size = problem_of(own[0]).layout.size
+        cohorts = plan(own, size=size, cohort_size=cohort_size, workers=each)
+        found += [[positions[place] for place in cohort] for cohort in cohorts]
+    return found
 
 
 def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
@@ -159,21 +234,24 @@ def known(find: Callable[[str], Row], name: str | None) -> Row | None:
         return None
 
 
-def _problem_name(spec: RunSpec | StudySpec) -> str:
-    return problem_of(spec).name
-
-
 def made_up_name(*parts: str) -> str:
     """Readable, and unique enough that a collision, which the store would refuse, is not met."""
     return "-".join([*parts, "".join(secrets.choice(_LETTERS) for _ in range(6))])
 
 
-def _run_names(study: str, spec: StudySpec) -> list[str]:
-    """study-adam-s0; with a number where an optimizer comes in several settings: study-adam2-s0."""
+def run_names(study: str, spec: StudySpec, planned: Sequence[Planned]) -> list[str]:
+    """study-adam-s0; with a number where an optimizer comes in several settings: study-adam2-s0.
+
+    With the problem where there are several, the learning rate while it is tuned, the trial of a search.
+    """
     prefix = study if len(study) <= _LONG_NAME else made_up_name(study[:_LONG_NAME])
-    kinds = [optimizer.name for optimizer in spec.optimizers]
-    labels = [
-        kind if kinds.count(kind) == 1 else f"{kind}{kinds[: position + 1].count(kind)}"
-        for position, kind in enumerate(kinds)
-    ]
-    return [f"{prefix}-{label}-s{seed}" for label in labels for seed in spec.seed_list()]
+    problems, optimizers = spec.problem_names(), spec.optimizer_names()
+    names = []
+    for each in planned:
+        parts = [prefix, problems[each.problem][:40]] if spec.problems else [prefix]
+        parts.append(optimizers[each.optimizer])
+        if each.stage == "tuning":
+            parts.append(f"lr{each.spec.optimizer.settings['learning_rate']:.6g}")
+        parts.append(f"s{each.spec.seed}" if each.trial is None else f"s{each.spec.seed}-t{each.trial}")
+        names.append("-".join(parts))
+    return names

@@ -9,6 +9,7 @@ import structlog
 from celery.signals import worker_shutting_down
 
 from talweg.errors import NotWritable, TalwegError, Unreachable
+from talweg.execution.stages import extend_studies
 from talweg.execution.training import train
 from talweg.queue import TRAIN, app, publish
 from talweg.settings import settings
@@ -33,6 +34,8 @@ def train_cohort(cohort_id: str) -> None:
         log.error("cohort left unsaid", cohort=cohort_id, reason=str(error))
         return
     log.info("cohort left", cohort=cohort_id, outcome=outcome)
+    if outcome in ("finished", "quarantined"):
+        extend_studies(process_store(), publish, settings=settings())
     if outcome == "released":
         try:
             publish(cohort_id)

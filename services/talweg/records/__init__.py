@@ -2,6 +2,7 @@
 
 from talweg.records.batches import Batch, batch
 from talweg.records.beginning import Beginning, beginning
+from talweg.records.clocks import evaluations_made, seconds
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
 from talweg.records.prospects import Next, next_updates
@@ -13,6 +14,7 @@ from talweg.records.rebuild import (
     normalise_study,
     optimizer_of,
     problem_of,
+    problems_of,
     schedule_of,
 )
 from talweg.records.verification import Verification, verify
@@ -29,6 +31,7 @@ __all__ = [
     "beginning",
     "cohort_of",
     "engine_rules",
+    "evaluations_made",
     "explain",
     "explain_step",
     "gradient",
@@ -40,8 +43,10 @@ __all__ = [
     "parameters",
     "part_of",
     "problem_of",
+    "problems_of",
     "records",
     "schedule_of",
+    "seconds",
     "size_of",
     "verify",
 ]

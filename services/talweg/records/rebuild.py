@@ -1,12 +1,14 @@
 """From a spec to what the engine trains, and back: a spec with every default filled in."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
 from talweg.errors import InvalidSpec
-from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudySpec
+from talweg.protocols import Grid, Range, Search
+from talweg.records.points import drawn
+from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
 from talweg_core.optimizers import Optimizer
@@ -23,9 +25,14 @@ def engine_rules() -> Iterator[None]:
         raise InvalidSpec(str(error)) from error
 
 
-def problem_of(spec: RunSpec | StudySpec) -> Problem:
+def problem_of(spec: RunSpec | StudyProblem) -> Problem:
     """The problem that a spec names or spells out; raises InvalidSpec. Equal ones are made once."""
     return _problem(json.dumps(spec.problem.model_dump(mode="json"), sort_keys=True))
+
+
+def problems_of(spec: StudySpec) -> list[Problem]:
+    """Every problem of a study, in its order; raises InvalidSpec."""
+    return [problem_of(own) for own in spec.each_problem()]
 
 
 def optimizer_of(spec: OptimizerSpec) -> Optimizer:
@@ -55,7 +62,15 @@ def cohort_of(specs: Sequence[RunSpec]) -> Cohort:
 
 def normalise(spec: RunSpec) -> RunSpec:
     """The spec with every default spelled out, checked by the engine; raises InvalidSpec."""
-    return spec.model_copy(update=_shared(spec) | {"optimizer": _filled(spec.optimizer)})
+    problem, batch_size = _on_its_problem(spec, [optimizer_of(spec.optimizer)])
+    return spec.model_copy(
+        update={
+            "problem": problem,
+            "batch_size": batch_size,
+            "schedule": _schedule(spec.schedule),
+            "optimizer": _filled(spec.optimizer),
+        }
+    )
 
 
 def normalise_study(spec: StudySpec) -> StudySpec:
@@ -66,16 +81,71 @@ def normalise_study(spec: StudySpec) -> StudySpec:
     for position, name in enumerate(names):
         if name in names[:position]:
             raise InvalidSpec(f"optimizers.{position}: each setting must differ from the others, got {name} twice")
-    return spec.model_copy(update=_shared(spec) | {"optimizers": filled, "seeds": seeds})
+    return spec.model_copy(
+        update={
+            **_on_its_problems(spec),
+            **_tuning(spec, filled, len(seeds)),
+            "schedule": _schedule(spec.schedule),
+            "optimizers": filled,
+            "seeds": seeds,
+        }
+    )
 
 
-def _shared(spec: RunSpec | StudySpec) -> Json:
-    """What a run and a study have in common, with its defaults; the batch is checked against the data."""
-    problem, schedule = problem_of(spec), schedule_of(spec.schedule)
-    batch_size = spec.batch_size
+def _on_its_problems(spec: StudySpec) -> Json:
+    """Of one problem its defaults where they always were; of several, each with its own."""
+    rules = [optimizer_of(optimizer) for optimizer in spec.optimizers]
+    filled = []
+    for own in spec.each_problem():
+        problem, batch_size = _on_its_problem(own, rules)
+        filled.append(own.model_copy(update={"problem": problem, "batch_size": batch_size}))
+    if not spec.problems:
+        return {"problem": filled[0].problem, "batch_size": filled[0].batch_size}
+    if len(filled) != len({problem.model_dump_json(include={"problem"}) for problem in filled}):
+        raise InvalidSpec("problems: each must differ from the others")
+    return {"problems": filled}
+
+
+def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) -> Json:
+    """What the protocol says, with its defaults and points; raises InvalidSpec where no optimizer could follow it."""
+    for protocol in ("grid", "search"):
+        if getattr(spec, protocol) is not None and spec.protocol != protocol:
+            raise InvalidSpec(f"{protocol}: belongs to the protocol {protocol!r}, got {spec.protocol!r}")
+    if spec.protocol == "grid":
+        grid = spec.grid or Grid()
+        _check(optimizers, {"learning_rate": Range(low=grid.low, high=grid.high)}, "grid")
+        return {"grid": grid.model_copy(update={"seeds": spec.tuning_seed_list()})}
+    if spec.protocol == "search":
+        search = spec.search or Search()
+        _check(optimizers, search.space, "search.space")
+        points = drawn(search, seeds) if search.points is None else search.points
+        if [len(own) for own in points] != [search.trials - 1] * seeds:
+            raise InvalidSpec(f"search.points: must be {search.trials - 1} for each of {seeds} seeds")
+        return {"search": search.model_copy(update={"points": points})}
+    return {}
+
+
+def _check(optimizers: Sequence[OptimizerSpec], space: Mapping[str, Range], where: str) -> None:
+    """Each optimizer takes both ends of each range that it has a hyperparameter for, and has one at least."""
+    for optimizer in optimizers:
+        own = [name for name in space if name in optimizer.settings]
+        if not own:
+            raise InvalidSpec(f"{where}: {optimizer.name} has none of {', '.join(space)}, so nothing would be tuned")
+        for name in own:
+            for end in (space[name].low, space[name].high):
+                optimizer_of(OptimizerSpec(name=optimizer.name, **(optimizer.settings | {name: end})))
+
+
+def _schedule(spec: ScheduleSpec) -> ScheduleSpec:
+    return ScheduleSpec(name=spec.name, **schedule_of(spec).settings())
+
+
+def _on_its_problem(spec: RunSpec | StudyProblem, rules: Sequence[Optimizer]) -> tuple[ProblemSpec, int | None]:
+    """The problem with its settings, and the batch size, checked against the data."""
+    problem, batch_size = problem_of(spec), spec.batch_size
     if problem.examples:
-        batch_size = batch_size or _default_batch(spec, problem)
-        _check_full_batch(spec, problem, batch_size)
+        batch_size = batch_size or _default_batch(rules, problem)
+        _check_full_batch(rules, problem, batch_size)
         if batch_size > problem.examples:
             raise InvalidSpec(
                 f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, "
@@ -83,26 +153,17 @@ def _shared(spec: RunSpec | StudySpec) -> Json:
             )
     elif batch_size is not None:
         raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {batch_size}")
-    settings = spec.problem.settings | problem.settings()
-    return {
-        "problem": ProblemSpec(name=spec.problem.name, **settings),
-        "schedule": ScheduleSpec(name=spec.schedule.name, **schedule.settings()),
-        "batch_size": batch_size,
-    }
+    return ProblemSpec(name=spec.problem.name, **(spec.problem.settings | problem.settings())), batch_size
 
 
-def _rules(spec: RunSpec | StudySpec) -> list[Optimizer]:
-    return [optimizer_of(one) for one in (spec.optimizers if isinstance(spec, StudySpec) else [spec.optimizer])]
-
-
-def _default_batch(spec: RunSpec | StudySpec, problem: Problem) -> int:
+def _default_batch(rules: Sequence[Optimizer], problem: Problem) -> int:
     """The problem's own, or all examples where no rule could do with less."""
-    return problem.examples if all(rule.full_batch for rule in _rules(spec)) else problem.default_batch_size
+    return problem.examples if all(rule.full_batch for rule in rules) else problem.default_batch_size
 
 
-def _check_full_batch(spec: RunSpec | StudySpec, problem: Problem, batch_size: int) -> None:
+def _check_full_batch(rules: Sequence[Optimizer], problem: Problem, batch_size: int) -> None:
     """Refuse here what a cohort would refuse once it is to train."""
-    for rule in _rules(spec):
+    for rule in rules:
         if rule.full_batch and batch_size != problem.examples:
             raise InvalidSpec(
                 f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"

@@ -13,11 +13,12 @@ from talweg.store.rows import Floats, Json, Quantity, RunState, StopReason
 
 @dataclass(frozen=True)
 class NewStudy:
-    """A study to be; `id` is a uuid7, `name` must not be taken."""
+    """A study to be; `id` is a uuid7, `name` must not be taken. One that is `open` is extended later."""
 
     id: str
     name: str
     spec: Json
+    open: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class NewRun:
     step: int = 0
     cost: float | None = None
     best_cost: float | None = None
+    part: Json | None = None
 
 
 @dataclass(frozen=True, eq=False)

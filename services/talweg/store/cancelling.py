@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, exists, select, update
 
-from talweg.store import tables
+from talweg.store import pages, tables
 from talweg.store.rows import LIVE
 from talweg.store.selection import IDS_AT_ONCE, chosen
 from talweg.store.types import FromNow
@@ -15,6 +15,10 @@ _RUNS = tables.runs
 
 def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | None) -> None:
     """Live runs are asked; those of cohorts that nobody holds are cancelled at once. Raises NotFound."""
+    if study is not None:
+        identity = pages.identify(connection, tables.studies, "study", study)
+        # First, as whoever extends it does: what would have followed does not.
+        connection.execute(update(tables.studies).where(tables.studies.c.id == identity).values(open=False))
     for which in chosen(connection, run_ids, study):
         _cancel(connection, which)
 

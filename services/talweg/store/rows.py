@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
 CohortState = Literal["queued", "leased", "finished", "quarantined"]
 StopReason = Literal["finished", "diverged", "cancelled", "failed", "target"]
-Quantity = Literal["gradient", "parameters", "norms"]
+# "evaluations": what each step took, where a rule asked for more than its gradient. "seconds": how long it took.
+Quantity = Literal["gradient", "parameters", "norms", "evaluations", "seconds"]
 
 RUN_STATES: tuple[RunState, ...] = ("queued", "running", "finished", "failed", "cancelled")
 LIVE: tuple[RunState, ...] = ("queued", "running")
@@ -35,6 +36,7 @@ class RunRow:
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
+        part: What it is in its study (`talweg.spec.Planned.part`); None outside of one, and in the first studies.
     """
 
     id: str
@@ -68,6 +70,7 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    part: Json | None = None
 
     @property
     def ended(self) -> bool:
@@ -77,7 +80,10 @@ class RunRow:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are; `counts` holds the states that occur, `paused` those that rest."""
+    """A study and how far its runs are.
+
+    `counts` holds the states that occur, `paused` those that rest, `open` says that more runs follow.
+    """
 
     id: str
     name: str
@@ -88,6 +94,7 @@ class StudyRow:
     steps_done: int
     steps_total: int
     paused: int
+    open: bool = False
 
     @property
     def runs(self) -> int:
@@ -101,6 +108,8 @@ class StudyRow:
             return "running"
         if self.counts.get("queued"):
             return "queued" if self.counts["queued"] == self.runs else "running"
+        if self.open:
+            return "running"
         return "failed" if self.counts.get("failed") else "cancelled" if self.counts.get("cancelled") else "finished"
 
 

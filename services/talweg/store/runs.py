@@ -45,6 +45,15 @@ def submit(
     if study is not None:
         _refuse_taken(connection, tables.studies, "study", [study.name])
         connection.execute(insert(tables.studies).values(**asdict(study), created_at=FromNow()))
+    add(connection, runs, cohorts)
+    if checkpoints:
+        begun = [vars(made) | {"digest": codec.digest_of(made.payload)} for made in checkpoints]
+        connection.execute(insert(tables.checkpoints), begun)
+    return answer
+
+
+def add(connection: Connection, runs: Sequence[NewRun], cohorts: Sequence[NewCohort]) -> None:
+    """Write runs with their cohorts, queued; raises Conflict where a name is taken."""
     _refuse_taken(connection, _RUNS, "run", [run.name for run in runs])
     now = connection.execute(select(FromNow())).scalar_one()
     if cohorts:
@@ -54,10 +63,6 @@ def submit(
         waiting = {"state": "queued", "unmirrored": True, "created_at": now, "mirrored_at": now}
         # vars, not asdict: that would copy every spec, key by key.
         connection.execute(insert(_RUNS), [waiting | vars(run) for run in runs])
-    if checkpoints:
-        begun = [vars(made) | {"digest": codec.digest_of(made.payload)} for made in checkpoints]
-        connection.execute(insert(tables.checkpoints), begun)
-    return answer
 
 
 def find(connection: Connection, id_or_name: str) -> RunRow:

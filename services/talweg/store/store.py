@@ -18,6 +18,7 @@ from talweg.store import (
     resuming,
     retrying,
     runs,
+    stages,
     studies,
     tokens,
 )
@@ -186,6 +187,27 @@ class Store:
         """Note which MLflow experiment mirrors the study."""
         with self._write() as connection:
             studies.mark_mirrored(connection, study_id, experiment_id)
+
+    def studies_to_extend(self) -> list[str]:
+        """Ids of the open studies whose runs have all ended: their next stage is due."""
+        with self._read() as connection:
+            return stages.ready(connection)
+
+    def extend_study(self, study_id: str, new_runs: Sequence[NewRun], cohorts: Sequence[NewCohort]) -> bool:
+        """Add a study's last stage and close it; false, and nothing is written, where it was closed before.
+
+        Raises Conflict where a run's name is taken.
+        """
+        with self._write() as connection:
+            return stages.extend(connection, study_id, new_runs, cohorts)
+
+    def resume_study(self, study_id: str, cohorts: Mapping[str, Sequence[str]], *, reopen: bool = False) -> list[str]:
+        """Queue cancelled and failed runs of a study again, to go on from their last checkpoints.
+
+        `cohorts` are new ids with the runs that each shall have, all at one step. Returns those to be published.
+        """
+        with self._write() as connection:
+            return stages.resume(connection, study_id, cohorts, reopen)
 
     def cohort(self, cohort_id: str) -> CohortRow:
         """The cohort of that id; raises NotFound."""

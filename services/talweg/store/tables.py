@@ -50,6 +50,8 @@ studies = Table(
     Column("spec", _Json, nullable=False),
     Column("mlflow_experiment_id", String(64)),
     Column("created_at", Instant, nullable=False),
+    # More runs follow when those it has have ended.
+    Column("open", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("name"),
 )
 
@@ -113,6 +115,8 @@ runs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
+    # What it is in its study: of which problem and optimizer, of which stage, which trial.
+    Column("part", _Json),
     UniqueConstraint("name"),
     UniqueConstraint("cohort_id", "row"),
     CheckConstraint("state IN ('queued', 'running', 'finished', 'failed', 'cancelled')", name="state"),

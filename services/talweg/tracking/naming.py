@@ -34,7 +34,9 @@ def run_name(spec: Mapping[str, Any], keys: Collection[str], *, alone: bool, sto
 
 
 def problem_name(spec: Mapping[str, Any]) -> str:
-    """The problem's name, or its dataset's where it was spelled out."""
+    """The problem's name, or its dataset's where it was spelled out; all of them, where a study has several."""
+    if several := spec.get("problems"):
+        return ", ".join(problem_name(own) for own in several)
     problem = spec["problem"]
     return str(problem.get("name") or f"{problem.get('dataset', 'own')}-network")
 

@@ -55,4 +55,6 @@ class Places:
         tags = {NOTE_TAG: study_note(study.name, study.spec)}
         experiment = self._destination.experiment(study.id, study.name, tags)
         self._store.mark_study_mirrored(study.id, experiment)
-        return Place(experiment, varying(study.spec["optimizers"]), alone=False)
+        keys = varying(study.spec["optimizers"]) | set((study.spec.get("search") or {}).get("space", ()))
+        # Where there are several problems, a run's name begins with its own.
+        return Place(experiment, keys, alone=bool(study.spec.get("problems")))

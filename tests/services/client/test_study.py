@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from talweg.client import Lab, Spread, Study
+from talweg.client import Interval, Lab, Spread, Study
 from talweg.errors import InvalidSpec, RunFailed
 from talweg.store import Store
 
@@ -100,3 +100,47 @@ def test_a_study_rests_and_goes_on(lab: Lab, train: Callable[[], None]) -> None:
     train()
     assert study.wait(progress=False).state == "finished"
     assert study.retry().mirror_again().state == "finished"
+
+
+def test_its_verdict_claims_no_more_than_three_seeds_can_show(study: Study) -> None:
+    assert "not shown to be worse" in study.verdict
+    assert "3 seeds cannot settle 1 comparison" in study.verdict
+    assert ("warning", "too few seeds") in [row[:2] for row in study.guards().rows]
+
+
+def test_its_means_and_differences_have_intervals(study: Study) -> None:
+    mean = study.ranking().column("mean")[0]
+    assert isinstance(mean, Interval)
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low <= mean.estimate <= mean.high
+    (difference,) = study.differences()
+    assert (difference["of"], difference["seeds"], difference["better"]) == ("ratio", 3, None)
+    assert str(difference["value"]).count("to") == 1
+    assert "value_low" in study.differences().to_pandas().columns
+    assert len(study.standings()) == 2
+    assert len(study.sensitivity()) == 0
+
+
+def test_its_report_is_written_as_markdown_too(study: Study, tmp_path: Path) -> None:
+    assert "## Verdict" in study.report(tmp_path / "report.md").read_text()
+
+
+def test_a_study_of_several_problems_is_ranked_by_its_profile_scores(lab: Lab, train: Callable[[], None]) -> None:
+    study = lab.compare(
+        problems=["wine-mlp", {"problem": "rosenbrock", "steps": 60}],
+        optimizers=["sgd", {"name": "adam", "learning_rate": 0.05}],
+        protocol="search",
+        search={"space": {"learning_rate": {"low": 1e-3, "high": 0.3}}, "trials": 3},
+        seeds=3,
+        steps=30,
+        evaluate_every=10,
+    )
+    train()
+    study.wait(progress=False)
+    assert len(study.runs) == 2 * 2 * 3 * 3
+    ranking = study.ranking()
+    assert ranking.columns == ("rank", "optimizer", "profile_score", "targets_met", "runs", "complete", "diverged")
+    profile = study.profile()
+    assert [row["profile_score"] for row in profile] == ranking.column("profile_score")
+    assert "Over 2 problems the profile scores are" in study.verdict

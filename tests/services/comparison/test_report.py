@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from talweg.comparison import Result, markdown, page, ranking, table
+from talweg.comparison import Picture, Result, Section, Words, compare, markdown, page, ranking, sections, table
 from talweg.comparison.tables import figures
+from talweg.spec import StudySpec
 
 Make = Callable[..., Result]
 HOSTILE = ["<script>alert(1)</script>", "a|b", "![x](http://x.invalid)", "`c`\n# d", '"><img src=x onerror=y>', "$x$"]
@@ -60,17 +61,30 @@ def test_the_table_shows_median_and_range_and_how_runs_ended(runs: list[Result])
     assert found.rows[1][-1].text == "1 of 2, 1 diverged"
 
 
-def test_markdown_holds_the_table_and_the_figure(runs: list[Result]) -> None:
-    text = markdown("digits", {"problem": "digits-mlp"}, ranking(runs), figure="cost.png")
-    assert "| 1 | adam | 1.50 (0.500 – 2.50) |" in text
+def reported(results: list[Result], seeds: int = 3, problem: str = "digits-mlp") -> list[Section]:
+    """The sections of a study of these runs."""
+    settings = {repr(dict(result.optimizer)): dict(result.optimizer) for result in results}
+    spec = {"problem": problem, "optimizers": list(settings.values()), "seeds": seeds, "steps": 3}
+    return sections(compare(StudySpec.model_validate(spec), results), lambda _: b"<svg/>")
+
+
+def test_markdown_holds_the_verdict_the_tables_and_the_figure(runs: list[Result]) -> None:
+    text = markdown("digits", {"problem": "digits-mlp"}, reported(runs), figure="cost.png")
+    assert "| 1 | adam | 1.50 | " in text
     assert "](cost.png)" in text
-    assert "never averaged in" in text
+    assert "runs diverged: sgd 1 of 2" in text
+    assert "not shown to be worse" in text
 
 
 def test_the_page_is_whole_and_asks_for_nothing(runs: list[Result]) -> None:
-    found = elements(page("digits", {"problem": "digits-mlp"}, ranking(runs), svg=b"<svg/>"))
+    found = elements(page("digits", {"problem": "digits-mlp"}, reported(runs)))
     assert [link.partition(",")[0] for link in found.links] == ["data:image/svg+xml;base64"]
     assert "script" not in found.found
+
+
+def test_a_refused_comparison_is_set_off() -> None:
+    text = page("t", {}, [Section("Verdict", (Words("No verdict", "refused"), Picture("a", b"")))])
+    assert '<p class="refused">No verdict</p>' in text
 
 
 @pytest.mark.parametrize(
@@ -83,16 +97,19 @@ def test_numbers_have_three_digits_that_mean_something(value: float, said: str) 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_add_no_element_to_the_page(result: Make, name: str) -> None:
-    plain = elements(page("t", {"k": "v"}, ranking([result("adam")]), svg=b""))
-    hostile = elements(page(name, {name: name}, ranking([result(name)]), svg=b""))
+    # A spec takes no control character and no slash in a name.
+    named = name.replace("\n", " ").replace("/", "|").replace("\\", "|")
+    plain = elements(page("t", {"k": "v"}, reported([result("adam")])))
+    hostile = elements(page(name, {name: name}, reported([result(named)])))
     assert hostile.found == plain.found
     assert hostile.links == plain.links
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_add_no_row_column_link_or_element_to_the_markdown(result: Make, name: str) -> None:
-    text = markdown(name, {name: name}, ranking([result(name)]))
-    plain = markdown("t", {"k": "v"}, ranking([result("adam")]))
+    named = name.replace("\n", " ").replace("/", "|").replace("\\", "|")
+    text = markdown(name, {name: name}, reported([result(named)]))
+    plain = markdown("t", {"k": "v"}, reported([result("adam")]))
     assert len(text.splitlines()) == len(plain.splitlines())
     bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()]
     assert bars == [line.count("|") for line in plain.splitlines()]

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Response
 from talweg.api.body import JsonBody
 from talweg.api.context import Here
 from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body_of
-from talweg.api.rankings import RankingView, picture, ranking_view, report
+from talweg.api.rankings import RankingView, markdown, picture, ranking_view, report
+from talweg.api.tables import Name, TableView, table_view
 from talweg.api.views import StudyPage, StudyView, study_view
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
@@ -17,6 +18,7 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"])
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}, "image/svg+xml": {}}, "description": "The cost curves."}
 }
+TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/markdown": {}}, "description": "The report."}}
 PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "description": "The report."}}
 
 
@@ -61,6 +63,18 @@ def figure(here: Here, study: Reference, kind: Literal["png", "svg"]) -> Respons
     """The cost curves."""
     drawn = picture(here.store, here.store.study(study), kind)
     return Response(drawn, media_type="image/png" if kind == "png" else "image/svg+xml")
+
+
+@router.get("/{study}/tables/{name}")
+def table(here: Here, study: Reference, name: Name) -> TableView:
+    """Standings, paired differences, performance profile or learning-rate sensitivity, with intervals."""
+    return table_view(here.store, here.store.study(study), name)
+
+
+@router.get("/{study}/report.md", responses=TEXT, response_class=Response)
+def text_of(here: Here, study: Reference) -> Response:
+    """The report as Markdown, without pictures."""
+    return Response(markdown(here.store, here.store.study(study)), media_type="text/markdown")
 
 
 @router.get("/{study}/report.html", responses=PAGE, response_class=Response)

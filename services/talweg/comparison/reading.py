@@ -2,22 +2,28 @@
 
 import numpy as np
 
-from talweg.comparison import Evaluations, Result
-from talweg.records.rebuild import problem_of
-from talweg.spec import StudySpec
+from talweg.comparison.results import Evaluations, Result
+from talweg.records import evaluations_made, problems_of, seconds
+from talweg.spec import Json, StudySpec
 from talweg.store import EvaluationRow, RunRow, Store, StudyRow
+from talweg_core.problems import Problem
+
+_ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None}
 
 
 def results_of(store: Store, study: StudyRow) -> list[Result]:
     """One Result a run, in the study's order."""
-    metric = problem_of(StudySpec.model_validate(study.spec)).metric
-    return [_result(store, run, metric) for run in store.runs_of(study.id)]
+    spec = StudySpec.model_validate(study.spec)
+    problems, names = problems_of(spec), spec.problem_names()
+    timed = spec.clock == "seconds"
+    return [_result(store, run, problems, names, timed) for run in store.runs_of(study.id)]
 
 
-def _result(store: Store, run: RunRow, metric: str | None) -> Result:
+def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str], timed: bool) -> Result:
     by_split: dict[str, list[EvaluationRow]] = {}
     for row in store.evaluations(run.id):
         by_split.setdefault(row.split, []).append(row)
+    part = run.part or _ALONE
     return Result(
         run=run.id,
         optimizer=run.spec["optimizer"],
@@ -26,7 +32,16 @@ def _result(store: Store, run: RunRow, metric: str | None) -> Result:
         stop_reason=run.stop_reason,
         costs=store.steps(run.id, 0, run.step).cost,
         evaluations={split: _evaluations(rows) for split, rows in by_split.items()},
-        metric=metric,
+        metric=problems[part["problem"]].metric,
+        problem=names[part["problem"]],
+        contender=part["optimizer"],
+        stage=part["stage"],
+        trial=part["trial"],
+        steps=run.total_steps,
+        batch_size=run.spec["batch_size"],
+        evaluations_made=evaluations_made(store, run),
+        # Only a study that counts them reads them: a row in sixty-four of what its costs are.
+        seconds=seconds(store, run) if timed else None,
     )
 
 

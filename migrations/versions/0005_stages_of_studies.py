@@ -1,0 +1,25 @@
+"""Stages of studies: whether more runs follow, and what each run is in its study.
+
+Revision ID: 0005
+Revises: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Studies that were there are complete; their runs have no part."""
+    op.add_column("studies", sa.Column("open", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("runs", sa.Column("part", sa.JSON(none_as_null=True)))
+
+
+def downgrade() -> None:
+    """A study that waited for its next stage stays without it."""
+    op.drop_column("runs", "part")
+    op.drop_column("studies", "open")

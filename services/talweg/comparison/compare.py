@@ -1,0 +1,290 @@
+"""A study as a whole: its runs in, and out what may be said of its optimizers. Pure, and the same for the same runs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from talweg.comparison.bootstrap import Interval, generator, quantiles
+from talweg.comparison.clocks import Clock, ticks
+from talweg.comparison.paired import Difference, differences
+from talweg.comparison.profiles import profile_scores
+from talweg.comparison.results import Floats, Result
+from talweg.comparison.stages import final_judged, tuned
+from talweg.comparison.standings import (
+    Contender,
+    Standing,
+    along_the_way,
+    contenders,
+    of_contender,
+    standing,
+    within,
+)
+from talweg.comparison.times import judged, target_of
+from talweg.comparison.trials import expected_best, sensitivity
+from talweg.spec import StudyProblem, StudySpec
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a contender's tuning on a problem found: the median final cost of each learning rate tried."""
+
+    contender: Contender
+    rates: tuple[float, ...]
+    costs: tuple[float, ...]
+    best: float | None
+    sensitivity: float
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the best was the least or the greatest tried: it may lie beyond."""
+        return self.best is not None and len(self.rates) > 1 and self.best in (self.rates[0], self.rates[-1])
+
+
+@dataclass(frozen=True)
+class OnProblem:
+    """One problem: everyone's standing, best first, and every two of them compared.
+
+    Attributes:
+        judged_by: "validation cost", or "cost" where the problem has no validation split.
+        budget: what the clock says at the end, the same for all.
+        target: the cost that counts as arrived; infinite where there is none; `target_rule` says where it is from.
+        along: of each share of the budget the median costs, in the order of `standings`.
+        trials: of a search, the expected best cost of k trials by contender.
+    """
+
+    name: str
+    steps: int
+    judged_by: str
+    budget: float
+    target: float
+    target_rule: str
+    standings: tuple[Standing, ...]
+    differences: tuple[Difference, ...]
+    along: dict[float, list[float]]
+    tunings: tuple[Tuning, ...]
+    trials: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A contender over all problems: the integral of its performance profile, with its interval over seeds."""
+
+    contender: Contender
+    score: Interval
+    arrived: int
+    times: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that a report says.
+
+    `scores` and `overall` are over all problems; `overall` compares 1 − score, a replicate of the study for each seed.
+    """
+
+    spec: StudySpec
+    results: tuple[Result, ...]
+    contenders: tuple[Contender, ...]
+    problems: tuple[OnProblem, ...]
+    scores: tuple[Score, ...] = ()
+    overall: tuple[Difference, ...] = field(default=())
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one problem."""
+        return len(self.problems) > 1
+
+
+def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Comparison:
+    """Compare a study's optimizers; `spec` with every default filled in, `seed` of the resampling."""
+    everyone = contenders(spec)
+    problems = tuple(
+        _on_problem(spec, own, [r for r in results if r.problem in (name, "")], everyone, name, seed)
+        for name, own in zip(spec.problem_names(), spec.each_problem(), strict=True)
+    )
+    scores = _scores(everyone, problems, seed)
+    overall = _overall(everyone, problems, seed) if len(problems) > 1 else ()
+    return Comparison(spec, tuple(results), tuple(everyone), problems, scores, overall)
+
+
+def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
+    """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
+    optimizer = comparison.spec.optimizers[contender.position]
+    best: dict[int, Result] = {}
+    for run in of_contender(comparison.spec, comparison.results, contender):
+        if run.stage != "final" or run.problem not in (problem.name, ""):
+            continue
+        if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
+            best[run.seed] = run
+    setting = {"name": optimizer.name, **optimizer.settings}
+    return [replace(run, optimizer=setting) for run in best.values()]
+
+
+def _on_problem(
+    spec: StudySpec, own: StudyProblem, results: Sequence[Result], everyone: Sequence[Contender], name: str, seed: int
+) -> OnProblem:
+    steps = own.steps or spec.steps
+    by_contender = [of_contender(spec, results, contender) for contender in everyone]
+    final = [[run for run in runs if run.stage == "final"] for runs in by_contender]
+    budget = _budget(final, spec.clock)
+    final = [[within(run, spec.clock, budget) for run in runs] for runs in final]
+    target, rule = _target(spec, own, final, everyone, steps)
+    scored = [run for runs in final for run in runs if run.complete]
+    positive = all(_positive(run) for run in scored)
+    standings = [
+        standing(contender, runs, target=target, clock=spec.clock, positive=positive, tuned=spec.protocol == "grid")
+        for contender, runs in zip(everyone, final, strict=True)
+    ]
+    order = sorted(range(len(everyone)), key=lambda i: (standings[i].median, _rest(standings[i]), i))
+    validated = any("validation" in run.evaluations for run in scored)
+    return OnProblem(
+        name,
+        steps,
+        "validation cost" if validated else "cost",
+        budget,
+        target,
+        rule,
+        tuple(standings[i] for i in order),
+        tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
+        along_the_way([final[i] for i in order], steps),
+        tuple(_tunings(everyone, by_contender)),
+        _trials(everyone, final) if spec.protocol == "search" else {},
+    )
+
+
+def _rest(standing: Standing) -> float:
+    """What orders equal medians: the share that diverged."""
+    return standing.diverged / standing.runs if standing.runs else 1.0
+
+
+def _positive(run: Result) -> bool:
+    _, costs = judged(run)
+    return not costs.size or float(costs[-1]) > 0
+
+
+def _budget(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
+    """What everyone had: the least of what the contenders' runs took, of each the most that one took.
+
+    In steps this is what the spec says. By another clock an optimizer that took more a step is cut off earlier.
+    """
+    most = [max((float(ticks(run, clock)[-1]) for run in own if run.complete), default=math.inf) for own in runs]
+    return min(most, default=math.inf)
+
+
+def _target(
+    spec: StudySpec, own: StudyProblem, final: Sequence[Sequence[Result]], everyone: Sequence[Contender], steps: int
+) -> tuple[float, str]:
+    """The cost that counts as arrived, and where it is from."""
+    target = own.target
+    if target is not None and target.cost is not None:
+        return target.cost, "given"
+    if target is None and not spec.problems:
+        return -math.inf, "none"
+    share = 0.75 if target is None else target.share
+    named = [] if target is None else target.references
+    references = [
+        [run for run in runs if run.complete]
+        for contender, runs in zip(everyone, final, strict=True)
+        if not named or contender.optimizer in named
+    ]
+    found = target_of([runs for runs in references if runs], share=share, steps=steps)
+    who = " and ".join(named) if named else "all optimizers"
+    return found, f"found: the best of {who}, median over seeds of the best cost within {share:.0%} of the steps"
+
+
+def _tunings(everyone: Sequence[Contender], runs: Sequence[Sequence[Result]]) -> list[Tuning]:
+    found = []
+    for contender, own in zip(everyone, runs, strict=True):
+        tried = [run for run in own if run.stage == "tuning"]
+        costs = tuned(tried)
+        if costs:
+            best = min(costs, key=lambda rate: costs[rate])
+            starts = [float(judged(run)[1][0]) for run in tried if judged(run)[1].size]
+            start = float(np.median(starts)) if starts else math.inf
+            found.append(
+                Tuning(
+                    contender,
+                    tuple(costs),
+                    tuple(costs.values()),
+                    best if math.isfinite(costs[best]) else None,
+                    sensitivity(list(costs.values()), start=start),
+                )
+            )
+    return found
+
+
+def _trials(everyone: Sequence[Contender], final: Sequence[Sequence[Result]]) -> dict[str, Floats]:
+    """The expected best judged cost of k trials, averaged over seeds; on the way, what an early stop would take."""
+    found = {}
+    for contender, runs in zip(everyone, final, strict=True):
+        by_seed: dict[int, list[float]] = {}
+        for run in runs:
+            by_seed.setdefault(run.seed, []).append(final_judged(run))
+        curves = [expected_best(values, replace=False) for values in by_seed.values()]
+        if curves and len({len(curve) for curve in curves}) == 1:
+            found[contender.label] = np.median(np.stack(curves), axis=0)
+    return found
+
+
+def _times(everyone: Sequence[Contender], problems: Sequence[OnProblem]) -> Floats | None:
+    """(S, P, N) times to target of the N seeds that all have; None where there are none, or no targets."""
+    table = [[_standing_of(problem, contender).times for problem in problems] for contender in everyone]
+    seeds = set.intersection(*(set(times) for row in table for times in row)) if table else set()
+    if not seeds or any(math.isinf(problem.target) for problem in problems):
+        return None
+    return np.array([[[times[s] for s in sorted(seeds)] for times in row] for row in table])
+
+
+def _standing_of(problem: OnProblem, contender: Contender) -> Standing:
+    return next(s for s in problem.standings if s.contender.position == contender.position)
+
+
+def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Score, ...]:
+    """Profile scores of the median times, best first; intervals from resampling the seeds within each problem."""
+    times = _times(everyone, problems)
+    if times is None:
+        return ()
+    medians = _median(times)
+    found = profile_scores(medians)
+    random, (_, count, seeds) = generator(seed), times.shape
+    draws = np.empty((RESAMPLES, len(everyone)))
+    for b in range(RESAMPLES):
+        # The same seeds for everyone: what they share is no difference between them.
+        places = random.integers(0, seeds, (1, count, seeds))
+        draws[b] = profile_scores(_median(np.take_along_axis(times, places, axis=2)))
+    scores = [
+        Score(
+            contender,
+            Interval(float(found[i]), *quantiles(draws[:, i])),
+            int(np.isfinite(medians[i]).sum()),
+            tuple(medians[i].tolist()),
+        )
+        for i, contender in enumerate(everyone)
+    ]
+    return tuple(sorted(scores, key=lambda score: (-score.score.estimate, score.contender.position)))
+
+
+def _median(times: Floats) -> Floats:
+    """Over the last axis, as `median_time`: infinite where half or more are."""
+    ordered = np.sort(times, axis=-1)
+    n = ordered.shape[-1]
+    return np.asarray((ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2)
+
+
+def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:
+    """Each seed as a study of its own, with a profile score for each contender; these are compared in pairs."""
+    times = _times(everyone, problems)
+    if times is None:
+        return ()
+    each = np.array([profile_scores(times[:, :, s]) for s in range(times.shape[2])])
+    return tuple(
+        differences(
+            # From −1 to 0: the less the better, and never all positive, so that differences are plain.
+            {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(everyone)},
+            seed=seed,
+        )
+    )

@@ -1,0 +1,278 @@
+"""What speaks against a comparison: each guard looks for one way in which its result could mislead, and says so.
+
+`refused` means that there is no verdict, `warning` that part of it must not be believed as it stands, `note` what a
+reader has to know.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from talweg.comparison.clocks import UNITS, ticks
+from talweg.comparison.compare import Comparison, OnProblem
+from talweg.comparison.paired import seeds_needed
+from talweg.comparison.results import Result
+from talweg.comparison.stages import final_judged
+from talweg.comparison.standings import of_contender
+
+Level = Literal["refused", "warning", "note"]
+# By how much the gradient evaluations of a run may differ before it is said.
+_ALIKE = 1.05
+# How near to the end of a range, as a share of it, a best point is at its edge.
+_NEAR = 0.1
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What one guard found; `contenders` are whom it concerns, by their labels, all where there are none."""
+
+    kind: str
+    level: Level
+    text: str
+    contenders: tuple[str, ...] = ()
+
+
+def guards(comparison: Comparison) -> list[Guard]:
+    """Everything that speaks against it, the worst first."""
+    found = [guard for look in _LOOKS for guard in look(comparison)]
+    return sorted(found, key=lambda guard: ("refused", "warning", "note").index(guard.level))
+
+
+def _unequal_budgets(comparison: Comparison) -> Iterator[Guard]:
+    for problem in comparison.problems:
+        steps = {
+            contender.label: max((run.steps or len(run.costs) for run in _final(comparison, problem, i)), default=0)
+            for i, contender in enumerate(comparison.contenders)
+        }
+        given = {label: count for label, count in steps.items() if count}
+        if len(set(given.values())) > 1:
+            said = ", ".join(f"{label} {count:,}" for label, count in given.items())
+            yield Guard("unequal budgets", "refused", f"On {problem.name} the optimizers had unequal steps: {said}.")
+    trials = Counter(contender.optimizer for contender in comparison.contenders)
+    if comparison.spec.protocol == "fixed" and len(trials) > 1 and len(set(trials.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in trials.items())
+        yield Guard(
+            "unequal tuning",
+            "warning",
+            f"The optimizers come in unequal numbers of settings ({said}): the best of many looks better than the "
+            "best of few, even where they are equal.",
+        )
+
+
+def _unequal_evaluations(comparison: Comparison) -> Iterator[Guard]:
+    if comparison.spec.clock != "steps":
+        return
+    taken = {
+        s.contender.label: s.gradients / problem.steps
+        for problem in comparison.problems
+        for s in problem.standings
+        if s.complete and not s.diverged
+    }
+    if taken and max(taken.values()) > _ALIKE * min(taken.values()):
+        least = min(taken.values())
+        dear = {label: each for label, each in taken.items() if each > _ALIKE * least}
+        said = ", ".join(f"{label} {each:.2g}" for label, each in dear.items())
+        yield Guard(
+            "unequal evaluations",
+            "warning",
+            f"Steps are not equally dear: gradient evaluations a step were {said}, for the others {least:.2g}. "
+            "Counted in gradients the budgets are unequal; ask for clock: gradients to compare by those.",
+            tuple(dear),
+        )
+
+
+def _shared_seeds(comparison: Comparison) -> Iterator[Guard]:
+    for problem in comparison.problems:
+        for i, contender in enumerate(comparison.contenders):
+            own = _of(comparison, problem, i)
+            shared = {r.seed for r in own if r.stage == "tuning"} & {r.seed for r in own if r.stage == "final"}
+            if shared:
+                yield Guard(
+                    "seeds shared with tuning",
+                    "refused",
+                    f"On {problem.name} {contender.label} is judged on seeds that its setting was chosen by: "
+                    f"{', '.join(map(str, sorted(shared)))}.",
+                    (contender.label,),
+                )
+
+
+def _edges(comparison: Comparison) -> Iterator[Guard]:
+    for problem in comparison.problems:
+        for tuning in problem.tunings:
+            if tuning.at_edge:
+                yield _edge(problem, tuning.contender.label, tuning.rates, tuning.best or 0.0)
+        yield from _edges_of_settings(comparison, problem)
+        yield from _edges_of_a_search(comparison, problem)
+
+
+def _edges_of_settings(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
+    """Of a fixed study that lists one optimizer at three learning rates or more."""
+    by_name: dict[str, dict[float, float]] = {}
+    if comparison.spec.protocol == "fixed":
+        for standing in problem.standings:
+            rate = comparison.spec.optimizers[standing.contender.position].settings.get("learning_rate")
+            if isinstance(rate, float):
+                by_name.setdefault(standing.contender.optimizer, {})[rate] = standing.median
+    for name, medians in by_name.items():
+        best = min(medians, key=lambda rate: medians[rate])
+        if len(medians) > 2 and best in (min(medians), max(medians)) and math.isfinite(medians[best]):
+            yield _edge(problem, name, tuple(sorted(medians)), best)
+
+
+def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
+    """Whose best trials lie, in the middle, within a tenth of the range from one of its ends."""
+    search = comparison.spec.search
+    space = search.space.get("learning_rate") if search is not None else None
+    if space is None or space.scale != "log":
+        return
+    for i, contender in enumerate(comparison.contenders):
+        best: dict[int, Result] = {}
+        for run in _final(comparison, problem, i):
+            if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
+                best[run.seed] = run
+        rates = [float(run.optimizer.get("learning_rate", math.nan)) for run in best.values()]
+        middle = sorted(rates)[len(rates) // 2] if rates else math.nan
+        share = math.log(middle / space.low) / math.log(space.high / space.low) if middle > 0 else math.nan
+        if share < _NEAR or share > 1 - _NEAR:
+            yield _edge(problem, contender.label, (space.low, space.high), middle)
+
+
+def _edge(problem: OnProblem, who: str, rates: tuple[float, ...], best: float) -> Guard:
+    return Guard(
+        "edge of the range",
+        "warning",
+        f"On {problem.name} the best learning rate of {who}, {best:g}, is at the edge of what was tried "
+        f"({rates[0]:g} to {rates[-1]:g}): a better one may lie beyond, so {who} may be better than it looks.",
+        (who,),
+    )
+
+
+def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
+    pairs = len(comparison.contenders) * (len(comparison.contenders) - 1) // 2
+    seeds = min((d.pairs for problem in comparison.problems for d in problem.differences), default=0)
+    needed = seeds_needed(pairs)
+    if pairs and seeds < needed:
+        yield Guard(
+            "too few seeds",
+            "warning",
+            f"{seeds} seed{'s' * (seeds != 1)} cannot settle {'any of ' * (pairs > 1)}{pairs} "
+            f"comparison{'s' * (pairs != 1)}, however clear: {needed} are the least.",
+        )
+
+
+def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
+    for problem in comparison.problems:
+        names = [standing.contender.label for standing in problem.standings]
+        leaders = {share: _leader(names, costs) for share, costs in problem.along.items()}
+        last = leaders.get(1.0)
+        other = [(share, name) for share, name in leaders.items() if name is not None and name != last]
+        if last is not None and other:
+            share, name = other[-1]
+            yield Guard(
+                "changing ranks",
+                "note",
+                f"On {problem.name} {name} led at {share:.0%} of the budget, {last} at its end: the order is that of "
+                "this budget, and another could give another.",
+                (name, last),
+            )
+
+
+def _leader(names: list[str], costs: list[float]) -> str | None:
+    finite = [cost for cost in costs if math.isfinite(cost)]
+    return names[costs.index(min(finite))] if finite else None
+
+
+def _diverged(comparison: Comparison) -> Iterator[Guard]:
+    for problem in comparison.problems:
+        lost = {s.contender.label: f"{s.diverged} of {s.runs}" for s in problem.standings if s.diverged}
+        if lost:
+            said = ", ".join(f"{label} {count}" for label, count in lost.items())
+            yield Guard(
+                "divergence",
+                "note",
+                f"On {problem.name} runs diverged: {said}. They count as infinitely costly, and are in no mean.",
+                tuple(lost),
+            )
+
+
+def _early_stopping(comparison: Comparison) -> Iterator[Guard]:
+    """The least cost on the way flatters whoever is noisy; where it would give another leader, that is said."""
+    for problem in comparison.problems:
+        by_best = {s.contender.label: sorted(s.bests.values())[len(s.bests) // 2] for s in problem.standings if s.bests}
+        leader = min(by_best, key=lambda label: by_best[label], default=None)
+        last = problem.standings[0].contender.label if problem.standings else None
+        if leader is not None and leader != last and by_best[leader] < by_best.get(str(last), math.inf):
+            yield Guard(
+                "early stopping",
+                "note",
+                f"On {problem.name} {leader} had the least {problem.judged_by} on the way, {last} at the end. The "
+                "least of many noisy values is too good, and whoever stops there has looked at the data that judge: so "
+                "the end counts.",
+                (leader, str(last)),
+            )
+
+
+def _unfinished(comparison: Comparison) -> Iterator[Guard]:
+    states = Counter(result.state for result in comparison.results if result.state != "finished")
+    if states:
+        said = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield Guard("unfinished", "warning", f"Not every run came to its end ({said}): this is how it stands.")
+    for problem in comparison.problems:
+        lost = [s.contender.label for s in problem.standings if not s.runs]
+        if comparison.spec.staged and lost:
+            said = ", ".join(lost)
+            yield Guard("no setting", "note", f"On {problem.name} no judged runs (yet) of {said}.", tuple(lost))
+
+
+def _cut_short(comparison: Comparison) -> Iterator[Guard]:
+    clock = comparison.spec.clock
+    if clock == "steps":
+        return
+    cut = sorted(
+        {
+            s.contender.label
+            for problem in comparison.problems
+            for s in problem.standings
+            for run in _final(comparison, problem, s.contender.position)
+            if run.complete and ticks(run, clock)[-1] > problem.budget * (1 + 1e-9)
+        }
+    )
+    if cut and comparison.spec.schedule.name != "constant":
+        yield Guard(
+            "cut schedules",
+            "warning",
+            f"{', '.join(cut)} ran out of {UNITS[clock]} before the learning-rate schedule was at its end.",
+            tuple(cut),
+        )
+    if clock == "seconds":
+        yield Guard(
+            "wall time",
+            "note",
+            "Seconds are those of this machine, under its load, and a run's share of its cohort's; another machine "
+            "gives others.",
+        )
+
+
+def _of(comparison: Comparison, problem: OnProblem, position: int) -> list[Result]:
+    own = of_contender(comparison.spec, comparison.results, comparison.contenders[position])
+    return [run for run in own if run.problem in (problem.name, "")]
+
+
+def _final(comparison: Comparison, problem: OnProblem, position: int) -> list[Result]:
+    return [run for run in _of(comparison, problem, position) if run.stage == "final"]
+
+
+_LOOKS = (
+    _unequal_budgets,
+    _shared_seeds,
+    _edges,
+    _few_seeds,
+    _unequal_evaluations,
+    _cut_short,
+    _unfinished,
+    _changing_ranks,
+    _early_stopping,
+    _diverged,
+)

@@ -1,0 +1,172 @@
+"""How each optimizer did on one problem, seed by seed: what every verdict is made from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from talweg.comparison.bootstrap import Interval, mean_interval
+from talweg.comparison.clocks import Clock, ticks
+from talweg.comparison.labels import label, varying
+from talweg.comparison.results import Evaluations, Result
+from talweg.comparison.stages import final_judged
+from talweg.comparison.times import best_judged, judged, median_time, time_to_target
+from talweg.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An optimizer of the study, by its position: named as a reader tells it apart, drawn by `optimizer`, `variant`."""
+
+    position: int
+    label: str
+    optimizer: str
+    variant: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contender on one problem.
+
+    Attributes:
+        setting: what was tuned, as it came out ("learning_rate 0.01"); "" where nothing was.
+        scores: by seed the cost where the run was judged last, infinite where it diverged; of a search the best trial.
+        bests: by seed the least judged cost on the way.
+        mean: of the finite scores, with its interval: geometric where all costs of the problem are positive.
+        times: by seed the time to target; infinite where it was missed.
+        gradients: gradient evaluations a run took on average.
+    """
+
+    contender: Contender
+    setting: str
+    runs: int
+    complete: int
+    diverged: int
+    scores: Mapping[int, float]
+    bests: Mapping[int, float]
+    mean: Interval | None
+    times: Mapping[int, float]
+    gradients: float
+
+    @property
+    def median(self) -> float:
+        """The median score, divergence as infinite; infinite without any."""
+        return median_time(self.scores.values())
+
+    @property
+    def time(self) -> float:
+        """The median time to target, misses as infinite."""
+        return median_time(self.times.values())
+
+    @property
+    def arrived(self) -> int:
+        """On how many seeds the target was met."""
+        return sum(math.isfinite(time) for time in self.times.values())
+
+
+def contenders(spec: StudySpec) -> list[Contender]:
+    """The optimizers of a study; what tells two settings of one optimizer apart is in their labels."""
+    settings = [{"name": optimizer.name, **optimizer.settings} for optimizer in spec.optimizers]
+    keys, names = varying(settings), [optimizer.name for optimizer in spec.optimizers]
+    return [
+        Contender(i, label(settings[i], keys if names.count(name) > 1 else ()), name, names[:i].count(name))
+        for i, name in enumerate(names)
+    ]
+
+
+def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contender) -> list[Result]:
+    """Its runs: by their part in the study, or by their setting where they have none."""
+    optimizer = spec.optimizers[contender.position]
+    own = {"name": optimizer.name, **optimizer.settings}
+    return [
+        result
+        for result in results
+        if result.contender == contender.position or (result.contender is None and dict(result.optimizer) == own)
+    ]
+
+
+def within(result: Result, clock: Clock, budget: float) -> Result:
+    """The run as if it had ended when the clock said `budget`: what came later is cut off."""
+    at = ticks(result, clock)
+    # Steps whose end the budget still pays for; a rounding error must not cost one.
+    steps = int(np.searchsorted(at, budget * (1 + 1e-12), side="right")) - 1
+    if steps >= len(result.costs):
+        return result
+    kept = {
+        split: Evaluations(
+            e.steps[e.steps <= steps],
+            e.costs[e.steps <= steps],
+            None if e.metrics is None else e.metrics[e.steps <= steps],
+        )
+        for split, e in result.evaluations.items()
+    }
+    made, seconds = result.evaluations_made, result.seconds
+    return replace(
+        result,
+        costs=result.costs[:steps],
+        evaluations=kept,
+        evaluations_made=None if made is None else made[:steps],
+        seconds=None if seconds is None else seconds[:steps],
+    )
+
+
+def standing(
+    contender: Contender, runs: Sequence[Result], *, target: float, clock: Clock, positive: bool, tuned: bool
+) -> Standing:
+    """From the judged runs of a contender on a problem."""
+    by_seed: dict[int, list[Result]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+    # A seed with runs that are still to come has no score yet.
+    over = {seed: own for seed, own in by_seed.items() if all(_over(run) for run in own)}
+    scores = {seed: min(map(final_judged, own)) for seed, own in over.items()}
+    finite = [score for score in scores.values() if math.isfinite(score)]
+    return Standing(
+        contender,
+        _setting(runs) if tuned else "",
+        len(runs),
+        sum(run.complete for run in runs),
+        sum(run.diverged for run in runs),
+        scores,
+        {seed: min(best_judged(run) for run in own) for seed, own in over.items()},
+        _mean(finite, positive),
+        {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in over.items()},
+        float(np.mean([ticks(run, "gradients")[-1] for run in runs])) if runs else math.nan,
+    )
+
+
+def _over(run: Result) -> bool:
+    return run.complete or run.diverged
+
+
+def _mean(finite: Sequence[float], positive: bool) -> Interval | None:
+    if not finite:
+        return None
+    found = mean_interval(np.log(finite) if positive else finite)
+    return _exponential(found) if positive else found
+
+
+def _exponential(interval: Interval) -> Interval:
+    with np.errstate(over="ignore"):
+        return Interval(*(float(np.exp(v)) for v in (interval.estimate, interval.low, interval.high)))
+
+
+def _setting(runs: Sequence[Result]) -> str:
+    rates = {run.optimizer.get("learning_rate") for run in runs}
+    return f"learning_rate {rates.pop():.4g}" if len(rates) == 1 else ""
+
+
+def along_the_way(runs: Sequence[Sequence[Result]], steps: int) -> dict[float, list[float]]:
+    """Of each share of the budget, the median judged cost of each contender then; infinite where it diverged."""
+    return {share: [median_time(_cost_at(run, share * steps) for run in own) for own in runs] for share in SHARES}
+
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+def _cost_at(run: Result, step: float) -> float:
+    at, costs = judged(run)
+    known = costs[at <= step]
+    last = float(known[-1]) if known.size else math.inf
+    return last if math.isfinite(last) and not (run.diverged and step >= len(run.costs)) else math.inf

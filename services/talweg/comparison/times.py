@@ -1,0 +1,73 @@
+"""Time to target: when a run first was good enough, on a stated clock; a miss is infinite, never left out."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from talweg.comparison.clocks import Clock, ticks
+from talweg.comparison.results import Floats, Result, Steps
+
+
+def judged(result: Result) -> tuple[Steps, Floats]:
+    """Where a run is judged: steps (n,) ascending and costs (n,) of the parameters before them.
+
+    On the validation split; where the problem has none, by the cost of each step, which is that of its parameters.
+    """
+    evaluations = result.evaluations.get("validation")
+    if evaluations is not None:
+        return evaluations.steps, evaluations.costs
+    return np.arange(len(result.costs)), result.costs
+
+
+def time_to_target(result: Result, target: float, clock: Clock = "steps", *, budget: float = math.inf) -> float:
+    """What the clock said when the run was first judged at a cost ≤ `target`; ∞ where it was not within `budget`.
+
+    The least time is one step: an optimizer that starts at the target has shown nothing, and a ratio needs more
+    than 0.
+    """
+    steps, costs = judged(result)
+    (places,) = np.nonzero(costs <= target)
+    if not places.size:
+        return math.inf
+    at = ticks(result, clock)
+    time = float(at[max(int(steps[places[0]]), 1)])
+    return time if time <= budget else math.inf
+
+
+def median_time(times: Iterable[float]) -> float:
+    """The median with misses as infinite: half of the runs arrived by then, or it is infinite too.
+
+    Of an even number the mean of the middle two, so one miss among them makes it infinite.
+    """
+    ordered = sorted(times)
+    if not ordered:
+        return math.inf
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return high if math.isinf(high) else (low + high) / 2
+
+
+def best_judged(result: Result, *, share: float = 1.0, steps: int | None = None) -> float:
+    """The least finite cost of the first `share` of `steps`; ∞ where there is none."""
+    at, costs = judged(result)
+    if steps is not None:
+        costs = costs[at <= share * steps]
+    finite = costs[np.isfinite(costs)]
+    return float(finite.min()) if finite.size else math.inf
+
+
+def target_of(references: Sequence[Sequence[Result]], *, share: float = 0.75, steps: int) -> float:
+    """AlgoPerf's rule: the best reference's median over its re-runs of the best cost within `share` of the budget.
+
+    Source: Dahl et al. 2023, section 4.2: the best of the tuned reference optimizers is run again with other seeds,
+    and the median of what these reached is the target; whoever is measured by it gets 4/3 of their budget.
+
+    Args:
+        references: of each reference optimizer, the runs at its best setting.
+        share: of the budget, in steps.
+        steps: the budget.
+    """
+    return min(
+        (median_time(best_judged(run, share=share, steps=steps) for run in runs) for runs in references),
+        default=math.inf,
+    )
