@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from talweg.errors import InvalidSpec
+from talweg.records.batches import batch_size_for
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
@@ -73,41 +74,14 @@ def normalise_study(spec: StudySpec) -> StudySpec:
 def _shared(spec: RunSpec | StudySpec) -> Json:
     """What a run and a study have in common, with its defaults; the batch is checked against the data."""
     problem, schedule = problem_of(spec), schedule_of(spec.schedule)
-    batch_size = spec.batch_size
-    if problem.examples:
-        batch_size = batch_size or _default_batch(spec, problem)
-        _check_full_batch(spec, problem, batch_size)
-        if batch_size > problem.examples:
-            raise InvalidSpec(
-                f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, "
-                f"got {batch_size}"
-            )
-    elif batch_size is not None:
-        raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {batch_size}")
+    rules = spec.optimizers if isinstance(spec, StudySpec) else [spec.optimizer]
+    batch_size = batch_size_for(problem, [optimizer_of(rule) for rule in rules], spec.batch_size)
     settings = spec.problem.settings | problem.settings()
     return {
         "problem": ProblemSpec(name=spec.problem.name, **settings),
         "schedule": ScheduleSpec(name=spec.schedule.name, **schedule.settings()),
         "batch_size": batch_size,
     }
-
-
-def _rules(spec: RunSpec | StudySpec) -> list[Optimizer]:
-    return [optimizer_of(one) for one in (spec.optimizers if isinstance(spec, StudySpec) else [spec.optimizer])]
-
-
-def _default_batch(spec: RunSpec | StudySpec, problem: Problem) -> int:
-    """The problem's own, or all examples where no rule could do with less."""
-    return problem.examples if all(rule.full_batch for rule in _rules(spec)) else problem.default_batch_size
-
-
-def _check_full_batch(spec: RunSpec | StudySpec, problem: Problem, batch_size: int) -> None:
-    """Refuse here what a cohort would refuse once it is to train."""
-    for rule in _rules(spec):
-        if rule.full_batch and batch_size != problem.examples:
-            raise InvalidSpec(
-                f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
-            )
 
 
 def _filled(spec: OptimizerSpec) -> OptimizerSpec:
