@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from talweg.errors import InvalidSpec
-from talweg.records.batches import batch_size_for
+from talweg.records.batch_size import batch_size_for
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
