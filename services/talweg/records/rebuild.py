@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from talweg.errors import InvalidSpec
 from talweg.protocols import Grid, Range, Search
+from talweg.records.batch_size import batch_size_for
 from talweg.records.points import drawn
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
@@ -142,32 +143,9 @@ def _schedule(spec: ScheduleSpec) -> ScheduleSpec:
 
 def _on_its_problem(spec: RunSpec | StudyProblem, rules: Sequence[Optimizer]) -> tuple[ProblemSpec, int | None]:
     """The problem with its settings, and the batch size, checked against the data."""
-    problem, batch_size = problem_of(spec), spec.batch_size
-    if problem.examples:
-        batch_size = batch_size or _default_batch(rules, problem)
-        _check_full_batch(rules, problem, batch_size)
-        if batch_size > problem.examples:
-            raise InvalidSpec(
-                f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, "
-                f"got {batch_size}"
-            )
-    elif batch_size is not None:
-        raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {batch_size}")
+    problem = problem_of(spec)
+    batch_size = batch_size_for(problem, rules, spec.batch_size)
     return ProblemSpec(name=spec.problem.name, **(spec.problem.settings | problem.settings())), batch_size
-
-
-def _default_batch(rules: Sequence[Optimizer], problem: Problem) -> int:
-    """The problem's own, or all examples where no rule could do with less."""
-    return problem.examples if all(rule.full_batch for rule in rules) else problem.default_batch_size
-
-
-def _check_full_batch(rules: Sequence[Optimizer], problem: Problem, batch_size: int) -> None:
-    """Refuse here what a cohort would refuse once it is to train."""
-    for rule in rules:
-        if rule.full_batch and batch_size != problem.examples:
-            raise InvalidSpec(
-                f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
-            )
 
 
 def _filled(spec: OptimizerSpec) -> OptimizerSpec:

@@ -102,6 +102,18 @@ def test_decoupled_decay_around_adam_is_adamw() -> None:
     assert np.allclose(trajectory("adam", around=around), trajectory("adamw", weight_decay=0.1), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("outer", ["clip_norm", "sam"])
+def test_clipping_bounds_what_sam_sees_uphill_in_either_order(outer: str) -> None:
+    around = [{"name": "clip_norm", "limit": 0.1}, {"name": "sam", "rho": 0.5}]
+    around = around if outer == "clip_norm" else around[::-1]
+    rule = optimizers.create("sgd", learning_rate=1.0, around=around)
+    runs = Cohort(problems.create("rosenbrock"), [rule], [0], precision="float64")
+    before = runs.parameters.copy()
+    runs.advance()
+    # The slope there is steep, so the bound is met: limit · |g| / (|g| + 1e-6).
+    assert np.linalg.norm(runs.parameters - before) == pytest.approx(0.1, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["sgd", "lbfgs", "sophia"])
 def test_l2_around_a_rule_is_the_rule_on_the_cost_with_its_penalty(name: str) -> None:
     """½ λ |θ|² around the bowl ½ Σ h x² is the bowl ½ Σ (h + λ) x²."""
