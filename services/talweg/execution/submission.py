@@ -15,7 +15,7 @@ from talweg import queue
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
 from talweg.records.policy import resolve
-from talweg.records.rebuild import normalise, normalise_study, problem_of
+from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import RunSpec, StudySpec
@@ -94,7 +94,13 @@ class _Runs:
     ) -> Submitted:
         """Commit, then publish what this made."""
         size = problem_of(self.specs[0]).layout.size
-        planned = plan(self.specs, size=size, cohort_size=settings.cohort_size, workers=settings.workers)
+        planned = plan(
+            self.specs,
+            size=size,
+            cohort_size=settings.cohort_size,
+            workers=settings.workers,
+            fitting=lambda spec: fitting(spec, settings.cohort_memory),
+        )
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
         places = {
             position: (cohort.id, row)

@@ -6,6 +6,7 @@ import pytest
 
 from talweg.errors import InvalidSpec
 from talweg.records import cohort_of, normalise, normalise_study
+from talweg.records.rebuild import fitting
 from talweg.spec import RunSpec, StudySpec
 
 
@@ -59,6 +60,16 @@ def test_a_problem_can_be_spelled_out() -> None:
 def test_what_the_engine_refuses_is_an_invalid_spec(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         normalise(run_of(**changed))
+
+
+def test_more_runs_fit_into_more_memory_and_one_that_does_not_is_refused() -> None:
+    spec = normalise(run_of(problem="digits-cnn", optimizer="adam"))
+    few, many = fitting(spec, 50_000_000), fitting(spec, 1_000_000_000)
+    # A run of digits-cnn takes some 1.6 MB, and the data 0.7.
+    assert 20 < few < 40
+    assert many > 15 * few
+    with pytest.raises(InvalidSpec, match=r"problem: one run takes .* at most TALWEG_COHORT_MEMORY, 1,000,000"):
+        fitting(spec, 1_000_000)
 
 
 def test_a_study_refuses_the_same_setting_twice() -> None:
