@@ -12,7 +12,14 @@ from talweg.spec import OptimizerSpec, RunSpec
 _COORDINATES = 8_000_000
 
 
-def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int) -> list[list[int]]:
+def plan(
+    specs: Sequence[RunSpec],
+    *,
+    size: int,
+    cohort_size: int,
+    workers: int,
+    fitting: Callable[[RunSpec], int] | None = None,
+) -> list[list[int]]:
     """Positions in `specs`, cohort by cohort; each run is in exactly one.
 
     Runs share a cohort where all but seed and hyperparameters agree, and of those the ones that shape an optimizer's
@@ -25,6 +32,7 @@ def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int)
         size: P, the problem's coordinates; wide problems have smaller cohorts.
         cohort_size: The most runs in a cohort.
         workers: How many cohorts can train at once.
+        fitting: How many runs like this one fit into a worker's memory together; as many as there are if not given.
     """
     groups: dict[str, list[int]] = {}
 
@@ -35,8 +43,11 @@ def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int)
 
     for position, spec in enumerate(specs):
         groups.setdefault(_alike(spec, shared), []).append(position)
-    limit = max(1, min(cohort_size, _COORDINATES // size))
-    cohorts = [part for group in groups.values() for part in _parts(group, -(-len(group) // limit))]
+    cohorts: list[list[int]] = []
+    for group in groups.values():
+        fits = cohort_size if fitting is None else fitting(specs[group[0]])
+        limit = max(1, min(cohort_size, _COORDINATES // size, fits))
+        cohorts += _parts(group, -(-len(group) // limit))
     while len(cohorts) < workers:
         widest = max(range(len(cohorts)), key=lambda i: len(cohorts[i]))
         if len(cohorts[widest]) == 1:

@@ -15,7 +15,7 @@ from talweg import queue
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
 from talweg.records.policy import resolve
-from talweg.records.rebuild import normalise, normalise_study, problem_of
+from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
@@ -148,7 +148,7 @@ class _Runs:
 
     def rows(self, settings: Settings) -> tuple[list[NewCohort], list[NewRun]]:
         """What the store takes."""
-        planned = plan_all(self.specs, cohort_size=settings.cohort_size, workers=settings.workers)
+        planned = plan_all(self.specs, settings)
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
         places = {
             position: (cohort.id, row)
@@ -195,18 +195,24 @@ def new_run(
     )
 
 
-def plan_all(specs: Sequence[RunSpec], *, cohort_size: int, workers: int) -> list[list[int]]:
+def plan_all(specs: Sequence[RunSpec], settings: Settings) -> list[list[int]]:
     """`plan` for specs of several problems: positions, cohort by cohort."""
     by_problem: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
         by_problem.setdefault(spec.problem.model_dump_json(), []).append(position)
     # Workers are shared out: many problems make many cohorts by themselves.
-    each = -(-workers // max(len(by_problem), 1))
+    each = -(-settings.workers // max(len(by_problem), 1))
     found: list[list[int]] = []
     for positions in by_problem.values():
         own = [specs[position] for position in positions]
         size = problem_of(own[0]).layout.size
-        cohorts = plan(own, size=size, cohort_size=cohort_size, workers=each)
+        cohorts = plan(
+            own,
+            size=size,
+            cohort_size=settings.cohort_size,
+            workers=each,
+            fitting=lambda spec: fitting(spec, settings.cohort_memory),
+        )
         found += [[positions[place] for place in cohort] for cohort in cohorts]
     return found
 

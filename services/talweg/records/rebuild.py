@@ -12,6 +12,7 @@ from talweg.records.points import drawn
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
+from talweg_core.memory import cohort_bytes
 from talweg_core.optimizers import Optimizer
 from talweg_core.problems import Problem
 from talweg_core.schedules import Schedule
@@ -59,6 +60,28 @@ def cohort_of(specs: Sequence[RunSpec]) -> Cohort:
             precision=first.precision,
             schedule=[schedule_of(spec.schedule) for spec in specs],
         )
+
+
+def fitting(spec: RunSpec, memory: int) -> int:
+    """How many runs like this one take at most `memory` bytes together; raises InvalidSpec where one takes more."""
+
+    def taken(runs: int) -> int:
+        with engine_rules():
+            return cohort_bytes(
+                problem_of(spec),
+                optimizer_of(spec.optimizer),
+                runs,
+                batch_size=spec.batch_size,
+                precision=spec.precision,
+            )
+
+    one, two = taken(1), taken(2)
+    if one > memory:
+        raise InvalidSpec(
+            f"problem: one run takes {one:,} bytes with batches of {spec.batch_size}, and a cohort may take at most "
+            f"TALWEG_COHORT_MEMORY, {memory:,}"
+        )
+    return 1 + (memory - one) // max(two - one, 1)
 
 
 def normalise(spec: RunSpec) -> RunSpec:

@@ -69,6 +69,15 @@ def test_wide_problems_have_small_cohorts() -> None:
     assert lengths(plan(specs(2), size=50_000_000, cohort_size=64, workers=1)) == [1, 1]
 
 
+def test_a_cohort_holds_no_more_runs_than_fit_into_memory() -> None:
+    planned = plan(specs(10) + specs(4, optimizer="adam"), size=10, cohort_size=64, workers=1, fitting=_fewer_for_adam)
+    assert lengths(planned) == [5, 5, 2, 2]
+
+
+def _fewer_for_adam(spec: RunSpec) -> int:
+    return 2 if spec.optimizer.name == "adam" else 6
+
+
 def test_each_run_is_in_exactly_one_cohort() -> None:
     mixed = specs(7) + specs(5, optimizer="adam") + specs(3, precision="float64")
     planned = plan(mixed, size=10, cohort_size=3, workers=16)
