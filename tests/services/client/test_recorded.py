@@ -152,7 +152,8 @@ def test_the_next_updates_are_a_table(run: Run) -> None:
     assert table.column("optimizer") == ["adam", "sgd", "adam"]
     assert table.column("state") == ["the run's", "fresh", "fresh"]
     assert table.column("update_norm")[0] == pytest.approx(float(run.norms["update"].tolist()[37]), rel=1e-9)
-    assert table.column("angle")[1] == pytest.approx(0, abs=0.01)
+    # In degrees. The update is the difference of two float32 points, which rounds a short step's direction.
+    assert table.column("angle")[1] == pytest.approx(0, abs=0.1)
 
 
 def test_a_run_verifies_itself(run: Run) -> None:
