@@ -198,7 +198,7 @@ def _target(
     share = 0.75 if target is None else target.share
     named = [] if target is None else target.references
     references = [
-        [run for run in runs if run.complete]
+        [run for run in best_of_seeds(runs) if run.complete]
         for contender, runs in zip(everyone, final, strict=True)
         if not named or contender.optimizer in named
     ]
