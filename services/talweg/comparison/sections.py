@@ -88,11 +88,12 @@ def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
                 "note",
             )
         )
+    # In this order tables and pictures fill printed pages.
+    if comparison.scores and draw is not None:
+        parts.append(Picture("performance profiles and their integrals with intervals", draw("profiles")))
     if comparison.overall:
         parts.append(overall_table(comparison))
     if draw is not None:
-        if comparison.scores:
-            parts.append(Picture("performance profiles and their integrals with intervals", draw("profiles")))
         parts.append(Picture("cost along the way on each problem, one line per optimizer", draw("overview")))
     return Section("All problems", tuple(parts))
 

@@ -171,7 +171,8 @@ def along_the_way(runs: Sequence[Sequence[Result]], steps: int) -> dict[float, l
     return {share: [median_time(_cost_at(run, share * steps) for run in own) for own in runs] for share in SHARES}
 
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
+# Earlier the order says nothing yet.
+SHARES = (0.5, 0.75, 1.0)
 
 
 def _cost_at(run: Result, step: float) -> float:
