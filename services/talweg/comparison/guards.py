@@ -15,6 +15,7 @@ from talweg.comparison.compare import Comparison, OnProblem
 from talweg.comparison.paired import seeds_needed
 from talweg.comparison.results import Result
 from talweg.comparison.standings import best_of_seeds, of_contender
+from talweg.comparison.times import median_time
 
 Level = Literal["refused", "warning", "note"]
 # By how much the gradient evaluations of a run may differ before it is said.
@@ -203,7 +204,7 @@ def _early_stopping(comparison: Comparison) -> Iterator[Guard]:
     """The least cost on the way flatters whoever is noisy; where it would give another leader, that is said."""
     said: dict[str, tuple[str, str]] = {}
     for problem in comparison.problems:
-        by_best = {s.contender.label: sorted(s.bests.values())[len(s.bests) // 2] for s in problem.standings if s.bests}
+        by_best = {s.contender.label: median_time(s.bests.values()) for s in problem.standings if s.bests}
         leader = min(by_best, key=lambda label: by_best[label], default=None)
         last = problem.standings[0].contender.label
         if leader is not None and leader != last and by_best[leader] < by_best.get(last, math.inf):

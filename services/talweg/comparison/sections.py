@@ -13,6 +13,7 @@ from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
 from talweg.comparison.standings import Standing
 from talweg.comparison.tables import Cell, Table, figures, percent
+from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
 
 
@@ -134,8 +135,7 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
         cells += [accuracy[1][place - 1]] if accuracy else []
         if aimed:
             cells += [Cell(f"{standing.arrived} of {len(standing.times)}"), Cell(_time(standing.time))]
-        bests = sorted(standing.bests.values())
-        cells += [_number(bests[len(bests) // 2] if bests else math.inf), Cell(_ending(standing))]
+        cells += [_number(median_time(standing.bests.values())), Cell(_ending(standing))]
         rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows), tuple(title not in ("optimizer", "chosen", "runs") for title in head))
 
