@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 MAXIMUM_STEPS = 100_000_000
 MAXIMUM_SEEDS = 10_000
+MAXIMUM_RUNS = 100_000
 
 
 def _named(value: object) -> object:
@@ -215,6 +216,18 @@ class StudySpec(_Training):
         if shared := sorted(set(tuning) & set(judged)):
             raise InvalidSpec(f"grid.seeds: must not be among the seeds that are judged, got {shared} in both")
         return tuning
+
+    def size(self) -> int:
+        """How many runs it has in all its stages; InvalidSpec where those are too many to be one study."""
+        each = len(self.seed_list())
+        if self.protocol == "grid":
+            each += (self.grid or Grid()).points * len(self.tuning_seed_list())
+        elif self.protocol == "search":
+            each *= (self.search or Search()).trials
+        runs = len(self.each_problem()) * len(self.optimizers) * each
+        if runs > MAXIMUM_RUNS:
+            raise InvalidSpec(f"study: may have at most {MAXIMUM_RUNS:,} runs, got {runs:,}")
+        return runs
 
     def runs(self) -> list[RunSpec]:
         """Every run that the study begins with, in the order of `planned`."""

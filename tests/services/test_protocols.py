@@ -90,6 +90,8 @@ def test_several_problems_have_their_own_steps_and_batches() -> None:
             },
             "beta1 must lie in",
         ),
+        ({"protocol": "search", "seeds": 10_000, "search": {"trials": 1000}}, "at most 100,000 runs, got 20,000,000"),
+        ({"protocol": "grid", "seeds": 1, "grid": {"points": 1000, "seeds": 10_000}}, "at most 100,000 runs"),
         ({"problem": None}, "one problem, or several"),
         ({"problems": ["rosenbrock"]}, "and not both"),
         ({"problem": None, "problems": ["rosenbrock", "rosenbrock"]}, "each must differ"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from talweg.cli.options import AsJson, Home, laboratory
-from talweg.cli.output import as_json, data, facts, hint, table
+from talweg.cli.output import as_json, clean, data, facts, hint, table
 from talweg.cli.views import view_of
 from talweg.errors import InvalidSpec, NotFound
 
@@ -88,6 +88,7 @@ def show(
             watch(lab, found)
         study = found if isinstance(found, Study) else None
         ranking = None if study is None else study.ranking()
+        verdict = "" if study is None else study.verdict
         view = view_of(found.refresh())
     if json:
         as_json(view if ranking is None else {**view, "ranking": list(ranking)})
@@ -113,6 +114,8 @@ def show(
         facts(f"study {view['name']}", common | {"runs": view["counts"], "steps": steps, "MLflow": view["mlflow_url"]})
         data("")
         table(ranking)
+        data("")
+        data(clean(verdict))
         hint(f"talweg runs {view['name']}, talweg ui {view['name']}")
 
 

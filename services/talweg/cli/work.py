@@ -65,11 +65,13 @@ def compare(
         from talweg.cli.watch import watch
 
         watch(lab, study)
-        ranking = study.ranking()
+        ranking, verdict = study.ranking(), study.verdict
     if json:
         as_json(list(ranking))
         return
     table(ranking)
+    data("")
+    data(clean(verdict))
     hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")
 
 

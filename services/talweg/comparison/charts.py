@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from talweg.comparison.axes import INK, MUTED, dress, scale
@@ -23,7 +24,7 @@ _TAUS = 601
 def profiles(comparison: Comparison) -> Figure:
     """On the left each profile ρ(τ), on the right its integral, the score, with its interval."""
     scores = comparison.scores
-    figure = Figure(figsize=(11.0, 4.2), layout="constrained", facecolor="white")
+    figure = _figure(11.0, 4.3)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     taus = np.linspace(1, R_MAX, _TAUS)
     shares = profile([score.times for score in scores], taus)
@@ -115,11 +116,17 @@ def overview(comparison: Comparison) -> Figure:
 def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
     rows = -(-count // columns)
     # One or two panels share the page's width, so that letters have the size of the other figures'.
-    figure = Figure(figsize=(max(2.9 * columns, 10.0), 2.7 * rows + 0.9), layout="constrained", facecolor="white")
+    figure = _figure(max(2.9 * columns, 10.0), 2.7 * rows + 0.9)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, grid
+
+
+def _figure(width: float, height: float) -> Figure:
+    """White, with a margin: on a dark page its edge shows."""
+    layout = ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.09)
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def _look(contender: Contender) -> Style:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.comparison.bootstrap import Interval, generator, quantiles
+from talweg.comparison.aggregates import probability_of_improvement, speed_up
+from talweg.comparison.bootstrap import Interval, generator, quantiles, stratified_interval
 from talweg.comparison.clocks import Clock, ticks
 from talweg.comparison.paired import Difference, differences
 from talweg.comparison.profiles import profile_scores
@@ -16,6 +17,7 @@ from talweg.comparison.standings import (
     Contender,
     Standing,
     along_the_way,
+    best_of_seeds,
     contenders,
     of_contender,
     standing,
@@ -26,6 +28,7 @@ from talweg.comparison.trials import expected_best, sensitivity
 from talweg.spec import StudyProblem, StudySpec
 
 RESAMPLES = 1000
+_IMPROVEMENTS = 500
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,26 @@ class OnProblem:
 
 @dataclass(frozen=True)
 class Score:
-    """A contender over all problems: the integral of its performance profile, with its interval over seeds."""
+    """A contender over all problems: the integral of its performance profile, with its interval over seeds.
+
+    `speed_up` is over the study's first optimizer: how many times sooner it was at the target, as a geometric mean over
+    the problems (the second number) where both arrived.
+    """
 
     contender: Contender
     score: Interval
     arrived: int
     times: tuple[float, ...]
+    speed_up: tuple[float, int]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Everything that a report says.
 
-    `scores` and `overall` are over all problems; `overall` compares 1 − score, a replicate of the study for each seed.
+    Over several problems `scores` are of the whole, `overall` compares them in pairs, each seed as a study of its own,
+    and `improvements`, in the order of `overall`, say how likely a run of the first ends at a lower cost than one of
+    the second.
     """
 
     spec: StudySpec
@@ -91,7 +101,8 @@ class Comparison:
     contenders: tuple[Contender, ...]
     problems: tuple[OnProblem, ...]
     scores: tuple[Score, ...] = ()
-    overall: tuple[Difference, ...] = field(default=())
+    overall: tuple[Difference, ...] = ()
+    improvements: tuple[Interval, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -108,20 +119,20 @@ def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Com
     )
     scores = _scores(everyone, problems, seed)
     overall = _overall(everyone, problems, seed) if len(problems) > 1 else ()
-    return Comparison(spec, tuple(results), tuple(everyone), problems, scores, overall)
+    improvements = tuple(_improvement(problems, d, seed) for d in overall)
+    return Comparison(spec, tuple(results), tuple(everyone), problems, scores, overall, improvements)
 
 
 def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
     """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
     optimizer = comparison.spec.optimizers[contender.position]
-    best: dict[int, Result] = {}
-    for run in of_contender(comparison.spec, comparison.results, contender):
-        if run.stage != "final" or run.problem not in (problem.name, ""):
-            continue
-        if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
-            best[run.seed] = run
+    runs = [
+        run
+        for run in of_contender(comparison.spec, comparison.results, contender)
+        if run.stage == "final" and run.problem in (problem.name, "")
+    ]
     setting = {"name": optimizer.name, **optimizer.settings}
-    return [replace(run, optimizer=setting) for run in best.values()]
+    return [replace(run, optimizer=setting) for run in best_of_seeds(runs)]
 
 
 def _on_problem(
@@ -150,7 +161,7 @@ def _on_problem(
         rule,
         tuple(standings[i] for i in order),
         tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
-        along_the_way([final[i] for i in order], steps),
+        along_the_way([best_of_seeds(final[i]) for i in order], steps),
         tuple(_tunings(everyone, by_contender)),
         _trials(everyone, final) if spec.protocol == "search" else {},
     )
@@ -187,7 +198,7 @@ def _target(
     share = 0.75 if target is None else target.share
     named = [] if target is None else target.references
     references = [
-        [run for run in runs if run.complete]
+        [run for run in best_of_seeds(runs) if run.complete]
         for contender, runs in zip(everyone, final, strict=True)
         if not named or contender.optimizer in named
     ]
@@ -262,6 +273,7 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
             Interval(float(found[i]), *quantiles(draws[:, i])),
             int(np.isfinite(medians[i]).sum()),
             tuple(medians[i].tolist()),
+            speed_up(medians[i], medians[0]),
         )
         for i, contender in enumerate(everyone)
     ]
@@ -287,4 +299,20 @@ def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed:
             {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(everyone)},
             seed=seed,
         )
+    )
+
+
+def _improvement(problems: Sequence[OnProblem], difference: Difference, seed: int) -> Interval:
+    """The probability of improvement of a pair, mean over problems; runs are drawn anew within each of them."""
+    strata = [
+        list(next(s for s in problem.standings if s.contender.label == label).scores.values())
+        for label in (difference.first, difference.second)
+        for problem in problems
+    ]
+    half = len(problems)
+    return stratified_interval(
+        lambda drawn: probability_of_improvement(drawn[:half], drawn[half:]),
+        strata,
+        seed=seed,
+        resamples=_IMPROVEMENTS,
     )

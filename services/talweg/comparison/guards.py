@@ -6,7 +6,7 @@ reader has to know.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,8 @@ from talweg.comparison.clocks import UNITS, ticks
 from talweg.comparison.compare import Comparison, OnProblem
 from talweg.comparison.paired import seeds_needed
 from talweg.comparison.results import Result
-from talweg.comparison.stages import final_judged
-from talweg.comparison.standings import of_contender
+from talweg.comparison.standings import best_of_seeds, of_contender
+from talweg.comparison.times import median_time
 
 Level = Literal["refused", "warning", "note"]
 # By how much the gradient evaluations of a run may differ before it is said.
@@ -128,11 +128,8 @@ def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[G
     if space is None or space.scale != "log":
         return
     for i, contender in enumerate(comparison.contenders):
-        best: dict[int, Result] = {}
-        for run in _final(comparison, problem, i):
-            if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
-                best[run.seed] = run
-        rates = [float(run.optimizer.get("learning_rate", math.nan)) for run in best.values()]
+        best = best_of_seeds(_final(comparison, problem, i))
+        rates = [float(run.optimizer.get("learning_rate", math.nan)) for run in best]
         middle = sorted(rates)[len(rates) // 2] if rates else math.nan
         share = math.log(middle / space.low) / math.log(space.high / space.low) if middle > 0 else math.nan
         if share < _NEAR or share > 1 - _NEAR:
@@ -163,6 +160,7 @@ def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
 
 
 def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
+    said: dict[str, tuple[str, str]] = {}
     for problem in comparison.problems:
         names = [standing.contender.label for standing in problem.standings]
         leaders = {share: _leader(names, costs) for share, costs in problem.along.items()}
@@ -170,13 +168,19 @@ def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
         other = [(share, name) for share, name in leaders.items() if name is not None and name != last]
         if last is not None and other:
             share, name = other[-1]
-            yield Guard(
-                "changing ranks",
-                "note",
-                f"On {problem.name} {name} led at {share:.0%} of the budget, {last} at its end: the order is that of "
-                "this budget, and another could give another.",
-                (name, last),
-            )
+            said[f"{problem.name} {name} led at {share:.0%} of the budget, {last} at its end"] = (name, last)
+    if said:
+        why = "the order is that of this budget, and another could give another."
+        yield Guard("changing ranks", "note", f"{_each(said)}: {why}", _concerned(said.values()))
+
+
+def _each(said: Iterable[str]) -> str:
+    """`On A …; on B …`."""
+    return "; ".join(f"{'o' if place else 'O'}n {text}" for place, text in enumerate(said))
+
+
+def _concerned(contenders: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in contenders for name in names))
 
 
 def _leader(names: list[str], costs: list[float]) -> str | None:
@@ -185,33 +189,35 @@ def _leader(names: list[str], costs: list[float]) -> str | None:
 
 
 def _diverged(comparison: Comparison) -> Iterator[Guard]:
+    said: dict[str, list[str]] = {}
     for problem in comparison.problems:
         lost = {s.contender.label: f"{s.diverged} of {s.runs}" for s in problem.standings if s.diverged}
         if lost:
-            said = ", ".join(f"{label} {count}" for label, count in lost.items())
-            yield Guard(
-                "divergence",
-                "note",
-                f"On {problem.name} runs diverged: {said}. They count as infinitely costly, and are in no mean.",
-                tuple(lost),
-            )
+            counts = ", ".join(f"{label} {count}" for label, count in lost.items())
+            said[f"{problem.name} runs diverged: {counts}"] = list(lost)
+    if said:
+        text = f"{_each(said)}. They count as infinitely costly, and are in no mean."
+        yield Guard("divergence", "note", text, _concerned(said.values()))
 
 
 def _early_stopping(comparison: Comparison) -> Iterator[Guard]:
     """The least cost on the way flatters whoever is noisy; where it would give another leader, that is said."""
+    said: dict[str, tuple[str, str]] = {}
     for problem in comparison.problems:
-        by_best = {s.contender.label: sorted(s.bests.values())[len(s.bests) // 2] for s in problem.standings if s.bests}
+        by_best = {s.contender.label: median_time(s.bests.values()) for s in problem.standings if s.bests}
         leader = min(by_best, key=lambda label: by_best[label], default=None)
-        last = problem.standings[0].contender.label if problem.standings else None
-        if leader is not None and leader != last and by_best[leader] < by_best.get(str(last), math.inf):
-            yield Guard(
-                "early stopping",
-                "note",
-                f"On {problem.name} {leader} had the least {problem.judged_by} on the way, {last} at the end. The "
-                "least of many noisy values is too good, and whoever stops there has looked at the data that judge: so "
-                "the end counts.",
-                (leader, str(last)),
+        last = problem.standings[0].contender.label
+        if leader is not None and leader != last and by_best[leader] < by_best.get(last, math.inf):
+            said[f"{problem.name} {leader} had the least {problem.judged_by} on the way, {last} at the end"] = (
+                leader,
+                last,
             )
+    if said:
+        why = (
+            "The least of many noisy values is too good, and whoever stops there has looked at the data that judge: so "
+            "the end counts."
+        )
+        yield Guard("early stopping", "note", f"{_each(said)}. {why}", _concerned(said.values()))
 
 
 def _unfinished(comparison: Comparison) -> Iterator[Guard]:

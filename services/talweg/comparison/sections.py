@@ -7,12 +7,13 @@ from typing import Literal
 
 from talweg.comparison.bootstrap import Interval
 from talweg.comparison.clocks import UNITS
-from talweg.comparison.compare import Comparison, OnProblem
+from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import guards
 from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
 from talweg.comparison.standings import Standing
 from talweg.comparison.tables import Cell, Table, figures, percent
+from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
 
 
@@ -62,29 +63,38 @@ def sections(comparison: Comparison, draw: Draw | None = None) -> list[Section]:
 def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
     parts: list[Words | Table | Picture] = []
     if comparison.scores:
-        head = ("#", "optimizer", "profile score", "targets met", *(problem.name for problem in comparison.problems))
+        reference = comparison.contenders[0].label
+        head = (
+            "#", "optimizer", "profile score", f"speed-up over {reference}", "targets met",
+            *(problem.name for problem in comparison.problems),
+        )  # fmt: skip
         rows = [
             (
                 Cell(str(place)),
                 Cell(score.contender.label),
                 Cell(f"{score.score.estimate:.2f}", f"{score.score.low:.2f} – {score.score.high:.2f}"),
+                _speed_up(score, reference),
                 Cell(f"{score.arrived} of {len(comparison.problems)}"),
                 *(Cell(_time(time)) for time in score.times),
             )
             for place, score in enumerate(comparison.scores, start=1)
         ]
-        parts.append(Table(head, tuple(rows), (True, False, True, True, *(True for _ in comparison.problems))))
+        parts.append(Table(head, tuple(rows), (True, False, True, True, True, *(True for _ in comparison.problems))))
         parts.append(
             Words(
                 f"Columns of problems: median {UNITS[comparison.spec.clock]} to the target, – where half of the seeds "
                 "or more missed it. The profile score is 1 for who is the fastest on every problem and 0 for who is "
-                "never within a factor 4 of the fastest.",
+                "never within a factor 4 of the fastest. Speed-ups are geometric means over the problems that both "
+                "solved.",
                 "note",
             )
         )
+    # In this order tables and pictures fill printed pages.
+    if comparison.scores and draw is not None:
+        parts.append(Picture("performance profiles and their integrals with intervals", draw("profiles")))
+    if comparison.overall:
+        parts.append(overall_table(comparison))
     if draw is not None:
-        if comparison.scores:
-            parts.append(Picture("performance profiles and their integrals with intervals", draw("profiles")))
         parts.append(Picture("cost along the way on each problem, one line per optimizer", draw("overview")))
     return Section("All problems", tuple(parts))
 
@@ -125,8 +135,7 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
         cells += [accuracy[1][place - 1]] if accuracy else []
         if aimed:
             cells += [Cell(f"{standing.arrived} of {len(standing.times)}"), Cell(_time(standing.time))]
-        bests = sorted(standing.bests.values())
-        cells += [_number(bests[len(bests) // 2] if bests else math.inf), Cell(_ending(standing))]
+        cells += [_number(median_time(standing.bests.values())), Cell(_ending(standing))]
         rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows), tuple(title not in ("optimizer", "chosen", "runs") for title in head))
 
@@ -170,6 +179,36 @@ def difference_table(problem: OnProblem) -> Table:
         for difference in problem.differences
     )
     return Table(head, rows, (False, False, True, True, True, False))
+
+
+def overall_table(comparison: Comparison) -> Table:
+    """Every two optimizers over all problems: each seed is a study of its own, with a profile score for each."""
+    head = ("first", "second", "score, first − second", "seeds", "p", "verdict", "P(first ends lower)")
+    rows = tuple(
+        (
+            Cell(difference.first),
+            Cell(difference.second),
+            # Compared are negative scores, the less the better.
+            _interval(_negative(difference.interval)),
+            Cell(str(difference.pairs)),
+            Cell(_p(difference.adjusted)),
+            Cell(("second better", "not settled", "first better")[1 - difference.settled]),
+            Cell(f"{improved.estimate:.2f}", f"{improved.low:.2f} – {improved.high:.2f}"),
+        )
+        for difference, improved in zip(comparison.overall, comparison.improvements, strict=True)
+    )
+    return Table(head, rows, (False, False, True, True, True, False, True))
+
+
+def _negative(interval: Interval | None) -> Interval | None:
+    return interval and Interval(-interval.estimate, -interval.high, -interval.low)
+
+
+def _speed_up(score: Score, reference: str) -> Cell:
+    if score.contender.label == reference:
+        return Cell("1")
+    factor, problems = score.speed_up
+    return Cell(f"{factor:.2f}", f"on {problems}") if problems else Cell("–")
 
 
 def trial_table(problem: OnProblem) -> Table:

@@ -100,6 +100,8 @@ def normalise(spec: RunSpec) -> RunSpec:
 def normalise_study(spec: StudySpec) -> StudySpec:
     """The same for a study: one check a setting, however many seeds; raises InvalidSpec."""
     seeds = spec.seed_list()
+    # Before anything is drawn or spelled out: a few bytes can ask for a thousand million runs.
+    spec.size()
     filled = [_filled(optimizer) for optimizer in spec.optimizers]
     names = [json.dumps(optimizer.model_dump(mode="json"), sort_keys=True) for optimizer in filled]
     for position, name in enumerate(names):
