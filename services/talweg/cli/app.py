@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, steer, work
+from talweg.cli import catalogue, configuration, demo, doctor, look, stack, steer, work
 
 app = typer.Typer(
     name="talweg",
@@ -49,6 +49,7 @@ for command in (
     catalogue.optimizers,
     stack.up,
     stack.status,
+    doctor.doctor,
     stack.logs,
     stack.ui,
     stack.down,

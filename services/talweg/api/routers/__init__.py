@@ -1,7 +1,15 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import catalogue, laboratory, records, runs, steering, studies
+from talweg.api.routers import catalogue, laboratory, records, runs, steering, studies, troubles
 
-ALL = (laboratory.router, catalogue.router, runs.router, records.router, studies.router, steering.router)
+ALL = (
+    laboratory.router,
+    catalogue.router,
+    runs.router,
+    records.router,
+    studies.router,
+    steering.router,
+    troubles.router,
+)
 
 __all__ = ["ALL"]
