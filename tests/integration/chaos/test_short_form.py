@@ -20,8 +20,8 @@ def run(name: str, *arguments: str) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_study_under_faults_loses_repeats_and_changes_nothing(database: str) -> None:
-    said = run("reliability.py", "--database", database, "--cohorts", "15", "--faults", "8", "--seed", "3")
-    assert "8 faults over 15 cohorts" in said
+    said = run("reliability.py", "--database", database, "--cohorts", "10", "--faults", "7", "--seed", "3")
+    assert "7 faults over 10 cohorts" in said
     assert "0 lost, 0 steps missing" in said
     assert "0 repeated, 0 differing; 0 processes left behind" in said
 

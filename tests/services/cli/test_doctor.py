@@ -20,11 +20,3 @@ def test_troubles_of_a_laboratory_elsewhere_are_told(remote: Talweg) -> None:
     assert done.status == 1
     assert "no reconciler is at work" in done.out
     assert done.err.splitlines()[-1] == "Next: talweg status, talweg logs"
-
-
-def test_a_laboratory_that_does_not_answer_is_the_trouble(talweg: Talweg, monkeypatch: Any) -> None:
-    monkeypatch.setattr("talweg.client.wire.PATIENCE", 0.1)
-    monkeypatch.setenv("TALWEG_URL", "http://127.0.0.1:9")
-    done = talweg("doctor")
-    assert done.status == 1
-    assert "does not answer" in done.out
