@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import analyses, branching, catalogue, configuration, demo, look, stack, steer, work
+from talweg.cli import analyses, branching, catalogue, configuration, demo, doctor, look, stack, steer, work
 
 app = typer.Typer(
     name="talweg",
@@ -53,6 +53,7 @@ for command in (
     catalogue.schedules,
     stack.up,
     stack.status,
+    doctor.doctor,
     stack.logs,
     stack.ui,
     stack.down,

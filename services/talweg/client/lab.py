@@ -128,6 +128,11 @@ class Lab:
         status: dict[str, Any] = self._wire.get("/v1/status")
         return status
 
+    def troubles(self) -> list[dict[str, str]]:
+        """What is wrong (`what`) and what to do about it (`remedy`), the gravest first; empty where all is well."""
+        troubles: list[dict[str, str]] = self._wire.get("/v1/troubles")
+        return troubles
+
     def __repr__(self) -> str:
         return f"<Lab {self.url}>"
 

@@ -40,7 +40,8 @@ def train(
     claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds))
     if claim is None:
         return "unclaimed"
-    log.info("cohort claimed", cohort=cohort_id, runs=len(claim.runs), fence=claim.fence)
+    live = [run.id for run in claim.runs if not run.ended]
+    log.info("cohort claimed", cohort=cohort_id, runs=live, fence=claim.fence, attempt=claim.attempts)
     beat = Heartbeat(store, claim, seconds=settings.heartbeat_seconds, lease_seconds=settings.lease_seconds)
     try:
         try:

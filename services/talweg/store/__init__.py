@@ -35,6 +35,7 @@ from talweg.store.rows import (
     Submitted,
     TokenRow,
 )
+from talweg.store.signs import Signs
 from talweg.store.store import Store, open_store
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Quantity",
     "RunRow",
     "RunState",
+    "Signs",
     "StepRows",
     "StepTable",
     "StopReason",

@@ -41,6 +41,8 @@ from talweg.store.rows import (
     Submitted,
     TokenRow,
 )
+from talweg.store.signs import Signs
+from talweg.store.signs import signs as read_signs
 
 
 def open_store(url: str, *, create: bool = False) -> "Store":
@@ -321,6 +323,11 @@ class Store:
         """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
         with self._write() as connection:
             return outbox.forget(connection, list(run_ids), study)
+
+    def signs(self) -> Signs:
+        """Signs of trouble, as of now."""
+        with self._read() as connection:
+            return read_signs(connection)
 
     def lead(self, role: str, owner: str, seconds: float) -> bool:
         """Whether `owner` is who does the role's work for the next so many seconds; another may be."""

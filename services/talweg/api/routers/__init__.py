@@ -1,6 +1,6 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import analyses, catalogue, laboratory, records, runs, steering, studies
+from talweg.api.routers import analyses, catalogue, laboratory, records, runs, steering, studies, troubles
 
 ALL = (
     laboratory.router,
@@ -10,6 +10,7 @@ ALL = (
     analyses.router,
     studies.router,
     steering.router,
+    troubles.router,
 )
 
 __all__ = ["ALL"]
