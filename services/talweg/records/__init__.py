@@ -4,6 +4,7 @@ from talweg.records.batches import Batch, batch
 from talweg.records.beginning import Beginning, beginning
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.mending import Mended, mend
 from talweg.records.prospects import Next, next_updates
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "Beginning",
     "Explanation",
+    "Mended",
     "Next",
     "Part",
     "StepExplanation",
@@ -32,6 +34,7 @@ __all__ = [
     "explain",
     "explain_step",
     "gradient",
+    "mend",
     "next_updates",
     "normalise",
     "normalise_study",
