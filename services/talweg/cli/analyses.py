@@ -1,5 +1,6 @@
-"""Questions to a record: next, verify."""
+"""Questions to a record: next, verify, export."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,3 +52,18 @@ def verify(
         say(f"The record does not agree with what is computed here. Next: talweg verify {found.name} --mend")
         raise typer.Exit(1)
     hint(f"talweg show {found.name}")
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
+    path: Annotated[Path, typer.Argument(help="A file FILE.parquet.")],
+    vectors: Annotated[bool, typer.Option("--vectors", help="Every gradient and parameter too.")] = False,
+    home: Home = None,
+) -> None:
+    """Every step as a Parquet file; prints its path."""
+    from talweg.cli.look import find
+
+    with laboratory(home) as lab:
+        written = find(lab, name).export(path, vectors=vectors)
+    data(str(written))
+    hint(f"duckdb -c \"FROM '{written}' LIMIT 5\", or pandas.read_parquet({str(written)!r})")

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from talweg.client.export import write_parquet
 from talweg.client.live import Live
 from talweg.client.pages import every
 from talweg.client.progress import Progress
@@ -55,6 +56,10 @@ class Study(Live):
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the report to `path`, one HTML page that needs nothing else; returns the path."""
         return _write(Path(path), self._wire.content(self._path("report.html")))
+
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
+        """Write a row for each step of each run to `path`, a Parquet file; with `vectors` also every derivative."""
+        return write_parquet(self.runs, path, vectors=vectors)
 
     def _progress(self) -> Progress:
         view = self._view

@@ -1,6 +1,7 @@
 """fork, resume, next and verify on the command line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,3 +65,11 @@ def test_verify_says_whether_the_record_is_true(remote: Talweg, served: Any, nam
     assert broken.status == 1
     assert "does NOT agree" in broken.out
     assert "cost of step 40" in broken.out
+
+
+def test_a_run_is_exported(remote: Talweg, name: str, tmp_path: Path) -> None:
+    done = remote("export", name, "run.parquet", "--vectors")
+    assert (done.status, done.out) == (0, "run.parquet\n")
+    assert (tmp_path / "run.parquet").stat().st_size > 80 * 275
+    assert "duckdb" in done.err
+    assert remote("export", name, "run.csv").status == 2
