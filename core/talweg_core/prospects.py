@@ -38,7 +38,8 @@ def prospect(cohort: Cohort) -> Prospect:
     step, before = cohort.step, cohort.parameters[0].astype(np.float64)
     record = cohort.advance()
     gradient = record.gradient[0].astype(np.float64)
-    update = cohort.parameters[0].astype(np.float64) - before
+    with np.errstate(all="ignore"):
+        update = cohort.parameters[0].astype(np.float64) - before
     # The batch and the noise are the step's that was made.
     cohort.step = step
     after = float(cohort.costs()[0])
@@ -54,7 +55,8 @@ def prospect(cohort: Cohort) -> Prospect:
 
 
 def _angle(one: Array, other: Array) -> float | None:
-    sizes = float(np.linalg.norm(one) * np.linalg.norm(other))
+    with np.errstate(all="ignore"):
+        sizes = float(np.linalg.norm(one) * np.linalg.norm(other))
     if not 0 < sizes < np.inf:
         return None
     return degrees(acos(max(-1.0, min(1.0, float(one @ other) / sizes))))

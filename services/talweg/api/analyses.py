@@ -83,6 +83,13 @@ class VerificationView(BaseModel):
     recomputed: dict[str, Any]
 
 
+class MendedView(BaseModel):
+    """One damaged chunk; `problem` says why it could not be mended, null where it was."""
+
+    what: str
+    problem: str | None
+
+
 def step_explanation_view(told: StepExplanation) -> StepExplanationView:
     """As it is answered."""
     return StepExplanationView(

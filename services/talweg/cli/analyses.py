@@ -1,5 +1,6 @@
-"""Questions to a record: next, verify."""
+"""Questions to a record: next, verify, export."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,18 +34,36 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(min=1, help="So many stretches, drawn at random.", show_default="the whole run")
     ] = None,
+    mend: Annotated[bool, typer.Option("--mend", help="Put damaged chunks back first, where they agree.")] = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
     """Recompute a run, and say whether its record is true; exit 1 where it is not."""
     with laboratory(home) as lab:
         found = lab.run(run)
+        for chunk in found.mend() if mend else ():
+            say(clean(f"{'mended' if chunk['mended'] else 'not mended'}: {chunk['damaged']}"))
         answer = found.verify(sample=sample)
     if json:
         as_json({**vars(answer), "findings": list(answer.findings)})
     else:
         data(clean(str(answer), keep="\n"))
     if not answer.agrees:
-        say("The record does not agree with what is computed here.")
+        say(f"The record does not agree with what is computed here. Next: talweg verify {found.name} --mend")
         raise typer.Exit(1)
     hint(f"talweg show {found.name}")
+
+
+def export(
+    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
+    path: Annotated[Path, typer.Argument(help="A file FILE.parquet.")],
+    vectors: Annotated[bool, typer.Option("--vectors", help="Every gradient and parameter too.")] = False,
+    home: Home = None,
+) -> None:
+    """Every step as a Parquet file; prints its path."""
+    from talweg.cli.look import find
+
+    with laboratory(home) as lab:
+        written = find(lab, name).export(path, vectors=vectors)
+    data(str(written))
+    hint(f"duckdb -c \"FROM '{written}' LIMIT 5\", or pandas.read_parquet({str(written)!r})")

@@ -41,6 +41,7 @@ for command in (
     look.show,
     look.explain,
     analyses.verify,
+    analyses.export,
     branching.fork,
     branching.resume,
     work.cancel,

@@ -97,3 +97,14 @@ class Analysed(Live):
             recorded=answer["recorded"],
             recomputed=answer["recomputed"],
         )
+
+    def mend(self) -> Table:
+        """Compute damaged chunks again, and put back those that agree bit for bit with what is left of the record.
+
+        Each damaged chunk is a row: what was wrong, and whether it is mended; where it is not, why.
+        """
+        rows = self._wire.post(self._path("mend"))
+        return Table(
+            ("damaged", "mended", "problem"),
+            tuple((row["what"], row["problem"] is None, row["problem"]) for row in rows),
+        )

@@ -81,7 +81,9 @@ class Recorded(Live):
             path = self.trajectory[tensor][(slice(count + 1), *place)].astype(np.float64)
             found["parameter"] = path[:count]
             # Of a run under way, where the last update led is not known yet.
-            found["update"] = np.append(path[1:], np.full(count + 1 - len(path), np.nan)) - path[:count]
+            after = np.append(path[1:], np.full(count + 1 - len(path), np.nan))
+            with np.errstate(invalid="ignore"):
+                found["update"] = after - path[:count]
         columns = [range(count), *(column.tolist() for column in found.values())]
         return Table(("step", *found), tuple(zip(*columns, strict=True)))
 

@@ -1,11 +1,14 @@
 """One run, as a user sees it: its costs, and the derivatives and parameters of any of its steps."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from talweg.client.analyses import Analysed
 from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
+from talweg.client.export import write_parquet
 from talweg.client.progress import Progress
 from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
@@ -119,6 +122,10 @@ class Run(Branching, Recorded, Analysed):
         query: dict[str, Any] = {"step": _whole(step), "tensor": tensor, "index": where, "nudge": nudge}
         answer = self._wire.get(self._path("explain"), **query)
         return Explanation(text=answer.pop("text"), data=answer)
+
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
+        """Write a row for each step to `path`, a Parquet file; with `vectors` every gradient and parameter too."""
+        return write_parquet([self], path, vectors=vectors)
 
     def _tensors(self, quantity: str, step: SupportsIndex) -> "dict[str, Array]":
         start = _whole(step)

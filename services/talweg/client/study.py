@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from talweg.client.export import write_parquet
 from talweg.client.live import Live
 from talweg.client.pages import every
 from talweg.client.progress import Progress
@@ -94,6 +95,10 @@ class Study(Live):
         answer = self._wire.get(self._path("tables", name))
         rows = tuple(tuple(_cell(cell) for cell in row) for row in answer["rows"])
         return Table(tuple(answer["columns"]), rows, title=f"study {self.name}: {name}")
+
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
+        """Write a row for each step of each run to `path`, a Parquet file; with `vectors` also every derivative."""
+        return write_parquet(self.runs, path, vectors=vectors)
 
     def _progress(self) -> Progress:
         view = self._view

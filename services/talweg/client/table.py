@@ -66,6 +66,10 @@ class Table:
         position = self.columns.index(name)
         return [row[position] for row in self.rows]
 
+    def columns_by_name(self) -> dict[str, list[Any]]:
+        """Every column's cells."""
+        return {name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)}
+
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas table; a spread or an interval becomes three columns: NAME, NAME_low and NAME_high."""
         try:

@@ -5,6 +5,7 @@ from talweg.records.beginning import Beginning, beginning
 from talweg.records.clocks import evaluations_made, seconds
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.mending import Mended, mend
 from talweg.records.prospects import Next, next_updates
 from talweg.records.reading import gradient, norms, parameters, records, size_of
 from talweg.records.rebuild import (
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "Beginning",
     "Explanation",
+    "Mended",
     "Next",
     "Part",
     "StepExplanation",
@@ -35,6 +37,7 @@ __all__ = [
     "explain",
     "explain_step",
     "gradient",
+    "mend",
     "next_updates",
     "normalise",
     "normalise_study",

@@ -36,7 +36,7 @@ def explain(
     cohort.parameters[0], cohort.step = before, step
     with engine_rules():
         position = cohort.problem.layout.position(tensor, tuple(index))
-        update = float(np.float64(after[position]) - np.float64(before[position]))
+        update = float(after[position]) - float(before[position])
         told = engine.explain(cohort, 0, tensor, tuple(index), update=update, nudge=nudge)
     moving = at_step(store, holder, step)
     if moving is None:
@@ -90,15 +90,12 @@ def explain_step(store: Store, run: RunRow, step: int, *, count: int = 10) -> St
     cohort = cohort_of([RunSpec.model_validate(owner(store, run, step).spec)])
     cohort.parameters[0], cohort.step = before, step
     cost, cost_after = float(cohort.costs()[0]), float(cohort.costs(after[None])[0])
-    layout, update = cohort.problem.layout, after.astype(np.float64) - before
-    return StepExplanation(
-        step,
-        type(cohort.optimizers[0]).__name__,
-        cost,
-        cost_after,
-        tensor_shares(layout, slope, update),
-        coordinate_shares(layout, before, slope, update, count),
-    )
+    layout, rule = cohort.problem.layout, type(cohort.optimizers[0]).__name__
+    # A step that diverged has infinite numbers.
+    with np.errstate(all="ignore"):
+        update = after.astype(np.float64) - before
+        shares = coordinate_shares(layout, before, slope, update, count)
+        return StepExplanation(step, rule, cost, cost_after, tensor_shares(layout, slope, update), shares)
 
 
 def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:

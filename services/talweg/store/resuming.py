@@ -1,14 +1,15 @@
-"""An ended run that is to go on: its row as if it had been asked for more steps from the start."""
+"""What changes a record that was written: an ended run that goes on, a damaged chunk that is put back."""
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from talweg.errors import Conflict
+from talweg.errors import Conflict, NotFound
 from talweg.store import tables
-from talweg.store.batch import NewCohort
+from talweg.store.batch import Chunk, NewCohort
 from talweg.store.rows import LIVE, Json, RunRow
 from talweg.store.types import FromNow
 
 _RUNS = tables.runs
+_CHUNKS = tables.chunks
 _EVALUATIONS = tables.evaluations
 _CHECKPOINTS = tables.checkpoints
 
@@ -55,4 +56,22 @@ def resume(
             update(_CHECKPOINTS)
             .where(_CHECKPOINTS.c.run_id == run.id, _CHECKPOINTS.c.step == run.step)
             .values(kept=False)
+        )
+
+
+def replace_chunk(connection: Connection, chunk: Chunk) -> None:
+    """Put these bytes where a chunk of the same run, quantity and steps stands; raises NotFound."""
+    changed = connection.execute(
+        update(_CHUNKS)
+        .where(
+            _CHUNKS.c.run_id == chunk.run_id,
+            _CHUNKS.c.quantity == chunk.quantity,
+            _CHUNKS.c.first_step == chunk.first_step,
+            _CHUNKS.c.steps == chunk.steps,
+        )
+        .values(codec=chunk.codec, digest=chunk.digest, payload=chunk.payload)
+    )
+    if changed.rowcount != 1:
+        raise NotFound(
+            f"run {chunk.run_id}: has no {chunk.quantity} of the {chunk.steps} steps from {chunk.first_step} on"
         )

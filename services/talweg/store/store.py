@@ -22,7 +22,7 @@ from talweg.store import (
     studies,
     tokens,
 )
-from talweg.store.batch import Checkpoint, CommitBatch, NewCohort, NewRun, NewStudy
+from talweg.store.batch import Checkpoint, Chunk, CommitBatch, NewCohort, NewRun, NewStudy
 from talweg.store.engine import create_engine, translated
 from talweg.store.rows import (
     Asked,
@@ -373,6 +373,11 @@ class Store:
         """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
         with self._read() as connection:
             return reading.chunks(connection, run_id, quantity, start, stop)
+
+    def replace_chunk(self, chunk: Chunk) -> None:
+        """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
+        with self._write() as connection:
+            resuming.replace_chunk(connection, chunk)
 
     def outbox(self, limit: int = 100) -> list[RunRow]:
         """Runs of which MLflow does not know everything yet, longest not mirrored first."""

@@ -11,7 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from requests.adapters import HTTPAdapter
 
+from talweg.execution import fork_run, resume_run, submit_run, train
 from talweg.records import norms
+from talweg.settings import Settings
+from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
@@ -164,3 +167,26 @@ def test_killing_the_mirror_at_any_request_is_harmless(
         same(history(client, laboratory.store, run), recorded(laboratory.store, run))
     (experiment,) = client.search_experiments(filter_string=f"name = 'killed {after}'")
     assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    store, settings = laboratory.store, Settings().model_copy(update={"workers": 1})
+    asked = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 40})
+    parent = submit_run(store, asked, publish=lambda _: None, settings=settings)
+    train(store, parent.cohort_id, owner="tests", settings=settings)
+    fork = fork_run(store, store.run(parent.id), parse_fork({"step": 25, "optimizer": "sgd"}), publish=lambda _: None)
+    train(store, fork.cohort_id, owner="tests", settings=settings)
+    drain(mirror)
+    same(history(client, store, fork), recorded(store, fork))
+    tags = client.get_run(store.run(fork.id).mlflow_run_id).data.tags
+    assert (tags["talweg.parent"], tags["talweg.parent_step"]) == (parent.id, "25")
+    # And goes on there once it is asked for more.
+    more = resume_run(store, store.run(fork.id), 60, publish=lambda _: None)
+    train(store, more.cohort_id, owner="tests", settings=settings)
+    drain(mirror)
+    found, expected = history(client, store, fork), recorded(store, fork)
+    assert len(found["cost"]) == 60
+    # What it measured at what was its end then is not taken back in MLflow.
+    assert {key: points for key, points in found.items() if "." not in key} == {
+        key: points for key, points in expected.items() if "." not in key
+    }

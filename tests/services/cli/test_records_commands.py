@@ -1,6 +1,7 @@
 """fork, resume, next and verify on the command line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,10 +50,26 @@ def test_verify_says_whether_the_record_is_true(remote: Talweg, served: Any, nam
     assert done.status == 0, done.err
     assert "the record agrees; 80 steps recomputed" in done.out
     assert remote("verify", name, "--sample", "1", "--json").json["agrees"] is True
+    run = served.store.run(name)
     with served.store.engine.begin() as connection:
-        run = served.store.run(name)
+        damage = "UPDATE chunks SET payload = :p WHERE run_id = :r AND quantity = 'norms' AND first_step = 0"
+        connection.execute(text(damage), {"r": run.id, "p": b"nothing"})
+    damaged = remote("verify", name)
+    assert (damaged.status, "--mend" in damaged.err) == (1, True)
+    assert "norms of steps 0 to 63" in damaged.out
+    mended = remote("verify", name, "--mend")
+    assert (mended.status, "mended: run" in mended.err) == (0, True)
+    with served.store.engine.begin() as connection:
         connection.execute(text("UPDATE steps SET cost = 2 WHERE run_id = :r AND step = 40"), {"r": run.id})
     broken = remote("verify", name)
     assert broken.status == 1
     assert "does NOT agree" in broken.out
     assert "cost of step 40" in broken.out
+
+
+def test_a_run_is_exported(remote: Talweg, name: str, tmp_path: Path) -> None:
+    done = remote("export", name, "run.parquet", "--vectors")
+    assert (done.status, done.out) == (0, "run.parquet\n")
+    assert (tmp_path / "run.parquet").stat().st_size > 80 * 275
+    assert "duckdb" in done.err
+    assert remote("export", name, "run.csv").status == 2

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import text
 
-from talweg.errors import Conflict, InvalidSpec, NoSuchStep
+from talweg.errors import Conflict, InvalidSpec, NoSuchStep, ReplayDiverged
 from talweg.execution import fork_run, resume_run, train
 from talweg.records import norms, records
 from talweg.settings import Settings
@@ -259,3 +260,31 @@ def test_what_cannot_go_on_says_why(
     (one,) = store.runs_of(study.id)
     with pytest.raises(InvalidSpec, match="the runs of a study have equally many, 20, got 40; fork the run at step 20"):
         resume_run(store, end(one), 40, publish=_to_nobody)
+
+
+def test_what_cannot_be_recomputed_is_not_forked_with_its_state(store: Store, trained: Submit, spec: Spec) -> None:
+    """As on another machine, whose costs differ in the last bit: stored parameters are exact all the same."""
+    stored, recomputed = trained(spec(record="full")), trained(spec(record="replay"))
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE steps SET cost = cost * 1.0000001 WHERE step = 20"))
+    for parent in (stored, recomputed):
+        with pytest.raises(ReplayDiverged, match="cost of step 20"):
+            fork_run(store, parent, parse_fork({"step": 37}), publish=_to_nobody)
+    with pytest.raises(ReplayDiverged):
+        fork_run(store, recomputed, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_to_nobody)
+    fork = fork_run(store, stored, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_to_nobody)
+    begun = store.checkpoint_before(fork.id, 37)
+    assert begun is not None
+    expected = records(store, stored, "parameters", 37, 38)[0]
+    assert unpack(begun[1])[1]["parameters"].tobytes() == expected.tobytes()
+
+
+def test_a_retried_fork_is_one_fork(store: Store, trained: Submit, spec: Spec) -> None:
+    parent = trained(spec())
+    published: list[str] = []
+    for _ in range(2):
+        fork = fork_run(store, parent, parse_fork({"step": 9}), idempotency_key="k", publish=published.append)
+    assert published == [fork.cohort_id]
+    assert len(store.runs().items) == 2
+    with pytest.raises(Conflict, match="was used for another submission"):
+        fork_run(store, parent, parse_fork({"step": 10}), idempotency_key="k", publish=published.append)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from talweg.errors import CorruptRecord
 from talweg.execution import submit_run, train
-from talweg.records import norms, records
+from talweg.records import mend, norms, records, verify
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
@@ -96,3 +96,32 @@ def test_a_chunk_whose_row_is_damaged_is_never_a_number(
     )
     with pytest.raises(CorruptRecord):
         records(store, run, "gradient", 60, 140)
+
+
+@pytest.mark.parametrize("record", ["full", "replay"])
+def test_damaged_chunks_are_mended_where_they_agree(
+    store: Store, trained: Callable[[str], RunRow], record: str
+) -> None:
+    run = trained(record)
+    quantities = ("gradient", "parameters", "norms") if record == "full" else ("norms",)
+    whole = {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities}  # type: ignore[arg-type]
+    for quantity, chunk in whole.items():
+        write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity=quantity)
+    mended = mend(store, run)
+    assert [one.problem for one in mended] == [None] * len(quantities)
+    assert {one.what.split(": ")[1] for one in mended} == {f"{quantity} of steps 64 to 127" for quantity in quantities}
+    assert {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities} == whole  # type: ignore[arg-type]
+    assert mend(store, run) == []
+    assert verify(store, run).agrees
+
+
+def test_a_chunk_is_not_mended_from_what_does_not_agree(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("full")
+    (chunk,) = store.chunks(run.id, "gradient", 64, 65)
+    write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity="gradient")
+    write(store, "UPDATE steps SET cost = 3 WHERE run_id = :run AND step = 20", run=run.id)
+    (left,) = mend(store, run)
+    assert left.problem is not None
+    assert "cost of step 20 must equal the recorded one" in left.problem
+    with pytest.raises(CorruptRecord):
+        records(store, run, "gradient", 64, 65)

@@ -102,3 +102,15 @@ def test_of_a_step_of_its_history_a_fork_says_what_its_parent_would(store: Store
     assert explain_step(store, fork, 99) == explain_step(store, run, 99)
     assert explain(store, fork, 100, "dense1.weight", (3, 5)).optimizer == "SGD"
     assert next_updates(store, fork, 100, ["adam"])[0].prospect.optimizer == "sgd"
+
+
+def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, spec: Callable[..., RunSpec]) -> None:
+    asked = spec(problem="two-layer-line", optimizer={"name": "sgd", "learning_rate": 1e38}, steps=50)
+    wild = end(store, submit_run(store, asked, publish=lambda _: None, settings=SETTINGS))
+    assert wild.stop_reason == "diverged"
+    told = explain_step(store, wild, wild.step - 1)
+    assert not np.isfinite(told.cost)
+    assert told.sentence
+    own, sgd = next_updates(store, wild, wild.step - 1, ["sgd"])
+    assert own.prospect.update.tolist() == sgd.prospect.update.tolist() == [0.0] * 4
+    assert (own.prospect.angle, own.prospect.size) == (None, 0.0)

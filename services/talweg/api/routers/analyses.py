@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from talweg.api.analyses import (
+    MendedView,
     NextUpdateView,
     StepExplanationView,
     VerificationView,
@@ -14,7 +15,7 @@ from talweg.api.analyses import (
 )
 from talweg.api.context import Here
 from talweg.api.parameters import Reference, Step
-from talweg.records import explain_step, next_updates, verify
+from talweg.records import explain_step, mend, next_updates, verify
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["analyses"])
 
@@ -40,3 +41,9 @@ def prospects(here: Here, run: Reference, step: Step, optimizer: Names = None) -
 def verification(here: Here, run: Reference, sample: Sample = None, start: Step = 0) -> VerificationView:
     """Recompute the record and compare, for some seconds; `next` of the answer is where to go on."""
     return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start))
+
+
+@router.post("/mend")
+def mending(here: Here, run: Reference) -> list[MendedView]:
+    """Compute damaged chunks of the record again, and put back those that agree with what is left of it."""
+    return [MendedView(what=one.what, problem=one.problem) for one in mend(here.store, here.store.run(run))]
