@@ -11,9 +11,11 @@ from talweg.records.rebuild import (
     problem_of,
     schedule_of,
 )
+from talweg.records.retracing import Look, retrace, stored
 
 __all__ = [
     "Explanation",
+    "Look",
     "cohort_of",
     "engine_rules",
     "explain",
@@ -25,6 +27,8 @@ __all__ = [
     "parameters",
     "problem_of",
     "records",
+    "retrace",
     "schedule_of",
     "size_of",
+    "stored",
 ]
