@@ -1,5 +1,7 @@
 """The chain rule's factors multiply and add up to the gradient that backpropagation gives."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_factors_multiply_to_the_gradient(name: str) -> None:
         np.testing.assert_allclose(layer.inputs.T @ layer.deltas, tensors[f"{layer.name}.weight"], 1e-9, 1e-12)
         if f"{layer.name}.bias" in tensors:
             np.testing.assert_allclose(layer.deltas.sum(axis=0), tensors[f"{layer.name}.bias"], 1e-9, 1e-12)
-    for layer, after in zip(found, found[1:], strict=False):
+    for layer, after in pairwise(found):
         weight = problem.layout.tensors(cohort.parameters[0])[f"{after.name}.weight"]
         np.testing.assert_allclose(layer.arriving, after.deltas @ weight.T, 1e-9, 1e-12)
         np.testing.assert_array_equal(layer.outputs, after.inputs)

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from talweg import comparison
-from talweg.api.results import results_of
+from talweg.comparison.reading import protocol, results_of
 from talweg.store import Store, StudyRow
 
 
@@ -62,18 +62,4 @@ def report(store: Store, study: StudyRow) -> str:
 
     results = results_of(store, study)
     drawn = figures.svg(figures.cost_curves(results, title=study.name))
-    return comparison.page(study.name, _protocol(study), comparison.ranking(results), svg=drawn)
-
-
-def _protocol(study: StudyRow) -> dict[str, str]:
-    """What the runs have in common, for the report's head."""
-    spec = study.spec
-    facts = {
-        "problem": spec["problem"].get("name") or spec["problem"].get("dataset"),
-        "steps": spec["steps"],
-        "batch size": spec["batch_size"],
-        "seeds": len(spec["seeds"]) if isinstance(spec["seeds"], list) else spec["seeds"],
-        "precision": spec["precision"],
-        "schedule": spec["schedule"]["name"],
-    }
-    return {name: str(value) for name, value in facts.items() if value is not None}
+    return comparison.page(study.name, protocol(study), comparison.ranking(results), svg=drawn)

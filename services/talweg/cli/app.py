@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, work
+from talweg.cli import catalogue, configuration, demo, look, mirroring, stack, work
 
 app = typer.Typer(
     name="talweg",
@@ -49,6 +49,7 @@ for command in (
     stack.ui,
     stack.down,
     stack.migrate,
+    mirroring.mirror,
     configuration.version,
 ):
     app.command()(command)

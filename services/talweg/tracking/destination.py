@@ -87,6 +87,12 @@ class Destination:
                 raise Gone(f"MLflow: run {run} was deleted there")
             return str(found[0].info.run_id)
 
+    def annotate(self, experiment: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment; its description is one."""
+        with self._errors():
+            for key, value in tags.items():
+                self._client.set_experiment_tag(experiment, key, value)
+
     def stage(self, run_id: str) -> str:
         """`active`, `deleted`, or `missing`."""
         try:
@@ -126,12 +132,13 @@ class Destination:
             self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Put files beside the run, by name; what had the name is replaced."""
+        """Put files beside the run, by path ("figures/cost.png"); what had the path is replaced."""
         with tempfile.TemporaryDirectory(prefix="talweg-") as folder, self._errors():
             for name, content in files.items():
                 path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-                self._client.log_artifact(run_id, str(path))
+            self._client.log_artifacts(run_id, folder)
 
     def close_run(self, run_id: str, *, name: str, status: str, end: int | None) -> None:
         """Set the run's name and status, and when it ended (milliseconds) where it did."""

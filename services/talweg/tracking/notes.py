@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from talweg.comparison.labels import label
-from talweg.comparison.report import escape
-from talweg.comparison.tables import figures
+from talweg.comparison.report import escape, markdown_table, verdict
+from talweg.comparison.scores import Ranking
+from talweg.comparison.tables import figures, table
 from talweg.store import RunRow
 from talweg.tracking.naming import problem_name
 
@@ -26,17 +27,19 @@ def run_note(run: RunRow, thinned: str | None) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def study_note(name: str, spec: Mapping[str, Any]) -> str:
-    """The protocol: what is compared, on what, for how long."""
+def study_note(name: str, spec: Mapping[str, Any], *, ranking: Ranking | None = None, report: str | None = None) -> str:
+    """The protocol: what is compared, on what, for how long; and what came out, with the report's address."""
     settings = [label(each, [key for key in each if key != "name"]) for each in spec["optimizers"]]
     seeds = spec["seeds"]
     count = seeds if isinstance(seeds, int) else len(seeds)
     listed = "\n".join(f"- {escape(setting)}" for setting in settings)
+    came_out = "" if ranking is None else f"\n\n{markdown_table(table(ranking))}\n\n{verdict(ranking)}"
+    linked = "" if report is None else f"\n\n[The whole report]({report}), with its curves."
     return (
         f"**{escape(name)}**: {len(settings)} optimizer settings × {count} seeds on "
         f"**{escape(problem_name(spec))}**, {spec['steps']:,} steps each. The same seed gives every optimizer the "
-        f"same start and the same batches.\n\n{listed}\n\nGroup the table by `optimizer`; chart `cost` and "
-        f"`cost.validation`."
+        f"same start and the same batches.{came_out}{linked}\n\n{listed}\n\n"
+        "Group the table by `optimizer`; chart `cost` and `cost.validation`."
     )
 
 

@@ -146,6 +146,9 @@ class Laboratory:
             "problem": filled[0].problem.model_dump(),
             "optimizers": [spec.optimizer.model_dump() for spec in filled[::seeds]],
             "seeds": list(range(seeds)),
+            "batch_size": filled[0].batch_size,
+            "precision": filled[0].precision,
+            "schedule": filled[0].schedule.model_dump(),
         }
         named = NewStudy(study_id, study, protocol) if study_id is not None and study is not None else None
         self.store.submit(named, new, [cohort])

@@ -1,8 +1,8 @@
-"""A study's runs as the comparison takes them: plain data, read from the store."""
+"""A study as the comparison takes it: plain data, read from the store."""
 
 import numpy as np
 
-from talweg.comparison import Evaluations, Result
+from talweg.comparison.results import Evaluations, Result
 from talweg.records.rebuild import problem_of
 from talweg.spec import StudySpec
 from talweg.store import EvaluationRow, RunRow, Store, StudyRow
@@ -12,6 +12,20 @@ def results_of(store: Store, study: StudyRow) -> list[Result]:
     """One Result a run, in the study's order."""
     metric = problem_of(StudySpec.model_validate(study.spec)).metric
     return [_result(store, run, metric) for run in store.runs_of(study.id)]
+
+
+def protocol(study: StudyRow) -> dict[str, str]:
+    """What the runs have in common, for the report's head."""
+    spec = study.spec
+    facts = {
+        "problem": spec["problem"].get("name") or spec["problem"].get("dataset"),
+        "steps": spec["steps"],
+        "batch size": spec["batch_size"],
+        "seeds": len(spec["seeds"]) if isinstance(spec["seeds"], list) else spec["seeds"],
+        "precision": spec["precision"],
+        "schedule": spec["schedule"]["name"],
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
 
 
 def _result(store: Store, run: RunRow, metric: str | None) -> Result:
