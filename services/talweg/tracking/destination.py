@@ -3,6 +3,7 @@
 The only module that imports MLflow. Every call may be repeated without harm.
 """
 
+import re
 import tempfile
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from mlflow import MlflowClient
@@ -59,6 +61,10 @@ class Destination:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:  # noqa: S310 - from settings
                 return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            # One that wants a password first is up; a proxy with nothing behind it is not.
+            with error:
+                return error.code < 500
         except (urllib.error.URLError, OSError):
             return False
 
@@ -160,15 +166,40 @@ class Destination:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except RestException as error:
+        except (RestException, MlflowException, HTTPError) as error:
+            if _code(error) in (401, 403):
+                # It would take no other request either. What was sent as password stands in no message.
+                raise Unreachable(
+                    f"MLflow at {self.url}: must let us in, answered {_code(error)}; MLFLOW_TRACKING_USERNAME and "
+                    "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
+                ) from error
+            self._raise(error)
+        except RequestException as error:
+            self._raise(error)
+
+    def _raise(self, error: Exception) -> NoReturn:
+        try:
+            raise error
+        except RestException:
             raise Refused(f"MLflow: {error}") from error
-        except HTTPError as error:
+        except HTTPError:
             raise Refused(f"MLflow: artifact refused: {error}") from error
-        except (MlflowException, RequestException) as error:
+        except (MlflowException, RequestException):
             # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is
             # this request that it chokes on, and others need not wait for it.
             kind = Refused if self.answers() else Unreachable
             raise kind(f"MLflow at {self.url}: {error}") from error
+
+
+def _code(error: Exception) -> int | None:
+    """The HTTP status that an error of MLflow's client stands for, where it is told."""
+    if isinstance(error, HTTPError):
+        return None if error.response is None else error.response.status_code
+    if isinstance(error, RestException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's own
+    # Where the body is not MLflow's JSON, its client tells the status in words only.
+    found = re.search(r"failed with error code (\d{3})", str(error))
+    return int(found[1]) if found else None
 
 
 def _batches(series: Sequence[Series]) -> Iterator[list[Metric]]:

@@ -14,12 +14,12 @@ import structlog
 from talweg.errors import TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
-from talweg.store import RunRow, Store, StudyRow
+from talweg.store import RunRow, Store
 from talweg.tracking.destination import Destination, Gone, Refused
 from talweg.tracking.marks import Marks
-from talweg.tracking.places import Place, Places
+from talweg.tracking.places import Places
 from talweg.tracking.series import Portion, metrics_a_step, plan, read
-from talweg.tracking.studies import close_study
+from talweg.tracking.studies import tell_study
 from talweg.tracking.telling import close_run, open_run
 
 log = structlog.get_logger(__name__)
@@ -142,19 +142,12 @@ class Mirror:
     def _tell(self, study_id: str) -> bool:
         """All of a study's runs are there: its ranking and report."""
         study = self._store.study(study_id)
-        place = self._places.of_study(study)
         try:
-            self._close(study, place)
-        except Refused:
-            if place.parent is not None and self.destination.stage(place.parent) != "deleted":
-                raise
-            # Someone threw the report away.
+            tell_study(self._store, self.destination, study, self._places.of_study(study).experiment)
+        except Gone:
+            log.info("report was deleted in MLflow", study=study.name)
         self._marks.mark_study_told(study_id)
         return False
-
-    def _close(self, study: StudyRow, place: Place) -> None:
-        if place.parent is not None:
-            close_study(self._store, self.destination, study, place.experiment, place.parent)
 
     def _leave(self, run: RunRow) -> None:
         """A run that was deleted in MLflow is not brought back."""

@@ -8,7 +8,7 @@ from talweg.tracking.destination import Destination
 from talweg.tracking.marks import Marks
 from talweg.tracking.naming import SINGLE_RUNS, run_name
 from talweg.tracking.notes import study_note
-from talweg.tracking.studies import NOTE_TAG, open_study
+from talweg.tracking.studies import NOTE_TAG
 
 # Stands for the runs that belong to no study.
 NO_STUDY = "none"
@@ -16,18 +16,15 @@ NO_STUDY = "none"
 
 @dataclass(frozen=True)
 class Place:
-    """An experiment, and the hyperparameters that its runs' names show.
-
-    `parent` is the MLflow run above the study's runs, None where they are of no study.
-    """
+    """An experiment, and the hyperparameters that its runs' names show; `alone` where they are of no study."""
 
     experiment: str
     keys: frozenset[str]
-    parent: str | None
+    alone: bool
 
     def name(self, run: RunRow) -> str:
         """What the run is called here."""
-        return run_name(run.spec, self.keys, alone=self.parent is None, stop_reason=run.stop_reason)
+        return run_name(run.spec, self.keys, alone=self.alone, stop_reason=run.stop_reason)
 
 
 class Places:
@@ -45,7 +42,7 @@ class Places:
         if NO_STUDY not in self._known:
             tags = {NOTE_TAG: "Runs that were submitted one by one, outside of any study."}
             experiment = self._destination.experiment(NO_STUDY, SINGLE_RUNS, tags)
-            self._known[NO_STUDY] = Place(experiment, frozenset(), parent=None)
+            self._known[NO_STUDY] = Place(experiment, frozenset(), alone=True)
         return self._known[NO_STUDY]
 
     def of_study(self, study: StudyRow) -> Place:
@@ -53,9 +50,8 @@ class Places:
         if study.id not in self._known:
             note = {NOTE_TAG: study_note(study.name, study.spec)}
             experiment = self._destination.experiment(study.id, study.name, note)
-            parent = open_study(self._destination, experiment, study)
             self._marks.mark_study_mirrored(study.id, experiment)
-            self._known[study.id] = Place(experiment, varying(study.spec["optimizers"]), parent)
+            self._known[study.id] = Place(experiment, varying(study.spec["optimizers"]), alone=False)
         return self._known[study.id]
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""What MLflow is told of a study as a whole: a run above its runs, which has the ranking, the figures, the report."""
+"""What MLflow is told of a study as a whole: a run that stands for it, with its ranking, its figures, its report."""
 
 from talweg import comparison
 from talweg.comparison import figures
@@ -13,30 +13,23 @@ from talweg.tracking.series import milliseconds
 NOTE_TAG = "mlflow.note.content"
 
 
-def open_study(destination: Destination, experiment: str, study: StudyRow) -> str:
-    """Find or create the run above the study's runs, and return its id."""
-    about = tags(
-        {
-            "talweg.study": study.id,
-            "talweg.name": study.name,
-            "problem": problem_name(study.spec),
-            "mlflow.source.name": "talweg",
-            "mlflow.user": "talweg",
-            NOTE_TAG: study_note(study.name, study.spec),
-        }
-    )
+def tell_study(store: Store, destination: Destination, study: StudyRow, experiment: str) -> None:
+    """Say how the study ended: its run with its files, both descriptions, then the status; raises Gone.
+
+    Its runs are not nested below it: MLflow folds nested runs away, and charts what it shows, which would be nothing.
+    It begins when the last of them ended, so that it stands first in the table.
+    """
+    ended = milliseconds(max(run.finished_at or run.created_at for run in store.runs_of(study.id)))
     name = f"{study.name} · study"
-    return destination.run(experiment, f"study {study.id}", name=name, start=milliseconds(study.created_at), tags=about)
-
-
-def close_study(store: Store, destination: Destination, study: StudyRow, experiment: str, parent: str) -> None:
-    """Say how the study ended: its files, then both descriptions, then the status."""
+    about = {"talweg.study": study.id, "talweg.name": study.name, "problem": problem_name(study.spec)}
+    own = tags(about | {"mlflow.source.name": "talweg", "mlflow.user": "talweg"})
+    run_id = destination.run(experiment, f"study {study.id}", name=name, start=ended, tags=own)
     results = results_of(store, study)
     ranking = comparison.ranking(results)
     drawn = figures.cost_curves(results, title=study.name)
     facts, svg = protocol(study), figures.svg(drawn)
     destination.attach(
-        parent,
+        run_id,
         {
             "report.html": comparison.page(study.name, facts, ranking, svg=svg).encode(),
             "report.md": comparison.markdown(study.name, facts, ranking).encode(),
@@ -44,11 +37,8 @@ def close_study(store: Store, destination: Destination, study: StudyRow, experim
             "figures/cost.svg": svg,
         },
     )
-    report = f"#/experiments/{experiment}/runs/{parent}/artifacts/report.html"
+    report = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html"
     note = tags({NOTE_TAG: study_note(study.name, study.spec, ranking=ranking, report=report)})
-    destination.describe(parent, {}, note)
+    destination.describe(run_id, {}, own | note)
     destination.annotate(experiment, note)
-    ended = [run.finished_at or run.created_at for run in store.runs_of(study.id)]
-    destination.close_run(
-        parent, name=f"{study.name} · study", status=status(study.state), end=milliseconds(max(ended))
-    )
+    destination.close_run(run_id, name=name, status=status(study.state), end=ended)

@@ -21,7 +21,7 @@ from talweg_core.problems import NetworkProblem, Problem
 
 def open_run(destination: Destination, place: Place, run: RunRow, problem: Problem, thinning: Thinning) -> str:
     """Find or create the MLflow run, say what it is, and return its id."""
-    about = _tags(run, place, problem, thinning)
+    about = _tags(run, problem, thinning)
     start = milliseconds(run.started_at or run.created_at)
     run_id = destination.run(place.experiment, run.id, name=place.name(run), start=start, tags=about)
     destination.describe(run_id, parameters(run.spec), about)
@@ -35,14 +35,14 @@ def close_run(
     store: Store, destination: Destination, place: Place, run: RunRow, run_id: str, problem: Problem, thinning: Thinning
 ) -> None:
     """Say how the run ended: tags, note, files, name and status, in that order; the status comes last."""
-    about = _tags(run, place, problem, thinning)
+    about = _tags(run, problem, thinning)
     destination.describe(run_id, {}, about)
     destination.attach(run_id, {"note.md": about[NOTE_TAG].encode(), **files(store, run, place.name(run))})
     end = milliseconds(run.finished_at or run.created_at)
     destination.close_run(run_id, name=place.name(run), status=status(run.state), end=end)
 
 
-def _tags(run: RunRow, place: Place, problem: Problem, thinning: Thinning) -> dict[str, str]:
+def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
     thinned = str(thinning) if thinning.thins else None
     return tags(
         {
@@ -61,8 +61,6 @@ def _tags(run: RunRow, place: Place, problem: Problem, thinning: Thinning) -> di
             # Where it was forked, and from which run.
             "talweg.parent": run.parent_run_id,
             "talweg.parent_step": run.parent_step,
-            # MLflow's own word for what stands above it: the study.
-            "mlflow.parentRunId": place.parent,
             NOTE_TAG: run_note(run, thinned),
             "mlflow.source.name": "talweg",
             "mlflow.user": "talweg",

@@ -1,7 +1,7 @@
 """A real MLflow server, and runs put into a real store by its own API, step by step as a worker would."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
 from talweg import mlflow_server
+from talweg.execution import submit_study, train
 from talweg.records import normalise, problem_of
-from talweg.spec import RunSpec
+from talweg.settings import Settings
+from talweg.spec import RunSpec, parse_study
 from talweg.store import (
     Chunk,
     Claim,
@@ -44,6 +46,15 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with mlflow_server.running(tmp_path_factory.mktemp("mlflow"), port=port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def second_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another one, with nothing in it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with mlflow_server.running(tmp_path_factory.mktemp("second"), port=port) as url:
         yield url
 
 
@@ -178,6 +189,20 @@ class Laboratory:
             ],
             study_id=cohort.study_id,
         )
+
+
+@pytest.fixture
+def train_study(laboratory: "Laboratory") -> Callable[..., str]:
+    """Submit a study as a user would, train it, and give its id."""
+
+    def train_it(**spec: Any) -> str:
+        settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
+        study = submit_study(laboratory.store, parse_study(spec), publish=cohorts.append, settings=settings)
+        for cohort in cohorts:
+            assert train(laboratory.store, cohort, owner="tests", settings=settings) == "finished"
+        return study.id
+
+    return train_it
 
 
 @pytest.fixture
