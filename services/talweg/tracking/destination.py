@@ -125,7 +125,7 @@ class Destination:
     def send(self, run_id: str, series: Sequence[Series]) -> int:
         """Send every point, in as few requests as there can be; returns how many there were."""
         sent = 0
-        for batch in _batches(series):
+        for batch in batches(series):
             with self._errors():
                 self._client.log_batch(run_id, metrics=batch)
             sent += len(batch)
@@ -202,7 +202,8 @@ def _code(error: Exception) -> int | None:
     return int(found[1]) if found else None
 
 
-def _batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
+def batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
+    """All points, in lists as long as a request may be."""
     batch: list[Metric] = []
     for one in series:
         # MLflow turns an infinity into 1.8e308, next to which no curve can be seen; NaN it leaves out of charts.

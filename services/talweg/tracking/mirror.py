@@ -68,16 +68,21 @@ class Mirror:
         and holds up no other. Raises Unreachable where MLflow or the database does not answer; what was marked until
         then stays so.
         """
-        behind = False
-        for run in self._marks.outbox(OUTBOX):
-            if not _only_files(run):
-                behind |= self._guarded(run.id, self._turn, run)
+        behind = self.send_points()
         closing = [run for run in self._marks.outbox(OUTBOX) if _only_files(run) and not self._is_paused(run.id)]
         for run in closing[: 1 if behind else CLOSED]:
             self._guarded(run.id, self._turn, run)
         behind |= len(closing) > CLOSED
         for study in () if behind else self._marks.untold_studies(OUTBOX):
             self._guarded(study, self._tell, study)
+        return behind
+
+    def send_points(self) -> bool:
+        """The first half of `drain`: give each run that has points left its turn; returns whether any has more."""
+        behind = False
+        for run in self._marks.outbox(OUTBOX):
+            if not _only_files(run):
+                behind |= self._guarded(run.id, self._turn, run)
         return behind
 
     def _guarded(self, what: str, do: Callable[[T], bool], argument: T) -> bool:

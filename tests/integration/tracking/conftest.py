@@ -1,8 +1,12 @@
 """A real MLflow server, and runs put into a real store by its own API, step by step as a worker would."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,6 +207,29 @@ def train_study(laboratory: "Laboratory") -> Callable[..., str]:
         return study.id
 
     return train_it
+
+
+@pytest.fixture
+def start(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+    """Start a mirror of the laboratory to a URL; its log goes to tracking.log."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(mlflow_url: str) -> "subprocess.Popen[bytes]":
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
+        environment |= {
+            "TALWEG_DATABASE_URL": sqlite_url,
+            "TALWEG_MLFLOW_URL": mlflow_url,
+            "TALWEG_MIRROR_SECONDS": "0.2",
+        }
+        with (tmp_path / "tracking.log").open("ab") as log:
+            command = [sys.executable, "-m", "talweg.tracking"]
+            processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
