@@ -8,7 +8,7 @@ from talweg.comparison.results import Floats, Result
 from talweg.records import norms
 from talweg.store import RunRow, Store
 from talweg.tracking import pictures
-from talweg.tracking.page import content, document, shown
+from talweg.tracking.page import content, document, first_own, shown
 from talweg.tracking.parquet import parquet
 from talweg_core.problems import SurfaceProblem
 
@@ -17,8 +17,8 @@ PAGE = "run.html"
 
 
 def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
-    """By path: the interactive page, the figures, and the record; none before the first step."""
-    if not run.step:
+    """By path: the interactive page, the figures, and the record; none before the first step of its own."""
+    if run.step <= first_own(run):
         return {}
     seen = shown(store, run)
     drawn = {

@@ -58,14 +58,18 @@ class Shown:
 
 
 def shown(store: Store, run: RunRow) -> Shown:
-    """Choose what to show of a run that has recorded at least one step, and go through it again."""
+    """Choose what to show of a run that has recorded at least one step of its own, and go through it again.
+
+    What a fork shares with its parent is on the parent's page; of it, the cost's curve shows the whole way.
+    """
     problem = problem_of(parse_run(run.spec))
     costs = store.steps(run.id, 0, run.step).cost
     small = size_of(run) <= SMALL
     norms_fit = min(max(BYTES // 4 // (16 * len(run.tensors)), 8), SLIDER)
     vectors_fit = max(BYTES * 2 // 3 // _bytes_a_step(run, problem), 8)
-    steps = chosen(costs, min(vectors_fit, norms_fit) if small else norms_fit)
-    measured = np.union1d(steps, chosen(costs, norms_fit)) if small else steps
+    first = first_own(run)
+    steps = first + chosen(costs[first:], min(vectors_fit, norms_fit) if small else norms_fit)
+    measured = np.union1d(steps, first + chosen(costs[first:], norms_fit)) if small else steps
     looks: list[Look] = []
     missing = None
     try:
@@ -73,6 +77,11 @@ def shown(store: Store, run: RunRow) -> Shown:
     except (ReplayDiverged, CorruptRecord) as error:
         missing = f"The steps could not be computed again here: {error}"
     return Shown(run, problem, costs, steps, measured, looks, missing)
+
+
+def first_own(run: RunRow) -> int:
+    """Where a fork left its parent; 0 for every other run."""
+    return run.parent_step or 0
 
 
 def content(store: Store, shown: Shown, title: str) -> Json:
@@ -122,7 +131,7 @@ def _curves(store: Store, shown: Shown) -> Json:
         "curve": {"steps": floats(kept), "costs": floats(costs[kept]), "thinned": width if thinned else 0},
         "evaluations": _evaluations(store, run),
         "steps": steps.tolist(),
-        "told": told(len(steps), len(costs)),
+        "told": told(len(steps), len(costs) - first_own(run)),
         "costs": floats(costs[steps]),
         "rates": floats(rates[steps]),
         "measured": shown.measured.tolist(),
@@ -184,4 +193,4 @@ def _affordable(run: RunRow, steps: Steps) -> Steps:
     if affordable >= min(run.step, len(several) * every):
         return several
     # At a checkpoint, a step costs no other one.
-    return among(np.arange(0, run.step, every), max(min(affordable, len(several)), 2))
+    return among(np.arange(first_own(run), run.step, every), max(min(affordable, len(several)), 2))
