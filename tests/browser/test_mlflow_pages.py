@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from playwright.sync_api import FrameLocator, Page, expect
 
 from talweg.mlflow_server import experiment_page, run_page
@@ -65,7 +66,7 @@ def test_runs_are_grouped_by_optimizer(page: Page, seen: Any, screenshots: Path)
     page.get_by_role("button", name="Group by").click()
     page.get_by_role("menuitemcheckbox", name="optimizer", exact=True).first.click()
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
-        expect(page.get_by_text(f"optimizer: {optimizer}").first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(f"Group: {optimizer}").first).to_be_visible(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-study-grouped.png")
 
 
@@ -86,7 +87,8 @@ def test_the_description_has_the_results_and_leads_to_the_report(page: Page, see
 
 def open_page(page: Page, seen: Any, run: Any) -> FrameLocator:
     """The run's interactive page, as MLflow shows it."""
-    page.goto(f"{run_page(seen.mlflow_url, run.mlflow_run_id)}/artifacts/run.html")
+    experiment = MlflowClient(seen.mlflow_url).get_run(run.mlflow_run_id).info.experiment_id
+    page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/run.html")
     frame = page.frame_locator("iframe").first
     expect(frame.get_by_role("slider")).to_be_visible(timeout=PATIENCE)
     return frame
