@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from mlflow import MlflowClient
@@ -166,29 +165,24 @@ class Destination:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (RestException, MlflowException, HTTPError) as error:
-            if _code(error) in (401, 403):
-                # It would take no other request either. What was sent as password stands in no message.
-                raise Unreachable(
-                    f"MLflow at {self.url}: must let us in, answered {_code(error)}; MLFLOW_TRACKING_USERNAME and "
-                    "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
-                ) from error
-            self._raise(error)
-        except RequestException as error:
-            self._raise(error)
+        except (MlflowException, RequestException) as error:
+            raise self._translated(error) from error
 
-    def _raise(self, error: Exception) -> NoReturn:
-        try:
-            raise error
-        except RestException:
-            raise Refused(f"MLflow: {error}") from error
-        except HTTPError:
-            raise Refused(f"MLflow: artifact refused: {error}") from error
-        except (MlflowException, RequestException):
-            # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is
-            # this request that it chokes on, and others need not wait for it.
-            kind = Refused if self.answers() else Unreachable
-            raise kind(f"MLflow at {self.url}: {error}") from error
+    def _translated(self, error: Exception) -> TalwegError:
+        if _code(error) == 401:
+            # It would take no other request either. What was sent as password stands in no message.
+            return Unreachable(
+                f"MLflow at {self.url}: must let us in, answered 401; MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
+            )
+        if isinstance(error, RestException):
+            return Refused(f"MLflow: {error}")
+        if isinstance(error, HTTPError):
+            return Refused(f"MLflow: artifact refused: {error}")
+        # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is this
+        # request that it chokes on, and others need not wait for it.
+        kind = Refused if self.answers() else Unreachable
+        return kind(f"MLflow at {self.url}: {error}")
 
 
 def _code(error: Exception) -> int | None:

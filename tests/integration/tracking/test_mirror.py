@@ -93,7 +93,12 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
 ) -> None:
     optimizers = ["sgd", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
     study = train_study(
-        problem="two-layer-line", optimizers=optimizers, seeds=3, steps=30, evaluate_every=7, schedule="cosine"
+        problem="two-layer-line",
+        optimizers=optimizers,
+        seeds=3,
+        steps=30,
+        evaluate_every=7,
+        schedule={"name": "cosine", "steps": 30},
     )
     drain(mirror)
     runs = laboratory.store.runs_of(study)
