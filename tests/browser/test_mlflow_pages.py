@@ -106,8 +106,8 @@ def test_a_runs_page_follows_its_slider(page: Page, seen: Any, screenshots: Path
     expect(chain).to_contain_text("1.5 × 2 = 3")
     expect(chain).to_contain_text("m = β₁ × m + (1 − β₁) × ∂C/∂θ = 0.9 × 0 + 0.1 × 3 = 0.3")
     expect(chain).to_contain_text("θ: 1 → 0.95")
-    # Another weight, by its line in the drawing.
-    frame.locator(".wire").nth(2).click()
+    # Another weight, by its number in the drawing.
+    frame.locator(".wire text").nth(2).click()
     expect(frame.get_by_role("heading", name="dense2.weight at step 0")).to_be_visible()
     expect(chain).to_contain_text("1.5 × 1 = 1.5")
     # What stands there is what was recorded.

@@ -26,7 +26,7 @@ function reach(vector, tensor) {
 function drawNetwork() {
   const sizes = [layers[0].size[0], ...layers.map((layer) => layer.size[1])];
   const most = Math.max(...sizes), tiny = total <= 16;
-  const width = 620, height = Math.min(Math.max(most * 30, 190), 520), side = tiny ? 70 : 46;
+  const width = 620, height = Math.min(Math.max(most * 30, most > 1 ? 190 : 150), 520), side = tiny ? 70 : 46;
   const radius = Math.max(4, Math.min(15, height / most / 2.6));
   const x = (column) => side + (column / (sizes.length - 1)) * (width - 2 * side);
   const y = (column, unit) => height / 2 + (unit - (sizes[column] - 1) / 2) * (height / Math.max(most, 1.6)) * 0.94;
@@ -47,7 +47,7 @@ function drawNetwork() {
         const middle = { x: (ends.x1 + ends.x2) / 2, y: (ends.y1 + ends.y2) / 2 - 10 };
         const at = beside ? { x: ends.x1 + 9, y: ends.y1 + 8 } : { ...middle, "text-anchor": "middle" };
         label = svg("text", { ...at, class: "ink halo" });
-        labels.append(label);
+        wire.append(label);
       }
       wires.push({ coordinate, visible, title, label, scales: own, thickest });
     };
