@@ -75,7 +75,7 @@ down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@echo "Wrote .env with new secrets."
 
 browser-test: install chromium ## the pages, in a headless Chromium
-	@$(BIN)/pytest -m browser tests/browser $(ARGS)
+	@$(BIN)/pytest -m browser tests/browser --screenshot only-on-failure --output test-results/failures $(ARGS)
 
 chromium:
 	@command -v chromium > /dev/null \

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import analyses, branching, catalogue, configuration, demo, doctor, look, stack, steer, work
+from talweg.cli import (
+    analyses,
+    branching,
+    catalogue,
+    configuration,
+    demo,
+    doctor,
+    look,
+    mirroring,
+    stack,
+    steer,
+    work,
+)
 
 app = typer.Typer(
     name="talweg",
@@ -48,7 +60,6 @@ for command in (
     steer.pause,
     steer.unpause,
     steer.retry,
-    steer.mirror,
     catalogue.problems,
     catalogue.optimizers,
     catalogue.schedules,
@@ -59,6 +70,7 @@ for command in (
     stack.ui,
     stack.down,
     stack.migrate,
+    mirroring.mirror,
     configuration.version,
 ):
     app.command()(command)

@@ -18,12 +18,14 @@ from talweg.records.rebuild import (
     problems_of,
     schedule_of,
 )
+from talweg.records.retracing import Look, retrace, stored
 from talweg.records.verification import Verification, verify
 
 __all__ = [
     "Batch",
     "Beginning",
     "Explanation",
+    "Look",
     "Mended",
     "Next",
     "Part",
@@ -48,8 +50,10 @@ __all__ = [
     "problem_of",
     "problems_of",
     "records",
+    "retrace",
     "schedule_of",
     "seconds",
     "size_of",
+    "stored",
     "verify",
 ]

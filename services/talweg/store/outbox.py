@@ -11,6 +11,7 @@ from talweg.store.selection import chosen
 from talweg.store.types import FromNow
 
 _RUNS = tables.runs
+_STUDIES = tables.studies
 
 
 def pending(connection: Connection, limit: int) -> list[RunRow]:
@@ -32,6 +33,10 @@ def mark(connection: Connection, run_id: str, step: int, mlflow_run_id: str | No
             unmirrored=or_(_RUNS.c.step > step, _RUNS.c.state != state),
         )
     )
+    # A study whose report is there gets it again once its runs are there again.
+    study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
+    told = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
+    connection.execute(update(_STUDIES).where(told).values(mlflow_told=False))
 
 
 def forget(connection: Connection, run_ids: Sequence[str], study: str | None) -> int:

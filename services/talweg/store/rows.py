@@ -89,6 +89,7 @@ class StudyRow:
     name: str
     spec: Json
     mlflow_experiment_id: str | None
+    mlflow_told: bool
     created_at: datetime
     counts: dict[RunState, int]
     steps_done: int

@@ -211,6 +211,16 @@ class Store:
         with self._write() as connection:
             return stages.resume(connection, study_id, cohorts, reopen)
 
+    def untold_studies(self, limit: int = 100) -> list[str]:
+        """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
+        with self._read() as connection:
+            return studies.untold(connection, limit)
+
+    def mark_study_told(self, study_id: str, told: bool = True) -> None:
+        """Note that MLflow has the study's ranking and report; or, with `told` false, that it is to get them again."""
+        with self._write() as connection:
+            studies.mark_told(connection, study_id, told)
+
     def cohort(self, cohort_id: str) -> CohortRow:
         """The cohort of that id; raises NotFound."""
         with self._read() as connection:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, Row, case, func, or_, select, update
 
 from talweg.store import pages, tables
 from talweg.store.rows import LIVE, Page, StudyRow
@@ -28,6 +28,24 @@ def page(connection: Connection, limit: int, cursor: str | None) -> Page[StudyRo
 def mark_mirrored(connection: Connection, study_id: str, experiment_id: str) -> None:
     """The MLflow experiment that mirrors it."""
     connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(mlflow_experiment_id=experiment_id))
+
+
+def untold(connection: Connection, limit: int) -> list[str]:
+    """Ids of studies all of whose runs have ended and are mirrored, and of whose end MLflow does not know."""
+    waiting = select(_RUNS.c.id).where(
+        _RUNS.c.study_id == _STUDIES.c.id, or_(_RUNS.c.unmirrored, _RUNS.c.state.in_(LIVE))
+    )
+    query = (
+        select(_STUDIES.c.id)
+        .where(~_STUDIES.c.mlflow_told, ~_STUDIES.c.open, ~waiting.exists())
+        .order_by(_STUDIES.c.id)
+    )
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
+def mark_told(connection: Connection, study_id: str, told: bool) -> None:
+    """Whether MLflow knows how it ended."""
+    connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(mlflow_told=told))
 
 
 def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]:

@@ -49,6 +49,8 @@ studies = Table(
     Column("name", String(200), nullable=False),
     Column("spec", _Json, nullable=False),
     Column("mlflow_experiment_id", String(64)),
+    # MLflow has the study's ranking, figures and report.
+    Column("mlflow_told", Boolean, nullable=False, server_default=false()),
     Column("created_at", Instant, nullable=False),
     # More runs follow when those it has have ended.
     Column("open", Boolean, nullable=False, server_default=false()),
