@@ -7,15 +7,18 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
-from talweg.store import cancelling, commits, leases, outbox, reading, runs, studies, tokens
+from talweg.store import cancelling, commits, datasets, leases, metering, outbox, quotas, reading, runs, studies, tokens
 from talweg.store.batch import CommitBatch, NewCohort, NewRun, NewStudy
 from talweg.store.engine import create_engine, translated
 from talweg.store.rows import (
     ChunkRow,
     Claim,
     CohortRow,
+    DatasetRow,
     DerivativeRow,
     EvaluationRow,
+    Limits,
+    Meter,
     Page,
     Quantity,
     RunRow,
@@ -64,6 +67,13 @@ class Store:
         """`open_store` is how one is made."""
         self._engine = engine
         self._writer = engine.execution_options(talweg_writes=True)
+        self._charged: tuple[str, Limits] | None = None
+
+    def on_behalf(self, token: str, limits: Limits) -> "Store":
+        """The same store, whose new runs and datasets count against the token of this digest and its limits."""
+        charged = Store(self._engine)
+        charged._charged = (token, limits)
+        return charged
 
     def __enter__(self) -> "Store":
         """The store itself."""
@@ -110,9 +120,15 @@ class Store:
 
         Raises:
             Conflict: The key stands for other specs, or a name is taken.
+            LimitReached: The token on whose behalf this is would hold more than it may.
         """
         with self._write() as connection:
-            return runs.submit(connection, study, new_runs, cohorts, idempotency_key)
+            if self._charged is not None:
+                quotas.hold(connection, self._charged[0])
+            submitted = runs.submit(connection, study, new_runs, cohorts, idempotency_key)
+            if self._charged is not None and not submitted.repeated:
+                quotas.charge(connection, *self._charged, submitted.cohort_ids)
+            return submitted
 
     def run(self, id_or_name: str) -> RunRow:
         """The run of that id, else of that name; raises NotFound."""
@@ -177,7 +193,9 @@ class Store:
         One that was tried `max_attempts` times without progress is quarantined instead.
         """
         with self._write() as connection:
-            return leases.requeue_expired(connection, max_attempts)
+            queued = leases.requeue_expired(connection, max_attempts)
+            metering.count(connection, metering.LEASES_LOST, len(queued))
+            return queued
 
     def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
@@ -272,10 +290,17 @@ class Store:
         with self._write() as connection:
             outbox.mark(connection, run_id, step, mlflow_run_id, state)
 
-    def add_token(self, digest: str, name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> None:
+    def add_token(
+        self,
+        digest: str,
+        name: str,
+        scopes: Iterable[str],
+        expires_at: datetime | None = None,
+        limits: Mapping[str, object] | None = None,
+    ) -> None:
         """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
         with self._write() as connection:
-            tokens.add(connection, digest, name, tuple(scopes), expires_at)
+            tokens.add(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
 
     def find_token(self, digest: str) -> TokenRow | None:
         """The token of this digest, revoked and expired ones too."""
@@ -291,6 +316,44 @@ class Store:
         """End a token now; raises NotFound."""
         with self._write() as connection:
             tokens.revoke(connection, name)
+
+    def add_dataset(
+        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
+    ) -> DatasetRow:
+        """Keep a dataset: the same data under the same name again changes nothing.
+
+        Raises:
+            Conflict: The name stands for other data, or the data is here under another name.
+            LimitReached: The token on whose behalf this is would hold more bytes than it may.
+        """
+        with self._write() as connection:
+            if self._charged is not None:
+                quotas.hold(connection, self._charged[0])
+            token = None if self._charged is None else self._charged[0]
+            row = datasets.add(connection, name, digest, kind, dict(shape), size, payload, token)
+            if self._charged is not None:
+                quotas.check_bytes(connection, *self._charged)
+            return row
+
+    def dataset(self, digest_or_name: str) -> DatasetRow:
+        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
+        with self._read() as connection:
+            return datasets.find(connection, digest_or_name)
+
+    def datasets(self) -> list[DatasetRow]:
+        """Every dataset, by name, without its bytes."""
+        with self._read() as connection:
+            return datasets.all_of_them(connection)
+
+    def dataset_payload(self, digest: str) -> bytes:
+        """A dataset's bytes as they were kept; raises NotFound."""
+        with self._read() as connection:
+            return datasets.payload(connection, digest)
+
+    def meter(self) -> Meter:
+        """How the laboratory stands, in numbers."""
+        with self._read() as connection:
+            return metering.meter(connection)
 
     def facts(self) -> Mapping[str, str]:
         """What the laboratory knows about itself: the version that made and last migrated it."""
