@@ -48,6 +48,16 @@ class Settings(BaseSettings):
     socket: Path | None = None
     # Names besides the loopback ones under which the API may be asked for, separated by commas.
     allowed_hosts: str = ""
+    # What one token may hold at once, and how many requests a second it may make, unless it was made with limits of
+    # its own. A token of scope `admin` is held to none: it could give itself another.
+    token_runs: int = Field(10_000, ge=1)
+    token_steps: int = Field(10_000_000_000, ge=1)
+    token_bytes: int = Field(1_000_000_000, ge=1)
+    token_rate: float = Field(100.0, gt=0)
+    # The most that an uploaded dataset may take, as sent and unpacked, and how long reading it may take.
+    upload_bytes: int = Field(128_000_000, ge=1, le=900_000_000)
+    upload_seconds: float = Field(300.0, gt=0)
+
     mlflow_port: int = Field(5055, ge=0, le=65535)
     workers: int = Field(2, ge=1, le=256)
 

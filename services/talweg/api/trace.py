@@ -34,13 +34,14 @@ class Trace:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        status, began = 500, time.perf_counter()
+        status, made, began = 500, None, time.perf_counter()
 
         async def dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, made
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                made = headers.get("location")
                 for name, value in HEADERS.items():
                     headers[name] = value
             await send(message)
@@ -54,6 +55,8 @@ class Trace:
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
+                # What was made, where something was: its place says which one.
+                **({} if made is None else {"made": made}),
                 token=scope["state"].get("token"),
                 milliseconds=round((time.perf_counter() - began) * 1000, 1),
             )
