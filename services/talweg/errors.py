@@ -81,10 +81,14 @@ class AccessDenied(TalwegError):
 
 
 class LimitReached(TalwegError):
-    """The token holds or asks for as much as it may; the message names the limit, and what was asked for."""
+    """The token holds or asks for as much as it may; the message names the limit, and what was asked for.
+
+    `retry_after` are the seconds after which it may ask again, where time alone helps.
+    """
 
     code = "limit-reached"
     status = 429
+    retry_after: float | None = None
 
 
 class TooLarge(TalwegError):

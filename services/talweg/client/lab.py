@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 from talweg.client.cards import card
 from talweg.client.keywords import run_spec, study_spec
@@ -12,7 +11,8 @@ from talweg.client.pages import every
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
-from talweg.client.wire import Wire
+from talweg.client.tokens import Tokens
+from talweg.client.wire import Wire, part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
 
@@ -50,6 +50,18 @@ class Lab:
             token = read.token.get_secret_value()
         self._wire = Wire(url, token)
         self._hyperparameters: dict[str, list[str]] | None = None
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """The shared laboratory that TALWEG_URL and TALWEG_TOKEN (or TALWEG_TOKEN_FILE) name; starts none.
+
+        Raises:
+            InvalidSpec: TALWEG_URL is not set.
+        """
+        url = settings().url
+        if url is None:
+            raise InvalidSpec("TALWEG_URL: must name a laboratory, as in https://talweg.example; it is not set")
+        return cls(url)
 
     @property
     def url(self) -> str:
@@ -96,7 +108,7 @@ class Lab:
 
     def run(self, id_or_name: str) -> Run:
         """The run of that id or name; raises NotFound."""
-        return Run(self._wire, self._wire.get(f"/v1/runs/{_part(id_or_name)}"))
+        return Run(self._wire, self._wire.get(f"/v1/runs/{part(id_or_name)}"))
 
     def runs(self, *, study: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
         """Runs, newest first: of a study (id or name), in a state, at most `limit`."""
@@ -105,11 +117,16 @@ class Lab:
 
     def study(self, id_or_name: str) -> Study:
         """The study of that id or name; raises NotFound."""
-        return Study(self._wire, self._wire.get(f"/v1/studies/{_part(id_or_name)}"))
+        return Study(self._wire, self._wire.get(f"/v1/studies/{part(id_or_name)}"))
 
     def studies(self, *, limit: int = 100) -> list[Study]:
         """Studies, newest first, at most `limit`."""
         return [Study(self._wire, view) for view in every(self._wire, "/v1/studies", limit=limit)]
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may ask: make, list and revoke tokens, with one of scope `admin`."""
+        return Tokens(self._wire)
 
     def problems(self) -> Table:
         """The catalogue of problems: name, what it is, its settings with their defaults."""
@@ -146,10 +163,3 @@ class Lab:
         if self._hyperparameters is None:
             self._hyperparameters = {row["name"]: list(row["settings"]) for row in self._wire.get("/v1/optimizers")}
         return self._hyperparameters.get(optimizer)
-
-
-def _part(id_or_name: str) -> str:
-    """As one part of a path; an empty one or a dot would name another place."""
-    if id_or_name in ("", ".", ".."):
-        raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
-    return quote(id_or_name, safe="")

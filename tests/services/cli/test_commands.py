@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from talweg.client import Lab
+from talweg.errors import AccessDenied
+
 Talweg = Callable[..., Any]
 SMALL = ("two-layer-line", "sgd:learning_rate=0.01", "adam", "--seeds", "2", "--steps", "6")
 
@@ -197,3 +200,25 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "talweg demo" in done.stdout
+
+
+def test_a_token_is_made_listed_and_revoked(remote: Talweg, url: str) -> None:
+    made = remote("token", "create", "ada", "--scope", "read", "--expires", "12h", "--runs", "5")
+    assert made.status == 0
+    token = made.out.strip()
+    assert token.startswith("talweg_")
+    assert token not in made.err
+    rows = {row["name"]: row for row in remote("token", "list", "--json").json}
+    assert (rows["ada"]["scope"], rows["ada"]["revoked"], rows["ada"]["limits"]) == ("read", None, {"runs": 5})
+    assert token not in remote("token", "list").out
+    with Lab(url, token=token) as lab:
+        assert lab.runs(limit=1) is not None
+        with pytest.raises(AccessDenied, match="scope must be 'submit'"):
+            lab.submit(problem="quadratic", optimizer="sgd", steps=1)
+        assert remote("token", "revoke", "ada").out == "ada: revoked\n"
+        with pytest.raises(AccessDenied, match="was revoked"):
+            lab.runs(limit=1)
+    assert remote("token", "revoke", "ada").status == 1
+    refused = remote("token", "create", "bob", "--expires", "soon")
+    assert refused.status == 2
+    assert "expires: must be like 12h" in refused.err
