@@ -11,6 +11,7 @@ from talweg.api.guard import Guard
 from talweg.api.parameters import PROBLEM_JSON
 from talweg.api.routers import ALL
 from talweg.api.trace import Trace
+from talweg.datasets.sources import serve
 from talweg.settings import Settings
 from talweg.store import Store
 
@@ -32,6 +33,7 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
         openapi_url=None,
         redirect_slashes=False,
     )
+    serve(store)
     app.state.laboratory = Laboratory(store, settings, publish)
     answers.install(app)
     for router in ALL:

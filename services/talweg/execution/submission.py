@@ -12,6 +12,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from talweg import queue
+from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
 from talweg.records.policy import resolve
@@ -46,7 +47,7 @@ def submit_run(
         InvalidSpec: A name, range or shape that the engine refuses; nothing was written.
         Conflict: The name or the key stands for something else.
     """
-    filled = normalise(spec)
+    filled = normalise(with_digest(store, spec))
     known = _known(store.run, spec.name) if idempotency_key is None else None
     if known is not None:
         if known.spec_digest != filled.digest:
@@ -67,7 +68,7 @@ def submit_study(
     settings: Settings | None = None,
 ) -> StudyRow:
     """Write a study with all its runs and publish its cohorts; raises as `submit_run` does."""
-    filled = normalise_study(spec)
+    filled = normalise_study(with_digest(store, spec))
     content = filled.model_dump(mode="json")
     known = _known(store.study, spec.name) if idempotency_key is None else None
     if known is not None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import structlog
 
+from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, TalwegError
 from talweg.execution.assembly import Assembler
 from talweg.execution.heartbeat import Heartbeat
@@ -33,6 +34,7 @@ def train(
     comes back later or is quarantined; only a store that cannot even take that raises. `owner` is shown in the
     store. `leave` is asked between steps: once true, what was done is committed and the lease given back.
     """
+    serve(store)
     claim = store.claim(cohort_id, owner, settings.lease_seconds)
     if claim is None:
         return "unclaimed"

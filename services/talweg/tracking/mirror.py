@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from talweg.datasets.sources import serve
 from talweg.errors import TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
@@ -46,6 +47,7 @@ class Mirror:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`budget`: about how many points a run may take; `clock` in seconds."""
+        serve(store)
         self.destination = destination
         self._store, self._budget, self._clock = store, budget, clock
         self._places = Places(store, destination)
