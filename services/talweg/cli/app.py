@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, tokens, work
+from talweg.cli import catalogue, configuration, datasets, demo, look, stack, tokens, work
 
 app = typer.Typer(
     name="talweg",
@@ -56,4 +56,5 @@ for command in (
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
 config.command()(configuration.show)
 app.add_typer(config, name="config")
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")

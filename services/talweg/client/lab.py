@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from talweg.client.cards import card
+from talweg.client.datasets import Dataset, upload
 from talweg.client.keywords import run_spec, study_spec
 from talweg.client.pages import every
 from talweg.client.run import Run
@@ -122,6 +123,43 @@ class Lab:
     def studies(self, *, limit: int = 100) -> list[Study]:
         """Studies, newest first, at most `limit`."""
         return [Study(self._wire, view) for view in every(self._wire, "/v1/studies", limit=limit)]
+
+    def upload(
+        self,
+        name: str,
+        data: object,
+        targets: object = None,
+        *,
+        target: str | None = None,
+        kind: str = "auto",
+        standardise: bool = True,
+    ) -> Dataset:
+        """Keep a dataset of one's own: `lab.upload("mine", "mine.csv")` or `lab.upload("mine", inputs, targets)`.
+
+        Args:
+            name: what specs name it by: {"dataset": "mine", "network": […], "cost": "cross_entropy"}.
+            data: a file (.csv, .parquet, .npz, .npy), a table of pandas, or an array of inputs (rows, …).
+            targets: beside an array: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
+            target: in a table, the column to predict; None for the last.
+            kind: labels, values, or auto: text, truth values and integers are labels.
+            standardise: give each input column mean 0 and deviation 1, as measured on the training split.
+
+        Raises:
+            InvalidSpec: something breaks a rule; the message names column and row.
+            TooLarge: it takes more than the laboratory allows.
+            Conflict: the name stands for other data.
+        """
+        return upload(self._wire, name, data, targets, target=target, kind=kind, standardise=standardise)
+
+    def dataset(self, digest_or_name: str) -> Dataset:
+        """An uploaded dataset; raises NotFound."""
+        return Dataset(self._wire.get(f"/v1/datasets/{part(digest_or_name)}"))
+
+    def datasets(self) -> Table:
+        """Every uploaded dataset: name, rows, what its targets are, digest."""
+        columns = ("name", "rows", "inputs", "kind", "size", "digest")
+        rows = self._wire.get("/v1/datasets")
+        return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
 
     @property
     def tokens(self) -> Tokens:
