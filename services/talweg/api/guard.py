@@ -10,15 +10,14 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-import anyio
 import structlog
 from anyio.to_thread import run_sync
 from fastapi import Response
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from talweg.api.answers import CODES, problem, refuse
+from talweg.api.bounds import Body
 from talweg.api.context import Laboratory
 from talweg.api.rates import Rates
 from talweg.api.tokens import allows, authenticate, rate_of
@@ -36,8 +35,6 @@ TOKENS: Final = "/v1/tokens"
 DATASETS: Final = "/v1/datasets/"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
-# Seconds between two parts of a body, after which its sender is given up.
-IDLE: Final = 30.0
 HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?")
 
 
@@ -68,6 +65,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
+        body = Body(receive, self._maximum(scope))
+        send = body.closing(send)
         try:
             await self._admit(scope)
         except Refused as refused:
@@ -79,7 +78,7 @@ class Guard:
         except TalwegError as error:
             await refuse(error)(scope, receive, send)
         else:
-            await self.app(scope, _bounded(receive, self._maximum(scope)), send)
+            await self.app(scope, body.receive, send)
 
     async def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -148,29 +147,3 @@ def _sent(headers: Headers, expected: str, maximum: int) -> None:
     length = headers.get("content-length", "0")
     if not length.isdecimal() or len(length) > 19 or int(length) > maximum:
         raise Refused(413, f"body: must have at most {maximum} bytes, got {length[:20]}")
-
-
-def _bounded(receive: Receive, maximum: int) -> Receive:
-    """`receive`, which stops with 413 once more than `maximum` bytes came (a chunked body states no length).
-
-    A sender that lets a part wait for longer than IDLE is given up with 408: it holds a connection and a file open.
-    """
-    taken, ended = 0, False
-
-    async def bounded() -> Message:
-        nonlocal taken, ended
-        if ended:
-            # What comes after the body is the end of the connection, which may be waited for.
-            return await receive()
-        try:
-            with anyio.fail_after(IDLE):
-                message = await receive()
-        except TimeoutError:
-            raise HTTPException(408, f"body: must go on within {IDLE:g} s, got nothing") from None
-        taken += len(message.get("body", b""))
-        ended = message["type"] != "http.request" or not message.get("more_body", False)
-        if taken > maximum:
-            raise HTTPException(413, f"body: must have at most {maximum} bytes, got more")
-        return message
-
-    return bounded

@@ -41,6 +41,9 @@ def main(arguments: list[str]) -> int:
         answer = {"code": error.code, "message": str(error)}
     except MemoryError:
         answer = {"code": TooLarge.code, "message": "dataset: reading it takes more memory than is allowed"}
+    except Exception as error:  # noqa: BLE001
+        # What a parser raises over a file that means harm is not all foreseen; it is the file's fault.
+        answer = {"code": InvalidSpec.code, "message": f"dataset: cannot be read ({type(error).__name__})"}
     # Text of the file may be in it: ASCII only, one line.
     print(json.dumps(answer))  # noqa: T201
     return 0

@@ -4,6 +4,7 @@
 """
 
 import math
+from tokenize import TokenError
 from typing import IO, Any, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[A
             start = 12
         else:
             raise InvalidSpec(f"{name}: must be npy of version 1.0 or 2.0, got {version[0]}.{version[1]}")
-    except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, TokenError) as error:
         # Header text is parsed as a Python literal; what it holds is not repeated.
         raise InvalidSpec(f"{name}: is not an npy file that can be read ({type(error).__name__})") from None
     if dtype.hasobject or dtype.kind not in KINDS:

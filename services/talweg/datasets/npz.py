@@ -36,17 +36,18 @@ def _checked(found: list[zipfile.ZipInfo], maximum: int) -> dict[str, zipfile.Zi
     members: dict[str, zipfile.ZipInfo] = {}
     end = 0
     for member in sorted(found, key=lambda info: info.header_offset):
-        name = member.filename
-        if not name.endswith(".npy") or not name.removesuffix(".npy").isidentifier():
-            raise InvalidSpec(f"npz: members are named NAME.npy, got {name[:80]!r}")
+        file = member.filename
+        name = file.removesuffix(".npy")
+        if name == file or not name.isidentifier():
+            raise InvalidSpec(f"npz: members are named NAME.npy, got {file[:80]!r}")
         if name in members:
             raise InvalidSpec(f"npz: each member must be there once, got {name!r} twice")
         if member.compress_type not in _METHODS or member.flag_bits & _ENCRYPTED:
             raise InvalidSpec(f"npz: {name} must be stored or deflated, and not encrypted")
         if member.header_offset < end:
             raise InvalidSpec(f"npz: {name} overlaps the member before it")
-        end = member.header_offset + _LOCAL_HEADER + len(name) + member.compress_size
-        members[name.removesuffix(".npy")] = member
+        end = member.header_offset + _LOCAL_HEADER + len(file) + member.compress_size
+        members[name] = member
     total = sum(member.file_size for member in found)
     # Headers come on top of the data.
     if total > maximum + 65536 * len(found):

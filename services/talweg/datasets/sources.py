@@ -37,7 +37,11 @@ def with_digest(store: Store, spec: S) -> S:
     serve(store)
     settings = spec.problem.settings
     name = settings.get("dataset")
-    if spec.problem.name is not None or not isinstance(name, str) or name in bundled.NAMES:
+    if spec.problem.name is not None or not isinstance(name, str):
+        return spec
+    if name in bundled.NAMES:
+        if "digest" in settings:
+            raise InvalidSpec(f"digest: {name} comes with Talweg and takes none, got {str(settings['digest'])[:80]!r}")
         return spec
     try:
         row = store.dataset(str(settings.get("digest", name)))
