@@ -6,8 +6,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from talweg.api import answers
+from talweg.api.broker import Broker
 from talweg.api.context import Laboratory
 from talweg.api.guard import Guard
+from talweg.api.metrics import Metrics
 from talweg.api.parameters import PROBLEM_JSON
 from talweg.api.routers import ALL
 from talweg.api.trace import Trace
@@ -34,7 +36,8 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
         redirect_slashes=False,
     )
     serve(store)
-    app.state.laboratory = Laboratory(store, settings, publish)
+    broker = Broker()
+    app.state.laboratory = Laboratory(store, settings, publish, broker, Metrics(store, broker.depth))
     answers.install(app)
     for router in ALL:
         app.include_router(router, responses=PROBLEM_JSON)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from talweg.api.broker import Broker
+from talweg.api.metrics import Metrics
 from talweg.api.tokens import limits_of
 from talweg.settings import Settings
 from talweg.store import Store, TokenRow
@@ -13,11 +15,13 @@ from talweg.store import Store, TokenRow
 
 @dataclass(frozen=True)
 class Laboratory:
-    """The store, the settings, and how a cohort's id is published."""
+    """The store, the settings, how a cohort's id is published, and what is known of broker and numbers."""
 
     store: Store
     settings: Settings
     publish: Callable[[str], None]
+    broker: Broker
+    metrics: Metrics
 
 
 def _laboratory(request: Request) -> Laboratory:

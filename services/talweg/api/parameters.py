@@ -11,6 +11,7 @@ PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
     for status, description in {
         401: "No token, or one that is not known.",
         403: "The token's scope is too small.",
+        400: "The request is none.",
         404: "There is nothing of that name or id, or no such step.",
         409: "The name or the idempotency key stands for something else.",
         405: "The route has no such method.",

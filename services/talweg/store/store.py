@@ -92,6 +92,13 @@ class Store:
         with self._read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
+    def check(self) -> None:
+        """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
+        from talweg.store import migrate
+
+        with self._read() as connection:
+            migrate.check_revision(connection)
+
     @property
     def engine(self) -> Engine:
         """SQLAlchemy's engine: for tests, exports and people; nothing else of ours writes SQL."""
