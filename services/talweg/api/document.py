@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from talweg.api.public import PUBLIC
 from talweg.api.token_views import TokenSpec
 from talweg.spec import RunSpec, StudySpec
 
@@ -19,4 +20,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         components["schemas"] |= schema.pop("$defs", {}) | {kind.__name__: schema}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}]
+    for path in PUBLIC:
+        for route in document["paths"].get(path, {}).values():
+            route["security"] = []
     return document

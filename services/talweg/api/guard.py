@@ -19,13 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from talweg.api.answers import CODES, problem, refuse
 from talweg.api.bounds import Body
 from talweg.api.context import Laboratory
+from talweg.api.public import PUBLIC
 from talweg.api.rates import Rates
 from talweg.api.tokens import allows, authenticate, rate_of
 from talweg.errors import AccessDenied, TalwegError, Unreachable
 
 log = structlog.get_logger("talweg.api")
 
-PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAXIMUM_BODY: Final = 1_000_000
