@@ -32,6 +32,7 @@ from talweg_core.problems.surface import SurfaceProblem
 
 __all__ = ["NetworkProblem", "Oracle", "Problem", "SurfaceProblem", "catalogue", "create", "names"]
 
+MAXIMUM_LAYERS = 1000
 
 _BUILT_IN: dict[str, Callable[..., Problem]] = {
     "beale": beale.create,
@@ -103,6 +104,8 @@ def _spelled_out(datasets: Callable[[str], Dataset], **settings: Any) -> Problem
     dataset, network, cost = settings["dataset"], settings["network"], settings["cost"]
     if not isinstance(network, list) or not all(isinstance(layer, dict) for layer in network):
         raise InvalidProblem(f"network: must be a list of layers, got {network!r}")
+    if len(network) > MAXIMUM_LAYERS:
+        raise InvalidProblem(f"network: must have at most {MAXIMUM_LAYERS} layers, got {len(network)}")
     if not isinstance(dataset, str):
         raise InvalidProblem(f"dataset: must be a name, got {dataset!r}")
     described = {"dataset": dataset, "network": network, "cost": cost}

@@ -32,9 +32,9 @@ def read_csv(handle: IO[bytes], target: str | None) -> tuple[dict[str, Column], 
             # Missing text is as missing as a missing number.
             convert_options=arrow.ConvertOptions(strings_can_be_null=True, null_values=["", "NA", "N/A", "null"]),
         )
+        names = list(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"csv: cannot be read: {str(error)[:200]}") from None
-    names = list(table.column_names)
     if names and all(_is_number(name) for name in names):
         raise InvalidSpec(f"csv: the first line must name the columns, got {first[:80]!r}")
     check_names(names)

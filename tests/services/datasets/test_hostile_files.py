@@ -199,6 +199,7 @@ def test_10_a_damaged_parquet_file_is_refused(apart: Read, damage: str) -> None:
         (b"x,y\n" + b"\n" * 10_000_001, "at most 10000000 lines"),
         (b"x,y\n" + b'"1,2\n' * 20, "must hold numbers"),
         (b"x,y\n\xff\xfe,1\n" * 20, "csv|must hold"),
+        (b"\xad\x02,y\n" + b"1,2\n" * 20, "csv: cannot be read: 'utf-8' codec"),
     ],
 )
 def test_11_endless_lines_columns_and_nuls_are_refused(here: Read, content: bytes, said: str) -> None:
