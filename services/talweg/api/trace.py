@@ -21,6 +21,10 @@ HEADERS: Final = {
 }
 
 
+# What a browser may show as it comes: plain data.
+SHOWN: Final = frozenset({"", "application/json", "application/problem+json", "text/plain", "text/event-stream"})
+
+
 class Trace:
     """ASGI middleware: who changed what is logged as `changed`, what was only read as `read` (debug)."""
 
@@ -44,6 +48,9 @@ class Trace:
                 made = headers.get("location")
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if headers.get("content-type", "").partition(";")[0] not in SHOWN:
+                    # Pages and pictures hold what users wrote: a browser saves them, and never runs them as ours.
+                    headers["Content-Disposition"] = "attachment"
             await send(message)
 
         try:
