@@ -118,7 +118,12 @@ class Wire:
     ) -> httpx2.Response:
         params = {key: value for key, value in (query or {}).items() if value is not None}
         retries = stamina.retry_context(
-            on=_again, attempts=None, timeout=patience, wait_initial=0.1, wait_max=1.0, wait_jitter=0.1
+            on=_again,
+            attempts=None if patience else 1,
+            timeout=patience or None,
+            wait_initial=0.1,
+            wait_max=1.0,
+            wait_jitter=0.1,
         )
         for attempt in retries:
             with attempt:

@@ -222,3 +222,17 @@ def test_a_token_is_made_listed_and_revoked(remote: Talweg, url: str) -> None:
     refused = remote("token", "create", "bob", "--expires", "soon")
     assert refused.status == 2
     assert "expires: must be like 12h" in refused.err
+
+
+def test_a_dataset_is_added_from_a_file_and_listed(remote: Talweg, tmp_path: Path) -> None:
+    file = tmp_path / "animals.csv"
+    file.write_text("legs,weight,animal\n" + "\n".join(f"{i % 5},{i},{'cat' if i % 2 else 'hen'}" for i in range(30)))
+    added = remote("dataset", "add", str(file))
+    assert added.out == "<Dataset animals: 30 rows of 2, 2 classes>\n"
+    assert "talweg submit" in added.err
+    (row,) = remote("dataset", "list", "--json").json
+    assert (row["name"], row["rows"], row["kind"]) == ("animals", 30, "labels")
+    values = remote("dataset", "add", str(file), "--name", "weights", "--target", "legs", "--json")
+    assert values.status == 2
+    assert "column 'animal': must hold numbers, got string" in values.err
+    assert remote("dataset", "add", str(tmp_path / "none.csv")).status == 2
