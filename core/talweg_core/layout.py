@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from talweg_core.errors import EngineError, UnknownName
 
 Array = NDArray[np.floating]
+# Coordinates of one run: with its gradient and a rule's state, some gigabytes.
+MAXIMUM_SIZE = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,10 @@ class Layout:
 
     @classmethod
     def of(cls, shapes: Mapping[str, tuple[int, ...]]) -> "Layout":
-        """The layout of these tensors, in the mapping's order."""
+        """The layout of these tensors, in the mapping's order; raises EngineError where they are too large to train."""
+        size = sum(math.prod(shape) for shape in shapes.values())
+        if size > MAXIMUM_SIZE:
+            raise EngineError(f"parameters: there must be at most {MAXIMUM_SIZE}, got {size}")
         return cls(tuple(shapes), tuple(shapes.values()))
 
     @cached_property

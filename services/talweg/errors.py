@@ -5,6 +5,8 @@ TalwegError
 ├── NotFound               no run, study, problem … of that name      404
 │   └── NoSuchStep         the run has not recorded that step         404
 ├── Conflict               a name is taken by something else          409
+├── LimitReached           a token's quota or rate is used up          429
+├── TooLarge               what was sent needs more than is allowed   413
 ├── AccessDenied           no token, an unknown one, or too small a scope   401, 403
 ├── RunFailed              the run one waited for did not finish
 ├── CorruptRecord          a stored chunk does not match its digest   500
@@ -76,6 +78,25 @@ class AccessDenied(TalwegError):
 
     code = "access-denied"
     status = 401
+
+
+class LimitReached(TalwegError):
+    """The token holds or asks for as much as it may; the message names the limit, and what was asked for.
+
+    `retry_after` are the seconds after which it may ask again, where time alone helps.
+    """
+
+    code = "limit-reached"
+    status = 429
+    retry_after: float | None = None
+
+
+class TooLarge(TalwegError):
+    """What was sent, or what it unpacks to, needs more bytes, memory or time than is allowed."""
+
+    code = "too-large"
+    status = 413
+    exit_code = 2
 
 
 class RunFailed(TalwegError):

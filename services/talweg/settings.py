@@ -1,13 +1,17 @@
 """What can be set from outside: argument > environment (`TALWEG_*`) > `talweg.toml` > default.
 
+A secret may stand in a file instead, which `TALWEG_TOKEN_FILE`, `TALWEG_DATABASE_URL_FILE` or
+`TALWEG_BROKER_URL_FILE` names: whoever can see a process's environment does not see it.
 `[tool.talweg]` in `pyproject.toml` counts like `talweg.toml`, after it.
 """
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +19,34 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from talweg.errors import InvalidSpec
+
+SECRETS = ("token", "database_url", "broker_url")
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Secrets out of the files that TALWEG_*_FILE names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """What the file holds, without the white space around it; an unreadable one is an error, never skipped."""
+        path = os.environ.get(f"TALWEG_{field_name.upper()}_FILE") if field_name in SECRETS else None
+        return (None if path is None else Path(path).read_text(encoding="utf-8").strip()), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every secret that has a file."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            try:
+                value, _, _ = self.get_field_value(field, name)
+            except (OSError, ValueError) as error:
+                # The path is no secret; what was read of the file may be one.
+                reason = getattr(error, "strerror", None) or "is not text"
+                where = f"TALWEG_{name.upper()}_FILE"
+                raise InvalidSpec(f"{where}: {os.environ[where]} cannot be read: {reason}") from None
+            if value is not None:
+                found[name] = value
+        return found
 
 
 class Settings(BaseSettings):
@@ -48,6 +80,16 @@ class Settings(BaseSettings):
     socket: Path | None = None
     # Names besides the loopback ones under which the API may be asked for, separated by commas.
     allowed_hosts: str = ""
+    # What one token may hold at once, and how many requests a second it may make, unless it was made with limits of
+    # its own. A token of scope `admin` is held to none: it could give itself another.
+    token_runs: int = Field(10_000, ge=1)
+    token_steps: int = Field(10_000_000_000, ge=1)
+    token_bytes: int = Field(1_000_000_000, ge=1)
+    token_rate: float = Field(100.0, gt=0)
+    # The most that an uploaded dataset may take, as sent and unpacked, and how long reading it may take.
+    upload_bytes: int = Field(128_000_000, ge=1, le=900_000_000)
+    upload_seconds: float = Field(300.0, gt=0)
+
     mlflow_port: int = Field(5055, ge=0, le=65535)
     workers: int = Field(2, ge=1, le=256)
 
@@ -79,10 +121,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then talweg.toml, then pyproject.toml."""
+        """Arguments, then environment, then files that it names, then talweg.toml, then pyproject.toml."""
         return (
             init_settings,
             env_settings,
+            SecretFiles(settings_cls),
             TomlConfigSettingsSource(settings_cls),
             PyprojectTomlConfigSettingsSource(settings_cls),
         )

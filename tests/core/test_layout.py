@@ -40,3 +40,8 @@ def test_an_unknown_tensor_is_refused_with_the_nearest_name() -> None:
 def test_an_index_out_of_shape_is_refused(index: tuple[int, ...]) -> None:
     with pytest.raises(EngineError, match=r"weight: the index must lie in the shape \(2, 3\)"):
         LAYOUT.position("weight", index)
+
+
+def test_a_layout_that_no_machine_holds_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(EngineError, match="parameters: there must be at most 100000000, got 1000000000000000000000"):
+        Layout.of({"dense1.weight": (10**9, 10**12)})

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from talweg_core.data import Dataset
 from talweg_core.errors import InvalidProblem, UnknownName
 from talweg_core.problems import (
     beale,
@@ -35,6 +36,7 @@ __all__ = [
     "Description", "NetworkProblem", "Oracle", "Problem", "SurfaceProblem", "catalogue", "create", "describe", "names",
 ]  # fmt: skip
 
+MAXIMUM_LAYERS = 1000
 
 _BUILT_IN: dict[str, Callable[..., Problem]] = {
     "beale": beale.create,
@@ -81,13 +83,14 @@ def names() -> list[str]:
     return sorted(catalogue())
 
 
-def create(name: str | None = None, **settings: Any) -> Problem:
+def create(name: str | None = None, *, datasets: Callable[[str], Dataset] = bundled.load, **settings: Any) -> Problem:
     """The problem of that name with these settings, or one spelled out: dataset, network, cost.
 
+    `datasets` gives the dataset that a spelled-out problem names; without it, those that travel with the engine.
     Raises UnknownName, InvalidProblem or InvalidNetwork, which name the thing, the rule and the value.
     """
     if name is None:
-        return _spelled_out(**settings)
+        return _spelled_out(datasets, **settings)
     makers = catalogue()
     if name not in makers:
         raise UnknownName("problem", name, makers)
@@ -103,7 +106,7 @@ def create(name: str | None = None, **settings: Any) -> Problem:
         raise InvalidProblem(f"{name}: a setting has the wrong type: {error}") from error
 
 
-def _spelled_out(**settings: Any) -> Problem:
+def _spelled_out(datasets: Callable[[str], Dataset], **settings: Any) -> Problem:
     expected = {"dataset", "network", "cost"}
     for key in settings:
         if key not in {*expected, "start"}:
@@ -113,6 +116,10 @@ def _spelled_out(**settings: Any) -> Problem:
     dataset, network, cost = settings["dataset"], settings["network"], settings["cost"]
     if not isinstance(network, list) or not all(isinstance(layer, dict) for layer in network):
         raise InvalidProblem(f"network: must be a list of layers, got {network!r}")
+    if len(network) > MAXIMUM_LAYERS:
+        raise InvalidProblem(f"network: must have at most {MAXIMUM_LAYERS} layers, got {len(network)}")
+    if not isinstance(dataset, str):
+        raise InvalidProblem(f"dataset: must be a name, got {dataset!r}")
     described = {"dataset": dataset, "network": network, "cost": cost}
     start = settings.get("start")
-    return NetworkProblem(f"{dataset}-network", bundled.load(dataset), network, cost, start=start, described=described)
+    return NetworkProblem(f"{dataset}-network", datasets(dataset), network, cost, start=start, described=described)

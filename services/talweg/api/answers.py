@@ -19,10 +19,12 @@ CODES: Final = {
     403: "access-denied",
     404: "not-found",
     405: "method-not-allowed",
+    408: "too-slow",
     411: "length-required",
     413: "too-large",
     415: "not-json",
     421: "unknown-host",
+    429: "limit-reached",
 }
 
 

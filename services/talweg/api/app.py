@@ -6,11 +6,14 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from talweg.api import answers
+from talweg.api.broker import Broker
 from talweg.api.context import Laboratory
 from talweg.api.guard import Guard
+from talweg.api.metrics import Metrics
 from talweg.api.parameters import PROBLEM_JSON
 from talweg.api.routers import ALL
 from talweg.api.trace import Trace
+from talweg.datasets.sources import serve
 from talweg.settings import Settings
 from talweg.store import Store
 
@@ -32,7 +35,9 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.laboratory = Laboratory(store, settings, publish)
+    serve(store)
+    broker = Broker()
+    app.state.laboratory = Laboratory(store, settings, publish, broker, Metrics(store, broker.depth))
     answers.install(app)
     for router in ALL:
         app.include_router(router, responses=PROBLEM_JSON)

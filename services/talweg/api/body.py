@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 from talweg.errors import InvalidSpec
 
 MAXIMUM_DEPTH: Final = 32
+# Keys and values together: a starting point is the longest thing that a spec holds.
+MAXIMUM_VALUES: Final = 250_000
 LARGEST_INTEGER: Final = 2**63
 
 
@@ -22,8 +24,24 @@ async def _json_object(request: Request) -> dict[str, Any]:
         raise InvalidSpec(f"body: must be JSON: {error}") from None
     if not isinstance(value, dict):
         raise InvalidSpec(f"body: must be a JSON object, got {type(value).__name__}")
+    if (count := _count(value)) > MAXIMUM_VALUES:
+        raise InvalidSpec(f"body: must have at most {MAXIMUM_VALUES} keys and values, got {count}")
     check(value)
     return value
+
+
+def _count(value: object) -> int:
+    """Keys and values, however deep: without recursion, since depth is not known to be bounded here."""
+    found, left = 0, [value]
+    while left:
+        one = left.pop()
+        found += 1
+        if isinstance(one, dict):
+            found += len(one)
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return found
 
 
 JsonBody = Annotated[dict[str, Any], Depends(_json_object)]

@@ -4,6 +4,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from talweg.api.public import PUBLIC
+from talweg.api.token_views import TokenSpec
 from talweg.spec import ForkSpec, ResumeSpec, RunSpec, StudySpec
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -13,9 +15,12 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the schemas that `parameters.body_of` refers to and the token that every route needs."""
     document = app.openapi()
     components = document.setdefault("components", {})
-    for kind in (RunSpec, StudySpec, ForkSpec, ResumeSpec):
+    for kind in (RunSpec, StudySpec, ForkSpec, ResumeSpec, TokenSpec):
         schema = kind.model_json_schema(ref_template=_REFERENCE)
         components["schemas"] |= schema.pop("$defs", {}) | {kind.__name__: schema}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}]
+    for path in PUBLIC:
+        for route in document["paths"].get(path, {}).values():
+            route["security"] = []
     return document

@@ -1,9 +1,11 @@
 """What every request must pass before any route sees it; a route cannot be added outside of it.
 
-In order: a host that is ours, no foreign origin for a change, a token with the scope that the method needs, JSON
-where something is sent, and a body of bounded size.
+In order: a host that is ours, no foreign origin for a change, a token with the scope that the route needs, which asks
+no more often than it may, JSON where something is sent (bytes where it is a dataset), and a body of bounded size that
+comes in bounded time.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -12,30 +14,38 @@ import structlog
 from anyio.to_thread import run_sync
 from fastapi import Response
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from talweg.api.answers import CODES, problem, refuse
+from talweg.api.bounds import Body
 from talweg.api.context import Laboratory
-from talweg.api.tokens import allows, authenticate
+from talweg.api.public import PUBLIC
+from talweg.api.rates import Rates
+from talweg.api.tokens import allows, authenticate, rate_of
 from talweg.errors import AccessDenied, TalwegError, Unreachable
 
 log = structlog.get_logger("talweg.api")
 
-PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAXIMUM_BODY: Final = 1_000_000
+# Whose tokens these are is for those who make them.
+TOKENS: Final = "/v1/tokens"
+# What is sent there is a file, not JSON.
+DATASETS: Final = "/v1/datasets/"
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
 HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?")
 
 
 class Refused(Exception):
     """An answer that ends the request here."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
         """Answer with `status`; its code follows from it."""
         super().__init__(detail)
         self.answer: Response = problem(status, CODES[status], detail)
+        self.answer.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
 
 
 class Guard:
@@ -47,6 +57,7 @@ class Guard:
         self.laboratory = laboratory
         named = laboratory.settings.allowed_hosts.lower().split(",")
         self.hosts = LOOPBACK | {name.strip() for name in named if name.strip()}
+        self.rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is refused; hand on the rest with a body that cannot outgrow its limit."""
@@ -54,6 +65,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
+        body = Body(receive, self._maximum(scope))
+        send = body.closing(send)
         try:
             await self._admit(scope)
         except Refused as refused:
@@ -65,7 +78,7 @@ class Guard:
         except TalwegError as error:
             await refuse(error)(scope, receive, send)
         else:
-            await self.app(scope, _bounded(receive), send)
+            await self.app(scope, body.receive, send)
 
     async def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -76,12 +89,21 @@ class Guard:
         if scope["path"] in PUBLIC and reading:
             return
         token = await run_sync(authenticate, self.laboratory.store, _bearer(headers.getlist("authorization")))
-        scope["state"]["token"] = token.name
-        needed = "read" if reading else "submit"
+        scope["state"] |= {"token": token.name, "holder": token}
+        needed = _needed(scope["path"], reading)
         if not allows(token, needed):
             raise Refused(403, f"the token's scope must be {needed!r} or above, got {', '.join(token.scopes)}")
-        if not reading:
-            _json(headers)
+        rate = rate_of(token, self.laboratory.settings)
+        if rate is not None and (wait := self.rates.wait(token.digest, rate)) > 0:
+            raise Refused(
+                429, f"token: may ask {rate:g} times a second, asked more often", Retry_After=str(math.ceil(wait))
+            )
+        # No page can send a DELETE unasked, and it has no body to be read.
+        if not reading and scope["method"] != "DELETE":
+            _sent(headers, BYTES if _is_dataset(scope) else JSON, self._maximum(scope))
+
+    def _maximum(self, scope: Scope) -> int:
+        return self.laboratory.settings.upload_bytes if _is_dataset(scope) else MAXIMUM_BODY
 
     def _host(self, received: Iterable[str]) -> str:
         """The host asked for, in lower case; pages of other sites reach a loopback port under a name of their own."""
@@ -106,26 +128,22 @@ def _bearer(received: list[str]) -> str:
     return token.strip()
 
 
-def _json(headers: Headers) -> None:
+def _needed(path: str, reading: bool) -> str:
+    if path == TOKENS or path.startswith(f"{TOKENS}/"):
+        return "admin"
+    return "read" if reading else "submit"
+
+
+def _is_dataset(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "PUT" and path.startswith(DATASETS)
+
+
+def _sent(headers: Headers, expected: str, maximum: int) -> None:
     """Forms and plain text are what a foreign page can send without being asked, hence refused."""
     media = headers.get("content-type", "")
-    if media.partition(";")[0].strip().lower() != "application/json":
-        raise Refused(415, f"content-type: must be application/json, got {media[:80]!r}")
+    if media.partition(";")[0].strip().lower() != expected:
+        raise Refused(415, f"content-type: must be {expected}, got {media[:80]!r}")
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAXIMUM_BODY:
-        raise Refused(413, f"body: must have at most {MAXIMUM_BODY} bytes, got {length[:20]}")
-
-
-def _bounded(receive: Receive) -> Receive:
-    """`receive`, which stops with 413 once more than MAXIMUM_BODY bytes came (a chunked body states no length)."""
-    taken = 0
-
-    async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > MAXIMUM_BODY:
-            raise HTTPException(413, f"body: must have at most {MAXIMUM_BODY} bytes, got more")
-        return message
-
-    return bounded
+    if not length.isdecimal() or len(length) > 19 or int(length) > maximum:
+        raise Refused(413, f"body: must have at most {maximum} bytes, got {length[:20]}")

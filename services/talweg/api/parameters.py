@@ -11,12 +11,16 @@ PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
     for status, description in {
         401: "No token, or one that is not known.",
         403: "The token's scope is too small.",
+        400: "The request is none.",
         404: "There is nothing of that name or id, or no such step.",
         409: "The name or the idempotency key stands for something else.",
+        405: "The route has no such method.",
+        408: "The body did not go on in time.",
         413: "The body is too large.",
-        415: "The body is not JSON.",
+        415: "The body is not of the type that the route takes.",
         421: "The host is not this laboratory's.",
         422: "Something breaks a rule: which one, and what was received.",
+        429: "The token's quota or rate is used up.",
         503: "The database does not answer.",
     }.items()
 }

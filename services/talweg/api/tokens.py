@@ -6,11 +6,14 @@ The scopes are a ladder: `read` < `submit` < `admin`; each holds those below it.
 import contextlib
 import hashlib
 import hmac
+import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from talweg.errors import AccessDenied, Conflict, InvalidSpec, NotFound
-from talweg.store import Store, TokenRow
+from talweg.settings import Settings
+from talweg.store import Limits, Store, TokenRow
 
 SCOPES: Final = ("read", "submit", "admin")
 MINIMUM_LENGTH: Final = 20
@@ -45,6 +48,44 @@ def register(store: Store, token: str) -> None:
         if other.name.startswith(FROM_SETTINGS) and other.digest != digest and other.revoked_at is None:
             with contextlib.suppress(NotFound):
                 store.revoke_token(other.name)
+
+
+def create(
+    store: Store, name: str, scope: str, expires_at: datetime | None, limits: Mapping[str, float]
+) -> tuple[str, TokenRow]:
+    """A new token and its row; the token is told here and never again.
+
+    Raises:
+        InvalidSpec: it would have expired already, or its name is one that the settings' tokens have.
+        Conflict: a token of that name is there and not revoked.
+    """
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise InvalidSpec(f"expires_at: must lie in the future, got {expires_at.isoformat()}")
+    if name.startswith(FROM_SETTINGS):
+        raise InvalidSpec(f"name: must not begin with {FROM_SETTINGS!r}, got {name!r}")
+    # 256 random bits; the prefix lets people and scanners of secrets know what they found.
+    token = f"talweg_{secrets.token_urlsafe(32)}"
+    store.add_token(digest_of(token), name, [scope], expires_at, limits or None)
+    row = store.find_token(digest_of(token))
+    assert row is not None
+    return token, row
+
+
+def limits_of(row: TokenRow, settings: Settings) -> Limits | None:
+    """What the token may hold at once; None where it is held to nothing."""
+    if allows(row, "admin"):
+        return None
+    own = row.limits or {}
+    return Limits(
+        runs=int(own.get("runs", settings.token_runs)),
+        steps=int(own.get("steps", settings.token_steps)),
+        bytes=int(own.get("bytes", settings.token_bytes)),
+    )
+
+
+def rate_of(row: TokenRow, settings: Settings) -> float | None:
+    """How many requests a second it may make; None where it is held to nothing."""
+    return None if allows(row, "admin") else float((row.limits or {}).get("rate", settings.token_rate))
 
 
 def authenticate(store: Store, token: str) -> TokenRow:

@@ -21,6 +21,10 @@ HEADERS: Final = {
 }
 
 
+# What a browser may show as it comes: plain data.
+SHOWN: Final = frozenset({"", "application/json", "application/problem+json", "text/plain", "text/event-stream"})
+
+
 class Trace:
     """ASGI middleware: who changed what is logged as `changed`, what was only read as `read` (debug)."""
 
@@ -34,15 +38,19 @@ class Trace:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})
-        status, began = 500, time.perf_counter()
+        status, made, began = 500, None, time.perf_counter()
 
         async def dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, made
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                made = headers.get("location")
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if headers.get("content-type", "").partition(";")[0] not in SHOWN:
+                    # Pages and pictures hold what users wrote: a browser saves them, and never runs them as ours.
+                    headers["Content-Disposition"] = "attachment"
             await send(message)
 
         try:
@@ -54,6 +62,8 @@ class Trace:
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
+                # What was made, where something was: its place says which one.
+                **({} if made is None else {"made": made}),
                 token=scope["state"].get("token"),
                 milliseconds=round((time.perf_counter() - began) * 1000, 1),
             )

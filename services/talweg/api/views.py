@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel
 
@@ -239,8 +240,12 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
 
 
 def mlflow_url(settings: Settings) -> str | None:
-    """Where people open MLflow."""
-    return settings.mlflow_public_url or settings.mlflow_url
+    """Where people open MLflow, without the name and password that services may connect with."""
+    url = settings.mlflow_public_url or settings.mlflow_url
+    if url is None or "@" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _link(settings: Settings, noun: str, id_: str | None) -> str | None:

@@ -9,12 +9,14 @@ from talweg.cli import (
     branching,
     catalogue,
     configuration,
+    datasets,
     demo,
     doctor,
     look,
     mirroring,
     stack,
     steer,
+    tokens,
     work,
 )
 
@@ -80,3 +82,5 @@ app.command("next")(analyses.next_updates)
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
 config.command()(configuration.show)
 app.add_typer(config, name="config")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(tokens.app, name="token")

@@ -33,12 +33,13 @@ def _rows(given: dict[str, Any]) -> list[tuple[str, str | None, str]]:
     """(name, value, source) of every setting; secrets show only whether they are set."""
     from pydantic_settings import EnvSettingsSource, PyprojectTomlConfigSettingsSource, TomlConfigSettingsSource
 
-    from talweg.settings import Settings
+    from talweg.settings import SecretFiles, Settings
 
     settings = read_settings(**given)
     sources: list[tuple[str, dict[str, Any]]] = [
         ("argument", given),
         ("environment", EnvSettingsSource(Settings)()),
+        ("file", SecretFiles(Settings)()),
         ("talweg.toml", TomlConfigSettingsSource(Settings)()),
         ("pyproject.toml", PyprojectTomlConfigSettingsSource(Settings)()),
     ]

@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 from talweg.client.cards import card
+from talweg.client.datasets import Dataset, upload
 from talweg.client.keywords import run_spec, study_spec
 from talweg.client.pages import every
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
-from talweg.client.wire import Wire
+from talweg.client.tokens import Tokens
+from talweg.client.wire import Wire, part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
 
@@ -50,6 +51,18 @@ class Lab:
             token = read.token.get_secret_value()
         self._wire = Wire(url, token)
         self._hyperparameters: dict[str, list[str]] | None = None
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """The shared laboratory that TALWEG_URL and TALWEG_TOKEN (or TALWEG_TOKEN_FILE) name; starts none.
+
+        Raises:
+            InvalidSpec: TALWEG_URL is not set.
+        """
+        url = settings().url
+        if url is None:
+            raise InvalidSpec("TALWEG_URL: must name a laboratory, as in https://talweg.example; it is not set")
+        return cls(url)
 
     @property
     def url(self) -> str:
@@ -96,7 +109,7 @@ class Lab:
 
     def run(self, id_or_name: str) -> Run:
         """The run of that id or name; raises NotFound."""
-        return Run(self._wire, self._wire.get(f"/v1/runs/{_part(id_or_name)}"))
+        return Run(self._wire, self._wire.get(f"/v1/runs/{part(id_or_name)}"))
 
     def runs(self, *, study: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
         """Runs, newest first: of a study (id or name), in a state, at most `limit`."""
@@ -105,11 +118,53 @@ class Lab:
 
     def study(self, id_or_name: str) -> Study:
         """The study of that id or name; raises NotFound."""
-        return Study(self._wire, self._wire.get(f"/v1/studies/{_part(id_or_name)}"))
+        return Study(self._wire, self._wire.get(f"/v1/studies/{part(id_or_name)}"))
 
     def studies(self, *, limit: int = 100) -> list[Study]:
         """Studies, newest first, at most `limit`."""
         return [Study(self._wire, view) for view in every(self._wire, "/v1/studies", limit=limit)]
+
+    def upload(
+        self,
+        name: str,
+        data: object,
+        targets: object = None,
+        *,
+        target: str | None = None,
+        kind: str = "auto",
+        standardise: bool = True,
+    ) -> Dataset:
+        """Keep a dataset of one's own: `lab.upload("mine", "mine.csv")` or `lab.upload("mine", inputs, targets)`.
+
+        Args:
+            name: what specs name it by: {"dataset": "mine", "network": […], "cost": "cross_entropy"}.
+            data: a file (.csv, .parquet, .npz, .npy), a table of pandas, or an array of inputs (rows, …).
+            targets: beside an array: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
+            target: in a table, the column to predict; None for the last.
+            kind: labels, values, or auto: text, truth values and integers are labels.
+            standardise: give each input column mean 0 and deviation 1, as measured on the training split.
+
+        Raises:
+            InvalidSpec: something breaks a rule; the message names column and row.
+            TooLarge: it takes more than the laboratory allows.
+            Conflict: the name stands for other data.
+        """
+        return upload(self._wire, name, data, targets, target=target, kind=kind, standardise=standardise)
+
+    def dataset(self, digest_or_name: str) -> Dataset:
+        """An uploaded dataset; raises NotFound."""
+        return Dataset(self._wire.get(f"/v1/datasets/{part(digest_or_name)}"))
+
+    def datasets(self) -> Table:
+        """Every uploaded dataset: name, rows, what its targets are, digest."""
+        columns = ("name", "rows", "inputs", "kind", "size", "digest")
+        rows = self._wire.get("/v1/datasets")
+        return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may ask: make, list and revoke tokens, with one of scope `admin`."""
+        return Tokens(self._wire)
 
     def problems(self) -> Table:
         """The catalogue of problems: name, what it is, its settings with their defaults."""
@@ -156,10 +211,3 @@ class Lab:
         if self._hyperparameters is None:
             self._hyperparameters = {row["name"]: list(row["settings"]) for row in self._wire.get("/v1/optimizers")}
         return self._hyperparameters.get(optimizer)
-
-
-def _part(id_or_name: str) -> str:
-    """As one part of a path; an empty one or a dot would name another place."""
-    if id_or_name in ("", ".", ".."):
-        raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
-    return quote(id_or_name, safe="")

@@ -8,15 +8,16 @@ import json
 import logging
 import sys
 import uuid
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from talweg.errors import InvalidSpec, TalwegError, Unreachable, from_code
+from talweg.errors import InvalidSpec, LimitReached, TalwegError, Unreachable, from_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,16 @@ class Wire:
         content = json.dumps({} if body is None else body, default=_plain).encode()
         return self._ask("POST", path, headers=headers, content=content).json()
 
+    def put(self, path: str, content: bytes | Iterator[bytes], **query: Any) -> Any:
+        """The JSON that a PUT of bytes answers; a stream of them cannot be sent again, so it is sent once."""
+        patience = PATIENCE if isinstance(content, bytes) else 0.0
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._ask("PUT", path, query=query, patience=patience, headers=headers, content=content).json()
+
+    def delete(self, path: str) -> None:
+        """Ask for an end; what has ended already is NotFound."""
+        self._ask("DELETE", path)
+
     def array(self, path: str, **query: Any) -> "NDArray[np.generic]":
         """The array that a GET answers, bit for bit."""
         import numpy as np
@@ -107,7 +118,12 @@ class Wire:
     ) -> httpx2.Response:
         params = {key: value for key, value in (query or {}).items() if value is not None}
         retries = stamina.retry_context(
-            on=Unreachable, attempts=None, timeout=patience, wait_initial=0.1, wait_max=1.0, wait_jitter=0.1
+            on=_again,
+            attempts=None if patience else 1,
+            timeout=patience or None,
+            wait_initial=0.1,
+            wait_max=1.0,
+            wait_jitter=0.1,
         )
         for attempt in retries:
             with attempt:
@@ -125,9 +141,28 @@ class Wire:
         """What the answer says went wrong, as the exception that the server raised."""
         if response.headers.get("content-type", "").startswith("application/problem+json"):
             problem = response.json()
-            return from_code(str(problem.get("code")), str(problem.get("detail")))
+            error = from_code(str(problem.get("code")), str(problem.get("detail")))
+            later = response.headers.get("retry-after", "")
+            if isinstance(error, LimitReached) and later.isdecimal():
+                # A rate, which passes; a quota does not, and says no such thing.
+                error.retry_after = float(later)
+            return error
         kind = Unreachable if response.status_code in AWAY else TalwegError
         return kind(f"{self.url} answered {response.status_code}, but not as a laboratory does; is the URL right?")
+
+
+def part(id_or_name: str) -> str:
+    """As one part of a path; an empty one or a dot would name another place."""
+    if id_or_name in ("", ".", ".."):
+        raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
+    return quote(id_or_name, safe="")
+
+
+def _again(error: Exception) -> bool | float:
+    """Whether to ask again, or after how many seconds."""
+    if isinstance(error, LimitReached) and error.retry_after is not None:
+        return error.retry_after
+    return isinstance(error, Unreachable)
 
 
 def _authorization(token: str | None) -> dict[str, str]:

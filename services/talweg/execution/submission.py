@@ -12,6 +12,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from talweg import queue
+from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
 from talweg.records.policy import resolve
@@ -46,7 +47,7 @@ def submit_run(
         InvalidSpec: A name, range or shape that the engine refuses; nothing was written.
         Conflict: The name or the key stands for something else.
     """
-    filled = normalise(spec)
+    filled = normalise(with_digest(store, spec))
     there = known(store.run, spec.name) if idempotency_key is None else None
     if there is not None:
         if there.spec_digest != filled.digest:
@@ -70,7 +71,7 @@ def submit_study(
 
     Under a name that stands for an equal study, what of it was cancelled or failed goes on from where it was.
     """
-    filled = normalise_study(spec)
+    filled = normalise_study(with_digest(store, spec))
     there = known(store.study, spec.name) if idempotency_key is None else None
     if there is not None:
         if _asked(StudySpec.model_validate(there.spec)) != _asked(filled):

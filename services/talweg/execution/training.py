@@ -6,6 +6,7 @@ from typing import Literal
 
 import structlog
 
+from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.assembly import Assembler
 from talweg.execution.heartbeat import Heartbeat
@@ -36,6 +37,7 @@ def train(
     waited for, and then left with the reason: that is no failed attempt of the cohort. `owner` is shown in the
     store. `leave` is asked between steps: once true, what was done is committed and the lease given back.
     """
+    serve(store)
     patience = Patience(settings.store_patience_seconds, cohort_id, leave)
     claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds))
     if claim is None:

@@ -4,6 +4,7 @@ The migrations lie beside the packages in a source tree and inside `talweg` in a
 """
 
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def ensure_current(engine: Engine) -> None:
     head = _directory().get_current_head()
     if found != head:
         raise TalwegError(f"database: must be at revision {head}, got {found}; `talweg migrate` brings it there")
+
+
+def check_revision(connection: Connection) -> None:
+    """One query: raises TalwegError where the database is at another revision than this version's."""
+    found = _revision(connection)
+    if found != _head():
+        raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
+
+
+@cache
+def _head() -> str | None:
+    return _directory().get_current_head()
 
 
 def _migrate(url: str, direction: str, revision: str) -> None:

@@ -153,7 +153,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """Who may do what. The token itself is nowhere; `digest` is its sha256."""
+    """Who may do what. The token itself is nowhere; `digest` is its sha256.
+
+    Attributes:
+        limits: What it may hold at once (a key of `Limits`), where that differs from the settings' limits.
+    """
 
     digest: str
     name: str
@@ -161,6 +165,59 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    limits: Json | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one token may hold at once; None where there is no limit.
+
+    Attributes:
+        runs: Runs that are queued or running.
+        steps: Steps that these have still to make.
+        bytes: What its datasets take, unpacked.
+    """
+
+    runs: int | None = None
+    steps: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """An uploaded dataset without its bytes; `shape` is `{"inputs": […], "targets": […], …}`.
+
+    Attributes:
+        digest: sha256 of the bytes that the payload unpacks to, of which there are `size`.
+    """
+
+    digest: str
+    name: str
+    kind: str
+    shape: Json
+    size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Meter:
+    """How the laboratory stands, in numbers; times in seconds.
+
+    Attributes:
+        runs: By state; `cohorts` alike.
+        steps: Steps that all runs have made together.
+        unmirrored: Runs of which MLflow does not know everything.
+        mirror_lag: Since the mirror last looked at the one that waits longest.
+        counters: What is counted for good.
+    """
+
+    runs: dict[str, int]
+    cohorts: dict[str, int]
+    steps: int
+    unmirrored: int
+    unmirrored_steps: int
+    mirror_lag: float
+    counters: dict[str, int]
 
 
 @dataclass(frozen=True)

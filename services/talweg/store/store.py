@@ -10,10 +10,13 @@ from sqlalchemy import Connection, Engine
 from talweg.store import (
     cancelling,
     commits,
+    datasets,
     leaders,
     leases,
+    metering,
     outbox,
     pausing,
+    quotas,
     reading,
     resuming,
     retrying,
@@ -29,9 +32,12 @@ from talweg.store.rows import (
     ChunkRow,
     Claim,
     CohortRow,
+    DatasetRow,
     DerivativeRow,
     EvaluationRow,
     Json,
+    Limits,
+    Meter,
     Page,
     Quantity,
     RunRow,
@@ -82,6 +88,13 @@ class Store:
         """`open_store` is how one is made."""
         self._engine = engine
         self._writer = engine.execution_options(talweg_writes=True)
+        self._charged: tuple[str, Limits] | None = None
+
+    def on_behalf(self, token: str, limits: Limits) -> "Store":
+        """The same store, whose new runs and datasets count against the token of this digest and its limits."""
+        charged = Store(self._engine)
+        charged._charged = (token, limits)
+        return charged
 
     def __enter__(self) -> "Store":
         """The store itself."""
@@ -99,6 +112,13 @@ class Store:
         """Raises Unreachable where the database does not answer."""
         with self._read() as connection:
             connection.exec_driver_sql("SELECT 1")
+
+    def check(self) -> None:
+        """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
+        from talweg.store import migrate
+
+        with self._read() as connection:
+            migrate.check_revision(connection)
 
     @property
     def engine(self) -> Engine:
@@ -129,9 +149,15 @@ class Store:
 
         Raises:
             Conflict: The key stands for other specs, or a name is taken.
+            LimitReached: The token on whose behalf this is would hold more than it may.
         """
         with self._write() as connection:
-            return runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
+            if self._charged is not None:
+                quotas.hold(connection, self._charged[0])
+            submitted = runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
+            if self._charged is not None and not submitted.repeated:
+                quotas.charge(connection, *self._charged, submitted.cohort_ids)
+            return submitted
 
     def resume(
         self,
@@ -247,7 +273,9 @@ class Store:
         One that was tried `max_attempts` times without progress is quarantined instead.
         """
         with self._write() as connection:
-            return leases.requeue_expired(connection, max_attempts)
+            queued = leases.requeue_expired(connection, max_attempts)
+            metering.count(connection, metering.LEASES_LOST, len(queued))
+            return queued
 
     def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
@@ -399,10 +427,17 @@ class Store:
         with self._write() as connection:
             outbox.mark(connection, run_id, step, mlflow_run_id, state)
 
-    def add_token(self, digest: str, name: str, scopes: Iterable[str], expires_at: datetime | None = None) -> None:
+    def add_token(
+        self,
+        digest: str,
+        name: str,
+        scopes: Iterable[str],
+        expires_at: datetime | None = None,
+        limits: Mapping[str, object] | None = None,
+    ) -> None:
         """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
         with self._write() as connection:
-            tokens.add(connection, digest, name, tuple(scopes), expires_at)
+            tokens.add(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
 
     def find_token(self, digest: str) -> TokenRow | None:
         """The token of this digest, revoked and expired ones too."""
@@ -418,6 +453,44 @@ class Store:
         """End a token now; raises NotFound."""
         with self._write() as connection:
             tokens.revoke(connection, name)
+
+    def add_dataset(
+        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
+    ) -> DatasetRow:
+        """Keep a dataset: the same data under the same name again changes nothing.
+
+        Raises:
+            Conflict: The name stands for other data, or the data is here under another name.
+            LimitReached: The token on whose behalf this is would hold more bytes than it may.
+        """
+        with self._write() as connection:
+            if self._charged is not None:
+                quotas.hold(connection, self._charged[0])
+            token = None if self._charged is None else self._charged[0]
+            row = datasets.add(connection, name, digest, kind, dict(shape), size, payload, token)
+            if self._charged is not None:
+                quotas.check_bytes(connection, *self._charged)
+            return row
+
+    def dataset(self, digest_or_name: str) -> DatasetRow:
+        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
+        with self._read() as connection:
+            return datasets.find(connection, digest_or_name)
+
+    def datasets(self) -> list[DatasetRow]:
+        """Every dataset, by name, without its bytes."""
+        with self._read() as connection:
+            return datasets.all_of_them(connection)
+
+    def dataset_payload(self, digest: str) -> bytes:
+        """A dataset's bytes as they were kept; raises NotFound."""
+        with self._read() as connection:
+            return datasets.payload(connection, digest)
+
+    def meter(self) -> Meter:
+        """How the laboratory stands, in numbers."""
+        with self._read() as connection:
+            return metering.meter(connection)
 
     def facts(self) -> Mapping[str, str]:
         """What the laboratory knows about itself: the version that made and last migrated it."""

@@ -197,11 +197,16 @@ checkpoints = _recorded(
 datasets = Table(
     "datasets",
     metadata,
+    # Of what the payload unpacks to, so that equal data has one digest, whichever compressor packed it.
     Column("digest", String(64), primary_key=True),
     Column("name", String(200), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("shape", _Json, nullable=False),
+    # Bytes unpacked: what a reader may allocate, and what counts against a token's quota.
+    Column("size", BigInteger, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("token", String(64), index=True),
+    Column("created_at", Instant, nullable=False),
     UniqueConstraint("name"),
 )
 
@@ -214,6 +219,24 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
+    # What it may hold at once, where that differs from the settings' limits.
+    Column("limits", _Json),
+)
+
+# Which token a cohort counts against, by the token's digest.
+charges = Table(
+    "charges",
+    metadata,
+    Column("cohort_id", Id, ForeignKey("cohorts.id"), primary_key=True),
+    Column("token", String(64), nullable=False, index=True),
+)
+
+# What is counted for good, by name: how often a lease was lost.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 submissions = Table(

@@ -6,19 +6,34 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from talweg.errors import Conflict, NotFound
 from talweg.store import tables
-from talweg.store.rows import TokenRow
+from talweg.store.rows import Json, TokenRow
 from talweg.store.types import FromNow
 
 _TOKENS = tables.tokens
 
 
-def add(connection: Connection, digest: str, name: str, scopes: tuple[str, ...], expires_at: datetime | None) -> None:
-    """A new row; raises Conflict where the digest is known."""
+def add(
+    connection: Connection,
+    digest: str,
+    name: str,
+    scopes: tuple[str, ...],
+    expires_at: datetime | None,
+    limits: Json | None = None,
+) -> None:
+    """A new row; raises Conflict where the digest is known, or a token of that name is not revoked."""
     if find(connection, digest) is not None:
         raise Conflict(f"token {name}: is known already")
+    live = select(_TOKENS.c.digest).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None))
+    if connection.execute(live.limit(1)).first() is not None:
+        raise Conflict(f"token {name}: the name is taken; revoke that one first, or take another name")
     connection.execute(
         insert(_TOKENS).values(
-            digest=digest, name=name, scopes=list(scopes), created_at=FromNow(), expires_at=expires_at
+            digest=digest,
+            name=name,
+            scopes=list(scopes),
+            created_at=FromNow(),
+            expires_at=expires_at,
+            limits=limits,
         )
     )
 

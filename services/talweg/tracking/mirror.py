@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import structlog
 
+from talweg.datasets.sources import serve
 from talweg.errors import TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
@@ -54,6 +55,7 @@ class Mirror:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`budget`: about how many points a run may take; `marks`: the store's own; `clock` in seconds."""
+        serve(store)
         self.destination = destination
         self._store, self._budget, self._clock = store, budget, clock
         self._marks: Marks = marks or store

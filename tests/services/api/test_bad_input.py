@@ -37,6 +37,14 @@ RUNS: list[tuple[dict[str, Any], list[str]]] = [
     ({"seed": 2**63}, ["seed", "64 bits"]),
     ({"precision": "float16"}, ["precision", "float16"]),
     ({"record": "some"}, ["record", "some"]),
+    (
+        {"problem": {"dataset": "wine", "network": [{"layer": "dense", "units": 10**12}], "cost": "cross_entropy"}},
+        ["parameters", "at most 100000000", "14000000000000"],
+    ),
+    (
+        {"problem": {"dataset": "wine", "network": [{"layer": "relu"}] * 1001, "cost": "cross_entropy"}},
+        ["network", "at most 1000 layers", "1001"],
+    ),
     ({"stpes": 5}, ["stpes", "did you mean 'steps'"]),
     ({"name": "a/b"}, ["name", "a/b"]),
     ({"name": ""}, ["name"]),
@@ -44,7 +52,7 @@ RUNS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), RUNS, ids=[json.dumps(change) for change, _ in RUNS])
+@pytest.mark.parametrize(("change", "said"), RUNS, ids=[json.dumps(change)[:80] for change, _ in RUNS])
 def test_a_run_that_breaks_a_rule(http: httpx2.Client, store: Store, change: dict[str, Any], said: list[str]) -> None:
     _refused(http.post("/v1/runs", json=GOOD | change), said)
     assert store.runs().items == []
@@ -73,6 +81,7 @@ def test_what_is_missing_is_named(http: httpx2.Client, key: str) -> None:
         ('{"problem": "digits-mlp", "optimizer": {"name": "adam", "\\ud800": 1}}', ["optimizer", "surrogates"]),
         ('{"problem": ' + "[" * 40 + "]" * 40 + ', "optimizer": "adam"}', ["nested", "32"]),
         ("[" * 100_000, ["body"]),
+        ('{"problem": [' + "0," * 250_000 + "0]}", ["body", "at most 250000 keys and values"]),
         ('{"problem": "digits-mlp"', ["body", "JSON"]),
         ("\udcff", ["body", "JSON"]),
         ("", ["problem", "required"]),

@@ -10,7 +10,8 @@ from talweg_core import optimizers, problems, schedules
 
 def test_it_is_alive_and_ready(stranger: httpx2.Client) -> None:
     assert stranger.get("/healthz").json() == {"status": "alive"}
-    assert stranger.get("/readyz").json() == {"status": "ready"}
+    ready = {"status": "ready", "database": "answers", "migrations": "current", "broker": "away"}
+    assert stranger.get("/readyz").json() == ready
 
 
 def test_status_tells_versions_and_what_waits(http: httpx2.Client) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from talweg.client import Lab
+from talweg.errors import AccessDenied
+
 Talweg = Callable[..., Any]
 SMALL = ("two-layer-line", "sgd:learning_rate=0.01", "adam", "--seeds", "2", "--steps", "6")
 
@@ -220,3 +223,39 @@ def test_the_package_itself_can_be_run() -> None:
     command = [sys.executable, "-m", "talweg", "config", "show", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)
+
+
+def test_a_token_is_made_listed_and_revoked(remote: Talweg, url: str) -> None:
+    made = remote("token", "create", "ada", "--scope", "read", "--expires", "12h", "--runs", "5")
+    assert made.status == 0
+    token = made.out.strip()
+    assert token.startswith("talweg_")
+    assert token not in made.err
+    rows = {row["name"]: row for row in remote("token", "list", "--json").json}
+    assert (rows["ada"]["scope"], rows["ada"]["revoked"], rows["ada"]["limits"]) == ("read", None, {"runs": 5})
+    assert token not in remote("token", "list").out
+    with Lab(url, token=token) as lab:
+        assert lab.runs(limit=1) is not None
+        with pytest.raises(AccessDenied, match="scope must be 'submit'"):
+            lab.submit(problem="quadratic", optimizer="sgd", steps=1)
+        assert remote("token", "revoke", "ada").out == "ada: revoked\n"
+        with pytest.raises(AccessDenied, match="was revoked"):
+            lab.runs(limit=1)
+    assert remote("token", "revoke", "ada").status == 1
+    refused = remote("token", "create", "bob", "--expires", "soon")
+    assert refused.status == 2
+    assert "expires: must be like 12h" in refused.err
+
+
+def test_a_dataset_is_added_from_a_file_and_listed(remote: Talweg, tmp_path: Path) -> None:
+    file = tmp_path / "animals.csv"
+    file.write_text("legs,weight,animal\n" + "\n".join(f"{i % 5},{i},{'cat' if i % 2 else 'hen'}" for i in range(30)))
+    added = remote("dataset", "add", str(file))
+    assert added.out == "<Dataset animals: 30 rows of 2, 2 classes>\n"
+    assert "talweg submit" in added.err
+    (row,) = remote("dataset", "list", "--json").json
+    assert (row["name"], row["rows"], row["kind"]) == ("animals", 30, "labels")
+    values = remote("dataset", "add", str(file), "--name", "weights", "--target", "legs", "--json")
+    assert values.status == 2
+    assert "column 'animal': must hold numbers, got string" in values.err
+    assert remote("dataset", "add", str(tmp_path / "none.csv")).status == 2

@@ -154,7 +154,7 @@ def test_postgresql_stores_payloads_as_they_are(postgres_url: str) -> None:
     )
     with open_store(postgres_url) as store, store.engine.connect() as connection:
         found = {row.name: row.attstorage for row in connection.execute(text(query))}
-    assert (found["chunks"], found["checkpoints"]) == ("e", "e")
+    assert (found["chunks"], found["checkpoints"], found["datasets"]) == ("e", "e", "e")
 
 
 def test_migrations_are_linear_and_beside_the_packages() -> None:

@@ -1,15 +1,30 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import analyses, catalogue, laboratory, records, runs, steering, studies, troubles
+from talweg.api.routers import (
+    analyses,
+    catalogue,
+    datasets,
+    events,
+    laboratory,
+    records,
+    runs,
+    steering,
+    studies,
+    tokens,
+    troubles,
+)
 
 ALL = (
     laboratory.router,
     catalogue.router,
     runs.router,
+    events.router,
     records.router,
     analyses.router,
     studies.router,
     steering.router,
+    datasets.router,
+    tokens.router,
     troubles.router,
 )
 

@@ -1,19 +1,24 @@
 """The laboratory as a whole: is it alive, is it ready, how does it stand, what does its API look like."""
 
+import json
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from talweg import queue
 from talweg.api.answers import refuse
 from talweg.api.context import Here
 from talweg.api.document import openapi
+from talweg.api.metrics import MEDIA_TYPE
 from talweg.api.views import Status, mlflow_url
 from talweg.errors import TalwegError, Unreachable
 from talweg_core import numerics
 
 router = APIRouter(tags=["laboratory"])
+
+METRICS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus's text format."}
+}
 
 
 @router.get("/healthz")
@@ -24,12 +29,24 @@ async def alive() -> dict[str, str]:
 
 @router.get("/readyz")
 def ready(here: Here) -> Response:
-    """The database answers, with the schema that this version knows; open to everyone, so it says no more."""
+    """The database answers, with the schema that this version knows; open to everyone, so it says little.
+
+    Whether the broker answers is told, and no reason not to be ready: what is handed in meanwhile is stored, and
+    published later.
+    """
     try:
-        here.store.ping()
+        here.store.check()
     except TalwegError as error:
         return refuse(Unreachable(f"not ready ({error.code})"))
-    return Response('{"status":"ready"}', media_type="application/json")
+    broker = "answers" if here.broker.answers() else "away"
+    body = {"status": "ready", "database": "answers", "migrations": "current", "broker": broker}
+    return Response(json.dumps(body), media_type="application/json")
+
+
+@router.get("/metrics", responses=METRICS, response_class=Response)
+def metrics(here: Here) -> Response:
+    """How the laboratory stands, as Prometheus reads it; its token needs the scope `read`."""
+    return Response(here.metrics.text(), media_type=MEDIA_TYPE)
 
 
 @router.get("/v1/status")
@@ -38,7 +55,7 @@ def status(here: Here) -> Status:
     cohorts = here.store.cohort_counts()
     return Status(
         version=version("talweg"),
-        queue_depth=_waiting(),
+        queue_depth=here.broker.depth(),
         cohorts=cohorts,
         workers_busy=cohorts.get("leased", 0),
         mlflow_url=mlflow_url(here.settings),
@@ -51,11 +68,3 @@ def status(here: Here) -> Status:
 def document(request: Request) -> dict[str, Any]:
     """The OpenAPI document."""
     return openapi(request.app)
-
-
-def _waiting() -> int | None:
-    """Messages in the broker; None where it does not answer, which is no reason to fail a status."""
-    try:
-        return queue.depth()
-    except TalwegError:
-        return None

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from talweg.api.body import JsonBody
 from talweg.api.context import Here
@@ -15,11 +15,12 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
 @router.post("", status_code=201, openapi_extra=body_of(RunSpec))
-def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
+def submit(here: Here, body: JsonBody, response: Response, idempotency_key: IdempotencyKey = None) -> RunView:
     """Hand in one run; it is stored before this answers, and trained when a worker is free."""
     row = submission.submit_run(
         here.store, parse_run(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
+    response.headers["Location"] = f"/v1/runs/{row.id}"
     return run_view(row, here.settings)
 
 

@@ -24,11 +24,12 @@ PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "de
 
 
 @router.post("", status_code=201, openapi_extra=body_of(StudySpec))
-def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> StudyView:
+def submit(here: Here, body: JsonBody, response: Response, idempotency_key: IdempotencyKey = None) -> StudyView:
     """Hand in a study; all of its runs are stored before this answers."""
     row = submission.submit_study(
         here.store, parse_study(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
+    response.headers["Location"] = f"/v1/studies/{row.id}"
     return study_view(row, here.settings)
 
 

@@ -1,0 +1,228 @@
+"""Specs, chunks and uploads that nobody would write: `python benchmarks/fuzz_parsers.py [--seconds 600] [--seed N]`.
+
+Three parsers meet made-up input in turn until the time is up. A spec may be refused as InvalidSpec, a chunk as
+CorruptRecord, an upload as InvalidSpec or TooLarge; anything else is a crash, printed with what caused it, and the
+exit status is 1. Input is both made from nothing and made by damaging what is right, which gets further.
+"""
+
+import argparse
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
+
+from talweg.api.body import check
+from talweg.datasets.options import Options
+from talweg.datasets.parsing import read
+from talweg.errors import CorruptRecord, InvalidSpec, TooLarge
+from talweg.records import normalise
+from talweg.records.rebuild import normalise_study
+from talweg.spec import parse_run, parse_study
+from talweg.store import codec
+from talweg_core import optimizers, problems, schedules
+
+EACH = 200
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 100),
+    st.floats(),
+    st.floats(0, 1),
+    st.text(max_size=20),
+    st.sampled_from([*optimizers.names(), *problems.names(), "dense", "relu", "digits", "wine", "cross_entropy"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=12), inner, max_size=4)),
+    max_leaves=12,
+)
+LAYERS = ("dense", "relu", "tanh", "conv2d", "flatten", "reshape", "dropout", "batch_norm", "lstm", "attention")
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> dict[str, Any]:
+    """A run or a study: right in some parts, damaged in others."""
+    names = {"optimizer": optimizers.names(), "schedule": schedules.names()}
+    problem: Any = draw(
+        st.one_of(
+            st.sampled_from(problems.names()),
+            st.fixed_dictionaries(
+                {
+                    "dataset": st.sampled_from(["wine", "diabetes", "mine"]),
+                    "network": st.lists(
+                        st.fixed_dictionaries(
+                            {"layer": st.sampled_from(LAYERS)},
+                            optional={"units": VALUES, "channels": VALUES, "shape": VALUES, "rate": VALUES},
+                        ),
+                        max_size=4,
+                    ),
+                    "cost": st.sampled_from(["cross_entropy", "squared_error"]),
+                }
+            ),
+            VALUES,
+        )
+    )
+    spec: dict[str, Any] = {"problem": problem, "optimizer": draw(st.sampled_from(names["optimizer"])), "steps": 5}
+    for key in draw(st.lists(st.sampled_from(["problem", "optimizer", "schedule"]), max_size=2, unique=True)):
+        name = spec.get(key) if key != "schedule" else draw(st.sampled_from(names["schedule"]))
+        if isinstance(name, str):
+            extra = st.sampled_from(["learning_rate", "beta1", "start", "dimension", "momentum", "around", "warmup"])
+            spec[key] = {"name": name} | draw(
+                st.dictionaries(st.one_of(extra, st.text(max_size=8)), VALUES, max_size=3)
+            )
+    if draw(st.booleans()):
+        spec["optimizers"] = draw(st.one_of(st.just([spec.pop("optimizer")]), VALUES))
+        spec["seeds"] = draw(VALUES)
+    damaged = draw(
+        st.dictionaries(st.sampled_from([*spec, "batch_size", "seed", "precision", "name"]), VALUES, max_size=2)
+    )
+    return spec | damaged
+
+
+def try_spec(spec: dict[str, Any]) -> None:
+    """As the API does, from text to what would be stored."""
+    try:
+        value = json.loads(json.dumps(spec))
+        check(value)
+        if "optimizers" in value:
+            normalise_study(parse_study(value)).runs()
+        else:
+            normalise(parse_run(value))
+    except InvalidSpec:
+        return
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> tuple[bytes, str, str, tuple[int, int]]:
+    """A payload with its digest, as what it is to be read."""
+    shape = (draw(st.integers(0, 9)), draw(st.integers(0, 9)))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    payload = draw(st.one_of(st.binary(max_size=200), st.just(codec.encode(np.ones(shape, dtype))[0])))
+    payload = damaged(draw, payload)
+    digest = draw(st.sampled_from([codec.digest_of(payload), "0" * 64]))
+    return (
+        payload,
+        digest,
+        dtype,
+        (draw(st.integers(0, 9)), draw(st.integers(0, 2**40))) if draw(st.booleans()) else shape,
+    )
+
+
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """With some bytes changed, cut off or put in."""
+    held = bytearray(content)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(held)))
+        held[at : at + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return bytes(held)
+
+
+def try_chunk(chunk: tuple[bytes, str, str, tuple[int, int]]) -> None:
+    """As records do."""
+    try:
+        array = codec.decode(*chunk)
+    except CorruptRecord:
+        return
+    assert array.shape == chunk[3]
+
+
+def _good_uploads() -> dict[str, bytes]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    inputs, labels = np.arange(40.0).reshape(20, 2) ** 2, np.array(["a", "b"] * 10)
+    npz, npy, columns = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(npz, inputs=inputs, targets=labels)
+    np.save(npy, inputs)
+    parquet.write_table(pa.table({"x": inputs[:, 0], "y": inputs[:, 1], "label": labels}), columns)
+    csv = "x,y,label\n" + "\n".join(f"{x},{y},{label}" for (x, y), label in zip(inputs, labels, strict=True))
+    return {"npz": npz.getvalue(), "npy": npy.getvalue(), "parquet": columns.getvalue(), "csv": csv.encode()}
+
+
+UPLOADS = _good_uploads()
+
+
+@st.composite
+def uploads(draw: st.DrawFn) -> tuple[str, bytes, str]:
+    """A file, damaged, and what it is said to be."""
+    form = draw(st.sampled_from(sorted(UPLOADS)))
+    content = damaged(draw, draw(st.one_of(st.just(UPLOADS[form]), st.binary(max_size=300))))
+    return form, content, draw(st.sampled_from(["auto", "labels", "values"]))
+
+
+def try_upload(upload: tuple[str, bytes, str]) -> None:
+    """As the child does, but in this process."""
+    form, content, kind = upload
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        try:
+            read(file, Options(form, kind=kind, maximum=10_000_000))  # type: ignore[arg-type]
+        except (InvalidSpec, TooLarge):
+            return
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    asked = parser.parse_args()
+    warnings.simplefilter("error")
+    tried: Counter[str] = Counter()
+    crashes: list[str] = []
+    end, turn = time.monotonic() + asked.seconds, asked.seed
+    print(f"seed {asked.seed}")
+    while time.monotonic() < end and len(crashes) < 20:
+        for name, strategy, attempt in (
+            ("specs", specs(), try_spec),
+            ("chunks", chunks(), try_chunk),
+            ("uploads", uploads(), try_upload),
+        ):
+            _round(name, strategy, attempt, turn, tried, crashes)
+        turn += 1
+    for name, count in tried.items():
+        print(f"  {name}: {count}")
+    for crash in crashes:
+        print(f"CRASH {crash}")
+    return 1 if crashes else 0
+
+
+def _round(
+    name: str, strategy: Any, attempt: Callable[[Any], None], seed: int, tried: "Counter[str]", crashes: list[str]
+) -> None:
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=EACH,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @hypothesis.given(strategy)
+    def run(value: Any) -> None:
+        tried[name] += 1
+        try:
+            attempt(value)
+        except Exception as error:  # noqa: BLE001 - what it is, is what is looked for
+            kind = f"{name}: {type(error).__name__}: {str(error)[:200]}"
+            if not any(crash.startswith(kind[:60]) for crash in crashes):
+                crashes.append(f"{kind}: {value!r:.600}")
+
+    run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

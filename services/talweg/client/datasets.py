@@ -1,0 +1,105 @@
+"""Datasets of one's own: what is sent, and what is told of them."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+from talweg.client.cards import card
+from talweg.client.wire import Wire, part
+from talweg.errors import InvalidSpec
+
+_FORMATS: Final = {".npz": "npz", ".npy": "npy", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_PIECE: Final = 1 << 20
+
+
+class Dataset:
+    """An uploaded dataset; specs name it as {"dataset": NAME, "network": […], "cost": …}."""
+
+    def __init__(self, view: dict[str, Any]) -> None:
+        """Stand for what `view`, the API's answer, describes."""
+        self._view = view
+
+    @property
+    def name(self) -> str:
+        """What specs name it by."""
+        return str(self._view["name"])
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its data in canonical form; every run that used it holds this."""
+        return str(self._view["digest"])
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """What class k was called before it was a number: `classes[k]`; None where targets are numbers."""
+        classes: list[Any] | None = self._view["classes"]
+        return None if classes is None else list(classes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the inputs: rows, then what an example has."""
+        return tuple(self._view["inputs"])
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """All that is known of it, as plain data."""
+        return dict(self._view)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {self._line()}>"
+
+    def _repr_html_(self) -> str:
+        facts = {key: self._view[key] for key in ("digest", "columns", "target", "classes", "standardise")}
+        return card(f"dataset {self.name}", self._line(), {k: v for k, v in facts.items() if v is not None})
+
+    def _line(self) -> str:
+        classes = self.classes
+        meaning = "values" if classes is None else f"{len(classes)} classes"
+        return f"{self._view['rows']} rows of {'×'.join(map(str, self.shape[1:]))}, {meaning}"
+
+
+def upload(
+    wire: Wire, name: str, data: object, targets: object, *, target: str | None, kind: str, standardise: bool
+) -> Dataset:
+    """Send a file, a table or arrays; raises InvalidSpec where it is none of them."""
+    query: dict[str, Any] = {"target": target, "kind": kind, "standardise": str(standardise).lower()}
+    path = f"/v1/datasets/{part(name)}"
+    if isinstance(data, (str, os.PathLike)):
+        file = Path(data)
+        if targets is not None:
+            raise InvalidSpec("upload: a file holds its targets, got others beside it")
+        form = _FORMATS.get(file.suffix.lower())
+        if form is None:
+            raise InvalidSpec(f"upload: a file must end in {', '.join(_FORMATS)}, got {file.name!r}")
+        with file.open("rb") as handle:
+            return Dataset(wire.put(path, _pieces(handle), format=form, **query))
+    if hasattr(data, "to_parquet"):
+        return Dataset(wire.put(path, data.to_parquet(index=False), format="parquet", **query))
+    if targets is None:
+        raise InvalidSpec(
+            "upload: arrays of inputs need targets beside them, as in lab.upload('mine', inputs, targets)"
+        )
+    return Dataset(wire.put(path, _npz(data, targets), format="npz", **query))
+
+
+def _pieces(handle: IO[bytes]) -> Iterator[bytes]:
+    while piece := handle.read(_PIECE):
+        yield piece
+
+
+def _npz(inputs: object, targets: object) -> bytes:
+    import numpy as np
+
+    arrays = {"inputs": np.asarray(inputs), "targets": np.asarray(targets)}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            # Lists of words in pandas are objects; anything else of that kind could only travel as a pickle.
+            words = array.ravel().tolist()
+            if not all(isinstance(word, str) for word in words):
+                raise InvalidSpec(f"upload: {name} must hold numbers or text throughout, got an array of objects")
+            arrays[name] = np.array(words, dtype=str).reshape(array.shape)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

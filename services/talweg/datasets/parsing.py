@@ -1,0 +1,60 @@
+"""Which parser reads what. Every parser gets an open file, never a name: so none can be led to another place."""
+
+import os
+from typing import IO
+
+import numpy as np
+
+from talweg.datasets.columns import Column, Text
+from talweg.datasets.options import Options
+from talweg.datasets.preparing import Prepared, prepare, stack
+from talweg.errors import InvalidSpec
+
+
+def read(handle: IO[bytes], options: Options) -> Prepared:
+    """The dataset in an open file, checked; raises InvalidSpec or TooLarge."""
+    if options.format == "npz":
+        from talweg.datasets.npz import read_npz
+
+        inputs, targets = read_npz(handle, options.maximum)
+        return prepare(inputs, targets, options)
+    if options.format == "npy":
+        return _from_npy(handle, options)
+    if options.format == "csv":
+        from talweg.datasets.csv import read_csv
+
+        columns, target = read_csv(handle, options.target)
+    else:
+        from talweg.datasets.parquet import read_parquet
+
+        columns, target = read_parquet(handle, options.target, options.maximum)
+    return _from_table(columns, target, options)
+
+
+def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
+    """A table of numbers whose last column is the target: `numpy.save` keeps no names."""
+    from talweg.datasets.npy import read_npy
+
+    table = read_npy("npy", handle, os.fstat(handle.fileno()).st_size, options.maximum)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise InvalidSpec(f"npy: must be (rows, columns), the last column being the target, got shape {table.shape}")
+    if options.target is not None:
+        raise InvalidSpec(
+            f"target: an npy file has no names, its target is the last column; got {options.target[:80]!r}"
+        )
+    targets = table[:, -1]
+    if options.kind == "labels" and targets.dtype.kind == "f" and (targets == np.round(targets)).all():
+        # One array has one type: classes beside real numbers are whole numbers written as real ones.
+        targets = targets.astype(np.int64)
+    return prepare(table[:, :-1], targets, options)
+
+
+def _from_table(columns: dict[str, Column], target: str, options: Options) -> Prepared:
+    names = [name for name in columns if name != target]
+    inputs = []
+    for name in names:
+        values = columns[name]
+        if isinstance(values, Text):
+            raise InvalidSpec(f"column {name!r}: must hold numbers, got text")
+        inputs.append(values)
+    return prepare(stack(inputs), columns[target], options, columns=names, target=target)

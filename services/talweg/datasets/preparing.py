@@ -1,0 +1,174 @@
+"""From what a file held to inputs and targets that a network can learn from; or why not, named by column and row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.datasets.columns import Column, Text
+from talweg.datasets.options import LONGEST_LABEL, MAXIMUM_CLASSES, MAXIMUM_ROWS, MINIMUM_ROWS, Kind, Options
+from talweg.errors import InvalidSpec, TooLarge
+
+# A run may train in float32, and must not meet an infinity that float64 did not have.
+_LARGEST = float(np.finfo(np.float32).max)
+_ROWS_AT_ONCE = 65_536
+Label = str | int | float | bool
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is kept: inputs (n, *shape) in their own type, targets, and what they mean.
+
+    Attributes:
+        targets: (n,) int64 positions in `classes`, or (n, outputs) numbers where there are none.
+        columns: The inputs' names, where they came from a table; `target` the target's.
+    """
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+    classes: list[Label] | None
+    standardise: bool
+    columns: list[str] | None = None
+    target: str | None = None
+
+
+def prepare(
+    inputs: NDArray[Any],
+    targets: Column,
+    options: Options,
+    *,
+    columns: list[str] | None = None,
+    target: str = "targets",
+) -> Prepared:
+    """Check and encode.
+
+    Raises:
+        InvalidSpec: lengths differ, rows are too few, something is not a finite number, a column is constant where
+            it is to be standardised, or targets are neither classes nor numbers.
+    """
+    rows = len(targets.codes) if isinstance(targets, Text) else len(targets)
+    if len(inputs) != rows:
+        raise InvalidSpec(f"targets: must have a row for each of the {len(inputs)} rows of inputs, got {rows}")
+    if not rows >= MINIMUM_ROWS:
+        raise InvalidSpec(f"rows: there must be at least {MINIMUM_ROWS}, to train, validate and test on, got {rows}")
+    if rows > MAXIMUM_ROWS:
+        raise TooLarge(f"rows: there must be at most {MAXIMUM_ROWS}, got {rows}")
+    numbers = _numbers("inputs", inputs)
+    if numbers.ndim < 2 or not numbers[0].size:
+        raise InvalidSpec(f"inputs: must be (rows, columns …), got shape {inputs.shape}")
+    _check_inputs(numbers, columns, constant=not options.standardise)
+    classes: list[Label] | None
+    if _are_labels(targets, options.kind):
+        made, classes = _encoded(target, targets)
+    else:
+        made, classes = _values(target, targets), None
+    return Prepared(numbers, made, classes, options.standardise, columns, target if columns else None)
+
+
+def stack(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Columns side by side (n, k), in the narrowest type that holds them all."""
+    kind = np.result_type(*(column.dtype for column in columns))
+    table = np.empty((len(columns[0]), len(columns)), kind)
+    for position, column in enumerate(columns):
+        table[:, position] = column
+    return table
+
+
+def _numbers(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind not in "buif":
+        raise InvalidSpec(f"{name}: must be numbers, got dtype {str(values.dtype)[:80]}")
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype == np.float16 or values.dtype.itemsize > 8:
+        # Halves are widened without loss; what is longer than 8 bytes has no form that other machines read.
+        return values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64)
+    return values
+
+
+def _check_inputs(inputs: NDArray[Any], columns: list[str] | None, *, constant: bool) -> None:
+    """In pieces of rows, so that no copy of the whole is made."""
+    flat = inputs.reshape(len(inputs), -1)
+    low, high = flat[0].copy(), flat[0].copy()
+    for start in range(0, len(flat), _ROWS_AT_ONCE):
+        piece = flat[start : start + _ROWS_AT_ONCE]
+        _check_finite("inputs", piece, start, columns)
+        np.minimum(low, piece.min(axis=0), out=low)
+        np.maximum(high, piece.max(axis=0), out=high)
+    if not constant and (same := np.flatnonzero(low == high)).size:
+        where = _named(int(same[0]), columns)
+        raise InvalidSpec(
+            f"{where}: is constant ({low[same[0]]}) and teaches nothing ({same.size} such); leave it out, or "
+            "upload without standardising, as pictures are"
+        )
+
+
+def _check_finite(name: str, values: NDArray[Any], start: int, columns: list[str] | None) -> None:
+    if values.dtype.kind != "f":
+        return
+    # NaN compares false, so it is caught with the infinities.
+    wrong = ~(np.abs(values) <= _LARGEST)
+    if wrong.any():
+        row, position = (int(index) for index in np.argwhere(wrong)[0])
+        where = _named(position, columns) if name == "inputs" else name
+        raise InvalidSpec(
+            f"{where}: must be finite, and at most 3.4e38 in size, got {values[row, position]} "
+            f"in row {start + row} (counted from 0)"
+        )
+
+
+def _named(position: int, columns: list[str] | None) -> str:
+    return f"inputs: column {position}" if columns is None else f"column {columns[position]!r}"
+
+
+def _are_labels(targets: Column, kind: Kind) -> bool:
+    if isinstance(targets, Text) or targets.dtype.kind == "U":
+        if kind == "values":
+            raise InvalidSpec("kind: targets are text, so they are labels and no values")
+        return True
+    return kind == "labels" or (kind == "auto" and targets.dtype.kind in "bui" and targets.ndim == 1)
+
+
+def _values(name: str, targets: Column) -> NDArray[Any]:
+    assert not isinstance(targets, Text)
+    numbers = _numbers(name, targets)
+    if numbers.ndim > 2 or not numbers[0:1].size:
+        raise InvalidSpec(f"{name}: values must be (rows,) or (rows, outputs), got shape {targets.shape}")
+    table = numbers.reshape(len(numbers), -1)
+    _check_finite(name, table, 0, None)
+    return table
+
+
+def _encoded(name: str, targets: Column) -> tuple[NDArray[np.int64], list[Label]]:
+    """(n,) positions in the classes, which are in order."""
+    if isinstance(targets, Text):
+        order = sorted(range(len(targets.values)), key=targets.values.__getitem__)
+        classes: list[Label] = [targets.values[position] for position in order]
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        codes = rank[targets.codes]
+    else:
+        if targets.ndim != 1:
+            raise InvalidSpec(f"{name}: labels must be (rows,), one a row, got shape {targets.shape}")
+        if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+            raise InvalidSpec(f"{name}: labels must be finite, got {targets[~np.isfinite(targets)][0]}")
+        found, inverse = np.unique(targets, return_inverse=True)
+        try:
+            codes, classes = inverse.astype(np.int64), list(found[: MAXIMUM_CLASSES + 1].tolist())
+        except ValueError:
+            # NumPy keeps any 32 bits as a character.
+            raise InvalidSpec(f"{name}: labels must be text, got characters that there are not") from None
+    if not 2 <= len(classes) <= MAXIMUM_CLASSES:
+        raise InvalidSpec(f"{name}: there must be 2 to {MAXIMUM_CLASSES} classes, got {len(classes)}")
+    for label in classes:
+        if isinstance(label, str) and not (len(label) <= LONGEST_LABEL and _is_plain(label)):
+            raise InvalidSpec(
+                f"{name}: a label must have at most {LONGEST_LABEL} characters, and neither NUL nor half a "
+                f"character, got {label[:40]!r}"
+            )
+    return codes, classes
+
+
+def _is_plain(label: str) -> bool:
+    return "\0" not in label and not any("\ud800" <= letter <= "\udfff" for letter in label)

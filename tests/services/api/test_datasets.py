@@ -1,0 +1,211 @@
+"""Datasets over the API: kept by name and digest, used in specs, refused in words."""
+
+import io
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import numpy as np
+import pytest
+
+from talweg.api.tokens import digest_of
+from talweg.settings import Settings
+from talweg.store import Store
+
+BYTES = {"Content-Type": "application/octet-stream"}
+NETWORK = [{"layer": "dense", "units": 2}]
+
+
+def npz(seed: int = 0, **changed: Any) -> bytes:
+    rng = np.random.default_rng(seed)
+    arrays = {"inputs": rng.normal(size=(40, 3)), "targets": np.array(["no", "yes"] * 20)} | changed
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def put(http: httpx2.Client, name: str, content: Any, **query: Any) -> httpx2.Response:
+    return http.put(f"/v1/datasets/{name}", content=content, params={"format": "npz"} | query, headers=BYTES)
+
+
+def test_a_dataset_is_kept_told_and_kept_once(http: httpx2.Client) -> None:
+    first = put(http, "kept", npz())
+    assert first.status_code == 201, first.text
+    view = first.json()
+    assert (view["name"], view["kind"], view["rows"], view["classes"]) == ("kept", "labels", 40, ["no", "yes"])
+    assert first.headers["location"] == f"/v1/datasets/{view['digest']}"
+    assert put(http, "kept", npz()).json() == view
+    assert http.get("/v1/datasets/kept").json() == http.get(first.headers["location"]).json() == view
+    assert view in http.get("/v1/datasets").json()
+    assert put(http, "kept", npz(1)).status_code == 409
+    assert put(http, "again", npz()).status_code == 409
+    assert put(http, "digits", npz(2)).status_code == 409
+
+
+def test_a_run_on_it_trains_and_holds_its_digest(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
+    digest = put(http, "trained on", npz(3)).json()["digest"]
+    spec = {
+        "problem": {"dataset": "trained on", "network": NETWORK, "cost": "cross_entropy"},
+        "optimizer": "sgd",
+        "steps": 8,
+        "record": "replay",
+    }
+    run = http.post("/v1/runs", json=spec).json()
+    assert run["spec"]["problem"]["digest"] == digest
+    train()
+    done = http.get(f"/v1/runs/{run['id']}").json()
+    assert (done["state"], done["error"]) == ("finished", None)
+    # A replay meets the same numbers: every recomputed cost is the recorded one, or this would not be 200.
+    assert http.get(f"/v1/runs/{run['id']}/records/gradient", params={"start": 3, "stop": 5}).status_code == 200
+    # The spec that the run holds is one that can be handed in again.
+    again = http.post("/v1/runs", json=run["spec"] | {"name": None})
+    assert again.status_code == 201, again.text
+    assert again.json()["spec"] == run["spec"]
+    study = {"problem": spec["problem"], "optimizers": ["sgd", "adam"], "seeds": 2, "steps": 4}
+    made = http.post("/v1/studies", json=study).json()
+    train()
+    assert http.get(f"/v1/studies/{made['id']}/ranking").json()["metric"] == "accuracy"
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ({"dataset": "unknwn"}, "dataset: there is no 'unknwn'; did you mean 'unknown'?"),
+        ({"dataset": "unknown", "digest": "0" * 64}, "dataset: there is no"),
+        ({"dataset": "unknown", "network": [{"layer": "dense", "units": 1}]}, "one unit for each of the 2 classes"),
+        ({"dataset": "unknown", "cost": "squared_error"}, "targets' shape"),
+        ({"dataset": "digits", "digest": "0" * 64}, "digest"),
+        ({"dataset": 7}, "dataset: must be a name, got 7"),
+        ({"dataset": ["unknown"]}, "dataset: must be a name"),
+    ],
+)
+def test_a_spec_that_names_no_fitting_dataset(http: httpx2.Client, problem: dict[str, Any], said: str) -> None:
+    assert put(http, "unknown", npz(4)).status_code == 201
+    spec = {"problem": {"network": NETWORK, "cost": "cross_entropy"} | problem, "optimizer": "sgd", "steps": 1}
+    refused = http.post("/v1/runs", json=spec)
+    assert refused.status_code == 422, refused.text
+    assert said in refused.json()["detail"]
+
+
+def test_what_is_wrong_with_a_file_is_told(http: httpx2.Client) -> None:
+    refused = put(http, "bad", npz(5, inputs=np.full((40, 3), np.nan)))
+    assert refused.status_code == 422
+    assert "column 0: must be finite" in refused.json()["detail"]
+    assert put(http, "bad", b"nothing").status_code == 422
+    assert put(http, "bad", b"").status_code == 422
+    assert put(http, "bad", npz(5), format="pickle").status_code == 422
+    assert http.get("/v1/datasets/bad").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["..%2f..%2fetc", "%252e%252e", "a%5cb", "a;b%00", "%23", "x" * 201, "a%0d%0ab", ".a"])
+def test_15_a_name_is_one_plain_word(http: httpx2.Client, store: Store, name: str) -> None:
+    before = store.datasets()
+    assert put(http, name, npz(6)).status_code in (404, 405, 422)
+    assert store.datasets() == before
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/plain", "multipart/form-data; boundary=x", ""])
+def test_14_only_bytes_are_taken_as_a_dataset(http: httpx2.Client, media: str) -> None:
+    refused = http.put("/v1/datasets/x", params={"format": "npz"}, content=npz(), headers={"Content-Type": media})
+    assert refused.status_code == 415
+
+
+def test_18_a_hundred_thousand_parts_are_refused_unread(http: httpx2.Client) -> None:
+    part = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n"
+    for path in ("/v1/datasets/x?format=csv", "/v1/runs"):
+        method = "PUT" if "datasets" in path else "POST"
+        for body, media in (
+            (part * 100_000, "multipart/form-data; boundary=x"),
+            (b"-" * 5_000_000, "multipart/form-data; boundary=x"),
+            (b"a=1&" * 1_000_000, "application/x-www-form-urlencoded"),
+        ):
+            answer = http.request(method, path, content=body, headers={"Content-Type": media})
+            assert answer.status_code == 415
+            assert answer.elapsed.total_seconds() < 20
+    assert http.get("/healthz").status_code == 200
+
+
+def test_17_an_upload_has_a_limit_whether_or_not_it_states_its_length(
+    http: httpx2.Client, url: str, store: Store
+) -> None:
+    maximum = Settings().upload_bytes
+    assert put(http, "large", b"", format="csv").status_code == 422
+    # Nothing of it is sent: what is stated is enough.
+    with _said(url, f"Content-Length: {maximum + 1}") as connection:
+        assert b" 413 " in connection.recv(65536).split(b"\r\n")[0]
+
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1_000_000
+            yield bytes(1_000_000)
+
+    try:
+        assert put(http, "large", endless()).status_code == 413
+    except httpx2.HTTPError:
+        # The server answers and hangs up while this side still sends; which is seen first is the kernel's choice.
+        assert sent > maximum
+    assert sent < 4 * maximum
+    assert http.get("/healthz").status_code == 200
+    assert "large" not in [row.name for row in store.datasets()]
+
+
+def _said(url: str, *headers: str) -> socket.socket:
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
+    lines = [
+        "PUT /v1/datasets/large?format=csv HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Authorization: Bearer a-token-that-is-long-enough-for-tests",
+        "Content-Type: application/octet-stream",
+        *headers,
+    ]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    return connection
+
+
+def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("talweg.api.bounds.IDLE", 0.3)
+    with _said(url, "Content-Length: 1000") as connection:
+        connection.sendall(b"x,y\n")
+        assert b" 408 " in connection.recv(65536).split(b"\r\n")[0]
+    assert http.get("/healthz").status_code == 200
+
+
+def test_slow_senders_hold_few_places_and_give_them_back(
+    url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from talweg.api import uploads
+
+    held = [uploads._places.acquire(blocking=False) for _ in range(uploads.AT_ONCE)]
+    try:
+        assert all(held)
+        refused = put(http, "waiting", npz(8))
+        assert refused.status_code == 429
+        assert "are coming in already" in refused.json()["detail"]
+    finally:
+        for _ in held:
+            uploads._places.release()
+    assert put(http, "waiting", npz(8)).status_code == 201
+
+
+def test_bytes_count_against_the_token(http: httpx2.Client, stranger: httpx2.Client, store: Store) -> None:
+    store.add_token(digest_of("a-token-with-little-room-left"), "little-room", ["submit"], limits={"bytes": 1000})
+    headers = {"Authorization": "Bearer a-token-with-little-room-left"}
+    refused = stranger.put("/v1/datasets/much", content=npz(9), params={"format": "npz"}, headers=headers | BYTES)
+    assert refused.status_code == 429
+    assert "may hold 1000 bytes of datasets" in refused.json()["detail"]
+    assert http.get("/v1/datasets/much").status_code == 404
+
+
+def test_who_kept_what_is_in_the_log(http: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "talweg.api"):
+        digest = put(http, "logged", npz(10)).json()["digest"]
+    said = [json.loads(record.getMessage()) for record in caplog.records if record.name == "talweg.api"]
+    assert [line["digest"] for line in said if line["event"] == "dataset kept" and line["by"] == "tests"] == [digest]

@@ -1,0 +1,143 @@
+"""What whoever looks after a laboratory watches: readiness, metrics, and a run's progress as it happens."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from talweg.api.broker import Broker
+from talweg.api.metrics import Metrics
+from talweg.api.routers import events
+from talweg.errors import Unreachable
+from talweg.store import Store
+
+RUN = {"problem": "quadratic", "optimizer": "sgd", "steps": 40}
+
+
+def samples(page: str) -> dict[str, float]:
+    """Each line of the text format, which has a type for every name."""
+    lines = [line for line in page.splitlines() if not line.startswith("#")]
+    found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+    typed = set(re.findall(r"^# TYPE (\S+) (?:gauge|counter)$", page, re.MULTILINE))
+    assert {name.partition("{")[0] for name in found} == typed
+    return found
+
+
+def test_metrics_tell_what_is_done_and_what_waits(
+    http: httpx2.Client, stranger: httpx2.Client, store: Store, train: Callable[[], None]
+) -> None:
+    assert stranger.get("/metrics").status_code == 401
+    for _ in range(3):
+        http.post("/v1/runs", json=RUN)
+    train()
+    http.post("/v1/runs", json=RUN)
+    found = samples(Metrics(store, lambda: 7).text())
+    assert found['talweg_runs{state="finished"}'] == 3
+    assert found['talweg_runs{state="queued"}'] == 1
+    assert found['talweg_runs{state="failed"}'] == 0
+    assert found["talweg_steps_total"] == 120
+    assert found["talweg_mirror_steps"] == 120
+    assert found["talweg_mirror_runs"] == 4
+    assert found["talweg_mirror_lag_seconds"] >= 0
+    assert found["talweg_leases_lost_total"] == 0
+    assert (found["talweg_broker_up"], found["talweg_queue_depth"]) == (1, 7)
+    served = http.get("/metrics")
+    assert served.headers["content-type"].startswith("text/plain; version=0.0.4")
+    # No broker is set in these tests.
+    assert samples(served.text)["talweg_broker_up"] == 0
+    assert "talweg_queue_depth" not in samples(served.text)
+
+
+def test_metrics_are_counted_once_in_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = [0.0], list[float]()
+
+    def depth() -> None:
+        asked.append(now[0])
+
+    metrics = Metrics(store, depth, lambda: now[0])
+    for moment in (0.0, 0.5, 0.9, 1.0, 1.1):
+        now[0] = moment
+        metrics.text()
+    assert asked == [0.0, 1.0]
+
+
+def test_the_broker_is_asked_once_in_a_while_and_may_be_away() -> None:
+    now = [0.0]
+    answers: Iterator[int | Unreachable] = iter([3, Unreachable("away"), 5])
+
+    def ask() -> int:
+        answer = next(answers)
+        if isinstance(answer, Unreachable):
+            raise answer
+        return answer
+
+    broker = Broker(ask, lambda: now[0])
+    assert [broker.depth(), broker.depth(), broker.answers()] == [3, 3, True]
+    now[0] = 2.0
+    assert [broker.depth(), broker.answers()] == [None, False]
+    now[0] = 4.0
+    assert broker.depth() == 5
+
+
+def test_another_schema_is_not_ready_and_says_no_more(stranger: httpx2.Client, store: Store) -> None:
+    def revise(revision: str) -> str:
+        with store.engine.begin() as connection:
+            before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+            connection.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
+            return str(before)
+
+    before = revise("0000")
+    try:
+        answer = stranger.get("/readyz")
+    finally:
+        revise(before)
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "not ready (error)"
+    assert stranger.get("/readyz").status_code == 200
+
+
+def told(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Events by name, with their data."""
+    name = ""
+    for line in lines:
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def test_progress_comes_until_the_end(http: httpx2.Client, train: Callable[[], None]) -> None:
+    run = http.post("/v1/runs", json=RUN).json()
+    with http.stream("GET", f"/v1/runs/{run['id']}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        coming = told(answer.iter_lines())
+        name, first = next(coming)
+        assert (name, first["state"], first["step"], first["steps"]) == ("progress", "queued", 0, 40)
+        worker = threading.Thread(target=train)
+        worker.start()
+        rest = list(coming)
+        worker.join()
+    assert [name for name, _ in rest].count("end") == 1
+    name, last = rest[-1]
+    assert (name, last["state"], last["step"]) == ("end", "finished", 40)
+    assert last["cost"] == http.get(f"/v1/runs/{run['id']}").json()["cost"]
+
+
+def test_readers_have_a_limit_and_give_their_place_back(http: httpx2.Client, train: Callable[[], None]) -> None:
+    run = http.post("/v1/runs", json=RUN).json()
+    train()
+    held = [events._places.acquire(blocking=False) for _ in range(events.READERS)]
+    try:
+        assert all(held)
+        assert http.get(f"/v1/runs/{run['id']}/events").status_code == 429
+    finally:
+        for _ in held:
+            events._places.release()
+    for _ in range(events.READERS + 1):
+        assert "event: end" in http.get(f"/v1/runs/{run['id']}/events").text
+    assert http.get("/v1/runs/unknown/events").status_code == 404

@@ -1,0 +1,110 @@
+"""What a token may hold at once, whatever comes at the same moment."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from talweg.errors import Conflict, LimitReached, NotFound
+from talweg.store import Limits, Store
+
+TOKEN, OTHER = "a" * 64, "b" * 64
+SHAPE = {"inputs": [10, 2], "targets": [10]}
+
+
+@pytest.fixture
+def holder(store: Store) -> Store:
+    """The store on behalf of a token that may hold three runs, 25 steps and 100 bytes."""
+    for digest in (TOKEN, OTHER):
+        store.add_token(digest, digest[:1], ["submit"])
+    return store.on_behalf(TOKEN, Limits(runs=3, steps=25, bytes=100))
+
+
+def test_runs_over_the_limit_are_refused_whole(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
+    first = new_work(2, total_steps=5)
+    holder.submit(None, first.runs, first.cohorts)
+    second = new_work(2, total_steps=5)
+    with pytest.raises(LimitReached, match="may hold 3 runs that are queued or running, would hold 4"):
+        holder.submit(None, second.runs, second.cohorts)
+    assert len(store.runs().items) == 2
+    # Neither another's token nor the laboratory itself is held to it.
+    store.on_behalf(OTHER, Limits(runs=2)).submit(None, second.runs, second.cohorts)
+    third = new_work(9, total_steps=5)
+    store.submit(None, third.runs, third.cohorts)
+
+
+def test_what_has_ended_counts_no_more(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
+    first, second = new_work(3, total_steps=5), new_work(3, total_steps=5)
+    holder.submit(None, first.runs, first.cohorts)
+    store.request_cancel([run.id for run in first.runs])
+    holder.submit(None, second.runs, second.cohorts)
+
+
+def test_steps_have_a_limit(holder: Store, new_work: Callable[..., Any]) -> None:
+    work = new_work(2, total_steps=13)
+    with pytest.raises(LimitReached, match="may hold 25 steps still to be made, would hold 26"):
+        holder.submit(None, work.runs, work.cohorts)
+
+
+def test_a_repeated_submission_counts_once(holder: Store, new_work: Callable[..., Any]) -> None:
+    work = new_work(2, total_steps=10)
+    holder.submit(None, work.runs, work.cohorts, "key")
+    assert holder.submit(None, work.runs, work.cohorts, "key").repeated
+
+
+def test_of_many_at_once_only_as_many_get_in_as_may(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
+    def attempt(work: Any) -> bool:
+        try:
+            holder.submit(None, work.runs, work.cohorts)
+        except LimitReached:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(attempt, [new_work(1, total_steps=1) for _ in range(12)]))
+    assert sum(got) == 3 == len(store.runs().items)
+
+
+def test_bytes_have_a_limit(holder: Store, store: Store) -> None:
+    holder.add_dataset("one", "1" * 64, "values", SHAPE, 80, b"packed")
+    with pytest.raises(LimitReached, match="may hold 100 bytes of datasets, would hold 160"):
+        holder.add_dataset("two", "2" * 64, "values", SHAPE, 80, b"packed")
+    assert [row.name for row in store.datasets()] == ["one"]
+
+
+def test_a_dataset_is_found_by_digest_and_name(store: Store) -> None:
+    kept = store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed")
+    assert store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed") == kept
+    assert store.dataset("mine") == store.dataset("1" * 64) == kept
+    assert store.dataset_payload("1" * 64) == b"packed"
+    with pytest.raises(Conflict, match="mine: the name stands for other data"):
+        store.add_dataset("mine", "2" * 64, "values", SHAPE, 80, b"other")
+    with pytest.raises(Conflict, match="other: the same data is here already, as 'mine'"):
+        store.add_dataset("other", "1" * 64, "values", SHAPE, 80, b"packed")
+    for missing in ("nothing", "\x00", "\ud800"):
+        with pytest.raises(NotFound, match="dataset"):
+            store.dataset(missing)
+
+
+def test_a_name_of_a_live_token_is_taken(store: Store) -> None:
+    store.add_token(TOKEN, "laptop", ["read"], limits={"runs": 1})
+    with pytest.raises(Conflict, match="laptop: the name is taken"):
+        store.add_token(OTHER, "laptop", ["read"])
+    store.revoke_token("laptop")
+    store.add_token(OTHER, "laptop", ["read"])
+    found = store.find_token(TOKEN)
+    assert found is not None
+    assert found.limits == {"runs": 1}
+
+
+def test_the_meter_counts_runs_steps_and_lost_leases(store: Store, new_work: Callable[..., Any]) -> None:
+    work = new_work(3)
+    store.submit(None, work.runs, work.cohorts)
+    assert store.claim(work.cohort, "worker", -1.0) is not None
+    assert store.requeue_expired(max_attempts=3) == [work.cohort]
+    meter = store.meter()
+    assert (meter.runs, meter.cohorts, meter.steps) == ({"queued": 3}, {"queued": 1}, 0)
+    assert meter.counters == {"leases_lost": 1}
+    assert (meter.unmirrored, meter.unmirrored_steps) == (3, 0)
+    assert meter.mirror_lag >= 0
