@@ -48,6 +48,26 @@ def test_the_bytes_foretold_are_those_held(problem: str, optimizer: str, batch_s
     assert foretold == pytest.approx(held(problem, optimizer, runs, batch_size), rel=0.1, abs=100_000)
 
 
+@pytest.mark.parametrize("name", [name for name in problems.names() if problems.create(name).examples])
+def test_a_step_allocates_next_to_nothing(name: str) -> None:
+    problem = problems.create(name)
+    runs = Cohort(problem, [optimizers.create("adam")] * 2, [0, 1], batch_size=min(problem.examples, 8))
+    runs.advance()
+    runs.advance()
+    peaks = []
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            runs.advance()
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    # A record and its flags. Most steps; at some a new epoch is drawn, or scalars for the steps to come.
+    assert np.median(peaks) < 5_000
+
+
 def test_float64_takes_twice_as_much_where_the_parameters_count() -> None:
     problem, rule = problems.create("deep-linear"), optimizers.create("adam")
     single, double = (cohort_bytes(problem, rule, 1000, precision=kind) for kind in ("float32", "float64"))

@@ -54,6 +54,22 @@ def test_biases_begin_at_zero_and_weights_differ_by_seed() -> None:
         ([{"layer": "relu", "units": 1}], InvalidNetwork, "relu: takes no settings"),
         ([DENSE, {"layer": "dense", "units": 2}], InvalidProblem, "one unit for each of the 3 classes, got 2"),
         ("dense", InvalidProblem, "network: must be a list of layers"),
+        (
+            [DENSE, {"layer": "relu"}, {"layer": "conv2d", "channels": 3}],
+            InvalidNetwork,
+            "layer 3, conv2d: the input must be (channels, height, width), got the shape (3,)",
+        ),
+        ([DENSE, {"layer": "lstm", "units": 3}], InvalidNetwork, "layer 2, lstm: the input must be "),
+        (
+            [DENSE, {"layer": "residual", "layers": [{"layer": "dense", "units": 4}]}],
+            InvalidNetwork,
+            "layer 2, residual: ",
+        ),
+        (
+            [DENSE, {"layer": "embedding", "vocabulary": 3, "units": 3}],
+            InvalidNetwork,
+            "layer 2, embedding: must be the first layer, got position 2",
+        ),
     ],
 )
 def test_a_wrong_network_is_refused_by_name_rule_and_value(network: Any, error: type[Exception], message: str) -> None:
