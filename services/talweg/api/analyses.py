@@ -62,6 +62,13 @@ class NextUpdateView(BaseModel):
     update: list[Number] | None
 
 
+class NextUpdatesView(BaseModel):
+    """What there was time for; `after` asks for the rest, null where this is the last of it."""
+
+    items: list[NextUpdateView]
+    after: str | None
+
+
 class FindingView(BaseModel):
     """One kind of thing that a verification looked at; `broken` says what did not agree."""
 

@@ -59,7 +59,12 @@ class Analysed(Live):
             NoSuchStep: that step is not recorded (yet).
             InvalidSpec: there is no such optimizer, or it cannot take the run's batch.
         """
-        rows = self._wire.get(self._path("next-updates"), step=step.__index__(), optimizer=list(optimizers) or None)
+        query: dict[str, Any] = {"step": step.__index__(), "optimizer": list(optimizers) or None}
+        answer = self._wire.get(self._path("next-updates"), **query)
+        rows = answer["items"]
+        while answer["after"] is not None:
+            answer = self._wire.get(self._path("next-updates"), after=answer["after"], **query)
+            rows += answer["items"]
         for row in rows:
             known = row["cost"] is not None and row["cost_after"] is not None
             row["change"] = row["cost_after"] - row["cost"] if known else None

@@ -1,5 +1,6 @@
 """What every optimizer would have done at a recorded step."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,24 +23,46 @@ class Next:
     own: bool
 
 
-def next_updates(store: Store, run: RunRow, step: int, names: Sequence[str] = ()) -> list[Next]:
+@dataclass(frozen=True)
+class NextUpdates:
+    """Some answers; `after` is the optimizer after which to go on, None where these were the last."""
+
+    items: list[Next]
+    after: str | None
+
+
+def next_updates(
+    store: Store,
+    run: RunRow,
+    step: int,
+    names: Sequence[str] = (),
+    *,
+    after: str | None = None,
+    seconds: float = float("inf"),
+) -> NextUpdates:
     """The update that each optimizer would make at `step`, from a state that has seen nothing and by its defaults.
 
     The first is the run's own, with its real settings, schedule and state, where that state can be recomputed. Of
     `names` only those; else the whole catalogue but what needs all examples in a batch, where the run's has fewer.
+    On a new machine each rule is compiled first, so once `seconds` are over the rest is left for another call.
 
     Raises:
         NoSuchStep: The run has not made that step.
         InvalidSpec: There is no optimizer of one of the names, or it cannot take this batch.
     """
+    if after is not None and after not in (names or optimizers.names()):
+        raise InvalidSpec(f"after: must be one of the optimizers asked for, got {after[:80]!r}")
     before = parameters(store, run, step)
     holder = owner(store, run, step)
     spec = RunSpec.model_validate(holder.spec)
-    found: list[Next] = []
-    moving = at_step(store, holder, step)
+    until, found = time.monotonic() + seconds, []
+    moving = at_step(store, holder, step) if after is None else None
     if moving is not None:
         found.append(Next(prospect(moving), own=True))
-    for name in names or optimizers.names():
+    asked = list(names or optimizers.names())
+    for position, name in enumerate(asked):
+        if after is not None and position <= asked.index(after):
+            continue
         chosen = spec.model_copy(
             update={"optimizer": OptimizerSpec(name=name), "schedule": ScheduleSpec(name="constant")}
         )
@@ -52,4 +75,6 @@ def next_updates(store: Store, run: RunRow, step: int, names: Sequence[str] = ()
         # What a network keeps beside its parameters, such as running means, is not looked at while training.
         cohort.parameters[0], cohort.step = before, step
         found.append(Next(prospect(cohort), own=False))
-    return found
+        if time.monotonic() >= until and name != asked[-1]:
+            return NextUpdates(found, name)
+    return NextUpdates(found, None)

@@ -72,7 +72,7 @@ def differing(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> l
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-@pytest.mark.parametrize("step", [0, 37, 64, 150])
+@pytest.mark.parametrize("step", [0, 37, 64])
 def test_an_unchanged_fork_is_bit_for_bit_its_parent(
     store: Store, trained: Submit, forked: Callable[..., RunRow], spec: Spec, record: str, step: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_an_unchanged_fork_is_bit_for_bit_its_parent(
     assert (fork.cost, fork.best_cost) == (parent.cost, parent.best_cost)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "lion", "prodigy", "schedule_free_adamw", "shampoo"])
+@pytest.mark.parametrize("optimizer", ["momentum", "prodigy", "schedule_free_adamw", "shampoo"])
 def test_forks_of_forks_are_still_their_parents(
     store: Store, trained: Submit, forked: Callable[..., RunRow], spec: Spec, optimizer: str
 ) -> None:
@@ -198,7 +198,7 @@ def test_a_fork_is_interrupted_and_cancelled_like_any_run(
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-@pytest.mark.parametrize(("steps", "more"), [(100, 200), (128, 150), (64, 1000)])
+@pytest.mark.parametrize(("steps", "more"), [(100, 200), (64, 300)])
 def test_a_resumed_run_is_the_run_that_was_asked_for_more(
     store: Store,
     trained: Submit,

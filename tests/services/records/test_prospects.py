@@ -29,7 +29,7 @@ def run(store: Store, spec: Callable[..., RunSpec]) -> RunRow:
 
 
 def test_the_runs_own_next_update_is_the_one_it_made(store: Store, run: RunRow) -> None:
-    own, *others = next_updates(store, run, 70)
+    own, *others = next_updates(store, run, 70).items
     made = parameters(store, run, 71) - parameters(store, run, 70)
     assert (own.own, own.prospect.optimizer, own.prospect.learning_rate) == (True, "adam", 1e-4)
     assert own.prospect.update.tobytes() == made.tobytes()
@@ -43,7 +43,7 @@ def test_the_runs_own_next_update_is_the_one_it_made(store: Store, run: RunRow) 
 
 
 def test_gradient_descent_goes_straight_down(store: Store, run: RunRow) -> None:
-    _, sgd, momentum = next_updates(store, run, 70, ["sgd", "momentum"])
+    _, sgd, momentum = next_updates(store, run, 70, ["sgd", "momentum"]).items
     slope, rate = gradient(store, run, 70), sgd.prospect.learning_rate
     np.testing.assert_allclose(sgd.prospect.update, -rate * slope, rtol=1e-9, atol=1e-17)
     assert sgd.prospect.angle == pytest.approx(0, abs=1e-4)
@@ -101,7 +101,7 @@ def test_of_a_step_of_its_history_a_fork_says_what_its_parent_would(store: Store
     assert explain(store, fork, 70, "dense1.weight", (3, 5)) == explain(store, run, 70, "dense1.weight", (3, 5))
     assert explain_step(store, fork, 99) == explain_step(store, run, 99)
     assert explain(store, fork, 100, "dense1.weight", (3, 5)).optimizer == "SGD"
-    assert next_updates(store, fork, 100, ["adam"])[0].prospect.optimizer == "sgd"
+    assert next_updates(store, fork, 100, ["adam"]).items[0].prospect.optimizer == "sgd"
 
 
 def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, spec: Callable[..., RunSpec]) -> None:
@@ -111,6 +111,21 @@ def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, s
     told = explain_step(store, wild, wild.step - 1)
     assert not np.isfinite(told.cost)
     assert told.sentence
-    own, sgd = next_updates(store, wild, wild.step - 1, ["sgd"])
+    own, sgd = next_updates(store, wild, wild.step - 1, ["sgd"]).items
     assert own.prospect.update.tolist() == sgd.prospect.update.tolist() == [0.0] * 4
     assert (own.prospect.angle, own.prospect.size) == (None, 0.0)
+
+
+def test_the_answers_may_come_in_parts(store: Store, run: RunRow) -> None:
+    names = ["sgd", "adam", "lion"]
+    found, after = [], None
+    while True:
+        part = next_updates(store, run, 70, names, after=after, seconds=0.0)
+        found += [(one.prospect.optimizer, one.own) for one in part.items]
+        after = part.after
+        if after is None:
+            break
+        assert after == found[-1][0]
+    assert found == [("adam", True), ("sgd", False), ("adam", False), ("lion", False)]
+    with pytest.raises(InvalidSpec, match="after: must be one of the optimizers asked for, got 'adagrad'"):
+        next_updates(store, run, 70, names, after="adagrad")

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from talweg.api.analyses import (
     MendedView,
-    NextUpdateView,
+    NextUpdatesView,
     StepExplanationView,
     VerificationView,
     next_update_view,
@@ -19,8 +19,12 @@ from talweg.records import explain_step, mend, next_updates, verify
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["analyses"])
 
+# For one answer, before what is left is left for the next one.
+SECONDS = 5.0
+
 Count = Annotated[int, Query(ge=1, le=1000)]
 Names = Annotated[list[str] | None, Query(max_length=200, description="These optimizers alone.")]
+After = Annotated[str | None, Query(max_length=200, description="The `after` of the answer before.")]
 Sample = Annotated[int | None, Query(ge=1, lt=2**31, description="So many stretches; without it all of them.")]
 
 
@@ -31,16 +35,17 @@ def contributions(here: Here, run: Reference, step: Step, count: Count = 10) -> 
 
 
 @router.get("/next-updates")
-def prospects(here: Here, run: Reference, step: Step, optimizer: Names = None) -> list[NextUpdateView]:
+def prospects(here: Here, run: Reference, step: Step, optimizer: Names = None, after: After = None) -> NextUpdatesView:
     """The update that each optimizer would make from one recorded state; the run's own comes first."""
-    found = next_updates(here.store, here.store.run(run), step, optimizer or ())
-    return [next_update_view(one) for one in found]
+    row = here.store.run(run)
+    found = next_updates(here.store, row, step, optimizer or (), after=after, seconds=SECONDS)
+    return NextUpdatesView(items=[next_update_view(one) for one in found.items], after=found.after)
 
 
 @router.get("/verification")
 def verification(here: Here, run: Reference, sample: Sample = None, start: Step = 0) -> VerificationView:
     """Recompute the record and compare, for some seconds; `next` of the answer is where to go on."""
-    return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start))
+    return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start, seconds=SECONDS))
 
 
 @router.post("/mend")
