@@ -17,7 +17,7 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_study_under_faults_loses_repeats_and_changes_nothing(database: str) -> None:
     said = run("reliability.py", "--database", database, "--cohorts", "10", "--faults", "7", "--seed", "3")
@@ -26,7 +26,7 @@ def test_a_study_under_faults_loses_repeats_and_changes_nothing(database: str) -
     assert "0 repeated, 0 differing; 0 processes left behind" in said
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_local_stack_that_is_killed_whole_comes_up_and_finishes_to_the_same_bits() -> None:
     said = run("local_stack.py", "--times", "2", "--steps", "100", "--no-mlflow", "--seed", "1")
     assert "0 lost, 0 steps missing" in said
