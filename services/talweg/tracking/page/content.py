@@ -29,6 +29,8 @@ SMALL = 600
 BYTES = 215_000
 # Seconds of the run's own training that may be done again for its page.
 AGAIN = 2.0
+# Coordinates times steps that are gone through again in any case.
+LITTLE = 3_000_000
 # Coordinates times steps of a larger run that are held in memory.
 VALUES = 2_000_000
 
@@ -193,7 +195,9 @@ def _affordable(run: RunRow, steps: Steps) -> Steps:
     trained = (run.finished_at - run.started_at).total_seconds()
     affordable = int(AGAIN * run.step / max(trained, 1e-3))
     every = checkpoint_every(run.record, size_of(run), run.total_steps)
-    if affordable >= min(run.step, len(several) * every):
+    needed = min(run.step, len(several) * every)
+    # A run's time also holds what was compiled for it, and whom it shared the machine with: little is done anyway.
+    if affordable >= needed or needed * size_of(run) <= LITTLE:
         return several
     # At a checkpoint, a step costs no other one.
     return among(np.arange(first_own(run), run.step, every), max(min(affordable, len(several)), 2))
