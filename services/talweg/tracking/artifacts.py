@@ -33,6 +33,8 @@ def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
     found = {PAGE: document(content(store, seen, title)).encode(), "record.parquet": parquet(store, run)}
     for name, figure in drawn.items():
         found[f"figures/{name}.png"] = png(figure, dots_per_inch=100)
+        # What is laid out once stays so: that is a third of the work.
+        figure.set_layout_engine("none")
         found[f"figures/{name}.svg"] = svg(figure)
     # Where it has always been.
     found["cost.png"] = found.pop("figures/cost.png")

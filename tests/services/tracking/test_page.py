@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -138,6 +139,14 @@ def test_where_steps_cannot_be_computed_again_the_page_says_so(local: Store, tra
     assert "cost of step 7" in found["missing"]
     assert "vectors" not in found
     assert len(text) < LIMIT
+
+
+def test_an_optimizer_that_is_not_installed_here_leaves_the_curves(local: Store, trained: Train) -> None:
+    run = trained(problem="two-layer-line", optimizer="sgd")
+    foreign = replace(run, optimizer="mine", spec=run.spec | {"optimizer": {"name": "mine", "learning_rate": 0.1}})
+    found, _ = page(local, foreign)
+    assert "mine" in found["missing"]
+    assert unpacked(found["costs"]).shape == (20,)
 
 
 def test_other_bits_are_no_reason_to_hide_what_is_stored(local: Store, trained: Train) -> None:

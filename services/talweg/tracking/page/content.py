@@ -9,7 +9,7 @@ import numpy as np
 from talweg.comparison.curves import extremes
 from talweg.comparison.labels import number
 from talweg.comparison.results import Floats, Steps
-from talweg.errors import CorruptRecord, ReplayDiverged
+from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
 from talweg.records import Look, norms, problem_of, retrace, size_of, stored
 from talweg.records.policy import checkpoint_every
 from talweg.spec import parse_run
@@ -29,6 +29,8 @@ SMALL = 600
 BYTES = 215_000
 # Seconds of the run's own training that may be done again for its page.
 AGAIN = 2.0
+# Coordinates times steps that are gone through again in any case.
+LITTLE = 3_000_000
 # Coordinates times steps of a larger run that are held in memory.
 VALUES = 2_000_000
 
@@ -74,7 +76,8 @@ def shown(store: Store, run: RunRow) -> Shown:
     missing = None
     try:
         looks = _looks(store, run, steps if small else _affordable(run, steps))
-    except (ReplayDiverged, CorruptRecord) as error:
+    except (ReplayDiverged, CorruptRecord, InvalidSpec) as error:
+        # InvalidSpec: an optimizer of the user's own, which is installed where workers run, and not here.
         missing = f"The steps could not be computed again here: {error}"
     return Shown(run, problem, costs, steps, measured, looks, missing)
 
@@ -95,21 +98,23 @@ def content(store: Store, shown: Shown, title: str) -> Json:
 
 
 def _bytes_a_step(run: RunRow, problem: Problem) -> int:
-    kind = optimizers.catalogue()[run.optimizer]
-    values = size_of(run) * (3 + len(kind.state)) + 3 * len(run.tensors) + 20
+    kind = optimizers.catalogue().get(run.optimizer)
+    states = len(kind.state) if kind is not None else 0
+    values = size_of(run) * (3 + states) + 3 * len(run.tensors) + 20
     return 16 * (values + networks.values_a_step(problem)) // 3
 
 
 def _about(run: RunRow, title: str) -> Json:
-    optimizer = describe(optimizers.catalogue()[run.optimizer])
+    kind = optimizers.catalogue().get(run.optimizer)
+    optimizer = describe(kind) if kind is not None else None
     settings = {key: value for key, value in run.spec["optimizer"].items() if key != "name"}
     return {
         "title": title,
         "name": run.name,
         "problem": run.problem,
-        "optimizer": optimizer.title,
-        "formula": optimizer.formula,
-        "source": optimizer.source,
+        "optimizer": optimizer.title if optimizer is not None else run.optimizer,
+        "formula": optimizer.formula if optimizer is not None else "",
+        "source": optimizer.source if optimizer is not None else "",
         "settings": [[key, number(value)] for key, value in settings.items()],
         "batch": run.spec["batch_size"],
         "precision": run.precision,
@@ -190,7 +195,9 @@ def _affordable(run: RunRow, steps: Steps) -> Steps:
     trained = (run.finished_at - run.started_at).total_seconds()
     affordable = int(AGAIN * run.step / max(trained, 1e-3))
     every = checkpoint_every(run.record, size_of(run), run.total_steps)
-    if affordable >= min(run.step, len(several) * every):
+    needed = min(run.step, len(several) * every)
+    # A run's time also holds what was compiled for it, and whom it shared the machine with: little is done anyway.
+    if affordable >= needed or needed * size_of(run) <= LITTLE:
         return several
     # At a checkpoint, a step costs no other one.
     return among(np.arange(first_own(run), run.step, every), max(min(affordable, len(several)), 2))
