@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.comparison.bootstrap import Interval, mean_interval
+from talweg.comparison.bootstrap import Interval, exponential, mean_interval
 from talweg.comparison.clocks import Clock, ticks
 from talweg.comparison.labels import label, varying
 from talweg.comparison.results import Evaluations, Result
@@ -144,12 +144,7 @@ def _mean(finite: Sequence[float], positive: bool) -> Interval | None:
     if not finite:
         return None
     found = mean_interval(np.log(finite) if positive else finite)
-    return _exponential(found) if positive else found
-
-
-def _exponential(interval: Interval) -> Interval:
-    with np.errstate(over="ignore"):
-        return Interval(*(float(np.exp(v)) for v in (interval.estimate, interval.low, interval.high)))
+    return exponential(found) if positive else found
 
 
 def _setting(runs: Sequence[Result]) -> str:
