@@ -152,6 +152,12 @@ def _setting(runs: Sequence[Result]) -> str:
     return f"learning_rate {rates.pop():.4g}" if len(rates) == 1 else ""
 
 
+def one_and_the_same(standings: Sequence[Standing]) -> bool:
+    """Whether the seed changes nothing: of everyone who has several scores they are equal."""
+    scores = [list(standing.scores.values()) for standing in standings]
+    return any(len(own) > 1 for own in scores) and all(len(set(own)) <= 1 for own in scores)
+
+
 def best_of_seeds(runs: Sequence[Result]) -> list[Result]:
     """Of each seed the run with the least final cost, in the order of the runs: of a search the best trial."""
     best: dict[int, Result] = {}
