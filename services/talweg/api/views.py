@@ -28,7 +28,7 @@ class TensorView(BaseModel):
 
 
 class RunView(BaseModel):
-    """One run as it stands."""
+    """One run as it stands; `part` is what it is in its study: problem and optimizer by position, stage, trial."""
 
     id: str
     name: str
@@ -56,6 +56,7 @@ class RunView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    part: dict[str, Any] | None
 
 
 class StudyView(BaseModel):
@@ -198,6 +199,7 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        part=row.part,
     )
 
 

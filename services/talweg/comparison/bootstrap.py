@@ -5,6 +5,7 @@ seeds on, where those of the plain percentile bootstrap hold it in 82 (five seed
 problems and runs, the percentile bootstrap with runs drawn within each problem (stratified), as rliable does it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 # Fewer values than this are not resampled.
 _FEW = 5
+_GREATEST = 709.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, level: float = LEVEL, res
     t = np.divide(away, errors, out=np.copysign(np.inf, away), where=errors > 1e-12 * error)
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="higher")
     return Interval(float(mean), float(mean - high * error), float(mean - low * error))
+
+
+def exponential(interval: Interval) -> Interval:
+    """Of logarithms, the interval of what they are of; what was unbounded stays so."""
+    return Interval(*(_exp(value) for value in (interval.estimate, interval.low, interval.high)))
+
+
+def _exp(value: float) -> float:
+    # math.exp raises where the result is too great for a float.
+    return value if math.isinf(value) else math.exp(value) if value < _GREATEST else math.inf
 
 
 def stratified_interval(

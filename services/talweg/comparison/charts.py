@@ -24,7 +24,7 @@ _TAUS = 601
 def profiles(comparison: Comparison) -> Figure:
     """On the left each profile ρ(τ), on the right its integral, the score, with its interval."""
     scores = comparison.scores
-    figure = _figure(11.0, 4.3)
+    figure = figure_of(11.0, 4.3)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     taus = np.linspace(1, R_MAX, _TAUS)
     shares = profile([score.times for score in scores], taus)
@@ -35,7 +35,7 @@ def profiles(comparison: Comparison) -> Figure:
     left.set_ylim(-0.03, 1.03)
     for place, (score, share) in enumerate(zip(scores, shares, strict=True)):
         # Curves that lie on each other are drawn a hair apart.
-        left.add_line(_line(_look(score.contender), taus, share + 0.006 * (place - (len(scores) - 1) / 2)))
+        left.add_line(line(look(score.contender), taus, share + 0.006 * (place - (len(scores) - 1) / 2)))
     left.set_xlim(1, R_MAX)
     dress(right, "Profile score, 95 % interval over seeds")
     right.set_xlabel("0: never within a factor 4   1: always the fastest", color=MUTED)
@@ -43,11 +43,11 @@ def profiles(comparison: Comparison) -> Figure:
     right.xaxis.set_major_formatter("{x:g}")
     right.set_xlim(-0.03, 1.03)
     for place, score in enumerate(scores):
-        _dot(right, -place, score.score.estimate, score.score.low, score.score.high, _look(score.contender))
+        _dot(right, -place, score.score.estimate, score.score.low, score.score.high, look(score.contender))
     right.set_yticks([-i for i in range(len(scores))], [_plain(score.contender.label) for score in scores])
     right.tick_params(axis="y", colors=INK)
     right.set_ylim(-len(scores) + 0.4, 0.6)
-    _legend(figure, comparison.contenders)
+    legend(figure, comparison.contenders)
     return figure
 
 
@@ -61,26 +61,26 @@ def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]
         axes.set_xscale("log")
         scale(axes, [np.array(tuning.costs) for tuning in problem.tunings])
         for place, tuning in enumerate(problem.tunings):
-            look, rates, costs = _look(tuning.contender), np.array(tuning.rates), np.array(tuning.costs)
+            drawn, rates, costs = look(tuning.contender), np.array(tuning.rates), np.array(tuning.costs)
             finite = np.isfinite(costs)
-            axes.add_line(_line(look, rates[finite], costs[finite], marker="o", markersize=3.5))
+            axes.add_line(line(drawn, rates[finite], costs[finite], marker="o", markersize=3.5))
             if tuning.best is not None:
                 best = tuning.rates.index(tuning.best)
-                axes.plot(rates[best], costs[best], "o", markersize=10, fillstyle="none", color=look.colour)
+                axes.plot(rates[best], costs[best], "o", markersize=10, fillstyle="none", color=drawn.colour)
             lost = rates[~finite]
             height = 1.03 + 0.04 * place
             axes.plot(
                 lost,
                 np.full(len(lost), height),
                 "x",
-                color=look.colour,
+                color=drawn.colour,
                 markersize=5,
                 clip_on=False,
                 transform=axes.get_xaxis_transform(),
             )
         axes.set_title(_plain(problem.name), loc="left", fontsize=10.5, color=INK, pad=8 + 8 * len(problem.tunings))
     grid[0].set_ylabel("median final cost", color=MUTED)
-    _legend(figure, contenders)
+    legend(figure, contenders)
     return figure
 
 
@@ -100,40 +100,42 @@ def overview(comparison: Comparison) -> Figure:
             curve = median_curve([costs for _, costs in values], shortest)
             if curve is not None:
                 curves += [curve.low, curve.high]
-                look = _look(contender)
-                axes.fill_between(curve.steps, curve.low, curve.high, color=look.colour, alpha=0.15, linewidth=0)
+                drawn = look(contender)
+                axes.fill_between(curve.steps, curve.low, curve.high, color=drawn.colour, alpha=0.15, linewidth=0)
                 x, y = (curve.steps, curve.median) if curve.smooth is None else curve.smooth
-                axes.add_line(_line(look, x.astype(np.float64), y))
+                axes.add_line(line(drawn, x.astype(np.float64), y))
         scale(axes, curves)
         axes.autoscale(axis="x")
         if math.isfinite(problem.target):
             axes.axhline(problem.target, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
         axes.set_ylabel(_plain(problem.judged_by), color=MUTED, fontsize=8.5)
-    _legend(figure, comparison.contenders, [Line2D([], [], color=MUTED, linestyle=(0, (2, 2)), label="target")])
+    legend(figure, comparison.contenders, [Line2D([], [], color=MUTED, linestyle=(0, (2, 2)), label="target")])
     return figure
 
 
 def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
     rows = -(-count // columns)
     # One or two panels share the page's width, so that letters have the size of the other figures'.
-    figure = _figure(max(2.9 * columns, 10.0), 2.7 * rows + 0.9)
+    figure = figure_of(max(2.9 * columns, 10.0), 2.7 * rows + 0.9)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_visible(False)
     return figure, grid
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
     """White, with a margin: on a dark page its edge shows."""
     layout = ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.09)
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
-def _look(contender: Contender) -> Style:
+def look(contender: Contender) -> Style:
+    """How a contender is drawn, everywhere."""
     return style(contender.optimizer, contender.variant)
 
 
-def _line(look: Style, x: Floats, y: Floats, **options: object) -> Line2D:
+def line(look: Style, x: Floats, y: Floats, **options: object) -> Line2D:
+    """A line in that look."""
     line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)  # type: ignore[arg-type]
     if look.dashes:
         line.set_dashes(look.dashes)
@@ -145,8 +147,9 @@ def _dot(axes: Axes, height: float, value: float, low: float, high: float, look:
     axes.plot(value, height, "o", color=look.colour, markersize=7)
 
 
-def _legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
-    handles = [_line(_look(c), np.empty(0), np.empty(0), label=_plain(c.label)) for c in contenders]
+def legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
+    """Whose line is whose, below."""
+    handles = [line(look(c), np.empty(0), np.empty(0), label=_plain(c.label)) for c in contenders]
     figure.legend(
         handles=[*handles, *more],
         loc="outside lower left",

@@ -14,7 +14,7 @@ from talweg.comparison.clocks import UNITS, ticks
 from talweg.comparison.compare import Comparison, OnProblem
 from talweg.comparison.paired import seeds_needed
 from talweg.comparison.results import Result
-from talweg.comparison.standings import best_of_seeds, of_contender
+from talweg.comparison.standings import best_of_seeds, of_contender, one_and_the_same
 from talweg.comparison.times import median_time
 
 Level = Literal["refused", "warning", "note"]
@@ -148,8 +148,9 @@ def _edge(problem: OnProblem, who: str, rates: tuple[float, ...], best: float) -
 
 def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
     pairs = len(comparison.contenders) * (len(comparison.contenders) - 1) // 2
-    seeds = min((d.pairs for problem in comparison.problems for d in problem.differences), default=0)
     needed = seeds_needed(pairs)
+    random = [problem for problem in comparison.problems if not one_and_the_same(problem.standings)]
+    seeds = min((d.pairs for problem in random for d in problem.differences), default=needed)
     if pairs and seeds < needed:
         yield Guard(
             "too few seeds",
@@ -157,6 +158,18 @@ def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
             f"{seeds} seed{'s' * (seeds != 1)} cannot settle {'any of ' * (pairs > 1)}{pairs} "
             f"comparison{'s' * (pairs != 1)}, however clear: {needed} are the least.",
         )
+
+
+def _nothing_random(comparison: Comparison) -> Iterator[Guard]:
+    """Where every seed gives the same, there is one measurement, however many runs."""
+    for problem in comparison.problems:
+        if one_and_the_same(problem.standings):
+            yield Guard(
+                "nothing random",
+                "note",
+                f"On {problem.name} the seed changes nothing: each optimizer's runs are one and the same. What differs "
+                "is certain for these settings, p means nothing, and other starting points may tell otherwise.",
+            )
 
 
 def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
@@ -275,6 +288,7 @@ _LOOKS = (
     _shared_seeds,
     _edges,
     _few_seeds,
+    _nothing_random,
     _unequal_evaluations,
     _cut_short,
     _unfinished,

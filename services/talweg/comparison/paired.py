@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from talweg.comparison.bootstrap import Interval, generator, mean_interval
+from talweg.comparison.bootstrap import Interval, exponential, generator, mean_interval
 from talweg.comparison.results import Floats
 
 ALPHA = 0.05
@@ -89,7 +89,7 @@ def _difference(first: str, second: str, pairs: Floats, relative: bool, seed: in
     if len(finite):
         interval = mean_interval(_apart(finite, relative), seed=seed)
         if relative:
-            interval = Interval(*(_exp(value) for value in (interval.estimate, interval.low, interval.high)))
+            interval = exponential(interval)
     with np.errstate(invalid="ignore"):
         # Two that both diverged are equal: infinity less infinity says nothing of itself.
         raw = np.where(pairs[:, 0] == pairs[:, 1], 0.0, _apart(pairs, relative))
@@ -100,10 +100,6 @@ def _difference(first: str, second: str, pairs: Floats, relative: bool, seed: in
 def _apart(pairs: Floats, relative: bool) -> Floats:
     first, second = (np.log(pairs) if relative else pairs).T
     return np.asarray(first - second)
-
-
-def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))
 
 
 def least_p(pairs: int) -> float:

@@ -1,7 +1,7 @@
 """What a report says, as data: sections of words, tables and pictures, for whoever renders them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,8 +45,8 @@ class Section:
 Draw = Callable[[str], bytes]
 
 
-def sections(comparison: Comparison, draw: Draw | None = None) -> list[Section]:
-    """The report of a comparison; without `draw` it has no pictures."""
+def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Picture] = ()) -> list[Section]:
+    """The report of a comparison; without `draw` it has no pictures but `more`, which follow the results."""
     found = guards(comparison)
     refused = any(guard.level == "refused" for guard in found)
     said = Words(verdict(comparison, found), "refused" if refused else "verdict")
@@ -54,6 +54,8 @@ def sections(comparison: Comparison, draw: Draw | None = None) -> list[Section]:
     if comparison.several:
         report.append(_over_problems(comparison, draw))
     report += [_on_problem(comparison, problem, draw) for problem in comparison.problems]
+    if more:
+        report.append(Section("Paths", tuple(more)))
     if any(problem.tunings for problem in comparison.problems):
         report.append(_tuning(comparison, draw))
     report.append(Section("How this was compared", tuple(Words(text) for text in method(comparison))))

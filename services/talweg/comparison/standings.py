@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.comparison.bootstrap import Interval, mean_interval
+from talweg.comparison.bootstrap import Interval, exponential, mean_interval
 from talweg.comparison.clocks import Clock, ticks
 from talweg.comparison.labels import label, varying
 from talweg.comparison.results import Evaluations, Result
@@ -144,17 +144,18 @@ def _mean(finite: Sequence[float], positive: bool) -> Interval | None:
     if not finite:
         return None
     found = mean_interval(np.log(finite) if positive else finite)
-    return _exponential(found) if positive else found
-
-
-def _exponential(interval: Interval) -> Interval:
-    with np.errstate(over="ignore"):
-        return Interval(*(float(np.exp(v)) for v in (interval.estimate, interval.low, interval.high)))
+    return exponential(found) if positive else found
 
 
 def _setting(runs: Sequence[Result]) -> str:
     rates = {run.optimizer.get("learning_rate") for run in runs}
     return f"learning_rate {rates.pop():.4g}" if len(rates) == 1 else ""
+
+
+def one_and_the_same(standings: Sequence[Standing]) -> bool:
+    """Whether the seed changes nothing: of everyone who has several scores they are equal."""
+    scores = [list(standing.scores.values()) for standing in standings]
+    return any(len(own) > 1 for own in scores) and all(len(set(own)) <= 1 for own in scores)
 
 
 def best_of_seeds(runs: Sequence[Result]) -> list[Result]:

@@ -2,11 +2,18 @@
 
 from importlib.metadata import version
 
+import numpy as np
+
 from talweg import comparison
 from talweg.comparison.compare import Comparison, compare, shown
 from talweg.comparison.reading import results_of
+from talweg.records import problems_of, records
 from talweg.spec import StudySpec
 from talweg.store import Store, StudyRow
+from talweg_core.problems.surface import SurfaceProblem
+
+# Of a longer run the points of a path are more than a picture can show.
+_LONGEST_PATH = 20_000
 
 
 def comparison_of(store: Store, study: StudyRow) -> Comparison:
@@ -46,12 +53,31 @@ def picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     return figures.png(drawn) if kind == "png" else figures.svg(drawn)
 
 
-def report(study: StudyRow, found: Comparison) -> str:
+def report(store: Store, study: StudyRow, found: Comparison) -> str:
     """The report: one HTML page that needs nothing else."""
     from talweg.comparison.drawing import draw
 
-    parts = comparison.sections(found, lambda kind: draw(found, kind, title=study.name))
+    parts = comparison.sections(found, lambda kind: draw(found, kind, title=study.name), _paths(store, found))
     return comparison.page(study.name, protocol(study), parts)
+
+
+def _paths(store: Store, found: Comparison) -> list[comparison.Picture]:
+    """Of a test function of two coordinates, the path of each optimizer's first run over its contours."""
+    (problem, *others) = problems_of(found.spec)
+    if others or not isinstance(problem, SurfaceProblem) or problem.layout.size != 2:
+        return []
+    from talweg.comparison import figures
+    from talweg.comparison.contours import paths
+
+    taken = {}
+    for contender in found.contenders:
+        runs = [run for run in shown(found, found.problems[0], contender) if 0 < len(run.costs) <= _LONGEST_PATH]
+        if runs:
+            row = store.run(runs[0].run)
+            taken[contender] = records(store, row, "parameters", 0, row.step).astype(np.float64)
+    if not taken:
+        return []
+    return [comparison.Picture("contours of the cost with each optimizer's path", figures.svg(paths(problem, taken)))]
 
 
 def markdown(study: StudyRow, found: Comparison) -> str:

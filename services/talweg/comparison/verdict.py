@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import Guard
 from talweg.comparison.paired import Difference
+from talweg.comparison.standings import one_and_the_same
 from talweg.comparison.tables import figures
 
 
@@ -30,12 +31,18 @@ def on_problem(problem: OnProblem) -> str:
     found = {s.contender.label: _between(problem.differences, name, s.contender.label) for s in rest}
     if not any(math.isfinite(standing.median) for standing in problem.standings):
         return f"On {problem.name} every optimizer diverged on half of the seeds or more."
+    if one_and_the_same(problem.standings):
+        medians = {s.contender.label: s.median for s in problem.standings}
+        costs = ", ".join(
+            f"{label} {figures(median) if math.isfinite(median) else 'diverged'}" for label, median in medians.items()
+        )
+        return f"On {problem.name} the seed changes nothing; with these settings the {problem.judged_by}s are: {costs}."
     beaten = [label for label, (_, settled) in found.items() if settled < 0]
     level = [label for label, (_, settled) in found.items() if settled == 0]
     if not beaten:
         return (
             f"On {problem.name} {name} had the lowest median {problem.judged_by}, but {_are(level)} not shown to be "
-            "worse: the differences are within what the choice of the seed makes."
+            "worse: what differs may be the seeds' doing."
         )
     said = "; ".join(f"than {label} {_by(found[label][0], name)}" for label in beaten)
     text = f"On {problem.name} {name} reached a lower {problem.judged_by} {said}."

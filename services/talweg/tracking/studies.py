@@ -24,7 +24,7 @@ def tell_study(store: Store, destination: Destination, study: StudyRow, experime
     run_id = destination.run(experiment, f"study {study.id}", name=name, start=ended, tags=own)
     compared = comparison_of(store, study)
     files = {
-        "report.html": report(study, compared).encode(),
+        "report.html": report(store, study, compared).encode(),
         "report.md": markdown(study, compared).encode(),
         "figures/cost.png": picture(study, compared, "png"),
         "figures/cost.svg": picture(study, compared, "svg"),

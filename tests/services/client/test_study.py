@@ -139,6 +139,7 @@ def test_a_study_of_several_problems_is_ranked_by_its_profile_scores(lab: Lab, t
     train()
     study.wait(progress=False)
     assert len(study.runs) == 2 * 2 * 3 * 3
+    assert study.runs[-1].view["part"] == {"problem": 1, "optimizer": 1, "stage": "final", "trial": 2}
     ranking = study.ranking()
     assert ranking.columns == ("rank", "optimizer", "profile_score", "targets_met", "runs", "complete", "diverged")
     profile = study.profile()

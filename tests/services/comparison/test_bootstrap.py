@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from talweg.comparison.aggregates import interquartile_mean
-from talweg.comparison.bootstrap import mean_interval, quantiles, stratified_interval
+from talweg.comparison.bootstrap import Interval, exponential, mean_interval, quantiles, stratified_interval
 
 
 def test_the_same_data_and_seed_give_the_same_interval() -> None:
@@ -29,6 +29,11 @@ def test_fewer_than_five_values_have_students_interval() -> None:
     # Mean 2, standard error 1 / √3, and t with 2 degrees of freedom has 97.5 % below 4.3027.
     found = mean_interval([1.0, 2.0, 3.0])
     assert found.high - 2 == 2 - found.low == pytest.approx(4.302652729749462 / 3**0.5, rel=1e-9)
+
+
+def test_an_interval_of_logarithms_becomes_one_of_ratios_and_stays_unbounded() -> None:
+    assert exponential(Interval(0.0, -np.inf, np.inf)) == Interval(1.0, -np.inf, np.inf)
+    assert exponential(Interval(0.0, -1000.0, 1000.0)) == Interval(1.0, 0.0, np.inf)
 
 
 def test_quantiles_are_order_statistics() -> None:

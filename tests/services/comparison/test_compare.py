@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Comparison, Evaluations, Result, compare, guards, sections, verdict
+from talweg.comparison.contours import paths
 from talweg.comparison.drawing import draw
+from talweg.comparison.figures import svg
 from talweg.comparison.sections import Picture
+from talweg.comparison.standings import contenders
 from talweg.comparison.tables import Table
 from talweg.records import normalise_study
 from talweg.spec import StudySpec, read_spec
+from talweg_core.problems import create
+from talweg_core.problems.surface import SurfaceProblem
 
 Make = Callable[..., Result]
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -141,3 +146,14 @@ def test_the_studies_among_the_examples_are_valid(path: Path) -> None:
     spec = read_spec(path)
     assert isinstance(spec, StudySpec)
     assert len(normalise_study(spec).planned()) > 1
+
+
+def test_paths_are_drawn_over_a_test_function() -> None:
+    problem = create("rosenbrock")
+    assert isinstance(problem, SurfaceProblem)
+    spec = StudySpec.model_validate({"problem": "rosenbrock", "optimizers": ["sgd", "adam"]})
+    away = np.array([[-0.5, 1.5], [0.0, 1.0], [1e30, -np.inf]])
+    taken = {contender: away[: 2 + i] for i, contender in enumerate(contenders(spec))}
+    drawn = svg(paths(problem, taken))
+    assert drawn.startswith(b"<?xml")
+    assert len(drawn) < 500_000

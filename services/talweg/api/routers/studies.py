@@ -85,4 +85,4 @@ def text_of(here: Here, study: Reference) -> Response:
 def page_of(here: Here, study: Reference) -> Response:
     """The report: one page that needs nothing else."""
     row = here.store.study(study)
-    return Response(report(row, comparison_of(here.store, row)), media_type="text/html")
+    return Response(report(here.store, row, comparison_of(here.store, row)), media_type="text/html")
