@@ -10,7 +10,7 @@ ARGS ?=
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
 
-.PHONY: help install demo test check format bench up down browser-test chromium compose-test lock wheel clean
+.PHONY: help install demo test check format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,18 +43,19 @@ demo: install ## four optimizers compared on real data: a table, a picture, ever
 test: install ## the test suite
 	@$(BIN)/pytest $(ARGS)
 
-check: install ## format, lint, types, import contracts
+check: install ## format, lint, types, import contracts, migrations
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/services/store/test_migrate.py
 
 format: install ## rewrite what check would refuse
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 bench: install ## the tables that the README quotes
-	@for table in benchmarks/[a-z]*.py; do echo "$$table"; $(BIN)/python "$$table" $(ARGS) || exit 1; done
+	@for table in $(filter-out benchmarks/reliability.py benchmarks/local_stack.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$table"; $(BIN)/python "$$table" $(ARGS) || exit 1; done
 
 up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, worker
 	@docker compose up --detach --build --wait $(ARGS)
@@ -74,7 +75,7 @@ down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@echo "Wrote .env with new secrets."
 
 browser-test: install chromium ## the pages, in a headless Chromium
-	@$(BIN)/pytest -m browser tests/browser $(ARGS)
+	@$(BIN)/pytest -m browser tests/browser --screenshot only-on-failure --output test-results/failures $(ARGS)
 
 chromium:
 	@command -v chromium > /dev/null \
@@ -82,6 +83,20 @@ chromium:
 	      && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium \
 	           fonts-dejavu-core > /dev/null; } \
 	 || echo "There is no chromium and none could be installed: the browser tests will fail."
+
+rabbitmq-test: install rabbitmq ## RabbitMQ as the broker, with a real server
+	@$(BIN)/pytest -m rabbitmq tests/rabbitmq $(ARGS)
+
+rabbitmq:
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server > /dev/null \
+	 || { [ "$$(id -u)" = 0 ] && apt-get -qq update > /dev/null \
+	      && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends rabbitmq-server \
+	           > /dev/null; } \
+	 || echo "There is no rabbitmq-server and none could be installed: its tests will fail."
+
+chaos: install ## faults at random, for half an hour: 200 on each database, then 20 kills of the whole local stack
+	@$(BIN)/python benchmarks/reliability.py $(ARGS)
+	@$(BIN)/python benchmarks/local_stack.py $(ARGS)
 
 compose-test: install ## the same laboratory in containers, tested from outside (needs docker compose)
 	@$(BIN)/pytest -m compose tests/compose $(ARGS)

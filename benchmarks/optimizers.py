@@ -104,6 +104,9 @@ def main() -> None:
     for name in sorted(steps, key=found.__getitem__):
         copied = found[f"copy {streams[name]}"]
         print(f"{name:24}{found[name] * 1e3:8.3f}{found[name] / adam:9.2f}{found[name] / copied:26.2f}")
+    slowest, traffic = max(steps, key=found.__getitem__), found[f"copy {streams['adam']}"]
+    print(f"largest: {slowest} at {found[slowest] / adam:.2f} × adam (limit 1.5)")
+    print(f"adam: {adam / traffic:.2f} × its traffic as a copy (limit 1.3)")
     torch = subprocess.run(
         [options.torch_python, "-c", TORCH, str(options.size), str(options.repeats)],
         capture_output=True, text=True, check=False,

@@ -15,6 +15,8 @@ class GradientCheck:
     """How far backpropagation is from central differences along random directions."""
 
     relative_errors: Array
+    # The one by backpropagation (P,), in float64.
+    gradient: Array
 
     @property
     def worst(self) -> float:
@@ -22,19 +24,22 @@ class GradientCheck:
         return float(self.relative_errors.max())
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     problem: Problem,
     *,
     parameters: Array | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    step: int = 0,
     directions: int = 8,
     width: float = 1e-5,
 ) -> GradientCheck:
     """Compare g · d with (C(θ + h d) − C(θ − h d)) / 2h in float64, h = `width`, for random unit directions d.
 
     A single wrong coordinate shows in nearly every direction. Relative to the larger of the two, or to |g| / √P
-    where a direction happens to be nearly level. At `parameters` (P,), else at those that `seed` starts from.
+    where a direction happens to be nearly level; NaN where a cost is not finite. At `parameters` (P,), else at those
+    that `seed` starts from, and on the batch of `step`.
     Source: Gill, Murray & Wright 1981, section 8.6.
     """
     if directions < 1:
@@ -42,7 +47,7 @@ def check_gradient(
     row = np.array([problem.initial(seed) if parameters is None else parameters], dtype=np.float64)
     point, gradient = row.copy(), np.zeros_like(row)
     oracle = problem.bind(row, gradient, [seed], batch_size or problem.default_batch_size)
-    oracle.gradient(0)
+    oracle.gradient(step)
     g = gradient[0].copy()
     generator = stream(seed, "check")
     floor = float(np.linalg.norm(g)) / np.sqrt(g.size)
@@ -51,10 +56,10 @@ def check_gradient(
         d = generator.normal(size=g.size)
         d /= np.linalg.norm(d)
         row[0] = point[0] + width * d
-        above = float(oracle.costs(0)[0])
+        above = float(oracle.costs(step)[0])
         row[0] = point[0] - width * d
-        below = float(oracle.costs(0)[0])
+        below = float(oracle.costs(step)[0])
         measured, predicted = (above - below) / (2 * width), float(g @ d)
         scale = max(abs(measured), abs(predicted), floor, 1e-12)
         errors.append(abs(measured - predicted) / scale)
-    return GradientCheck(np.array(errors))
+    return GradientCheck(np.array(errors), g)

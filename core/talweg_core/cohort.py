@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg_core.checkpoint import pack, unpack
-from talweg_core.compilation import kernel, summing_kernel
+from talweg_core.compilation import kernel, ready, summing_kernel
 from talweg_core.data import Precision
 from talweg_core.errors import InvalidCheckpoint, InvalidCohort
 from talweg_core.evaluations import Counts, Trials
@@ -86,12 +86,15 @@ class Cohort:
         self.stop_reasons: list[StopReason | None] = [None] * runs
         self._gradient = np.zeros_like(self.parameters)
         self._schedules = schedules
+        self._constant = all(isinstance(schedule, Constant) for schedule in schedules)
         self._hyperparameters = Hyperparameters(optimizers)
+        self._learning_rates = self._hyperparameters.learning_rate
         self._rule = optimizers[0].bind(optimizers, problem.layout, dtype)
         self._oracle = problem.bind(self.parameters, self._gradient, self.seeds, self.batch_size)
         self._trials = Trials(problem, self._oracle, self.parameters, self._gradient, self.seeds, self.batch_size)
         # Updates that each run's rule has made: what Adam corrects its moments by.
         self._updates = np.zeros(runs)
+        self._count = ready(_add, self.active, self._updates)
 
     @property
     def runs(self) -> int:
@@ -111,9 +114,9 @@ class Cohort:
     def costs(self, parameters: Array | None = None) -> Numbers:
         """The costs (R,) of `parameters` (R, P), or of the current ones, on this step's batch; moves nothing."""
         kept = self.parameters.copy()
-        if parameters is not None:
-            self.parameters[:] = parameters
         with np.errstate(all="ignore"):
+            if parameters is not None:
+                self.parameters[:] = parameters
             costs = self._oracle.costs(self.step).copy()
         self.parameters[:] = kept
         return costs
@@ -124,21 +127,18 @@ class Cohort:
         with np.errstate(all="ignore"):
             costs = self._oracle.gradient(self.step).copy()
             diverged = np.empty_like(stepped)
-            _not_finite(stepped, costs, self._gradient, diverged)
-            if diverged.any():
+            if _not_finite(stepped, costs, self._gradient, diverged):
                 for row in np.flatnonzero(diverged):
                     self.freeze(int(row), "diverged")
             # Before the rule looks anywhere else: state follows what was seen at θ_t.
             self._oracle.settle(self.active)
             rates = self.learning_rates()
             self._trials.begin(self.step)
-            hyperparameters = self._hyperparameters | {"learning_rate": rates}
+            h = self._hyperparameters if self._constant else self._hyperparameters | {"learning_rate": rates}
             self._rule.update(
-                Situation(
-                    self.parameters, costs, self._gradient, self._updates, hyperparameters, self.active, self._trials
-                )
+                Situation(self.parameters, costs, self._gradient, self._updates, h, self.active, self._trials)
             )
-        self._updates += self.active
+        self._count()
         record = Record(self.step, costs, self._gradient, rates, stepped, diverged, self._trials.counts())
         self.step += 1
         return record
@@ -150,8 +150,10 @@ class Cohort:
 
     def learning_rates(self) -> Numbers:
         """η_t (R,) of the step to come."""
+        if self._constant:
+            return self._learning_rates
         factors = [schedule.factor(self.step) for schedule in self._schedules]
-        return self._hyperparameters.learning_rate * factors
+        return self._learning_rates * factors
 
     def freeze(self, row: int, reason: StopReason) -> None:
         """End one run: it is moved and recorded no more."""
@@ -168,14 +170,16 @@ class Cohort:
     def evaluate(self, row: int, split: str) -> tuple[float, float | None]:
         """Cost and metric of one run on a whole split, at its evaluation parameters."""
         parameters = self.evaluation_parameters[row]
-        if self._oracle.state is None:
-            return self.problem.evaluate(parameters, split)
-        return self.problem.evaluate(parameters, split, self._oracle.state[row])
+        with np.errstate(all="ignore"):
+            if self._oracle.state is None:
+                return self.problem.evaluate(parameters, split)
+            return self.problem.evaluate(parameters, split, self._oracle.state[row])
 
     @property
     def evaluation_parameters(self) -> Array:
         """Where (R, P) the runs are judged: an average that the rule keeps, or simply the parameters."""
-        return self._rule.evaluation_parameters(self.parameters, self._updates)
+        with np.errstate(all="ignore"):
+            return self._rule.evaluation_parameters(self.parameters, self._updates)
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
         """Which training examples (B,) run `row` sees at `step`."""
@@ -216,27 +220,42 @@ class Cohort:
 
 
 @kernel
-def _not_finite(stepped: Any, costs: Any, gradient: Any, out: Any) -> None:
-    """Which runs, of those that stepped, have a cost or derivative that is NaN or infinite."""
+def _add(active: Any, updates: Any) -> None:
+    """NumPy takes ten times as long for one number."""
+    for r in range(len(active)):
+        updates[r] += active[r]
+
+
+@summing_kernel
+def _not_finite(stepped: Any, costs: Any, gradient: Any, out: Any) -> Any:
+    """Which runs, of those that stepped, have a cost or derivative that is NaN or infinite; whether any has."""
+    found = False
     for r in range(len(costs)):
         out[r] = False
         if stepped[r]:
             row = gradient[r]
-            # A finite number times 0 is 0; NaN and infinity give NaN, and NaN stays.
-            probe = row[:1].sum() * 0
+            # A finite number times 0 is 0; NaN and infinity give NaN, and NaN stays, in whatever order they are summed.
+            none = row.dtype.type(0)
+            probe = none
             for i in range(row.size):
-                probe += row[i] * 0
-            out[r] = not (np.isfinite(costs[r]) and probe == 0)
+                probe += row[i] * none
+            out[r] = not (np.isfinite(costs[r]) and probe == none)
+            found |= out[r]
+    return found
 
 
 @summing_kernel
 def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> None:
     for r in range(len(gradient)):
-        g, p, q = gradient[r], before[r], after[r]
         for k in range(len(offsets) - 1):
+            # Loops over slices become vector instructions; loops from one offset to the next do not.
+            first, last = offsets[k], offsets[k + 1]
+            g, p, q = gradient[r, first:last], before[r, first:last], after[r, first:last]
             slope = size = moved = 0.0
-            for i in range(offsets[k], offsets[k + 1]):
-                a, b, c = float(g[i]), float(p[i]), float(q[i]) - float(p[i])
+            for i in range(g.size):
+                # `float` would leave float32 as it is, and add squares up in it.
+                a, b = np.float64(g[i]), np.float64(p[i])
+                c = np.float64(q[i]) - b
                 slope += a * a
                 size += b * b
                 moved += c * c

@@ -6,7 +6,10 @@ bits depend on the compiler's mood.
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -14,13 +17,56 @@ import numba
 
 Kernel = Callable[..., Any]
 
-kernel: Callable[[Callable[..., Any]], Kernel] = numba.njit(cache=True, nogil=True, error_model="numpy")
-# For sums that are only reported (norms): reordering lets the compiler use vector registers.
-summing_kernel: Callable[[Callable[..., Any]], Kernel] = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"}
-)
+
+def kernel(function: Callable[..., Any]) -> Kernel:
+    """The function compiled, and cached where there is a place for it."""
+    return _compiled(function)
+
+
+def summing_kernel(function: Callable[..., Any]) -> Kernel:
+    """The same for sums that are only reported (norms): reordering lets the compiler use vector registers."""
+    return _compiled(function, fastmath={"reassoc", "nsz"})
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
+    # Beside the source; where that is read-only, in the user's cache; NUMBA_CACHE_DIR comes before both.
+    try:
+        made: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    except RuntimeError:
+        # No place to write at all, or no file to tell a change by, as for a rule typed at a prompt.
+        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    return made
+
+
 # A scalar function that kernels call; the compiler inlines it.
 scalar: Callable[[Callable[..., Any]], Kernel] = numba.njit(error_model="numpy")
+
+
+_UNCOMPILED = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Within, kernels are made ready without being compiled, which is left to their first call."""
+    token = _UNCOMPILED.set(True)
+    try:
+        yield
+    finally:
+        _UNCOMPILED.reset(token)
+
+
+def ready(compiled: Kernel, *arguments: Any, integers: int = 0) -> Callable[..., Any]:
+    """A call of a kernel with these very arguments, arrays among them, for code that makes it at every step.
+
+    What the call itself is given follows them: so many integers.
+
+    The kernel is compiled or loaded now, for the arguments' types; a call costs half of what it costs where Numba
+    has to find out the types each time.
+    """
+    if _UNCOMPILED.get():
+        return partial(compiled, *arguments)
+    entry = compiled.compile(tuple(numba.typeof(argument) for argument in (*arguments, *range(integers))))  # type: ignore[attr-defined,no-untyped-call]  # Numba has no types
+    return partial(entry, *arguments)
 
 
 def specialise(template: Callable[..., Any], **functions: Callable[..., Any]) -> Kernel:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.compilation import Kernel, kernel
+from talweg_core.compilation import Kernel, kernel, ready
 from talweg_core.errors import InvalidNetwork, UnknownName
 from talweg_core.layout import Array
 
@@ -74,10 +74,10 @@ class _Elementwise(BoundCost):
     def __init__(self, rule: Kernel, predictions: Array, targets: Any, derivative: Array, *settings: float) -> None:
         super().__init__(predictions, targets, derivative)
         self._targets = targets.reshape(len(targets), predictions.shape[1], -1)
-        self._rule, self._settings = rule, settings
+        self._rule = ready(rule, self._predictions, self._targets, self._derivative, self.costs, *settings)
 
     def forward(self) -> None:
-        self._rule(self._predictions, self._targets, self._derivative, self.costs, *self._settings)
+        self._rule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,16 +240,19 @@ class _BoundCrossEntropy(BoundCost):
     def __init__(self, predictions: Array, targets: Any, derivative: Array, smoothing: float) -> None:
         rows = predictions.reshape(len(predictions), -1, predictions.shape[-1])
         super().__init__(rows, targets.reshape(len(targets), -1), derivative.reshape(rows.shape))
-        self._shifted = np.empty_like(rows)
-        self._smoothing = float(smoothing)
+        shifted = self._shifted = np.empty_like(rows)
+        buffers = shifted, self._targets, self._derivative, self.costs
+        self._shift = ready(_shift, self._predictions, shifted)
+        self._normalise = ready(_normalise, *buffers)
+        self._smooth = ready(_smooth, *buffers, float(smoothing)) if smoothing else None
 
     def forward(self) -> None:
-        _shift(self._predictions, self._shifted)
+        self._shift()
         # NumPy's exp is vectorised, Numba's is a call a number.
         np.exp(self._shifted, out=self._derivative)
-        _normalise(self._shifted, self._targets, self._derivative, self.costs)
-        if self._smoothing:
-            _smooth(self._shifted, self._targets, self._derivative, self.costs, self._smoothing)
+        self._normalise()
+        if self._smooth is not None:
+            self._smooth()
 
 
 @kernel

@@ -1,6 +1,8 @@
 """What one derivative means, in numbers and in a sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from talweg_core.cohort import Cohort
 from talweg_core.errors import EngineError
@@ -47,6 +49,7 @@ class Explanation:
             f"Raising {self.where} from {_number(self.parameter)} to {_number(self.parameter + self.nudge)} "
             f"{moved} the cost {change}, {so} the derivative is {_number(self.derivative)}: {meaning}. "
             f"{self.optimizer} answered with an update of {_number(self.update)}."
+            + (f" {self.reason}" if self.reason else "")
         )
 
     @property
@@ -62,6 +65,46 @@ class Explanation:
         return f"`{self.tensor}`" if set(self.index) <= {0} and self.single else f"`{self.tensor}[{place}]`"
 
     single: bool = False
+    # What the optimizer had there, where that is known: its rate, and its state before and after this gradient.
+    learning_rate: float | None = None
+    state: dict[str, float] = field(default_factory=dict)
+    state_after: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def descent(self) -> float | None:
+        """−η g: what plain gradient descent would have answered at the same rate."""
+        return None if self.learning_rate is None else -self.learning_rate * self.derivative
+
+    @property
+    def reason(self) -> str:
+        """Why the update has its size, in words; nothing where the optimizer's state is not known."""
+        if self.descent is None:
+            return ""
+        rate = f"At its learning rate of {_number(self.learning_rate or 0.0)}"
+        if self.descent == 0:
+            compared = f"{rate}, gradient descent would not have moved it."
+        else:
+            ratio = self.update / self.descent
+            same = "just that" if abs(ratio - 1) < 5e-4 else f"{_number(ratio)} times that"
+            compared = f"{rate}, gradient descent would have answered {_number(self.descent)}; the update is {same}."
+        if not self.state_after:
+            return compared
+        kept = ", ".join(
+            f"{name} from {_number(self.state[name])} to {_number(value)}" for name, value in self.state_after.items()
+        )
+        return f"{compared} What {self.optimizer} keeps there went with this derivative: {kept}."
+
+
+def state_at(cohort: Cohort, row: int, position: int) -> dict[str, float]:
+    """The optimizer's state of run `row` at one coordinate: what it has a number for each of, and its own numbers."""
+    size = cohort.problem.layout.size
+    found = {}
+    for name, array in cohort.state.items():
+        if array.shape[1:] == (size,):
+            found[name] = float(array[row, position])
+        elif array.ndim == 1:
+            found[name] = float(array[row])
+    return found
 
 
 def explain(
@@ -87,7 +130,8 @@ def explain(
     tried = (nudge,) if nudge is not None else _NUDGES
     for delta in tried:
         moved = cohort.parameters.copy()
-        moved[row, position] += delta
+        with np.errstate(over="ignore"):
+            moved[row, position] += delta
         nudged = float(cohort.costs(moved)[row])
         if abs(nudged - cost - delta * derivative) <= 0.05 * abs(delta * derivative):
             break

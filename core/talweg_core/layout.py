@@ -51,6 +51,12 @@ class Layout:
             raise EngineError(f"{name}: the index must lie in the shape {shape}, got {index}")
         return start + int(np.ravel_multi_index(index, shape)) if shape else start
 
+    def place(self, position: int) -> tuple[str, tuple[int, ...]]:
+        """Tensor and index of one coordinate of the flat vector: what `position` takes."""
+        k = int(np.searchsorted(self.offsets, position, side="right")) - 1
+        inside = position - int(self.offsets[k])
+        return self.names[k], tuple(int(i) for i in np.unravel_index(inside, self.shapes[k])) if self.shapes[k] else ()
+
     def views(self, flat: Array) -> dict[str, Array]:
         """Each tensor of `flat` (R, P) as a view (R, *shape)."""
         return {

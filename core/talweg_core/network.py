@@ -16,10 +16,11 @@ from talweg_core.costs import BoundCost, Cost
 from talweg_core.data import Targets
 from talweg_core.errors import InvalidNetwork
 from talweg_core.initial import Initial
-from talweg_core.layers.base import Allocator, Layer, Shape, Slot, Space
+from talweg_core.layers.base import Layer, Shape, Slot, Space
 from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
 from talweg_core.penalties import BoundPenalty
+from talweg_core.products import one_thread
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,12 @@ class Network:
         training: bool,
         seeds: Sequence[int] = (),
         state: Array | None = None,
-        allocator: Allocator | None = None,
     ) -> "BoundNetwork":
         """On inputs (R or 1, B, *shape), targets (R or 1, B, …), flat parameters and gradient (R, P), state (R, S)."""
+        one_thread()
+        # Kernels address tensors within the rows.
+        assert parameters.flags.c_contiguous
+        assert gradient.flags.c_contiguous
         values, gradients = self.layout.views(parameters), self.layout.views(gradient)
         if state is None:
             state = np.repeat(self.initial_state()[None], len(parameters), axis=0).astype(parameters.dtype)
@@ -105,7 +109,6 @@ class Network:
             training=training,
             seeds=list(seeds),
             state=self.state.views(state),
-            allocator=allocator or Allocator(),
         )
         return BoundNetwork(self, space, targets)
 

@@ -7,6 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from talweg_core.products import one_thread
+
 
 def fingerprint() -> dict[str, Any]:
     """NumPy, Numba, BLAS with its kernels and threads, the CPU features in use: plain data, equal where bits are."""
@@ -31,7 +33,9 @@ def _llvm_cpu() -> str:
 def _blas() -> dict[str, Any]:
     """Name, version, kernels and threads of the BLAS behind np.matmul."""
     build = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "all"
+    threads = (
+        "1" if one_thread() else os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "all"
+    )
     return {
         "name": build.get("name"),
         "version": build.get("version"),

@@ -19,7 +19,7 @@ TalwegError
     └── MissingExtra       `pip install talweg[lab]` is needed
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class TalwegError(Exception):
@@ -91,9 +91,19 @@ class CorruptRecord(TalwegError):
 
 
 class ReplayDiverged(TalwegError):
-    """A recomputed step's cost is not the recorded one; carries both numerics fingerprints."""
+    """A recomputed step's cost is not the recorded one; carries both numerics fingerprints.
+
+    They are in the message as well, which is all that travels over HTTP.
+    """
 
     code = "replay-diverged"
+
+    def __init__(
+        self, message: str, recorded: dict[str, Any] | None = None, recomputed: dict[str, Any] | None = None
+    ) -> None:
+        """Recorded under one fingerprint, recomputed under the other."""
+        super().__init__(message)
+        self.recorded, self.recomputed = recorded, recomputed
 
 
 class LeaseLost(TalwegError):

@@ -75,7 +75,7 @@ def publish(cohort_id: str, *, through: Celery | None = None) -> None:
         Unreachable: The broker does not take the message; the reconciler will publish it.
     """
     try:
-        (through or app).send_task(TRAIN, args=[cohort_id], ignore_result=True)
+        (through or _own()).send_task(TRAIN, args=[cohort_id], ignore_result=True)
     except OperationalError as error:
         raise Unreachable(f"broker: does not take cohort {cohort_id}: {error}") from error
 
@@ -83,7 +83,7 @@ def publish(cohort_id: str, *, through: Celery | None = None) -> None:
 def depth(*, through: Celery | None = None) -> int:
     """How many messages wait for a worker; raises Unreachable."""
     try:
-        with (through or app).connection_for_read() as connection:
+        with (through or _own()).connection_for_read() as connection:
             channel: Any = connection.default_channel
             try:
                 return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
@@ -104,6 +104,12 @@ def _configured_broker() -> str:
     if url is None:
         raise TalwegError("broker: TALWEG_BROKER_URL is not set, so there is nowhere to publish")
     return url.get_secret_value()
+
+
+def _own() -> Celery:
+    # Asked for each time: Celery forgets a default that raised once, and then goes to a broker on localhost.
+    _configured_broker()
+    return app
 
 
 app = create_app(_configured_broker)

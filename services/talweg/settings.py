@@ -56,8 +56,12 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(5.0, gt=0)
     commit_seconds: float = Field(0.5, gt=0)
     reconcile_seconds: float = Field(3.0, gt=0)
+    # How long a worker waits for a database that is away, before it leaves its cohort with that reason.
+    store_patience_seconds: float = Field(60.0, ge=0)
     max_attempts: int = Field(3, ge=1)
     cohort_size: int = Field(64, ge=1, le=4096)
+    # Bytes of one cohort's arrays: larger ones are split, and a run that alone needs more is refused.
+    cohort_memory: int = Field(500_000_000, ge=1_000_000)
 
     mirror_seconds: float = Field(1.0, gt=0)
     # A run sends at most this many metric points to MLflow; above it they are evenly thinned, as a tag says.

@@ -310,7 +310,29 @@ def _spelled_out(where: str, seeds: int | list[int], counted: list[int] | None) 
     return found
 
 
-S = TypeVar("S", bound=_Training)
+class ForkSpec(_Spec):
+    """Another run's history up to `step`, and how it goes on; what is left out is as in that run."""
+
+    step: int = Field(ge=0, le=MAXIMUM_STEPS)
+    optimizer: OptimizerLike | None = None
+    schedule: ScheduleLike | None = None
+    batch_size: int | None = Field(None, ge=1)
+    # As in a RunSpec: all of them, those before `step` counted.
+    steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
+    evaluate_every: int | None = Field(None, ge=0)
+    record: Record | None = None
+    # The optimizer's: carried over, or as at its beginning. None: carried where the rule is the same.
+    state: Literal["carried", "fresh"] | None = None
+    name: Name | None = None
+
+
+class ResumeSpec(_Spec):
+    """How many steps an ended run is to have; None: those that it was asked for."""
+
+    steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
+
+
+S = TypeVar("S", bound=_Spec)
 
 
 def _digest(value: Json) -> str:
@@ -326,6 +348,16 @@ def parse_run(value: Json) -> RunSpec:
 def parse_study(value: Json) -> StudySpec:
     """A StudySpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
     return _parse(StudySpec, value)
+
+
+def parse_fork(value: Json) -> ForkSpec:
+    """A ForkSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    return _parse(ForkSpec, value)
+
+
+def parse_resume(value: Json) -> ResumeSpec:
+    """A ResumeSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    return _parse(ResumeSpec, value)
 
 
 def read_spec(path: Path) -> RunSpec | StudySpec:
@@ -352,7 +384,7 @@ def _parse(kind: type[S], value: Json) -> S:
         raise InvalidSpec("spec: is nested too deeply") from None
 
 
-def _rule(kind: type[_Training], problem: Any) -> str:
+def _rule(kind: type[_Spec], problem: Any) -> str:
     """One line for one broken rule: where, the rule, the value received, the nearest valid key."""
     where = ".".join(str(part) for part in problem["loc"]) or "spec"
     message = problem["msg"].removeprefix("Value error, ")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from talweg import mlflow_server
-from talweg.execution.submission import submit_study
+from talweg.execution.submission import submit_run, submit_study
 from talweg.execution.training import train
 from talweg.settings import Settings
-from talweg.spec import parse_study
-from talweg.store import Store, StudyRow, open_store
+from talweg.spec import parse_run, parse_study
+from talweg.store import RunRow, Store, StudyRow, open_store
 from talweg.tracking import connect
 from talweg.tracking.mirror import Mirror
 
@@ -32,10 +32,11 @@ QUIET = [
 
 @dataclass(frozen=True)
 class Seen:
-    """A mirrored study, and where a browser finds it."""
+    """A mirrored study and a run of none, and where a browser finds them."""
 
     store: Store
     study: StudyRow
+    line: RunRow
     mlflow_url: str
 
 
@@ -71,7 +72,7 @@ def screenshots() -> Path:
 
 @pytest.fixture(scope="session")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """Four optimizers, two seeds each, on digits: submitted, trained and mirrored."""
+    """Four optimizers, two seeds each, on digits, and Adam on two layers of one unit; trained and mirrored."""
     folder = tmp_path_factory.mktemp("laboratory")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -83,9 +84,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     ):
         settings, cohorts = Settings(), list[str]()
         study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
+        line = {"problem": "two-layer-line", "optimizer": {"name": "adam", "learning_rate": 0.05}, "steps": 60}
+        run = submit_run(store, parse_run(line), publish=cohorts.append, settings=settings)
         for cohort in cohorts:
             assert train(store, cohort, owner="tests", settings=settings) == "finished"
         mirror = Mirror(store, connect(url), budget=settings.mirror_budget)
         while mirror.drain():
             pass
-        yield Seen(store, store.study(study.id), url)
+        yield Seen(store, store.study(study.id), store.run(run.id), url)

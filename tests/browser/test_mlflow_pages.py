@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from mlflow import MlflowClient
+from playwright.sync_api import FrameLocator, Page, expect
 
 from talweg.mlflow_server import experiment_page, run_page
 
@@ -26,7 +27,7 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
     for run in ("adam · learning_rate 0.001 · seed 0", "sgd · learning_rate 0.1 · seed 1"):
         expect(page.get_by_text(run).first).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("8 matching runs")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=PATIENCE)
     title = page.get_by_role("heading", name="cost", exact=True)
     chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
     # At least one line a run; MLflow draws some twice, smoothed and not.
@@ -59,9 +60,79 @@ def test_the_cost_curve_is_shown_among_the_artifacts(page: Page, seen: Any, scre
     page.screenshot(path=screenshots / "mlflow-artifact.png")
 
 
+def test_runs_are_grouped_by_optimizer(page: Page, seen: Any, screenshots: Path) -> None:
+    page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
+    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Group by").click()
+    page.get_by_role("menuitemcheckbox", name="optimizer", exact=True).first.click()
+    for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
+        expect(page.get_by_text(f"Group: {optimizer}").first).to_be_visible(timeout=PATIENCE)
+    page.screenshot(path=screenshots / "mlflow-study-grouped.png")
+
+
+def test_the_description_has_the_results_and_leads_to_the_report(page: Page, seen: Any, screenshots: Path) -> None:
+    page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
+    expect(page.get_by_text("4 optimizer settings × 2 seeds on").first).to_be_visible(timeout=PATIENCE)
+    link = page.get_by_role("link", name="The whole report").first
+    expect(link).to_be_attached(timeout=PATIENCE)
+    expect(page.get_by_role("cell", name="adam", exact=True).first).to_be_attached()
+    page.goto(f"{seen.mlflow_url}/{link.get_attribute('href')}")
+    report = page.frame_locator("iframe").first
+    expect(report.get_by_role("heading", name="digits")).to_be_visible(timeout=PATIENCE)
+    for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
+        expect(report.get_by_role("cell", name=optimizer, exact=True)).to_be_visible()
+    expect(report.get_by_role("img")).to_be_visible()
+    page.screenshot(path=screenshots / "mlflow-study-report.png")
+
+
+def open_page(page: Page, seen: Any, run: Any) -> FrameLocator:
+    """The run's interactive page, as MLflow shows it."""
+    experiment = MlflowClient(seen.mlflow_url).get_run(run.mlflow_run_id).info.experiment_id
+    page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/run.html")
+    frame = page.frame_locator("iframe").first
+    expect(frame.get_by_role("slider")).to_be_visible(timeout=PATIENCE)
+    return frame
+
+
+def test_a_runs_page_follows_its_slider(page: Page, seen: Any, screenshots: Path) -> None:
+    run = seen.line
+    frame = open_page(page, seen, run)
+    frame.get_by_role("slider").press("End")
+    expect(frame.locator("#step")).to_have_text("59")
+    frame.get_by_role("slider").press("Home")
+    expect(frame.locator("#step")).to_have_text("0")
+    # At the first step, by hand: ∂C/∂w₁ = x · w₂ = 1.5 × 2 = 3, and Adam moves each weight by its learning rate.
+    chain = frame.locator("#chain")
+    expect(chain).to_contain_text("1.5 × 2 = 3")
+    expect(chain).to_contain_text("m = β₁ × m + (1 − β₁) × ∂C/∂θ = 0.9 × 0 + 0.1 × 3 = 0.3")
+    expect(chain).to_contain_text("θ: 1 → 0.95")
+    # Another weight, by its number in the drawing.
+    frame.locator(".wire text").nth(2).click()
+    expect(frame.get_by_role("heading", name="dense2.weight at step 0")).to_be_visible()
+    expect(chain).to_contain_text("1.5 × 1 = 1.5")
+    # What stands there is what was recorded.
+    frame.get_by_role("slider").press("ArrowRight")
+    expect(frame.locator("#step")).to_have_text("1")
+    cost = float(seen.store.steps(run.id, 1, 2).cost[0])
+    expect(frame.locator(".tile b").first).to_have_text(f"{cost:.4g}")
+    page.screenshot(path=screenshots / "mlflow-run-page.png")
+
+
+def test_a_larger_runs_page_shows_every_weight(page: Page, seen: Any, screenshots: Path) -> None:
+    (run,) = [run for run in seen.store.runs(study="digits").items if (run.optimizer, run.seed) == ("adam", 0)]
+    frame = open_page(page, seen, run)
+    frame.get_by_role("button", name="derivatives").click()
+    expect(frame.get_by_role("button", name="derivatives")).to_have_attribute("aria-pressed", "true")
+    frame.locator("canvas").nth(2).click()
+    expect(frame.locator("#cell")).to_contain_text("dense2.weight[")
+    frame.get_by_role("slider").press("End")
+    expect(frame.locator("#cell")).to_contain_text("at step 199")
+    page.screenshot(path=screenshots / "mlflow-run-page-large.png")
+
+
 def test_the_pages_ask_nobody_else(page: Page, seen: Any) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
-    expect(page.get_by_text("8 matching runs")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=PATIENCE)
     assert [url for url in asked if not re.match(rf"{re.escape(seen.mlflow_url)}/|data:|blob:", url)] == []

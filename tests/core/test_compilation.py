@@ -61,3 +61,20 @@ def test_a_specialised_kernel_is_cached_between_processes(run: Runner) -> None:
 def test_a_changed_rule_is_compiled_anew(run: Runner) -> None:
     assert run("+ 1")[0] == "4.0"
     assert run("* 25")[0] == "75.0"
+
+
+def test_a_rule_typed_at_a_prompt_is_compiled_though_there_is_no_file_to_cache_it_by() -> None:
+    script = f"{RULE.format(operation='+ 1')}\nimport numpy as np\nx = np.array([3.0])\nkernel(x)\nprint(x[0])"
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["4.0"]
+
+
+def test_without_a_place_to_cache_kernels_the_engine_works_all_the_same(tmp_path: Path) -> None:
+    # A file where a folder would have to be: nobody can write below it, not even root.
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    script = "from talweg_core.compilation import kernel\nprint(kernel(lambda x: x + 1)(2))"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(taken), "XDG_CACHE_HOME": str(taken)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.split() == ["3"]

@@ -12,7 +12,7 @@ from talweg_core.errors import InvalidCohort, InvalidProblem, UnknownName
 from talweg_core.problems import bundled
 
 SIZES = {
-    "characters": (1489, 32, 46),
+    "characters": (1489, 32, 30),
     "breast-cancer": (569, 30, 2),
     "diabetes": (442, 10, 0),
     "digits": (1797, 64, 10),

@@ -5,6 +5,7 @@ The tolerance is 1e-6: with h = 1e-5 the truncation error is of order h² = 1e-1
 (`derandomize`): a kink (relu, maximum, absolute value) within h of a drawn point would break the rule by chance.
 """
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -63,14 +64,53 @@ def test_every_activation_has_the_derivative_of_its_value(
     assert check_gradient(problem, seed=seed, batch_size=4).worst <= TOLERANCE
 
 
-@pytest.mark.parametrize("cost", sorted(COSTS))
+@st.composite
+def costs(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """A cost with settings of its own, and terms for the size of the weights."""
+    own: dict[str, st.SearchStrategy[float]] = {"huber": st.floats(0.1, 2), "cross_entropy": st.floats(0, 0.9)}
+    described: dict[str, Any] = {"name": name, "l1": draw(st.floats(0, 0.5)), "l2": draw(st.floats(0, 0.5))}
+    if name in own:
+        described[{"huber": "delta", "cross_entropy": "label_smoothing"}[name]] = draw(own[name])
+    return described
+
+
+def test_every_setting_of_a_cost_is_drawn() -> None:
+    @drawn
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        for name, kind in COSTS.items():
+            assert set(data.draw(costs(name))) - {"name"} == {field.name for field in dataclasses.fields(kind)}
+
+    holds()
+
+
+@pytest.mark.parametrize("name", sorted(COSTS))
 @drawn
-@given(outputs=st.integers(2, 6), batch=st.integers(1, 7), seed=st.integers(0, 1000))
-def test_every_cost_has_the_derivative_that_it_gives(cost: str, outputs: int, batch: int, seed: int) -> None:
-    labels = COSTS[cost].targets == "labels"
-    network = [{"layer": "dense", "units": outputs}]
-    problem = NetworkProblem("drawn", data((3,), outputs, labels=labels, seed=seed), network, cost)
+@given(data_=st.data(), outputs=st.integers(2, 6), batch=st.integers(1, 7), seed=st.integers(0, 1000))
+def test_every_cost_with_its_terms_has_the_derivative_that_it_gives(
+    name: str, data_: st.DataObject, outputs: int, batch: int, seed: int
+) -> None:
+    labels = COSTS[name].targets == "labels"
+    network: list[dict[str, Any]] = [
+        {"layer": "dense", "units": 3}, {"layer": "tanh"}, {"layer": "dense", "units": outputs},
+    ]  # fmt: skip
+    dataset = data((3,), outputs, labels=labels, seed=seed)
+    problem = NetworkProblem("drawn", dataset, network, data_.draw(costs(name)))
     assert check_gradient(problem, seed=seed, batch_size=batch).worst <= TOLERANCE
+
+
+@drawn
+@given(times=st.integers(1, 4), classes=st.integers(2, 5), smoothing=st.floats(0, 0.9), seed=st.integers(0, 1000))
+def test_labels_at_every_time_of_a_sequence_count_as_so_many_examples(
+    times: int, classes: int, smoothing: float, seed: int
+) -> None:
+    generator = stream(seed, "data", 4)
+    labels = generator.integers(0, classes, (20, times))
+    labels[0, 0] = classes - 1
+    dataset = split("drawn", generator.normal(size=(20, times, 3)), labels, seed=seed, standardise=False)
+    cost = {"name": "cross_entropy", "label_smoothing": smoothing}
+    problem = NetworkProblem("drawn", dataset, [{"layer": "dense", "units": classes}], cost)
+    assert check_gradient(problem, seed=seed, batch_size=5).worst <= TOLERANCE
 
 
 @drawn

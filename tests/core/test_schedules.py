@@ -1,6 +1,8 @@
 """Schedules: each formula at the steps that show it, each setting's range, and that only the step matters."""
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +54,24 @@ def test_a_schedule_has_the_values_of_its_formula(
     made = schedules.create(name, **settings)
     # A few roundings of cos and powers.
     assert {step: made.factor(step) for step in values} == pytest.approx(values, rel=1e-12, abs=1e-15)
+
+
+# From PyTorch and optax, taken once: see optimizers/references/generate.py.
+LIBRARY: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "optimizers" / "references" / "schedules.json").read_text()
+)["cases"]
+
+
+@pytest.mark.parametrize("case", LIBRARY, ids=lambda case: case["reference"])
+def test_a_schedule_has_the_library_s_factors(case: dict[str, Any]) -> None:
+    made = schedules.create(case["schedule"], **case["settings"])
+    found = [made.factor(step) for step in range(len(case["factors"]))]
+    # PyTorch multiplies step by step where ours is a formula of the step: a few roundings.
+    assert found == pytest.approx(case["factors"], rel=1e-12, abs=1e-15)
+
+
+def test_every_schedule_that_a_library_has_is_compared_with_it() -> None:
+    assert {case["schedule"] for case in LIBRARY} == set(schedules.names()) - {"inverse_square_root"}
 
 
 def test_every_schedule_is_tested() -> None:

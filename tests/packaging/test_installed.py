@@ -54,6 +54,18 @@ def test_without_extras_the_engine_trains_in_process(bare: "Installed") -> None:
     assert step == "200"
 
 
+def test_without_extras_the_example_of_a_problem_of_one_s_own_runs_in_15_lines(bare: "Installed") -> None:
+    example = ROOT / "examples" / "engine.py"
+    _, _, script = example.read_text().partition("\n\n")
+    assert len([line for line in script.splitlines() if line]) <= 15
+    done = bare.run("python", example)
+    assert done.returncode == 0, done.stderr
+    *_, slow, fast = done.stdout.splitlines()
+    assert slow.startswith("learning rate 0.001: test cost")
+    # The variance of the targets is 0.5.
+    assert float(fast.rsplit(maxsplit=1)[-1]) < 0.25
+
+
 def test_without_extras_nothing_of_the_laboratory_is_installed(bare: "Installed") -> None:
     done = bare.run("python", "-c", "import celery")
     assert "ModuleNotFoundError" in done.stderr

@@ -24,18 +24,6 @@ class Slot:
     gradient: Array
 
 
-class Allocator:
-    """Hands out the buffers of a network; `talweg_core.memory` has one that only counts them."""
-
-    def empty(self, shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-        """A buffer with anything in it."""
-        return np.empty(shape, dtype)
-
-    def zeros(self, shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-        """A buffer of zeros."""
-        return np.zeros(shape, dtype)
-
-
 @dataclass(frozen=True)
 class Space:
     """Where a bound layer works: buffers that live as long as the cohort, so that a step allocates nothing.
@@ -58,7 +46,6 @@ class Space:
     seeds: list[int] = field(default_factory=list)
     state: dict[str, Array] = field(default_factory=dict)
     path: str = ""
-    allocator: Allocator = field(default_factory=Allocator)
 
     @property
     def shape(self) -> Shape:
@@ -76,11 +63,11 @@ class Space:
 
     def array(self, *shape: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """A buffer of exactly this shape."""
-        return self.allocator.empty(shape, dtype or self.dtype)
+        return np.empty(shape, dtype or self.dtype)
 
     def zeros(self, *shape: int) -> Array:
         """A buffer of zeros of exactly this shape."""
-        return self.allocator.zeros(shape, self.dtype)
+        return np.zeros(shape, self.dtype)
 
     def number(self, *values: float) -> tuple[Any, ...]:
         """Numbers in the run's precision: a Python float would make a kernel compute in float64."""

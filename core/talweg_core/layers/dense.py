@@ -8,10 +8,11 @@ import numpy as np
 
 from talweg_core.activations import Activation
 from talweg_core.activations import activation as named_activation
-from talweg_core.compilation import Kernel, specialise
+from talweg_core.compilation import Kernel, ready, specialise
 from talweg_core.initial import Initial, weight_initial
 from talweg_core.layers.activation import ActivationLayer
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
+from talweg_core.products import address, multiply, multiply_left_transposed, multiply_right_transposed
 
 
 @dataclass(frozen=True)
@@ -64,35 +65,43 @@ class _BoundDense(BoundLayer):
         self._inputs = space.inputs.reshape(-1, rows, width)
         self._y = self.outputs.reshape(space.runs, rows, units)
         self._weight = space.slots["weight"]
-        self._bias = space.slots["bias"].offset if layer.bias else -1
-        self._parameters, self._gradient = space.parameters, space.gradient
+        # Where the products cannot be taken within the kernels, np.matmul takes them around them.
+        gemm = self._gemm = address(space.dtype, rows, width, units)
+        bias = space.slots["bias"].offset if layer.bias else -1
         activation = named_activation(layer.activation)
-        self._constants = space.number(*activation.constants)
-        self._value, self._slope = _kernels(activation)
+        constants = space.number(*activation.constants)
+        value, slope = _kernels(activation)
         # z turns into y in place, unless the derivative is told by z alone.
-        self._keeps = activation.needs_input
-        self._z = space.array(*self._y.shape) if self._keeps else self._y
-        if space.training:
-            self.output_derivative = space.empty(layer.output(space.shape))
-            self._dz = self.output_derivative.reshape(self._y.shape)
-            self._inputs_t = self._inputs.swapaxes(1, 2)
-            self._weight_t = self._weight.value.swapaxes(1, 2)
-        self._dx = None
+        z = space.array(*self._y.shape) if activation.needs_input else self._y
+        self._z = z
+        outputs = (z, self._y) if activation.needs_input else (z,)
+        where = self._weight.offset, bias, constants
+        self._value = ready(value, gemm, self._inputs, *outputs, space.parameters, *where)
+        if not space.training:
+            return
+        self.output_derivative = space.empty(layer.output(space.shape))
+        self._dz = self.output_derivative.reshape(self._y.shape)
+        self._inputs_t = self._inputs.swapaxes(1, 2)
+        self._weight_t = self._weight.value.swapaxes(1, 2)
+        self._asked = space.input_derivative is not None
+        self._dx = space.array(0, rows, width)
         if space.input_derivative is not None:
             self._dx = space.input_derivative.reshape(space.runs, rows, width)
+        self._slope = ready(
+            slope, gemm, self._inputs, z, self._y, self._dz, self._dx, space.parameters, space.gradient, *where
+        )
 
     def forward(self, step: int) -> None:
-        np.matmul(self._inputs, self._weight.value, out=self._z)
-        if self._keeps:
-            self._value(self._z, self._y, self._parameters, self._bias, self._constants)
-        else:
-            self._value(self._y, self._parameters, self._bias, self._constants)
+        if not self._gemm:
+            np.matmul(self._inputs, self._weight.value, out=self._z)
+        self._value()
 
     def backward(self) -> None:
-        self._slope(self._z, self._y, self._dz, self._gradient, self._bias, self._constants)
-        np.matmul(self._inputs_t, self._dz, out=self._weight.gradient)
-        if self._dx is not None:
-            np.matmul(self._dz, self._weight_t, out=self._dx)
+        self._slope()
+        if not self._gemm:
+            np.matmul(self._inputs_t, self._dz, out=self._weight.gradient)
+            if self._asked:
+                np.matmul(self._dz, self._weight_t, out=self._dx)
 
 
 _COMPILED: dict[str, tuple[Kernel, Kernel]] = {}
@@ -115,10 +124,15 @@ def derivative(*_: Any) -> Any:
     """Stand for the activation's derivative that `specialise` puts here."""
 
 
-def _bias_and_value(z: Any, parameters: Any, bias: int, constants: Any) -> None:
-    """In place, z (R, N, U) becomes f(z + b); b lies at `bias` of each row of parameters, nowhere if −1."""
+def _bias_and_value(gemm: int, x: Any, z: Any, parameters: Any, weight: int, bias: int, constants: Any) -> None:
+    """z (R, N, U) becomes f(x W + b), x (R or 1, N, I), by way of x W, which it already holds if gemm = 0.
+
+    W lies at `weight` of each row of parameters and b at `bias`, nowhere if −1.
+    """
     runs, rows, units = z.shape
     for r in range(runs):
+        if gemm:
+            multiply(gemm, rows, x.shape[2], units, x[r if len(x) > 1 else 0], parameters[r][weight:], z[r])
         if bias >= 0:
             b = parameters[r][bias : bias + units]
             for n in range(rows):
@@ -132,10 +146,14 @@ def _bias_and_value(z: Any, parameters: Any, bias: int, constants: Any) -> None:
                     row[u] = value(row[u], *constants)
 
 
-def _bias_then_value(z: Any, y: Any, parameters: Any, bias: int, constants: Any) -> None:
-    """In place, z (R, N, U) becomes z + b, and y f(z + b)."""
+def _bias_then_value(
+    gemm: int, x: Any, z: Any, y: Any, parameters: Any, weight: int, bias: int, constants: Any
+) -> None:
+    """z (R, N, U) becomes x W + b, by way of x W, which it already holds if gemm = 0; and y becomes f(z)."""
     runs, rows, units = z.shape
     for r in range(runs):
+        if gemm:
+            multiply(gemm, rows, x.shape[2], units, x[r if len(x) > 1 else 0], parameters[r][weight:], z[r])
         for n in range(rows):
             row, out = z[r, n], y[r, n]
             if bias >= 0:
@@ -146,14 +164,29 @@ def _bias_then_value(z: Any, y: Any, parameters: Any, bias: int, constants: Any)
                 out[u] = value(row[u], *constants)
 
 
-def _slope_and_bias(z: Any, y: Any, dy: Any, gradient: Any, bias: int, constants: Any) -> None:
-    """In place, dy (R, N, U) becomes ∂C/∂z; its sum over N is the bias gradient, at `bias` of each row."""
+def _slope_and_bias(
+    gemm: int,
+    x: Any,
+    z: Any,
+    y: Any,
+    dy: Any,
+    dx: Any,
+    parameters: Any,
+    gradient: Any,
+    weight: int,
+    bias: int,
+    constants: Any,
+) -> None:
+    """In place, dy (R, N, U) becomes ∂C/∂z; its sum over N is the bias gradient, at `bias` of each row.
+
+    Unless gemm = 0, the weight gradient xᵀ ∂C/∂z at `weight` is written as well, and ∂C/∂x to dx (R or 0, N, I).
+    """
     runs, rows, units = y.shape
     for r in range(runs):
         for n in range(rows):
-            x, out, d = z[r, n], y[r, n], dy[r, n]
+            a, out, d = z[r, n], y[r, n], dy[r, n]
             for u in range(units):
-                d[u] *= derivative(x[u], out[u], *constants)
+                d[u] *= derivative(a[u], out[u], *constants)
         if bias >= 0:
             total = gradient[r][bias : bias + units]
             total[:] = 0
@@ -161,3 +194,9 @@ def _slope_and_bias(z: Any, y: Any, dy: Any, gradient: Any, bias: int, constants
                 d = dy[r, n]
                 for u in range(units):
                     total[u] += d[u]
+        if gemm:
+            width = x.shape[2]
+            seen = x[r if len(x) > 1 else 0]
+            multiply_left_transposed(gemm, width, rows, units, seen, dy[r], gradient[r][weight:])
+            if len(dx) > 0:
+                multiply_right_transposed(gemm, rows, units, width, dy[r], parameters[r][weight:], dx[r])

@@ -102,6 +102,7 @@ class BoundStack:
         self.output_derivative: Array | None = derivative
         self._backward = tuple(reversed(self._layers))
         self._costs = [layer for layer in self._layers if layer.cost is not None]
+        self._settling = [layer for layer in self._layers if type(layer).settle is not BoundLayer.settle]
 
     def forward(self, step: int) -> None:
         """Write outputs."""
@@ -115,7 +116,7 @@ class BoundStack:
 
     def settle(self, active: NDArray[np.bool_]) -> None:
         """Carry what the last forward saw into the state of the runs that are active."""
-        for layer in self._layers:
+        for layer in self._settling:
             layer.settle(active)
 
     @property

@@ -1,6 +1,6 @@
 """The catalogue of optimizers."""
 
-from importlib.metadata import entry_points
+from functools import cache
 from typing import Any
 
 from talweg_core.errors import UnknownName
@@ -16,11 +16,12 @@ from talweg_core.optimizers.ademamix import AdEMAMix
 from talweg_core.optimizers.adopt import ADOPT
 from talweg_core.optimizers.amsgrad import AMSGrad
 from talweg_core.optimizers.around import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
-from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters, Optimizer, Situation
+from talweg_core.optimizers.base import AROUND, Around, BoundOptimizer, Hyperparameters, Optimizer, Situation
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.optimizers.dadaptation import DAdaptation
-from talweg_core.optimizers.description import Catalogue, Description
+from talweg_core.optimizers.description import AroundDescription, Catalogue, Description, describe_around
 from talweg_core.optimizers.description import describe as _describe
+from talweg_core.optimizers.installed import load_installed
 from talweg_core.optimizers.lamb import LAMB
 from talweg_core.optimizers.lars import LARS
 from talweg_core.optimizers.lbfgs import LBFGS
@@ -68,6 +69,7 @@ __all__ = [
     "AdamW",
     "Adan",
     "Around",
+    "AroundDescription",
     "Average",
     "BoundOptimizer",
     "Catalogue",
@@ -99,18 +101,23 @@ __all__ = [
     "create",
     "describe",
     "names",
+    "surroundings",
 ]  # fmt: skip
 
 
 def catalogue() -> Catalogue:
     """Every optimizer by name: our own, and those that installed packages add as `talweg.optimizers`."""
-    found = {point.name: point.load() for point in entry_points(group="talweg.optimizers")}
-    return Catalogue(found | {kind.name: kind for kind in _BUILT_IN})
+    return Catalogue(_installed() | {kind.name: kind for kind in _BUILT_IN})
 
 
 def describe(name: str) -> Description:
     """The optimizer of that name in words: formula, ranges, defaults, source; raises UnknownName."""
     return _describe(_kind(name))
+
+
+def surroundings() -> list[AroundDescription]:
+    """What can stand around any rule, by name: see Optimizer.around for how it is given."""
+    return [describe_around(AROUND[name]) for name in sorted(AROUND)]
 
 
 def names() -> list[str]:
@@ -123,6 +130,13 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
     kind = _kind(name)
     kind.check_names(hyperparameters)
     return kind(**hyperparameters)
+
+
+# Looking through every installed package takes 10 ms, and a study makes thousands of rules; what is installed later
+# is found by the next process, as a compiled rule would be.
+@cache
+def _installed() -> dict[str, type[Optimizer]]:
+    return load_installed({kind.name for kind in _BUILT_IN})
 
 
 def _kind(name: str) -> type[Optimizer]:

@@ -16,7 +16,7 @@ class AdaBelief(CoordinateOptimizer):
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon, epsilon_root: ε, ε_root in [0, ∞).
 
     Source: Zhuang et al. 2020, algorithm 2, where one ε serves both places. optax: adabelief(learning_rate, b1, b2,
-    eps, eps_root); PyTorch has none.
+    eps, eps_root); PyTorch has none. The default η is the paper's.
     """
 
     name: ClassVar[str] = "adabelief"

@@ -20,7 +20,7 @@ class Adan(CoordinateOptimizer):
 
     Source: Xie et al. 2022, algorithm 1 of arXiv 2208.06677v4, whose β count from the other side and whose decay
     divides by 1 + λ η. optax decides, since PyTorch has none: adan(learning_rate, b1, b2, b3, eps, eps_root,
-    weight_decay).
+    weight_decay), which has no default η; here Adam's.
     """
 
     name: ClassVar[str] = "adan"

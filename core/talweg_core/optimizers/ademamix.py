@@ -21,7 +21,8 @@ class AdEMAMix(CoordinateOptimizer):
     weight_decay: λ in [0, ∞), multiplied by η. warmup_steps: T, a whole number from 0 (none).
 
     Source: Pagliardini, Ablin & Grangier 2024, algorithm 1 and equations for f_α, f_β₃. optax decides, since PyTorch
-    has none: contrib.ademamix(learning_rate, b1, b2, b3, alpha, eps, weight_decay), where α and b3 may be schedules.
+    has none: contrib.ademamix(learning_rate, b1, b2, b3, alpha, eps, weight_decay), where α and b3 may be schedules;
+    it has no default η; here Adam's.
     """
 
     name: ClassVar[str] = "ademamix"

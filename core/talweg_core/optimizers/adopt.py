@@ -18,7 +18,8 @@ class ADOPT(CoordinateOptimizer):
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in (0, ∞).
 
     Source: Taniguchi et al. 2024, algorithm 2 with the clipping of its equation for c_t = t^¼. optax decides, since
-    PyTorch has none: contrib.adopt(learning_rate, b1, b2, eps), whose defaults are these.
+    PyTorch has none: contrib.adopt(learning_rate, b1, b2, eps), whose defaults are these; it has none for η, which is
+    the authors'.
     """
 
     name: ClassVar[str] = "adopt"

@@ -4,15 +4,24 @@ import inspect
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import is_
 from types import FunctionType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.compilation import Kernel, specialise
+from talweg_core.compilation import Kernel, ready, specialise
 from talweg_core.layout import Layout
-from talweg_core.optimizers.base import BoundOptimizer, Hyperparameters, Needs, Numbers, Optimizer, Situation
+from talweg_core.optimizers.base import (
+    BoundOptimizer,
+    Flags,
+    Hyperparameters,
+    Needs,
+    Numbers,
+    Optimizer,
+    Situation,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,10 @@ class CoordinateOptimizer(Optimizer):
         return BoundCoordinates(type(self), hyperparameters, layout.size, dtype)
 
 
+# How many steps' scalars are computed at once, where they turn out as foreseen; for many runs fewer.
+_AHEAD, _NUMBERS = 256, 16384
+
+
 class BoundCoordinates(BoundOptimizer):
     """A rule for one coordinate, at work on (R, P)."""
 
@@ -63,20 +76,64 @@ class BoundCoordinates(BoundOptimizer):
         self._rows = tuple(self.state.values())
         self._carried: dict[str, Numbers] = {name: np.full(h.runs, first) for name, first in kind.numbers.items()}
         self.state |= self._carried
-        self._buffer = np.empty((len(self._names), h.runs), dtype)
-        self._columns = tuple(self._buffer)
+        most = max(1, min(_AHEAD, _NUMBERS // h.runs))
+        self._buffer = np.empty((most, len(self._names), h.runs), dtype)
+        # What the buffer was computed for: counts of updates, a row a step, and learning rates. How many of its steps
+        # are of use, and which came last.
+        self._foreseen: bytes = b""
+        self._learning_rates: bytes = b""
+        self._steps: int = 0
+        self._used: int = 0
+        # The arrays of the step before and a call made ready for them: mostly they are the cohort's, at every step.
+        self._arrays: tuple[Any, ...] = (None, None, None)
+        self._call: Callable[[int], None] | None = None
 
     def update(self, situation: Situation) -> None:
         """One pass over memory."""
         h = situation.hyperparameters
         if self._carried:
             h = h | self._carried
-        scalars = self._scalars(h, situation.updates)
-        for column, name in zip(self._columns, self._names, strict=True):
-            column[:] = scalars[name]
-        self._kernel(situation.active, situation.parameters, situation.gradient, self._rows, self._columns)
+            scalars = self._scalars(h, situation.updates)
+            self._write(scalars, 1)
+            row = 0
+        else:
+            scalars = {}
+            row = self._look_ahead(h, situation.updates, situation.active)
+        arrays = situation.active, situation.parameters, situation.gradient
+        if not all(map(is_, arrays, self._arrays)):
+            self._arrays, self._call = arrays, None
+            self._kernel(*arrays, self._rows, self._buffer, row)
+        else:
+            self._call = self._call or ready(self._kernel, *arrays, self._rows, self._buffer, integers=1)
+            self._call(row)
         for name, numbers in self._carried.items():
             np.copyto(numbers, scalars[name], where=situation.active)
+
+    def _look_ahead(self, h: Hyperparameters, updates: Numbers, active: Flags) -> int:
+        """Which row of the buffer holds the scalars of this step, computed now if they were not before.
+
+        A rule that carries nothing knows its scalars as soon as learning rate and count of updates are known, and
+        these mostly go on as they did: the same rate, one more update. So the scalars of several steps are computed
+        at once, as those of so many more runs; a run's numbers depend on no other's. Twice as many each time that all
+        were used, one where something else came.
+        """
+        seen, rates = updates.tobytes(), h.values["learning_rate"].tobytes()
+        self._used += 1
+        if rates == self._learning_rates:
+            if self._used < self._steps and self._foreseen.startswith(seen, self._used * len(seen)):
+                return self._used
+            steps = min(2 * self._steps, len(self._buffer)) if self._used == self._steps else 1
+        else:
+            steps = 1
+        ahead = updates + np.arange(steps)[:, None] * active
+        self._write(self._scalars(h.repeated(steps), ahead.ravel()), steps)
+        self._foreseen, self._learning_rates, self._steps, self._used = ahead.tobytes(), rates, steps, 0
+        return 0
+
+    def _write(self, scalars: dict[str, Numbers], steps: int) -> None:
+        _, _, runs = self._buffer.shape
+        for k, name in enumerate(self._names):
+            self._buffer[:steps, k] = np.broadcast_to(scalars[name], (steps * runs,)).reshape(steps, runs)
 
 
 _COMPILED: dict[type[CoordinateOptimizer], tuple[Kernel, tuple[str, ...]]] = {}
@@ -102,12 +159,13 @@ def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tupl
     # A trailing comma, so that a rule without state also hands out a tuple.
     results = "".join(f"{result}, " for result in ["update", *(f"{s}_row[i]" for s in state)])
     lines = [
-        "def loop(active, parameters, gradient, state, scalars):",
+        "def loop(active, parameters, gradient, state, ahead, row):",
+        "    scalars = ahead[row]",
         "    for r in range(parameters.shape[0]):",
         "        if active[r]:",
         "            p, g = parameters[r], gradient[r]",
         *(f"            {s}_row = state[{k}][r]" for k, s in enumerate(state)),
-        *(f"            {s} = scalars[{k}][r]" for k, s in enumerate(scalars)),
+        *(f"            {s} = scalars[{k}, r]" for k, s in enumerate(scalars)),
         "            for i in range(p.size):",
         f"                {results}= rule({', '.join(element[a] for a in arguments)})",
         "                p[i] += update",

@@ -5,10 +5,19 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any, ClassVar
 
-from talweg_core.optimizers.base import Optimizer
+from talweg_core.description import (
+    Setting,
+    aligned,
+    as_html,
+    defaults_and_ranges,
+    page,
+    page_html,
+    paragraphs,
+    range_of,
+)
+from talweg_core.optimizers.base import Around, Optimizer
 
 _FAMILIES = {
     "coordinates": "per coordinate",
@@ -16,15 +25,6 @@ _FAMILIES = {
     "scalars": "scalars over all",
     "evaluations": "more evaluations",
 }
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One hyperparameter: its name, range as mathematics writes it, and default."""
-
-    name: str
-    range: str
-    default: Any
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,35 @@ class Description:
         """What the catalogue's table shows of it, by COLUMNS."""
         return self.name, self.family, self.memory, self.evaluations, self.paper
 
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON: what the API answers. `read` makes it this again."""
+        said: dict[str, Any] = defaults_and_ranges(self.settings)
+        # The one setting without a range: a list of what stands around the rule.
+        said["settings"]["around"] = []
+        fields = dataclasses.asdict(self) | {"state": list(self.state)}
+        return fields | {"description": self.formula, "paper": self.paper} | said
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "Description":
+        """From plain data."""
+        settings = tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
+        fields = {field.name: plain[field.name] for field in dataclasses.fields(cls)}
+        return cls(**fields | {"state": tuple(plain["state"]), "settings": settings})
+
     def __str__(self) -> str:
         """As plain text, for a terminal."""
-        head = f"{self.title} ({self.name}), {self.family}\n\n{self.formula}\n"
-        facts = f"state: {self.memory}\nevaluations a step: {self.evaluations}\n"
-        settings = _aligned([("hyperparameter", "range", "default"), *map(_cells, self.settings)])
-        return "\n".join([head, *([self.details, ""] if self.details else []), facts, settings, "", self.source])
+        head = f"{self.title} ({self.name}), {self.family}"
+        facts = f"state: {self._kept()}\nevaluations a step: {self.evaluations}"
+        return page(head, [self.formula, self.details, facts], self.settings, last=self.source)
 
     def _repr_html_(self) -> str:
-        settings = _html(("hyperparameter", "range", "default"), [_cells(setting) for setting in self.settings])
-        said = "".join(f"<p>{escape(text)}</p>" for text in (self.formula, self.details, self.source) if text)
-        facts = f"<p>{escape(self.family)}; state: {escape(self.memory)}; a step: {escape(self.evaluations)}</p>"
-        return f"<h4>{escape(self.title)}</h4>{said}{facts}{settings}"
+        facts = f"{self.family}; state: {self._kept()}; a step: {self.evaluations}"
+        return page_html(
+            f"{self.title} ({self.name})", [self.formula, self.details, facts], self.settings, last=self.source
+        )
+
+    def _kept(self) -> str:
+        return f"{self.memory} ({', '.join(self.state)})" if self.state else self.memory
 
 
 class Catalogue(dict[str, type[Optimizer]]):
@@ -80,65 +97,81 @@ class Catalogue(dict[str, type[Optimizer]]):
 
     def __str__(self) -> str:
         """The table as plain text."""
-        return _aligned([Description.COLUMNS, *(described.row() for described in self.descriptions())])
+        return aligned([Description.COLUMNS, *(described.row() for described in self.descriptions())])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return _html(Description.COLUMNS, [described.row() for described in self.descriptions()])
+        return as_html(Description.COLUMNS, [described.row() for described in self.descriptions()])
+
+
+@dataclass(frozen=True)
+class AroundDescription:
+    """One thing that can stand around a rule."""
+
+    name: str
+    formula: str
+    details: str
+    source: str
+    settings: tuple[Setting, ...]
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "what it does", "settings")
+
+    def row(self) -> tuple[str, ...]:
+        """What a table shows of it, by COLUMNS."""
+        settings = ", ".join(f"{setting.name}={setting.cells()[2]}" for setting in self.settings)
+        return self.name, self.formula.partition("\n")[0], settings
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        return dataclasses.asdict(self) | {"description": self.formula} | defaults_and_ranges(self.settings)
+
+    def __str__(self) -> str:
+        """As plain text, for a terminal."""
+        return page(f"{self.name}, around any rule", [self.formula, self.details], self.settings, last=self.source)
+
+    def _repr_html_(self) -> str:
+        return page_html(f"{self.name}, around any rule", [self.formula, self.details], self.settings, last=self.source)
 
 
 def describe(kind: type[Optimizer]) -> Description:
     """What `talweg optimizers <name>` prints, of our own and of a user's."""
-    text = inspect.cleandoc(kind.__doc__ or "")
-    body, _, source = text.partition("Source:")
-    formula, _, details = body.strip().partition("\n\n")
-    settings = tuple(
-        Setting(field.name, _range(field.metadata), _plain(field.default, field.metadata)) for field in kind.ranged()
-    )
+    formula, details, source = _said(kind)
     return Description(
         name=kind.name,
         title=kind.__name__,
         family=_FAMILIES[kind.needs],
         state=kind.state,
-        memory=kind.memory or f"{len(kind.state)} P",
+        memory=kind.memory or (f"{len(kind.state)} P" if kind.state else "none"),
         evaluations=kind.evaluations,
-        formula=_joined(formula),
-        details=_joined(details),
-        source=_joined(source),
-        settings=settings,
+        formula=formula,
+        details=details,
+        source=source,
+        settings=_settings(kind),
     )
 
 
-def _range(metadata: Mapping[str, Any]) -> str:
-    allowed = metadata["range"]
-    if allowed is None:
-        return "true or false"
-    if isinstance(allowed, tuple):
-        return " or ".join(allowed)
-    return f"whole numbers in {allowed}" if allowed.whole else str(allowed)
+def describe_around(kind: type[Around]) -> AroundDescription:
+    """What `talweg optimizers --around <name>` prints."""
+    formula, details, source = _said(kind)
+    return AroundDescription(kind.name, formula, details, source, _settings(kind))
+
+
+def _said(kind: type[Optimizer] | type[Around]) -> tuple[str, str, str]:
+    """Formula, details and source, from the docstring."""
+    text = inspect.cleandoc(kind.__doc__ or "")
+    body, _, source = text.partition("Source:")
+    formula, _, details = body.strip().partition("\n\n")
+    return paragraphs(formula), paragraphs(details), paragraphs(source)
+
+
+def _settings(kind: type[Optimizer] | type[Around]) -> tuple[Setting, ...]:
+    return tuple(
+        Setting(field.name, range_of(field.metadata), _plain(field.default, field.metadata)) for field in kind.ranged()
+    )
 
 
 def _plain(default: Any, metadata: Mapping[str, Any]) -> Any:
     if default is dataclasses.MISSING:
         return None
     return int(default) if getattr(metadata["range"], "whole", False) else default
-
-
-def _cells(setting: Setting) -> tuple[str, ...]:
-    number = isinstance(setting.default, float)
-    return setting.name, setting.range, f"{setting.default:g}" if number else str(setting.default).lower()
-
-
-def _joined(text: str) -> str:
-    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _html(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

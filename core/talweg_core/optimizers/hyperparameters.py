@@ -158,3 +158,11 @@ class Hyperparameters:
         copy.__dict__.update(self.__dict__)
         copy.values = self.values | dict(changed)
         return copy
+
+    def repeated(self, times: int) -> "Hyperparameters":
+        """The same runs so many times over, one after another."""
+        if times == 1:
+            return self
+        copy = self | {name: np.tile(numbers, times) for name, numbers in self.values.items()}
+        copy.runs = self.runs * times
+        return copy

@@ -30,7 +30,7 @@ class LAMB(Optimizer):
     inside u and so multiplied by the ratio.
 
     Source: You et al. 2020, algorithm 2, with φ the identity. optax decides, since PyTorch has none:
-    lamb(learning_rate, b1, b2, eps, weight_decay).
+    lamb(learning_rate, b1, b2, eps, weight_decay), which has no default η; here the size of the paper's.
     """
 
     name: ClassVar[str] = "lamb"

@@ -22,7 +22,7 @@ class Momentum(CoordinateOptimizer):
     name: ClassVar[str] = "momentum"
     state: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    learning_rate: float = positive(1e-2)
+    learning_rate: float = positive(1e-3)
     momentum: float = fraction(0.9)
     dampening: float = fraction(0.0)
 

@@ -20,7 +20,7 @@ class Nesterov(CoordinateOptimizer):
     name: ClassVar[str] = "nesterov"
     state: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    learning_rate: float = positive(1e-2)
+    learning_rate: float = positive(1e-3)
     momentum: float = fraction(0.9)
 
     @staticmethod

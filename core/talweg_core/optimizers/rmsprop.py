@@ -34,6 +34,7 @@ class RMSProp(CoordinateOptimizer):
 
     name: ClassVar[str] = "rmsprop"
     state: ClassVar[tuple[str, ...]] = ("v", "velocity")
+    memory: ClassVar[str] = "2 P, 3 P centred"
 
     learning_rate: float = positive(1e-2)
     rho: float = fraction(0.99)

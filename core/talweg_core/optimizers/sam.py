@@ -38,7 +38,7 @@ class SAM(Optimizer):
     state: ClassVar[tuple[str, ...]] = ("velocity",)
     evaluations: ClassVar[str] = "2 gradients"
 
-    learning_rate: float = positive(1e-2)
+    learning_rate: float = positive(1e-3)
     momentum: float = fraction(0.9)
     rho: float = not_negative(0.05)
 

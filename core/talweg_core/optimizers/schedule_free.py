@@ -76,8 +76,9 @@ class ScheduleFreeAdamW(CoordinateOptimizer):
     learning_rate: η in (0, ∞). beta1: β₁ in (0, 1). beta2: β₂ in [0, 1). epsilon: ε in [0, ∞). weight_decay: λ in
     [0, ∞), at y.
 
-    Source: Defazio et al. 2024, "The road less scheduled", algorithm 1, without its warm-up, which a schedule gives.
-    optax decides, since PyTorch has none: contrib.schedule_free_adamw(learning_rate, b1, b2, eps, weight_decay).
+    Source: Defazio et al. 2024, "The road less scheduled", algorithm 1, without its warm-up, which a schedule gives,
+    and with √(1 − β₂ᵗ) beside √v as in Adam, where the paper has it inside η and so in decay and average too. optax
+    decides, since PyTorch has none: contrib.schedule_free_adamw(learning_rate, b1, b2, eps, weight_decay).
     """
 
     name: ClassVar[str] = "schedule_free_adamw"

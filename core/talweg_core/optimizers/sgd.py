@@ -18,7 +18,7 @@ class SGD(CoordinateOptimizer):
 
     name: ClassVar[str] = "sgd"
 
-    learning_rate: float = positive(1e-2)
+    learning_rate: float = positive(1e-3)
 
     @staticmethod
     def rule(gradient: Any, learning_rate: Any) -> Any:

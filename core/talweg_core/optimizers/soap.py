@@ -32,9 +32,9 @@ class SOAP(Optimizer):
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞). weight_decay: λ in [0, ∞).
     every: n.
 
-    Source: Vyas et al. 2024, algorithms 3 and 4, with the first update skipped, ε beside the corrected root and
-    columns sorted by eigenvalue as in the authors' code; neither PyTorch nor optax has it. Q and its products are in
-    float64. Vectors begin at the first update, as AdamW.
+    Source: Vyas et al. 2024, algorithms 3 and 4, with the first update skipped and columns sorted by eigenvalue as in
+    the authors' code, and moments corrected with ε beside the corrected root as in Adam; neither PyTorch nor optax has
+    it. Defaults are the authors'. Q and its products are in float64. Vectors begin at the first update, as AdamW.
     """
 
     name: ClassVar[str] = "soap"

@@ -33,7 +33,8 @@ class SophiaH(Optimizer):
     Source: Liu et al. 2023, algorithm 3 with the Hutchinson estimator of its algorithm 1, which draws u from the
     normal distribution and renews h before its use. optax decides, since PyTorch has none: contrib.sophia(
     learning_rate, b1, b2, eps, weight_decay, gamma, clip_threshold, update_interval), random signs. The Hessian
-    product is a central difference of the gradient in float64: see talweg_core.evaluations for its error.
+    product is a central difference of the gradient in float64: see talweg_core.evaluations for its error. optax has no
+    default η; here Adam's.
     """
 
     name: ClassVar[str] = "sophia"

@@ -25,11 +25,15 @@ from talweg_core.problems import (
     two_spirals,
 )  # fmt: skip
 from talweg_core.problems.base import Oracle, Problem
+from talweg_core.problems.description import Description
+from talweg_core.problems.description import describe as _describe
 from talweg_core.problems.network_problem import NetworkProblem
 from talweg_core.problems.noisy_quadratic import NoisyQuadratic
 from talweg_core.problems.surface import SurfaceProblem
 
-__all__ = ["NetworkProblem", "Oracle", "Problem", "SurfaceProblem", "catalogue", "create", "names"]
+__all__ = [
+    "Description", "NetworkProblem", "Oracle", "Problem", "SurfaceProblem", "catalogue", "create", "describe", "names",
+]  # fmt: skip
 
 
 _BUILT_IN: dict[str, Callable[..., Problem]] = {
@@ -62,6 +66,14 @@ def catalogue() -> dict[str, Callable[..., Problem]]:
     """Every problem's maker by name: our own, and those that installed packages add as `talweg.problems`."""
     found = {point.name: point.load() for point in entry_points(group="talweg.problems")}
     return found | _BUILT_IN
+
+
+def describe(name: str) -> Description:
+    """The problem of that name in words: what it is, its size, its settings; raises UnknownName."""
+    makers = catalogue()
+    if name not in makers:
+        raise UnknownName("problem", name, makers)
+    return _describe(name, makers[name])
 
 
 def names() -> list[str]:

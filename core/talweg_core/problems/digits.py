@@ -23,7 +23,7 @@ def cnn() -> NetworkProblem:
     """Convolutions to 16 and 32 channels, 3 × 3, then 64 and 10 units, with relu and cross-entropy: 38,282 parameters.
 
     The shape is LeCun et al. 1998's, "Gradient-based learning applied to document recognition", at this image's size.
-    Reaches: accuracy 0.97 on the validation split by step 500 of AdamW at learning rate 0.003.
+    Reaches: accuracy 0.96 on the validation split at step 500 of AdamW at learning rate 0.003, batches of 32.
     """
     layers: Layers = [
         {"layer": "reshape", "shape": [1, 8, 8]},

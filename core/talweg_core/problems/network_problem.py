@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg_core.compilation import kernel
 from talweg_core.data import Batches, Dataset
 from talweg_core.errors import InvalidNetwork, InvalidProblem
 from talweg_core.layout import Array
@@ -122,6 +123,8 @@ class _NetworkOracle(Oracle):
         rows = len(self._batches.seeds)
         self._inputs = np.empty((rows, batch_size, *inputs.shape[1:]), parameters.dtype)
         self._targets = np.empty((rows, batch_size, *targets.shape[1:]), self._labels.dtype)
+        whole = self._data.reshape(len(inputs), -1), self._labels.reshape(len(inputs), -1)
+        self._flat = (*whole, self._inputs.reshape(rows, batch_size, -1), self._targets.reshape(rows, batch_size, -1))
         begun = problem.network.initial_state().astype(parameters.dtype)
         self.state = np.repeat(begun[None], len(parameters), axis=0)
         self._network = problem.network.bind(
@@ -129,10 +132,7 @@ class _NetworkOracle(Oracle):
         )
 
     def costs(self, step: int) -> NDArray[np.float64]:
-        chosen = self._batches.at(step)
-        # "clip" spares NumPy a copy; the indices are a permutation, so nothing is ever clipped.
-        np.take(self._data, chosen, axis=0, out=self._inputs, mode="clip")
-        np.take(self._labels, chosen, axis=0, out=self._targets, mode="clip")
+        _gather(self._batches.at(step), *self._flat)
         return self._network.forward(step)
 
     def gradient(self, step: int) -> NDArray[np.float64]:
@@ -147,6 +147,19 @@ class _NetworkOracle(Oracle):
         """The examples' positions within the training split."""
         chosen = self._batches.at(step)
         return np.array(chosen[row if len(chosen) > 1 else 0])
+
+
+@kernel
+def _gather(chosen: Any, inputs: Any, targets: Any, batch: Any, beside: Any) -> None:
+    """Copy the rows `chosen` (R, B) of inputs and targets (n, …) to `batch` and `beside` (R, B, …)."""
+    for r in range(len(chosen)):
+        for b in range(chosen.shape[1]):
+            k = chosen[r, b]
+            given, wanted, x, y = inputs[k], targets[k], batch[r, b], beside[r, b]
+            for i in range(x.size):
+                x[i] = given[i]
+            for i in range(y.size):
+                y[i] = wanted[i]
 
 
 def as_targets(targets: Any, dtype: Any) -> Any:

@@ -40,6 +40,11 @@ class SurfaceProblem(Problem):
         self.least, self._constants, self._surface = minimum, constants, surface
         self._settings = settings or {}
 
+    @property
+    def surface(self) -> Surface:
+        """The test function; its docstring is its formula and its derivatives'."""
+        return self._surface
+
     def settings(self) -> dict[str, Any]:
         """The starting point, and what shapes the surface."""
         return {"start": self.start.tolist()} | self._settings

@@ -14,11 +14,14 @@ from talweg_core.schedules.decays import (
     Polynomial,
     Step,
 )
+from talweg_core.schedules.description import Catalogue, Description
+from talweg_core.schedules.description import describe as _describe
 from talweg_core.schedules.phases import OneCycle, WarmUp, WarmUpStableDecay
 
 __all__ = [
-    "Constant", "Cosine", "CosineRestarts", "Exponential", "InverseSquareRoot", "Linear", "OneCycle",
-    "Polynomial", "Schedule", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create", "names",
+    "Catalogue", "Constant", "Cosine", "CosineRestarts", "Description", "Exponential", "InverseSquareRoot", "Linear",
+    "OneCycle", "Polynomial", "Schedule", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create", "describe",
+    "names",
 ]  # fmt: skip
 
 _KINDS: tuple[type[Schedule], ...] = (
@@ -27,9 +30,14 @@ _KINDS: tuple[type[Schedule], ...] = (
 )  # fmt: skip
 
 
-def catalogue() -> dict[str, type[Schedule]]:
+def catalogue() -> Catalogue:
     """Every schedule by name."""
-    return {kind.name: kind for kind in _KINDS}
+    return Catalogue({kind.name: kind for kind in _KINDS})
+
+
+def describe(name: str) -> Description:
+    """The schedule of that name in words: formula, ranges, defaults; raises UnknownName."""
+    return _describe(_kind(name))
 
 
 def names() -> list[str]:
@@ -39,8 +47,13 @@ def names() -> list[str]:
 
 def create(name: str, **settings: Any) -> Schedule:
     """The schedule of that name; raises UnknownName or InvalidProblem, which name setting, rule and value."""
+    kind = _kind(name)
+    kind.check_names(settings)
+    return kind(**settings)
+
+
+def _kind(name: str) -> type[Schedule]:
     kinds = catalogue()
     if name not in kinds:
         raise UnknownName("schedule", name, kinds)
-    kinds[name].check_names(settings)
-    return kinds[name](**settings)
+    return kinds[name]

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from talweg.spec import RunSpec, StudySpec
+from talweg.spec import ForkSpec, ResumeSpec, RunSpec, StudySpec
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -13,7 +13,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the schemas that `parameters.body_of` refers to and the token that every route needs."""
     document = app.openapi()
     components = document.setdefault("components", {})
-    for kind in (RunSpec, StudySpec):
+    for kind in (RunSpec, StudySpec, ForkSpec, ResumeSpec):
         schema = kind.model_json_schema(ref_template=_REFERENCE)
         components["schemas"] |= schema.pop("$defs", {}) | {kind.__name__: schema}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

@@ -1,22 +1,14 @@
-"""A study's ranking and pictures, from the store's rows to what the comparison says of them."""
+"""A study's ranking as the API shows it."""
 
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel
 
 from talweg import comparison
 from talweg.api.views import Number
 from talweg.comparison.compare import Comparison, shown
-from talweg.comparison.reading import results_of
-from talweg.records import problems_of, records
-from talweg.spec import StudySpec
+from talweg.comparison.stored import comparison_of
 from talweg.store import Store, StudyRow
-from talweg_core.problems.surface import SurfaceProblem
-
-# Of a longer run the points of a path are more than a picture can show.
-_LONGEST_PATH = 20_000
 
 
 class SpreadView(BaseModel):
@@ -131,74 +123,3 @@ def _over_problems(found: Comparison) -> tuple[list[RankingRow], str, str | None
             )
         )
     return rows, "profile_score", None
-
-
-def picture(store: Store, study: StudyRow, kind: str) -> bytes:
-    """The cost curves as "png" or "svg"; of several problems a panel each."""
-    # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
-    from talweg.comparison import charts, figures
-
-    found = comparison_of(store, study)
-    if found.several:
-        drawn = charts.overview(found)
-    else:
-        (problem,) = found.problems
-        runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
-        drawn = figures.cost_curves(runs, title=study.name)
-    return figures.png(drawn) if kind == "png" else figures.svg(drawn)
-
-
-def report(store: Store, study: StudyRow) -> str:
-    """The report: one HTML page that needs nothing else."""
-    from talweg.comparison.drawing import draw
-
-    found = comparison_of(store, study)
-    parts = comparison.sections(found, lambda kind: draw(found, kind, title=study.name), _paths(store, found))
-    return comparison.page(study.name, _protocol(study), parts)
-
-
-def _paths(store: Store, found: Comparison) -> list[comparison.Picture]:
-    """Of a test function of two coordinates, the path of each optimizer's first run over its contours."""
-    (problem, *others) = problems_of(found.spec)
-    if others or not isinstance(problem, SurfaceProblem) or problem.layout.size != 2:
-        return []
-    from talweg.comparison import figures
-    from talweg.comparison.contours import paths
-
-    taken = {}
-    for contender in found.contenders:
-        runs = [run for run in shown(found, found.problems[0], contender) if 0 < len(run.costs) <= _LONGEST_PATH]
-        if runs:
-            row = store.run(runs[0].run)
-            taken[contender] = records(store, row, "parameters", 0, row.step).astype(np.float64)
-    if not taken:
-        return []
-    return [comparison.Picture("contours of the cost with each optimizer's path", figures.svg(paths(problem, taken)))]
-
-
-def markdown(store: Store, study: StudyRow) -> str:
-    """The report as Markdown, without its pictures."""
-    return comparison.markdown(study.name, _protocol(study), comparison.sections(comparison_of(store, study)))
-
-
-def comparison_of(store: Store, study: StudyRow) -> Comparison:
-    """Everything that can be said of the study as it stands."""
-    return comparison.compare(StudySpec.model_validate(study.spec), results_of(store, study))
-
-
-def _protocol(study: StudyRow) -> dict[str, str]:
-    """What the runs have in common, for the report's head."""
-    spec = StudySpec.model_validate(study.spec)
-    names, steps = spec.problem_names(), {own.steps for own in spec.each_problem()}
-    facts = {
-        "problem" if len(names) == 1 else "problems": names[0] if len(names) == 1 else len(names),
-        "protocol": spec.protocol,
-        "steps": " to ".join(f"{count:,}" for count in sorted({min(steps), max(steps)})),  # type: ignore[type-var]
-        "batch size": spec.batch_size,
-        "seeds": len(spec.seed_list()),
-        "precision": spec.precision,
-        "schedule": spec.schedule.name,
-        "budget in": comparison.UNITS[spec.clock],
-        "talweg": version("talweg"),
-    }
-    return {name: str(value) for name, value in facts.items() if value is not None}

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from talweg.api.rankings import comparison_of
 from talweg.comparison import Comparison
 from talweg.comparison.bootstrap import Interval
 from talweg.comparison.profiles import R_MAX, profile
+from talweg.comparison.stored import comparison_of
 from talweg.store import Store, StudyRow
 
 Name = Literal["differences", "profile", "sensitivity", "standings"]

@@ -32,8 +32,12 @@ class RunView(BaseModel):
     id: str
     name: str
     study_id: str | None
+    # Of a fork: whose steps it shares, and from which one on its own begin.
+    parent_run_id: str | None
+    parent_step: int | None
     state: str
     stop_reason: str | None
+    paused: bool
     step: int
     steps: int
     cost: Number
@@ -55,7 +59,7 @@ class RunView(BaseModel):
 
 
 class StudyView(BaseModel):
-    """One study as it stands; its `runs` are counted, and by state in `counts`."""
+    """One study as it stands; its `runs` are counted, by state in `counts`, and those that rest in `paused`."""
 
     id: str
     name: str
@@ -65,6 +69,7 @@ class StudyView(BaseModel):
     steps_done: int
     steps_total: int
     runs: int
+    paused: int
     mlflow_url: str | None
     created_at: datetime
 
@@ -107,6 +112,10 @@ class ExplanationView(BaseModel):
     nudge: float
     nudged_cost: Number
     predicted_cost: Number
+    # What the optimizer had there; empty where it cannot be recomputed.
+    learning_rate: Number
+    state: dict[str, Number]
+    state_after: dict[str, Number]
 
 
 class CatalogueEntry(BaseModel):
@@ -115,6 +124,32 @@ class CatalogueEntry(BaseModel):
     name: str
     description: str
     settings: dict[str, Any]
+
+
+class ScheduleEntry(CatalogueEntry):
+    """A schedule: the learning rate's factor as a formula of the step, and the settings' ranges in words."""
+
+    formula: str
+    details: str
+    ranges: dict[str, str]
+
+
+class OptimizerEntry(ScheduleEntry):
+    """An optimizer, as its docstring has it.
+
+    Attributes:
+        state: what a run keeps beside its P parameters; `memory` is how many numbers that is.
+        evaluations: what one step asks of the problem.
+        details: conditions, and each hyperparameter's meaning.
+    """
+
+    title: str
+    family: str
+    state: list[str]
+    memory: str
+    evaluations: str
+    paper: str
+    source: str
 
 
 class Status(BaseModel):
@@ -141,8 +176,11 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         id=row.id,
         name=row.name,
         study_id=row.study_id,
+        parent_run_id=row.parent_run_id,
+        parent_step=row.parent_step,
         state=row.state,
         stop_reason=row.stop_reason,
+        paused=row.paused and not row.ended,
         step=row.step,
         steps=row.total_steps,
         cost=row.cost,
@@ -175,6 +213,7 @@ def study_view(row: StudyRow, settings: Settings) -> StudyView:
         steps_done=row.steps_done,
         steps_total=row.steps_total,
         runs=row.runs,
+        paused=row.paused,
         mlflow_url=_link(settings, "experiments", row.mlflow_experiment_id),
         created_at=row.created_at,
     )
@@ -195,6 +234,9 @@ def explanation_view(explanation: Explanation) -> ExplanationView:
         nudge=explanation.nudge,
         nudged_cost=explanation.nudged_cost,
         predicted_cost=explanation.predicted_cost,
+        learning_rate=explanation.learning_rate,
+        state=explanation.state,
+        state_after=explanation.state_after,
     )
 
 

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, configuration, demo, look, stack, work
+from talweg.cli import (
+    analyses,
+    branching,
+    catalogue,
+    configuration,
+    demo,
+    doctor,
+    look,
+    mirroring,
+    stack,
+    steer,
+    work,
+)
 
 app = typer.Typer(
     name="talweg",
@@ -40,18 +52,30 @@ for command in (
     look.studies,
     look.show,
     look.explain,
+    analyses.verify,
+    analyses.export,
+    branching.fork,
+    branching.resume,
     work.cancel,
+    steer.pause,
+    steer.unpause,
+    steer.retry,
     catalogue.problems,
     catalogue.optimizers,
+    catalogue.schedules,
     stack.up,
     stack.status,
+    doctor.doctor,
     stack.logs,
     stack.ui,
     stack.down,
     stack.migrate,
+    mirroring.mirror,
     configuration.version,
 ):
     app.command()(command)
+
+app.command("next")(analyses.next_updates)
 
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
 config.command()(configuration.show)

@@ -1,31 +1,140 @@
-"""What there is to choose from."""
+"""What there is to choose from: read from the engine that is installed here, or from the laboratory of TALWEG_URL.
 
-from typing import TYPE_CHECKING
+The local stack's workers run what is installed here, so that nothing has to be started to read it.
+"""
 
-from talweg.cli.options import AsJson, Home, laboratory
-from talweg.cli.output import as_json, hint, table
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from talweg.cli.options import AsJson, laboratory, read_settings
+from talweg.cli.output import as_json, clean, data, facts, hint, table
+from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:
+    from talweg_core.optimizers import Description as OptimizerDescription
+    from talweg_core.schedules import Description as ScheduleDescription
+
+Name = Annotated[str | None, typer.Argument(help="One of them, in full.")]
+
+
+def problems(name: Name = None, json: AsJson = False) -> None:
+    """Every problem, with its settings; or one in full."""
+    from talweg_core import problems as engine
+    from talweg_core.problems.description import purpose, settings
+
+    entries = _answered("problems") or [
+        {"name": key, "description": purpose(maker), "settings": settings(maker)}
+        for key, maker in sorted(engine.catalogue().items())
+    ]
+    if name is None:
+        _list(entries, ("name", "description", "settings"), json)
+        hint("talweg compare PROBLEM OPTIMIZER …")
+        return
+    entry = _entry("problem", name, entries)
+    described = engine.describe(name) if name in engine.names() else None
+    if json:
+        as_json(described.plain() if described else entry)
+        return
+    if described:
+        data(clean(str(described), keep="\n"))
+    else:
+        facts(name, entry | entry["settings"])
+    hint(f"talweg compare {name} sgd adam")
+
+
+def optimizers(
+    name: Name = None,
+    around: Annotated[bool, typer.Option("--around", help="What can stand around any of them instead.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Every optimizer: family, state, evaluations a step, paper; or one in full: formula, ranges, defaults."""
+    from talweg_core.optimizers import Description
+
+    if around:
+        _around(name, json)
+        return
+    found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
+    _print(
+        "optimizer", name, found, Description.COLUMNS, json,
+        then=("talweg optimizers adam", "talweg compare digits-mlp {}:learning_rate=0.01 …"),
+    )  # fmt: skip
+
+
+def schedules(name: Name = None, json: AsJson = False) -> None:
+    """Every schedule of the learning rate; or one in full."""
+    from talweg_core import schedules as engine
+
+    entries = _answered("schedules")
+    found: list[ScheduleDescription] = (
+        [engine.Description.read(entry) for entry in entries] if entries else engine.catalogue().descriptions()
+    )
+    _print(
+        "schedule", name, found, engine.Description.COLUMNS, json,
+        then=("talweg schedules cosine", "talweg submit digits-mlp adam --schedule {}:…"),
+    )  # fmt: skip
+
+
+def _optimizers() -> list[dict[str, Any]]:
+    from talweg_core.optimizers import catalogue
+
+    return _answered("optimizers") or [described.plain() for described in catalogue().descriptions()]
+
+
+def _around(name: str | None, json: bool) -> None:
+    from talweg_core.optimizers import AroundDescription, surroundings
+
+    then = """talweg submit digits-mlp 'adam:around=[{{"name":"{}"}}]'"""
+    found = surroundings()
+    _print("around", name, found, AroundDescription.COLUMNS, json, then=(then.format("clip_norm"), then))
+
+
+def _answered(noun: str) -> list[dict[str, Any]]:
+    """What the laboratory of TALWEG_URL has; nothing where none is named."""
+    if read_settings().url is None:
+        return []
+    from talweg.cli.views import catalogue_of
+
+    with laboratory(None) as lab:
+        return catalogue_of(lab, noun)
+
+
+def _print(
+    kind: str, name: str | None, found: Sequence[Any], columns: Sequence[str], json: bool, *, then: tuple[str, str]
+) -> None:
+    """All of `found` as a table, or the one of that name in full; then what to type next."""
     from talweg.client import Table
 
-
-def problems(home: Home = None, json: AsJson = False) -> None:
-    """Every problem, with its settings."""
-    with laboratory(home) as lab:
-        found = lab.problems()
-    _print(found, json, "talweg compare PROBLEM OPTIMIZER …")
-
-
-def optimizers(home: Home = None, json: AsJson = False) -> None:
-    """Every optimizer, with its hyperparameters."""
-    with laboratory(home) as lab:
-        found = lab.optimizers()
-    _print(found, json, "talweg compare PROBLEM OPTIMIZER:learning_rate=0.01 …")
-
-
-def _print(found: "Table", json: bool, then: str) -> None:
-    if json:
-        as_json(list(found))
+    if name is None:
+        if json:
+            as_json([described.plain() for described in found])
+            return
+        table(Table(tuple(columns), tuple(described.row() for described in found)))
+        hint(then[0])
         return
-    table(found)
-    hint(then)
+    described = _entry(kind, name, found)
+    if json:
+        as_json(described.plain())
+        return
+    data(clean(str(described), keep="\n"))
+    hint(then[1].format(name))
+
+
+def _list(entries: Sequence[dict[str, Any]], columns: tuple[str, ...], json: bool) -> None:
+    from talweg.client import Table
+
+    if json:
+        as_json(list(entries))
+    else:
+        table(Table(columns, tuple(tuple(entry[column] for column in columns) for entry in entries)))
+
+
+def _entry(kind: str, name: str, found: Sequence[Any]) -> Any:
+    """The one of that name; raises InvalidSpec with the nearest one there is."""
+    from talweg_core.errors import UnknownName
+
+    by_name = {entry["name"] if isinstance(entry, dict) else entry.name: entry for entry in found}
+    if name not in by_name:
+        raise InvalidSpec(str(UnknownName(kind, name, by_name)))
+    return by_name[name]

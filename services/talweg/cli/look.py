@@ -99,6 +99,8 @@ def show(
         shown = {
             "stopped because": view["stop_reason"],
             "optimizer": spec["optimizer"],
+            "forked from": view["parent_run_id"],
+            "forked at step": view["parent_step"],
             "seed": view["seed"],
             "steps": f"{view['step']} of {view['steps']}",
             "cost": view["cost"],

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from talweg.errors import InvalidSpec
-from talweg.spec import RunSpec, StudySpec
+from talweg.spec import ForkSpec, RunSpec, StudySpec
 
 Json = dict[str, Any]
 # The hyperparameters of an optimizer by its name; None where there is no optimizer of that name.
@@ -26,20 +26,19 @@ def run_spec(spec: object, keywords: Mapping[str, Any], hyperparameters: Hyperpa
         InvalidSpec: it is no hyperparameter of that optimizer either, or was given in both places.
     """
     known, others = _split(RunSpec, spec, keywords)
-    if not others:
-        return known
-    optimizer = _named(known.get("optimizer"))
-    name = str(optimizer.get("name", "the optimizer"))
-    valid = hyperparameters(name)
-    for key, value in others.items():
-        # Of an optimizer that the laboratory does not know, the laboratory says so.
-        if valid is not None and key not in valid:
-            hint = _nearest(key, [*RunSpec.model_fields, *valid])
-            raise InvalidSpec(f"{key}: is neither a key of RunSpec nor a hyperparameter of {name}{hint}")
-        if key in optimizer:
-            raise InvalidSpec(f"{key}: is given twice, got {value!r} beside {optimizer[key]!r} in the optimizer")
-        optimizer[key] = value
-    return known | {"optimizer": optimizer}
+    return _with_hyperparameters(RunSpec, known, others, hyperparameters)
+
+
+def fork_spec(parent: Mapping[str, Any], keywords: Mapping[str, Any], hyperparameters: Hyperparameters) -> Json:
+    """The JSON of a fork: keys of ForkSpec, and hyperparameters that change the optimizer named, else the parent's.
+
+    Raises:
+        InvalidSpec: a keyword is neither, or was given in both places.
+    """
+    known, others = _split(ForkSpec, None, keywords)
+    if others and known.get("optimizer") is None:
+        known["optimizer"] = {key: value for key, value in parent["optimizer"].items() if key not in others}
+    return _with_hyperparameters(ForkSpec, known, others, hyperparameters)
 
 
 def study_spec(spec: object, keywords: Mapping[str, Any]) -> Json:
@@ -56,6 +55,26 @@ def study_spec(spec: object, keywords: Mapping[str, Any]) -> Json:
             f"optimizers=[{{'name': 'adam', {key!r}: …}}, …]"
         )
     return known
+
+
+def _with_hyperparameters(
+    kind: type[BaseModel], known: Json, others: Mapping[str, Any], hyperparameters: Hyperparameters
+) -> Json:
+    """`known`, with the other keywords moved into its optimizer."""
+    if not others:
+        return known
+    optimizer = _named(known.get("optimizer"))
+    name = str(optimizer.get("name", "the optimizer"))
+    valid = hyperparameters(name)
+    for key, value in others.items():
+        # Of an optimizer that the laboratory does not know, the laboratory says so.
+        if valid is not None and key not in valid:
+            hint = _nearest(key, [*kind.model_fields, *valid])
+            raise InvalidSpec(f"{key}: is neither a key of {kind.__name__} nor a hyperparameter of {name}{hint}")
+        if key in optimizer:
+            raise InvalidSpec(f"{key}: is given twice, got {value!r} beside {optimizer[key]!r} in the optimizer")
+        optimizer[key] = value
+    return known | {"optimizer": optimizer}
 
 
 def _split(kind: type[BaseModel], spec: object, keywords: Mapping[str, Any]) -> tuple[Json, Json]:

@@ -116,13 +116,22 @@ class Lab:
         return self._catalogue("problems")
 
     def optimizers(self) -> Table:
-        """The catalogue of optimizers: name, what it is, its hyperparameters with their defaults."""
-        return self._catalogue("optimizers")
+        """The catalogue of optimizers: name, formula, family, state, evaluations a step, paper, hyperparameters."""
+        return self._catalogue("optimizers", "family", "memory", "evaluations", "paper")
+
+    def schedules(self) -> Table:
+        """The catalogue of schedules: name, what it does, the learning rate's factor, its settings with defaults."""
+        return self._catalogue("schedules", "formula")
 
     def status(self) -> dict[str, Any]:
         """Versions, how much waits, who works, and where MLflow is."""
         status: dict[str, Any] = self._wire.get("/v1/status")
         return status
+
+    def troubles(self) -> list[dict[str, str]]:
+        """What is wrong (`what`) and what to do about it (`remedy`), the gravest first; empty where all is well."""
+        troubles: list[dict[str, str]] = self._wire.get("/v1/troubles")
+        return troubles
 
     def __repr__(self) -> str:
         return f"<Lab {self.url}>"
@@ -136,10 +145,11 @@ class Lab:
             link=status["mlflow_url"],
         )
 
-    def _catalogue(self, noun: str) -> Table:
-        columns = ("name", "description", "settings")
+    def _catalogue(self, noun: str, *more: str) -> Table:
+        columns = ("name", "description", *more, "settings")
         rows = self._wire.get(f"/v1/{noun}")
-        return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
+        # An older laboratory says less of each.
+        return Table(columns, tuple(tuple(row.get(column) for column in columns) for row in rows))
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
         """The names of an optimizer's hyperparameters; the catalogue is asked for once."""

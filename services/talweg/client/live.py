@@ -70,6 +70,30 @@ class Live(ABC):
         self._view = self._wire.post(self._path("cancel"))
         return self
 
+    def pause(self) -> Self:
+        """Rest after the step that is being made, until `unpause`; what is recorded stays. Over, nothing changes."""
+        self._view = self._wire.post(self._path("pause"))
+        return self
+
+    def unpause(self) -> Self:
+        """Go on from where it rests."""
+        self._view = self._wire.post(self._path("unpause"))
+        return self
+
+    def retry(self) -> Self:
+        """Queue what failed again: it goes on from its last recorded step, to the same bits.
+
+        Raises:
+            Conflict: it is a run that has not failed.
+        """
+        self._view = self._wire.post(self._path("retry"))
+        return self
+
+    def mirror_again(self) -> Self:
+        """Have all of it sent to MLflow once more, from what is recorded: for a server that lost what it had."""
+        self._view = self._wire.post(self._path("mirror"))
+        return self
+
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
         """Return when it is over. Ctrl-C ends the waiting alone, and says how to get back.
 

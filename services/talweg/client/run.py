@@ -1,11 +1,16 @@
 """One run, as a user sees it: its costs, and the derivatives and parameters of any of its steps."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
+from talweg.client.analyses import Analysed
+from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
-from talweg.client.live import Live
+from talweg.client.export import write_parquet
 from talweg.client.progress import Progress
+from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
 from talweg.errors import InvalidSpec
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Live):
+class Run(Branching, Recorded, Analysed):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"
@@ -90,9 +95,16 @@ class Run(Live):
         return self._tensors("parameters", step)
 
     def explain(
-        self, step: SupportsIndex, tensor: str, index: int | Sequence[int] = (), *, nudge: float | None = None
+        self,
+        step: SupportsIndex,
+        tensor: str | None = None,
+        index: int | Sequence[int] = (),
+        *,
+        nudge: float | None = None,
     ) -> Explanation:
-        """What the derivative by one coordinate means, and what the optimizer answered.
+        """What the derivative by one coordinate means, what the optimizer answered, and why.
+
+        Without a tensor: what the step did to its cost, and the tensors and coordinates that mattered most in it.
 
         Args:
             step: which one.
@@ -103,10 +115,17 @@ class Run(Live):
         Raises:
             NoSuchStep, InvalidSpec: there is no such step, tensor or coordinate.
         """
+        if tensor is None:
+            whole = self._wire.get(self._path("contributions"), step=_whole(step))
+            return Explanation(text=whole.pop("text"), data=whole)
         where = ",".join(str(int(position)) for position in ([index] if isinstance(index, int) else index))
         query: dict[str, Any] = {"step": _whole(step), "tensor": tensor, "index": where, "nudge": nudge}
         answer = self._wire.get(self._path("explain"), **query)
         return Explanation(text=answer.pop("text"), data=answer)
+
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
+        """Write a row for each step to `path`, a Parquet file; with `vectors` every gradient and parameter too."""
+        return write_parquet([self], path, vectors=vectors)
 
     def _tensors(self, quantity: str, step: SupportsIndex) -> "dict[str, Array]":
         start = _whole(step)
@@ -122,6 +141,9 @@ class Run(Live):
             first += size
         return tensors
 
+    def _column(self, name: str) -> "Array":
+        return self._all("steps", name)
+
     def _all(self, *place: str) -> "Array":
         """Every row of a column, page after page."""
         import numpy as np
@@ -136,6 +158,8 @@ class Run(Live):
     def _progress(self) -> Progress:
         view = self._view
         words = f"{view['state']}, step {view['step']} of {view['steps']}"
+        if view.get("paused"):
+            words += ", paused"
         if view["stop_reason"] not in (None, view["state"]):
             words += f", {view['stop_reason']}"
         if view["cost"] is not None:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from talweg.client.export import write_parquet
 from talweg.client.live import Live
 from talweg.client.pages import every
 from talweg.client.progress import Progress
@@ -95,10 +96,16 @@ class Study(Live):
         rows = tuple(tuple(_cell(cell) for cell in row) for row in answer["rows"])
         return Table(tuple(answer["columns"]), rows, title=f"study {self.name}: {name}")
 
+    def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
+        """Write a row for each step of each run to `path`, a Parquet file; with `vectors` also every derivative."""
+        return write_parquet(self.runs, path, vectors=vectors)
+
     def _progress(self) -> Progress:
         view = self._view
         counts = ", ".join(f"{count} {state}" for state, count in view["counts"].items() if count)
-        return Progress(view["steps_done"], view["steps_total"], f"{view['runs']} runs: {counts}", self._is_over())
+        rest = f", {view['paused']} of them paused" if view.get("paused") else ""
+        words = f"{view['runs']} runs: {counts}{rest}"
+        return Progress(view["steps_done"], view["steps_total"], words, self._is_over())
 
     def _failure(self) -> str | None:
         if not self._view["counts"].get("failed"):

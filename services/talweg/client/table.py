@@ -9,6 +9,7 @@ from talweg.errors import MissingExtra
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+    import pyarrow as pa
     from rich.table import Table as RichTable
 
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);"
@@ -65,6 +66,10 @@ class Table:
         position = self.columns.index(name)
         return [row[position] for row in self.rows]
 
+    def columns_by_name(self) -> dict[str, list[Any]]:
+        """Every column's cells."""
+        return {name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)}
+
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas table; a spread or an interval becomes three columns: NAME, NAME_low and NAME_high."""
         try:
@@ -72,6 +77,14 @@ class Table:
         except ImportError as error:
             raise MissingExtra("to_pandas needs pandas: pip install 'talweg[lab]'") from error
         return pd.DataFrame([_flat(row) for row in self])
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table, of the same columns as `to_pandas` makes."""
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise MissingExtra("to_arrow needs pyarrow: pip install 'talweg[lab]'") from error
+        return pa.Table.from_pylist([_flat(row) for row in self])
 
     def __str__(self) -> str:
         """Aligned plain text: numbers to the right, everything else to the left."""

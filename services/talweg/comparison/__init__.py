@@ -8,7 +8,7 @@ from talweg.comparison.colours import Style, style
 from talweg.comparison.compare import Comparison, compare
 from talweg.comparison.guards import Guard, guards
 from talweg.comparison.labels import label, number, varying
-from talweg.comparison.report import markdown, page
+from talweg.comparison.report import escape, markdown, markdown_table, page
 from talweg.comparison.results import Evaluations, Group, Result, groups
 from talweg.comparison.scores import Ranking, Row, Spread, ranking
 from talweg.comparison.sections import Picture, Section, Words, sections
@@ -33,10 +33,12 @@ __all__ = [
     "Table",
     "Words",
     "compare",
+    "escape",
     "groups",
     "guards",
     "label",
     "markdown",
+    "markdown_table",
     "number",
     "page",
     "ranking",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -42,8 +43,13 @@ def png(figure: Figure, *, dots_per_inch: int = 144) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG; letters are paths, so it looks the same everywhere and holds no text to escape."""
-    return _saved(figure, format="svg", metadata={"Date": None})
+    """The figure as SVG; letters are paths, so it looks the same everywhere and holds no text to escape.
+
+    The same figure has the same bytes.
+    """
+    # Without a salt the names of its parts are drawn anew each time.
+    with rc_context({"svg.hashsalt": "talweg"}):
+        return _saved(figure, format="svg", metadata={"Date": None})
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:

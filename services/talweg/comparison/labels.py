@@ -9,14 +9,19 @@ SEPARATOR = " · "
 def varying(optimizers: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """The hyperparameters that take more than one value among the settings of one and the same optimizer.
 
+    One that only some of them have, such as what stands around the rule, tells those apart from the others.
     Values of different optimizers are not held against each other: that RMSProp and Adam have other defaults
     for epsilon tells no two runs apart that their names do not.
     """
-    seen: dict[tuple[str, str], set[str]] = {}
+    alike: dict[str, list[Mapping[str, Any]]] = {}
     for optimizer in optimizers:
-        for key, value in optimizer.items():
-            seen.setdefault((str(optimizer["name"]), key), set()).add(repr(value))
-    return frozenset(key for (_, key), values in seen.items() if len(values) > 1)
+        alike.setdefault(str(optimizer["name"]), []).append(optimizer)
+    return frozenset(
+        key
+        for settings in alike.values()
+        for key in {key for optimizer in settings for key in optimizer}
+        if len({repr(optimizer.get(key)) for optimizer in settings}) > 1
+    )
 
 
 def label(optimizer: Mapping[str, Any], keys: Collection[str]) -> str:
@@ -26,9 +31,14 @@ def label(optimizer: Mapping[str, Any], keys: Collection[str]) -> str:
 
 
 def number(value: object) -> str:
-    """A setting's value as people write it: 0.003, 1e-8, 1000, yes."""
+    """A setting's value as people write it: 0.003, 1e-8, 1000, yes; what stands around a rule as `sam rho 0.05`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(number, value))
+    if isinstance(value, Mapping):
+        settings = (f"{key} {number(inner)}" for key, inner in value.items() if key != "name")
+        return " ".join([*([str(value["name"])] if "name" in value else []), *settings])
     if not isinstance(value, float):
         return str(value)
     text = f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""A study's runs as the comparison takes them: plain data, read from the store."""
+"""A study as the comparison takes it: plain data, read from the store."""
 
 import numpy as np
 

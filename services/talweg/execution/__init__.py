@@ -7,18 +7,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from talweg.execution.branching import fork_run, resume_run
     from talweg.execution.reconciliation import Reconciled, reconcile
     from talweg.execution.stages import extend_studies
     from talweg.execution.submission import submit_run, submit_study
     from talweg.execution.training import Outcome, train
 
-__all__ = ["Outcome", "Reconciled", "extend_studies", "reconcile", "submit_run", "submit_study", "train"]
+__all__ = [
+    "Outcome",
+    "Reconciled",
+    "extend_studies",
+    "fork_run",
+    "reconcile",
+    "resume_run",
+    "submit_run",
+    "submit_study",
+    "train",
+]
 
 _HOMES = {
     "Outcome": "training",
     "Reconciled": "reconciliation",
     "extend_studies": "stages",
+    "fork_run": "branching",
     "reconcile": "reconciliation",
+    "resume_run": "branching",
     "submit_run": "submission",
     "submit_study": "submission",
     "train": "training",

@@ -2,18 +2,28 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
-from talweg.spec import RunSpec
+from talweg.records.rebuild import optimizer_of
+from talweg.spec import OptimizerSpec, RunSpec
 
 # Coordinates that a cohort's runs may have together: 32 MB an array in float32.
 _COORDINATES = 8_000_000
 
 
-def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int) -> list[list[int]]:
+def plan(
+    specs: Sequence[RunSpec],
+    *,
+    size: int,
+    cohort_size: int,
+    workers: int,
+    fitting: Callable[[RunSpec], int] | None = None,
+) -> list[list[int]]:
     """Positions in `specs`, cohort by cohort; each run is in exactly one.
 
-    Runs share a cohort where all but seed and hyperparameters agree. A group is cut into equal parts of at most
+    Runs share a cohort where all but seed and hyperparameters agree, and of those the ones that shape an optimizer's
+    state: its switches, its sizes, and what stands around it. A group is cut into equal parts of at most
     `cohort_size` runs; then, as long as there are fewer cohorts than `workers`, the largest is halved, since two
     workers with half of it each are sooner done than one with all of it.
 
@@ -22,12 +32,22 @@ def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int)
         size: P, the problem's coordinates; wide problems have smaller cohorts.
         cohort_size: The most runs in a cohort.
         workers: How many cohorts can train at once.
+        fitting: How many runs like this one fit into a worker's memory together; as many as there are if not given.
     """
     groups: dict[str, list[int]] = {}
+
+    # A study has few settings and many seeds.
+    @cache
+    def shared(optimizer: str) -> str:
+        return json.dumps(optimizer_of(OptimizerSpec.model_validate_json(optimizer)).shared(), sort_keys=True)
+
     for position, spec in enumerate(specs):
-        groups.setdefault(_shared(spec), []).append(position)
-    limit = max(1, min(cohort_size, _COORDINATES // size))
-    cohorts = [part for group in groups.values() for part in _parts(group, -(-len(group) // limit))]
+        groups.setdefault(_alike(spec, shared), []).append(position)
+    cohorts: list[list[int]] = []
+    for group in groups.values():
+        fits = cohort_size if fitting is None else fitting(specs[group[0]])
+        limit = max(1, min(cohort_size, _COORDINATES // size, fits))
+        cohorts += _parts(group, -(-len(group) // limit))
     while len(cohorts) < workers:
         widest = max(range(len(cohorts)), key=lambda i: len(cohorts[i]))
         if len(cohorts[widest]) == 1:
@@ -36,11 +56,10 @@ def plan(specs: Sequence[RunSpec], *, size: int, cohort_size: int, workers: int)
     return cohorts
 
 
-def _shared(spec: RunSpec) -> str:
-    """Equal for runs that can train in lock-step: hyperparameters that are numbers may differ, switches not."""
-    switches = {name: value for name, value in spec.optimizer.settings.items() if isinstance(value, bool | str)}
+def _alike(spec: RunSpec, shared: Callable[[str], str]) -> str:
+    """Equal for runs that can train in lock-step; `shared` is what a cohort's optimizers must have in common."""
     rest = spec.model_dump(mode="json", exclude={"name", "seed", "optimizer"})
-    return json.dumps([spec.optimizer.name, switches, rest], sort_keys=True)
+    return json.dumps([spec.optimizer.name, shared(spec.optimizer.model_dump_json()), rest], sort_keys=True)
 
 
 def _parts(group: list[int], count: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ Nothing is half-written: the rows go in as one transaction. Publishing may fail;
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -15,7 +15,7 @@ from talweg import queue
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
 from talweg.records.policy import resolve
-from talweg.records.rebuild import normalise, normalise_study, problem_of
+from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
@@ -47,12 +47,12 @@ def submit_run(
         Conflict: The name or the key stands for something else.
     """
     filled = normalise(spec)
-    known = _known(store.run, spec.name) if idempotency_key is None else None
-    if known is not None:
-        if known.spec_digest != filled.digest:
-            raise Conflict(f"run {spec.name}: the name stands for another run already, {known.id}")
-        return known
-    name = spec.name or _name(filled.optimizer.name, problem_of(filled).name)
+    there = known(store.run, spec.name) if idempotency_key is None else None
+    if there is not None:
+        if there.spec_digest != filled.digest:
+            raise Conflict(f"run {spec.name}: the name stands for another run already, {there.id}")
+        return there
+    name = spec.name or made_up_name(filled.optimizer.name, problem_of(filled).name)
     runs = _Runs([filled], [name], None)
     submitted = runs.write(store, None, idempotency_key, publish, settings or process_settings())
     return store.run(submitted.run_ids[0])
@@ -71,12 +71,12 @@ def submit_study(
     Under a name that stands for an equal study, what of it was cancelled or failed goes on from where it was.
     """
     filled = normalise_study(spec)
-    known = _known(store.study, spec.name) if idempotency_key is None else None
-    if known is not None:
-        if _asked(StudySpec.model_validate(known.spec)) != _asked(filled):
-            raise Conflict(f"study {spec.name}: the name stands for another study already, {known.id}")
-        return resume_study(store, known, publish=publish)
-    name = spec.name or _name("study" if filled.problems else filled.problem_names()[0])
+    there = known(store.study, spec.name) if idempotency_key is None else None
+    if there is not None:
+        if _asked(StudySpec.model_validate(there.spec)) != _asked(filled):
+            raise Conflict(f"study {spec.name}: the name stands for another study already, {there.id}")
+        return resume_study(store, there, publish=publish)
+    name = spec.name or made_up_name("study" if filled.problems else filled.problem_names()[0])
     study = NewStudy(str(uuid7()), name, filled.content, filled.staged)
     planned = filled.planned()
     runs = _Runs([each.spec for each in planned], run_names(name, filled, planned), study.id, planned)
@@ -148,7 +148,7 @@ class _Runs:
 
     def rows(self, settings: Settings) -> tuple[list[NewCohort], list[NewRun]]:
         """What the store takes."""
-        planned = plan_all(self.specs, cohort_size=settings.cohort_size, workers=settings.workers)
+        planned = plan_all(self.specs, settings)
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
         places = {
             position: (cohort.id, row)
@@ -159,48 +159,66 @@ class _Runs:
         return cohorts, [self._row(position, *places[position]) for position in range(len(self.specs))]
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
-        spec = self.specs[position]
-        problem = problem_of(spec)
-        layout = problem.layout
-        return NewRun(
-            id=str(uuid7()),
-            name=self.names[position],
-            cohort_id=cohort_id,
-            row=row,
-            spec=spec.model_dump(mode="json"),
-            spec_digest=spec.digest,
-            problem=problem.name,
-            optimizer=spec.optimizer.name,
-            seed=spec.seed,
-            total_steps=spec.steps,
-            precision=spec.precision,
-            record=resolve(spec.record, layout.size, spec.steps),
-            tensors=[
-                {"name": name, "shape": list(shape)} for name, shape in zip(layout.names, layout.shapes, strict=True)
-            ],
-            study_id=self.study_id,
-            part=None if self.planned is None else self.planned[position].part,
-        )
+        part = None if self.planned is None else self.planned[position].part
+        return new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id, part)
 
 
-def plan_all(specs: Sequence[RunSpec], *, cohort_size: int, workers: int) -> list[list[int]]:
+def new_run(
+    spec: RunSpec,
+    name: str,
+    cohort_id: str,
+    row: int = 0,
+    study_id: str | None = None,
+    part: dict[str, Any] | None = None,
+) -> NewRun:
+    """A run to be, from its normalised spec."""
+    problem = problem_of(spec)
+    layout = problem.layout
+    return NewRun(
+        id=str(uuid7()),
+        name=name,
+        cohort_id=cohort_id,
+        row=row,
+        spec=spec.model_dump(mode="json"),
+        spec_digest=spec.digest,
+        problem=problem.name,
+        optimizer=spec.optimizer.name,
+        seed=spec.seed,
+        total_steps=spec.steps,
+        precision=spec.precision,
+        record=resolve(spec.record, layout.size, spec.steps),
+        tensors=[
+            {"name": tensor, "shape": list(shape)} for tensor, shape in zip(layout.names, layout.shapes, strict=True)
+        ],
+        study_id=study_id,
+        part=part,
+    )
+
+
+def plan_all(specs: Sequence[RunSpec], settings: Settings) -> list[list[int]]:
     """`plan` for specs of several problems: positions, cohort by cohort."""
     by_problem: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
         by_problem.setdefault(spec.problem.model_dump_json(), []).append(position)
     # Workers are shared out: many problems make many cohorts by themselves.
-    each = -(-workers // max(len(by_problem), 1))
+    each = -(-settings.workers // max(len(by_problem), 1))
     found: list[list[int]] = []
     for positions in by_problem.values():
         own = [specs[position] for position in positions]
         size = problem_of(own[0]).layout.size
-        cohorts = plan(own, size=size, cohort_size=cohort_size, workers=each)
+        cohorts = plan(
+            own,
+            size=size,
+            cohort_size=settings.cohort_size,
+            workers=each,
+            fitting=lambda spec: fitting(spec, settings.cohort_memory),
+        )
         found += [[positions[place] for place in cohort] for cohort in cohorts]
     return found
 
 
 def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
-    """Publish cohorts and note it; what the broker does not take now, the reconciler publishes."""
+    """Publish what was committed; where the broker does not answer, the reconciler does it later."""
     published: list[str] = []
     try:
         for cohort_id in cohort_ids:
@@ -212,7 +230,8 @@ def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> No
         store.mark_published(published)
 
 
-def _known(find: Callable[[str], Row], name: str | None) -> Row | None:
+def known(find: Callable[[str], Row], name: str | None) -> Row | None:
+    """What stands under that name, if anything does."""
     if name is None:
         return None
     try:
@@ -221,7 +240,7 @@ def _known(find: Callable[[str], Row], name: str | None) -> Row | None:
         return None
 
 
-def _name(*parts: str) -> str:
+def made_up_name(*parts: str) -> str:
     """Readable, and unique enough that a collision, which the store would refuse, is not met."""
     return "-".join([*parts, "".join(secrets.choice(_LETTERS) for _ in range(6))])
 
@@ -231,7 +250,7 @@ def run_names(study: str, spec: StudySpec, planned: Sequence[Planned]) -> list[s
 
     With the problem where there are several, the learning rate while it is tuned, the trial of a search.
     """
-    prefix = study if len(study) <= _LONG_NAME else _name(study[:_LONG_NAME])
+    prefix = study if len(study) <= _LONG_NAME else made_up_name(study[:_LONG_NAME])
     problems, optimizers = spec.problem_names(), spec.optimizer_names()
     names = []
     for each in planned:

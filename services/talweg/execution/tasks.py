@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from celery.signals import worker_shutting_down
 
-from talweg.errors import TalwegError, Unreachable
+from talweg.errors import NotWritable, TalwegError, Unreachable
 from talweg.execution.stages import extend_studies
 from talweg.execution.training import train
 from talweg.queue import TRAIN, app, publish
@@ -27,7 +27,12 @@ def train_cohort(cohort_id: str) -> None:
         # A forged message: whatever it holds, it is no id of ours.
         log.warning("no cohort id", received=type(cohort_id).__name__)
         return
-    outcome = train(process_store(), cohort_id, owner=owner(), settings=settings(), leave=lambda: _leaving)
+    try:
+        outcome = train(process_store(), cohort_id, owner=owner(), settings=settings(), leave=lambda: _leaving)
+    except (Unreachable, NotWritable) as error:
+        # Its lease, where it had one, runs out; the reconciler sees to it when the database is back.
+        log.error("cohort left unsaid", cohort=cohort_id, reason=str(error))
+        return
     log.info("cohort left", cohort=cohort_id, outcome=outcome)
     if outcome in ("finished", "quarantined"):
         extend_studies(process_store(), publish, settings=settings())

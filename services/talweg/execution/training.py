@@ -6,9 +6,10 @@ from typing import Literal
 
 import structlog
 
-from talweg.errors import CorruptRecord, LeaseLost, TalwegError
+from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.assembly import Assembler
 from talweg.execution.heartbeat import Heartbeat
+from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
 from talweg.execution.writer import Writer
 from talweg.records.policy import checkpoint_every
@@ -21,7 +22,8 @@ from talweg_core import Cohort, numerics
 log = structlog.get_logger(__name__)
 
 # unclaimed: nothing to do here (finished, leased by another, unknown). lost: another worker holds it by now.
-Outcome = Literal["finished", "released", "unclaimed", "lost", "queued", "quarantined"]
+# stopped: the database took no more; the cohort goes on when it does.
+Outcome = Literal["finished", "released", "stopped", "unclaimed", "lost", "queued", "quarantined"]
 
 
 def train(
@@ -30,24 +32,28 @@ def train(
     """Claim a cohort, train it to its end, and leave every step of it in the store.
 
     Safe to call twice at once: one caller gets the claim. Whatever goes wrong is written to the cohort, which
-    comes back later or is quarantined; only a store that cannot even take that raises. `owner` is shown in the
+    comes back later or is quarantined; only a store that cannot even take that raises. A store that is away is
+    waited for, and then left with the reason: that is no failed attempt of the cohort. `owner` is shown in the
     store. `leave` is asked between steps: once true, what was done is committed and the lease given back.
     """
-    claim = store.claim(cohort_id, owner, settings.lease_seconds)
+    patience = Patience(settings.store_patience_seconds, cohort_id, leave)
+    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds))
     if claim is None:
         return "unclaimed"
-    log.info("cohort claimed", cohort=cohort_id, runs=len(claim.runs), fence=claim.fence)
+    live = [run.id for run in claim.runs if not run.ended]
+    log.info("cohort claimed", cohort=cohort_id, runs=live, fence=claim.fence, attempt=claim.attempts)
     beat = Heartbeat(store, claim, seconds=settings.heartbeat_seconds, lease_seconds=settings.lease_seconds)
     try:
         try:
             with beat:
-                ended = _train(store, claim, settings, beat, leave)
-            if ended:
-                store.finish(claim)
-            else:
-                store.release(claim)
+                ended = _train(store, claim, settings, beat, patience)
+            patience(lambda _: store.finish(claim) if ended else store.release(claim))
         except LeaseLost:
             raise
+        except (Unreachable, NotWritable) as error:
+            log.error("cohort stopped", cohort=cohort_id, reason=str(error))
+            store.release(claim, str(error))
+            return "stopped"
         except Exception as error:  # noqa: BLE001
             # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
@@ -58,15 +64,15 @@ def train(
     return "finished" if ended else "released"
 
 
-def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, leave: Callable[[], bool]) -> bool:
-    """Whether the cohort came to its end; otherwise `leave` was true."""
+def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, patience: Patience) -> bool:
+    """Whether the cohort came to its end; otherwise it was to leave, or a run of it to rest."""
     runs = [run for run in claim.runs if not run.ended]
     if not runs:
         return True
-    cohort, steps = _resumed(store, runs), runs[0].total_steps
+    cohort, steps = patience(lambda _: _resumed(store, runs)), runs[0].total_steps
     every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
     assembler = Assembler(runs, cohort.problem.layout, every=every, numerics=_fingerprint(runs))
-    with Writer(store, claim, assembler, lease_seconds=settings.lease_seconds) as writer:
+    with Writer(store, claim, assembler, lease_seconds=settings.lease_seconds, patience=patience) as writer:
         recorder = Recorder(
             cohort,
             writer,
@@ -75,7 +81,7 @@ def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, leav
             every=every,
             commit_seconds=settings.commit_seconds,
         )
-        _advance(recorder, runs, writer, beat, leave)
+        _advance(recorder, runs, writer, beat, patience.leave)
         ended = cohort.step == steps or not cohort.active.any()
         if ended:
             recorder.evaluate(cohort.problem.splits)
@@ -87,18 +93,20 @@ def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, leav
 def _advance(
     recorder: Recorder, runs: Sequence[RunRow], writer: Writer, beat: Heartbeat, leave: Callable[[], bool]
 ) -> None:
-    """Step until all steps are made, no run is active, or `leave` is true; raises LeaseLost."""
+    """Step until all steps are made, no run is active, a run is to rest, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
     while cohort.step < runs[0].total_steps:
         if beat.lost:
             raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
-        if writer.cancelled:
+        asked = writer.asked
+        if asked.cancelled:
             recorder.stop(
-                [row for row, run in enumerate(runs) if run.id in writer.cancelled and cohort.active[row]],
+                [row for row, run in enumerate(runs) if run.id in asked.cancelled and cohort.active[row]],
                 "cancelled",
             )
-        if leave() or not cohort.active.any():
+        # Runs move in lock-step: when one is to rest, all stop here, and the others go on without it.
+        if leave() or asked.pause or not cohort.active.any():
             return
         if splits and cohort.step % spec.evaluate_every == 0:
             recorder.evaluate(splits)

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from celery.signals import setup_logging
+from stamina.instrumentation import set_on_retry_hooks
 
 from talweg import logs
 from talweg.pinning import numerics_environment
@@ -24,6 +25,8 @@ def main() -> int:
     from talweg.queue import app
 
     logs.configure(chosen.log_level)
+    # Each retry is a line of ours, with its cohort.
+    set_on_retry_hooks(())
     # A store that cannot be opened shows now, not at the first task.
     process_store()
     worker = app.Worker(

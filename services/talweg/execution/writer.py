@@ -9,8 +9,9 @@ import threading
 from types import TracebackType
 
 from talweg.execution.assembly import Assembler
+from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
-from talweg.store import Claim, Store
+from talweg.store import Asked, Claim, Store
 
 _WAITING_SEGMENTS = 2
 
@@ -18,15 +19,17 @@ _WAITING_SEGMENTS = 2
 class Writer:
     """Takes segments in order; leaving its context waits until the last commit is made."""
 
-    def __init__(self, store: Store, claim: Claim, assembler: Assembler, *, lease_seconds: float) -> None:
+    def __init__(
+        self, store: Store, claim: Claim, assembler: Assembler, *, lease_seconds: float, patience: Patience
+    ) -> None:
         """The thread starts when the context is entered."""
-        self._store, self._claim, self._assembler = store, claim, assembler
+        self._store, self._claim, self._assembler, self._patience = store, claim, assembler, patience
         self._lease_seconds = lease_seconds
         self._queue: queue.Queue[Segment | None] = queue.Queue(_WAITING_SEGMENTS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer-{claim.cohort_id}", daemon=True)
-        # Ids of the runs that were asked to stop, as of the last commit; replaced, never changed.
-        self.cancelled: frozenset[str] = frozenset()
+        # As of the last commit; replaced, never changed.
+        self.asked = Asked(frozenset(), pause=False)
 
     def put(self, segment: Segment) -> None:
         """Hand a segment over; waits while the queue is full. Raises what went wrong with an earlier one."""
@@ -63,5 +66,6 @@ class Writer:
     def _write(self, segment: Segment) -> None:
         self._assembler.take(segment)
         if segment.commit:
-            self._store.commit(self._claim, self._assembler.batch(self._lease_seconds))
-            self.cancelled = frozenset(self._store.cancelled(self._claim))
+            batch = self._assembler.batch(self._lease_seconds)
+            self._patience(lambda again: self._store.commit(self._claim, batch, again=again))
+            self.asked = self._patience(lambda _: self._store.asked(self._claim))

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.records.lineage import pieces
 from talweg.store import Quantity, RunRow, Store
 
 
@@ -22,8 +23,10 @@ def seconds(store: Store, run: RunRow) -> NDArray[np.float64] | None:
 def _fill(store: Store, run: RunRow, quantity: Quantity, values: NDArray[np.generic]) -> int:
     """Write what is stored into its rows of `values`, in place; returns how many that were."""
     filled = 0
-    for chunk in store.chunks(run.id, quantity, 0, run.step):
-        rows = chunk.array(values.dtype, values.shape[1])[: run.step - chunk.first_step]
-        values[chunk.first_step : chunk.first_step + len(rows)] = rows
-        filled += len(rows)
+    for piece in pieces(store, run, 0, run.step):
+        for chunk in store.chunks(piece.run.id, quantity, piece.start, piece.stop):
+            first = max(chunk.first_step, piece.start)
+            rows = chunk.array(values.dtype, values.shape[1], piece.start, piece.stop)
+            values[first : first + len(rows)] = rows
+            filled += len(rows)
     return filled

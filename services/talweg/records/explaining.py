@@ -1,14 +1,20 @@
-"""What one derivative of a recorded step meant, and how the optimizer answered."""
+"""What one derivative of a recorded step meant, and how the optimizer answered; or which derivatives mattered."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.records.reading import records
+from talweg.errors import ReplayDiverged
+from talweg.records.lineage import owner
+from talweg.records.reading import gradient, records
 from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.records.replay import state_at
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
+from talweg_core import Cohort
 from talweg_core import explain as engine
+from talweg_core.contributions import CoordinateShare, TensorShare, coordinate_shares, tensor_shares
 from talweg_core.explain import Explanation as Explanation
 
 
@@ -18,17 +24,90 @@ def explain(
     """One coordinate at one step: its derivative, what a nudge does to the cost in truth, and the update made.
 
     `tensor` is a name as in `run.tensors`, `index` says which element of it. Without `nudge` the largest is taken at
-    which the derivative still holds.
+    which the derivative still holds. What the optimizer kept there is part of it where it can be recomputed.
 
     Raises:
         InvalidSpec: No tensor of that name, or an index outside it; names the nearest.
         NoSuchStep: The run has not made that step.
     """
-    spec = RunSpec.model_validate(run.spec)
     before, after = records(store, run, "parameters", step, step + 2)
-    cohort = cohort_of([spec])
+    holder = owner(store, run, step)
+    cohort = cohort_of([RunSpec.model_validate(holder.spec)])
     cohort.parameters[0], cohort.step = before, step
     with engine_rules():
         position = cohort.problem.layout.position(tensor, tuple(index))
-        update = float(np.float64(after[position]) - np.float64(before[position]))
-        return engine.explain(cohort, 0, tensor, tuple(index), update=update, nudge=nudge)
+        update = float(after[position]) - float(before[position])
+        told = engine.explain(cohort, 0, tensor, tuple(index), update=update, nudge=nudge)
+    moving = at_step(store, holder, step)
+    if moving is None:
+        return told
+    rate, kept = float(moving.learning_rates()[0]), engine.state_at(moving, 0, position)
+    moving.advance()
+    return replace(told, learning_rate=rate, state=kept, state_after=engine.state_at(moving, 0, position))
+
+
+@dataclass(frozen=True)
+class StepExplanation:
+    """What the update of one step did to the cost of its batch, and where that came from, to first order."""
+
+    step: int
+    optimizer: str
+    cost: float
+    cost_after: float
+    tensors: list[TensorShare]
+    coordinates: list[CoordinateShare]
+
+    @property
+    def predicted_change(self) -> float:
+        """g · u."""
+        return sum(share.predicted_change for share in self.tensors)
+
+    @property
+    def sentence(self) -> str:
+        """As a person would say it."""
+        way = "lowered" if self.cost_after < self.cost else "raised" if self.cost_after > self.cost else "kept"
+        said = (
+            f"The update of step {self.step} {way} the cost of its batch from {self.cost:.4g} to "
+            f"{self.cost_after:.4g}; by the derivatives it is a change of {self.predicted_change:.4g}."
+        )
+        if not self.predicted_change:
+            return said
+        shares = ", ".join(
+            f"`{share.tensor}` {share.predicted_change / self.predicted_change:.0%}" for share in self.tensors[:3]
+        )
+        most = self.coordinates[0]
+        place = ", ".join(map(str, most.index))
+        return (
+            f"{said} Of that, {shares}. Most of all came from `{most.tensor}[{place}]`: its derivative was "
+            f"{most.derivative:.4g}, and {self.optimizer} moved it by {most.update:.4g}."
+        )
+
+
+def explain_step(store: Store, run: RunRow, step: int, *, count: int = 10) -> StepExplanation:
+    """Every tensor and the `count` coordinates that mattered most at a step; raises NoSuchStep."""
+    before, after = records(store, run, "parameters", step, step + 2)
+    slope = gradient(store, run, step)
+    cohort = cohort_of([RunSpec.model_validate(owner(store, run, step).spec)])
+    cohort.parameters[0], cohort.step = before, step
+    cost, cost_after = float(cohort.costs()[0]), float(cohort.costs(after[None])[0])
+    layout, rule = cohort.problem.layout, type(cohort.optimizers[0]).__name__
+    # A step that diverged has infinite numbers.
+    with np.errstate(all="ignore"):
+        update = after.astype(np.float64) - before
+        shares = coordinate_shares(layout, before, slope, update, count)
+        return StepExplanation(step, rule, cost, cost_after, tensor_shares(layout, slope, update), shares)
+
+
+def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:
+    """The run at a step that it recorded itself, with its optimizer's state; None where that cannot be recomputed.
+
+    Under other numerics the state differs in its last bits; what is stored is true all the same.
+    """
+    cohort = cohort_of([RunSpec.model_validate(holder.spec)])
+    try:
+        payload = state_at(store, holder, step)
+    except ReplayDiverged:
+        return None
+    with engine_rules():
+        cohort.restore(0, payload)
+    return cohort

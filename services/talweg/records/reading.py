@@ -1,17 +1,22 @@
 """Any step of any run: decoded where it was stored, recomputed and checked where it was not."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 
 from talweg.errors import CorruptRecord, NoSuchStep
+from talweg.records.coordinates import EVERY, Columns
+from talweg.records.lineage import Piece, pieces
+from talweg.records.policy import CHUNK_STEPS
 from talweg.records.replay import replay, restored
+from talweg.store import ChunkRow, RunRow, Store
 from talweg.store import Quantity as Stored
-from talweg.store import RunRow, Store
 from talweg_core.layout import Array
 
 Quantity = Literal["gradient", "parameters"]
+_STEPS_AT_ONCE = 16 * CHUNK_STEPS
 
 
 def gradient(store: Store, run: RunRow, step: int) -> Array:
@@ -26,10 +31,11 @@ def parameters(store: Store, run: RunRow, step: int) -> Array:
     return found
 
 
-def records(store: Store, run: RunRow, quantity: Quantity, start: int, stop: int) -> Array:
+def records(store: Store, run: RunRow, quantity: Quantity, start: int, stop: int, columns: Columns = EVERY) -> Array:
     """Gradients or parameters (stop − start, P) of steps start … stop − 1, in the run's precision.
 
-    Parameters also have the step after the last one. Raises NoSuchStep for what is not recorded (yet),
+    With `columns` those of the P coordinates alone. Parameters also have the step after the last one.
+    Raises NoSuchStep for what is not recorded (yet),
     CorruptRecord where a stored payload is damaged, ReplayDiverged where recomputing gives other bits.
     """
     # Only an ended run's last checkpoint stays where it is.
@@ -39,17 +45,19 @@ def records(store: Store, run: RunRow, quantity: Quantity, start: int, stop: int
         raise NoSuchStep(f"run {run.name}: has {quantity} of the steps 0 to {end - 1}, got {_span(start, stop)}")
     if stop > run.step:
         last = restored(store, run, run.step)
-        earlier = records(store, run, quantity, start, run.step) if start < run.step else last[None][:0]
-        return np.concatenate([earlier, last[None]])
-    if run.record == "replay":
-        return replay(store, run, quantity, start, stop)
-    return _stored(store, run, quantity, size_of(run), np.dtype(run.precision), start, stop)
+        last = last[columns][None]
+        earlier = records(store, run, quantity, start, run.step, columns) if start < run.step else last[:0]
+        return np.concatenate([earlier, last])
+    parts = [_own(store, piece, quantity, columns) for piece in pieces(store, run, start, stop)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
     """(stop − start, 3, T) in float64: of each step and tensor, the norm of gradient, parameters and update."""
     tensors = len(run.tensors)
-    flat = _stored(store, run, "norms", 3 * tensors, np.dtype(np.float64), start, stop)
+    width, dtype = 3 * tensors, np.dtype(np.float64)
+    parts = [_stored(store, piece, "norms", width, dtype) for piece in pieces(store, run, start, stop)]
+    flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return flat.reshape(len(flat), 3, tensors)
 
 
@@ -58,15 +66,26 @@ def size_of(run: RunRow) -> int:
     return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
 
 
+def _own(store: Store, piece: Piece, quantity: Quantity, columns: Columns) -> Array:
+    """What one run recorded of its own steps."""
+    run = piece.run
+    if run.record == "replay":
+        return replay(store, run, quantity, piece.start, piece.stop, columns)
+    return _stored(store, piece, quantity, size_of(run), np.dtype(run.precision), columns)
+
+
 def _stored(
-    store: Store, run: RunRow, quantity: Stored, width: int, dtype: np.dtype[Any], start: int, stop: int
+    store: Store, piece: Piece, quantity: Stored, width: int, dtype: np.dtype[Any], columns: Columns = EVERY
 ) -> Array:
     """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
-    values = np.empty((stop - start, width), dtype)
+    run, start, stop = piece.run, piece.start, piece.stop
+    values = np.empty((stop - start, len(np.empty(width, np.bool_)[columns])), dtype)
     filled = 0
-    for chunk in store.chunks(run.id, quantity, start, stop):
-        rows = chunk.array(dtype, width)
-        inside = rows[max(start - chunk.first_step, 0) : stop - chunk.first_step]
+    for chunk in _chunks(store, piece, quantity):
+        if max(chunk.first_step, start) != start + filled:
+            # One is missing, or two claim the same steps.
+            break
+        inside = chunk.array(dtype, width, start, stop)[:, columns]
         values[filled : filled + len(inside)] = inside
         filled += len(inside)
     if filled != stop - start:
@@ -74,6 +93,18 @@ def _stored(
             f"run {run.name}: {quantity} of the steps {_span(start, stop)} must be {stop - start} rows, got {filled}"
         )
     return values
+
+
+def _chunks(store: Store, piece: Piece, quantity: Stored) -> Iterator[ChunkRow]:
+    """The chunks of the steps, some at a time: a long range of a wide run would not fit into memory."""
+    for first in range(piece.start, piece.stop, _STEPS_AT_ONCE):
+        last = min(first + _STEPS_AT_ONCE, piece.stop)
+        # One that reaches across from before was given already.
+        yield from (
+            chunk
+            for chunk in store.chunks(piece.run.id, quantity, first, last)
+            if first == piece.start or chunk.first_step >= first
+        )
 
 
 def _span(start: int, stop: int) -> str:

@@ -7,10 +7,12 @@ from functools import lru_cache
 
 from talweg.errors import InvalidSpec
 from talweg.protocols import Grid, Range, Search
+from talweg.records.batch_size import batch_size_for
 from talweg.records.points import drawn
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
+from talweg_core.memory import cohort_bytes
 from talweg_core.optimizers import Optimizer
 from talweg_core.problems import Problem
 from talweg_core.schedules import Schedule
@@ -36,9 +38,8 @@ def problems_of(spec: StudySpec) -> list[Problem]:
 
 
 def optimizer_of(spec: OptimizerSpec) -> Optimizer:
-    """The optimizer with its hyperparameters; raises InvalidSpec."""
-    with engine_rules():
-        return optimizers.create(spec.name, **spec.settings)
+    """The optimizer with its hyperparameters; raises InvalidSpec. Equal ones are made once."""
+    return _optimizer(json.dumps(spec.model_dump(mode="json"), sort_keys=True))
 
 
 def schedule_of(spec: ScheduleSpec) -> Schedule:
@@ -61,9 +62,31 @@ def cohort_of(specs: Sequence[RunSpec]) -> Cohort:
         )
 
 
+def fitting(spec: RunSpec, memory: int) -> int:
+    """How many runs like this one take at most `memory` bytes together; raises InvalidSpec where one takes more."""
+
+    def taken(runs: int) -> int:
+        with engine_rules():
+            return cohort_bytes(
+                problem_of(spec),
+                optimizer_of(spec.optimizer),
+                runs,
+                batch_size=spec.batch_size,
+                precision=spec.precision,
+            )
+
+    one, two = taken(1), taken(2)
+    if one > memory:
+        raise InvalidSpec(
+            f"problem: one run takes {one:,} bytes with batches of {spec.batch_size}, and a cohort may take at most "
+            f"TALWEG_COHORT_MEMORY, {memory:,}"
+        )
+    return 1 + (memory - one) // max(two - one, 1)
+
+
 def normalise(spec: RunSpec) -> RunSpec:
     """The spec with every default spelled out, checked by the engine; raises InvalidSpec."""
-    problem, batch_size = _on_its_problem(spec)
+    problem, batch_size = _on_its_problem(spec, [optimizer_of(spec.optimizer)])
     return spec.model_copy(
         update={
             "problem": problem,
@@ -97,11 +120,11 @@ def normalise_study(spec: StudySpec) -> StudySpec:
 
 def _on_its_problems(spec: StudySpec) -> Json:
     """Of one problem its defaults where they always were; of several, each with its own."""
-    own = spec.each_problem()
-    filled = [
-        problem.model_copy(update=dict(zip(("problem", "batch_size"), _on_its_problem(problem), strict=True)))
-        for problem in own
-    ]
+    rules = [optimizer_of(optimizer) for optimizer in spec.optimizers]
+    filled = []
+    for own in spec.each_problem():
+        problem, batch_size = _on_its_problem(own, rules)
+        filled.append(own.model_copy(update={"problem": problem, "batch_size": batch_size}))
     if not spec.problems:
         return {"problem": filled[0].problem, "batch_size": filled[0].batch_size}
     if len(filled) != len({problem.model_dump_json(include={"problem"}) for problem in filled}):
@@ -143,23 +166,23 @@ def _schedule(spec: ScheduleSpec) -> ScheduleSpec:
     return ScheduleSpec(name=spec.name, **schedule_of(spec).settings())
 
 
-def _on_its_problem(spec: RunSpec | StudyProblem) -> tuple[ProblemSpec, int | None]:
+def _on_its_problem(spec: RunSpec | StudyProblem, rules: Sequence[Optimizer]) -> tuple[ProblemSpec, int | None]:
     """The problem with its settings, and the batch size, checked against the data."""
-    problem, batch_size = problem_of(spec), spec.batch_size
-    if problem.examples:
-        batch_size = batch_size or problem.default_batch_size
-        if batch_size > problem.examples:
-            raise InvalidSpec(
-                f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, "
-                f"got {batch_size}"
-            )
-    elif batch_size is not None:
-        raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {batch_size}")
+    problem = problem_of(spec)
+    batch_size = batch_size_for(problem, rules, spec.batch_size)
     return ProblemSpec(name=spec.problem.name, **(spec.problem.settings | problem.settings())), batch_size
 
 
 def _filled(spec: OptimizerSpec) -> OptimizerSpec:
     return OptimizerSpec(name=spec.name, **optimizer_of(spec).settings())
+
+
+# Looking for plug-ins among all that is installed takes milliseconds, which is as long as a replay takes.
+@lru_cache(maxsize=4096)
+def _optimizer(text: str) -> Optimizer:
+    settings: Json = json.loads(text)
+    with engine_rules():
+        return optimizers.create(settings.pop("name"), **settings)
 
 
 @lru_cache(maxsize=16)

@@ -5,38 +5,111 @@ comes after at most K steps: then everything between is what the engine held.
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
+from talweg.records.coordinates import EVERY, Columns
 from talweg.records.policy import checkpoint_every
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store, codec
-from talweg_core import Cohort, numerics
+from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 
 
-def replay(store: Store, run: RunRow, quantity: Literal["gradient", "parameters"], start: int, stop: int) -> Array:
+def replay(
+    store: Store,
+    run: RunRow,
+    quantity: Literal["gradient", "parameters"],
+    start: int,
+    stop: int,
+    columns: Columns = EVERY,
+) -> Array:
     """Gradients or parameters (stop − start, P) of recorded steps; raises ReplayDiverged or CorruptRecord."""
     cohort = _at_checkpoint_before(store, run, start)
-    first, end = cohort.step, _next_checkpoint(run, stop)
+    values = np.empty((stop - start, len(cohort.parameters[0, columns])), cohort.parameters.dtype)
+    for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
+        inside = start <= step < stop
+        if record is None and quantity == "parameters" and inside:
+            values[step - start] = cohort.parameters[0, columns]
+        if record is not None and quantity == "gradient" and inside:
+            values[step - start] = record.gradient[0, columns]
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Recomputed:
+    """Norms (n, 3 T) in float64, gradient and parameters (n, P) or (1, P), of consecutive steps."""
+
+    norms: Array
+    gradient: Array
+    parameters: Array
+
+
+def recompute(store: Store, run: RunRow, start: int, stop: int, *, keep: bool) -> Recomputed:
+    """Steps that this run itself recorded, computed again; raises as `replay` does.
+
+    With `keep` the vectors of all of them, else of the first one.
+    """
+    cohort = _at_checkpoint_before(store, run, start)
+    size, dtype = cohort.parameters.shape[1], cohort.parameters.dtype
+    tensors = len(cohort.problem.layout.names)
+    gradients, parameters = (np.empty((stop - start if keep else 1, size), dtype) for _ in range(2))
+    norms, before = np.empty((stop - start, 3 * tensors)), np.empty_like(cohort.parameters)
+    for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
+        if not start <= step < stop:
+            continue
+        kept = keep or step == start
+        if record is None:
+            before[:] = cohort.parameters
+            if kept:
+                parameters[step - start] = before[0]
+        else:
+            if kept:
+                gradients[step - start] = record.gradient[0]
+            norms[step - start] = cohort.norms(before, record)[:, 0].reshape(-1)
+    return Recomputed(norms, gradients, parameters)
+
+
+def state_at(store: Store, run: RunRow, step: int) -> bytes:
+    """The checkpoint of `step`, which this run itself recorded or begins with, as the engine would have made it.
+
+    Read where one is stored, recomputed and checked where none is; raises as `replay` does.
+    """
+    found = store.checkpoint_before(run.id, step)
+    if found is not None and found[0] == step:
+        return found[1]
+    cohort = _at_checkpoint_before(store, run, step)
+    made = cohort.checkpoint(0) if cohort.step == step else None
+    for at, record in _recomputed(store, run, cohort, _next_checkpoint(run, step)):
+        if at + 1 == step and record is not None:
+            made = cohort.checkpoint(0)
+    if made is None:
+        raise CorruptRecord(f"run {run.name}: must have recorded the steps before {step}, got {cohort.step} of them")
+    return made
+
+
+def _recomputed(store: Store, run: RunRow, cohort: Cohort, end: int) -> Iterator[tuple[int, Record | None]]:
+    """Move the cohort to `end`, in place; each step comes twice: before it is made, and with its record.
+
+    Raises ReplayDiverged where a cost or a kept checkpoint is not the recorded one, CorruptRecord where there is none.
+    """
+    first = cohort.step
     recorded = store.steps(run.id, first, end).cost
     if len(recorded) != end - first:
         raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(recorded)}")
-    values = np.empty((stop - start, cohort.parameters.shape[1]), cohort.parameters.dtype)
     for step in range(first, end):
-        if quantity == "parameters" and start <= step < stop:
-            values[step - start] = cohort.parameters[0]
+        yield step, None
         record = cohort.advance()
-        if quantity == "gradient" and start <= step < stop:
-            values[step - start] = record.gradient[0]
         if not _same(record.costs[0], recorded[step - first]):
             raise _diverged(run, f"cost of step {step}", record.costs[0], recorded[step - first])
         if _is_kept(run, step + 1):
             _compare(store, run, cohort)
-    return values
+        yield step, record
 
 
 def restored(store: Store, run: RunRow, step: int) -> Array:
@@ -52,6 +125,8 @@ def _at_checkpoint_before(store: Store, run: RunRow, step: int) -> Cohort:
     """A cohort of this run alone, put back to its last checkpoint at or before `step`, or to its start."""
     cohort = cohort_of([RunSpec.model_validate(run.spec)])
     found = store.checkpoint_before(run.id, step)
+    if found is None and run.parent_run_id is not None:
+        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, where it began")
     if found is not None:
         with engine_rules():
             cohort.restore(0, found[1])
@@ -88,7 +163,10 @@ def _same(computed: float, recorded: float) -> bool:
 
 
 def _diverged(run: RunRow, what: str, computed: object, recorded: object) -> ReplayDiverged:
+    here = numerics.fingerprint()
     return ReplayDiverged(
         f"run {run.name}: the recomputed {what} must equal the recorded one, got {computed!r} for {recorded!r}; "
-        f"recorded under {run.numerics}, recomputed under {numerics.fingerprint()}"
+        f"recorded under {run.numerics}, recomputed under {here}",
+        recorded=run.numerics,
+        recomputed=here,
     )

@@ -18,6 +18,7 @@ from talweg.store.batch import (
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
+    Asked,
     ChunkRow,
     Claim,
     CohortRow,
@@ -34,11 +35,13 @@ from talweg.store.rows import (
     Submitted,
     TokenRow,
 )
+from talweg.store.signs import Signs
 from talweg.store.store import Store, open_store
 
 __all__ = [
     "LIVE",
     "RUN_STATES",
+    "Asked",
     "Checkpoint",
     "Chunk",
     "ChunkRow",
@@ -58,6 +61,7 @@ __all__ = [
     "Quantity",
     "RunRow",
     "RunState",
+    "Signs",
     "StepRows",
     "StepTable",
     "StopReason",

@@ -49,6 +49,10 @@ class NewRun:
     study_id: str | None = None
     parent_run_id: str | None = None
     parent_step: int | None = None
+    # Where it begins, and the last and the best cost by then: those of a fork's history.
+    step: int = 0
+    cost: float | None = None
+    best_cost: float | None = None
     part: Json | None = None
 
 

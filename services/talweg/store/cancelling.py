@@ -6,11 +6,11 @@ from sqlalchemy import ColumnElement, Connection, exists, select, update
 
 from talweg.store import pages, tables
 from talweg.store.rows import LIVE
+from talweg.store.selection import IDS_AT_ONCE, chosen
 from talweg.store.types import FromNow
 
 _COHORTS = tables.cohorts
 _RUNS = tables.runs
-_IDS_AT_ONCE = 1000
 
 
 def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | None) -> None:
@@ -19,9 +19,8 @@ def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | 
         identity = pages.identify(connection, tables.studies, "study", study)
         # First, as whoever extends it does: what would have followed does not.
         connection.execute(update(tables.studies).where(tables.studies.c.id == identity).values(open=False))
-        _cancel(connection, _RUNS.c.study_id == identity)
-    for start in range(0, len(run_ids), _IDS_AT_ONCE):
-        _cancel(connection, _RUNS.c.id.in_(run_ids[start : start + _IDS_AT_ONCE]))
+    for which in chosen(connection, run_ids, study):
+        _cancel(connection, which)
 
 
 def _cancel(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -36,8 +35,8 @@ def _cancel(connection: Connection, which: ColumnElement[bool]) -> None:
     ).all()
     connection.execute(update(_RUNS).where(*asked).values(cancel_requested=True))
     idle = [cohort.id for cohort in cohorts if cohort.state == "queued"]
-    for start in range(0, len(idle), _IDS_AT_ONCE):
-        some = idle[start : start + _IDS_AT_ONCE]
+    for start in range(0, len(idle), IDS_AT_ONCE):
+        some = idle[start : start + IDS_AT_ONCE]
         connection.execute(
             update(_RUNS)
             .where(*asked, _RUNS.c.cohort_id.in_(some))

@@ -13,7 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 from talweg.errors import CorruptRecord
 
 NAME = "shuffle-zstd"
-_LEVEL = 1
+# On 2,000 steps of digits-mlp under Adam: float64 takes 5.69 bytes a value at level 3 and 5.76 at level 1, and level 3
+# still encodes three times as fast as a database takes values; float32 takes 2.5 at either, so it has the faster one.
+_LEVEL = {8: 3}
+_OTHER_LEVEL = 1
 
 
 def encode(array: NDArray[np.generic]) -> tuple[bytes, str]:
@@ -21,7 +24,7 @@ def encode(array: NDArray[np.generic]) -> tuple[bytes, str]:
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     columns = np.ascontiguousarray(little.T)
     planes = np.ascontiguousarray(columns.view(np.uint8).reshape(-1, array.dtype.itemsize).T)
-    payload = zstandard.ZstdCompressor(level=_LEVEL).compress(planes.data)
+    payload = zstandard.ZstdCompressor(level=_LEVEL.get(array.dtype.itemsize, _OTHER_LEVEL)).compress(planes.data)
     return payload, digest_of(payload)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, update
 
 from talweg.store import codec, leases, tables
 from talweg.store.batch import Checkpoint, CommitBatch, DerivativeRows, Evaluation, Progress, StepRows
@@ -51,9 +51,10 @@ def prepare(batch: CommitBatch) -> Prepared:
     return Prepared(batch, rows, checkpoints, frozenset(part.run_id for part in recorded) | set(batch.progress))
 
 
-def write(connection: Connection, claim: Claim, prepared: Prepared) -> None:
+def write(connection: Connection, claim: Claim, prepared: Prepared, *, again: bool) -> None:
     """Everything under the claim's fence; raises LeaseLost before anything is written.
 
+    With `again` the batch may stand there already, whole: then nothing is written but the lease.
     A commit that moves a run on starts the counting of attempts anew: a long training may lose many workers.
     """
     batch, before = prepared.batch, {run.id: run.step for run in claim.runs}
@@ -62,10 +63,21 @@ def write(connection: Connection, claim: Claim, prepared: Prepared) -> None:
         raise ValueError(f"commit: runs must be of cohort {claim.cohort_id}, got {', '.join(sorted(strangers))}")
     moved = any(progress.step > before[run_id] for run_id, progress in batch.progress.items())
     leases.guard(connection, claim, lease_until=FromNow(batch.lease_seconds), **({"attempts": 1} if moved else {}))
+    if again and _stands(connection, batch):
+        return
     _write_progress(connection, batch)
     for rows in prepared.rows:
         rows.insert(connection)
     _write_checkpoints(connection, prepared.checkpoints)
+
+
+def _stands(connection: Connection, batch: CommitBatch) -> bool:
+    """Whether its runs are where it would bring them: each batch moves or ends them, and nobody else can have."""
+    if not batch.progress:
+        return False
+    query = select(_RUNS.c.id, _RUNS.c.step, _RUNS.c.state).where(_RUNS.c.id.in_(list(batch.progress)))
+    found = {row.id: (row.step, row.state) for row in connection.execute(query)}
+    return found == {run_id: (progress.step, progress.state) for run_id, progress in batch.progress.items()}
 
 
 def _write_progress(connection: Connection, batch: CommitBatch) -> None:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Integer, and_, bindparam, case, func, literal, or_, select, update
 
 from talweg.errors import LeaseLost, NotFound
-from talweg.store import tables
+from talweg.store import splitting, tables
 from talweg.store.pages import storable
-from talweg.store.rows import LIVE, Claim, CohortRow
+from talweg.store.rows import LIVE, Asked, Claim, CohortRow
 from talweg.store.runs import COLUMNS, row_of
 from talweg.store.types import FromNow
 
@@ -23,6 +23,7 @@ _RUNS = tables.runs
 _DOUBLINGS = 8
 
 _EXPIRED = and_(_COHORTS.c.state == "leased", _COHORTS.c.lease_until < FromNow())
+_WAITS = and_(_COHORTS.c.state == "queued", ~_COHORTS.c.paused)
 _IDLE = {"owner": None, "owner_since": None, "lease_until": None}
 _QUEUED = _IDLE | {"state": "queued", "queued_at": FromNow(), "published_at": None, "publications": 0}
 
@@ -38,8 +39,9 @@ def find(connection: Connection, cohort_id: str) -> CohortRow:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """By state."""
-    query = select(_COHORTS.c.state, func.count().label("cohorts")).group_by(_COHORTS.c.state)
+    """By state; queued ones that rest are counted as paused."""
+    state = case((_COHORTS.c.paused & (_COHORTS.c.state == "queued"), "paused"), else_=_COHORTS.c.state)
+    query = select(state.label("state"), func.count().label("cohorts")).group_by(state)
     return {row.state: int(row.cohorts) for row in connection.execute(query)}
 
 
@@ -63,7 +65,7 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
     since = func.coalesce(_COHORTS.c.published_at, _COHORTS.c.queued_at)
     query = (
         select(_COHORTS.c.id)
-        .where(_COHORTS.c.state == "queued", since <= FromNow(wait))
+        .where(_WAITS, since <= FromNow(wait))
         .order_by(_COHORTS.c.queued_at, _COHORTS.c.id)
         .limit(limit)
     )
@@ -76,7 +78,7 @@ def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: flo
         return None
     taken = connection.execute(
         update(_COHORTS)
-        .where(_COHORTS.c.id == cohort_id, or_(_COHORTS.c.state == "queued", _EXPIRED))
+        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, _EXPIRED))
         .values(
             state="leased",
             fence=_COHORTS.c.fence + 1,
@@ -120,19 +122,27 @@ def finish(connection: Connection, claim: Claim) -> None:
     _end_runs(connection, claim.cohort_id, "the cohort finished without it")
 
 
-def release(connection: Connection, claim: Claim) -> None:
-    """An orderly leave is no failed attempt."""
-    guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1)
+def release(connection: Connection, claim: Claim, reason: str | None) -> None:
+    """An orderly leave is no failed attempt; runs that were asked to rest do so from here on."""
+    said = {} if reason is None else {"error": reason}
+    guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1, **said)
     _requeue_runs(connection, [claim.cohort_id])
+    splitting.park(connection, [claim.cohort_id])
 
 
 def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
-    """The traceback stays with the cohort, and with its runs once there is no other attempt."""
+    """The traceback stays with the cohort, and with its runs once there is no other attempt.
+
+    Of several runs one may be the cause: each goes on in a cohort of its own, so that it alone can fail.
+    """
     error = traceback.replace("\x00", "\\0").encode(errors="replace").decode()
     guard(connection, claim, **_QUEUED, error=error)
+    if splitting.split(connection, claim.cohort_id):
+        return "queued"
     tried = connection.execute(select(_COHORTS.c.attempts).where(_COHORTS.c.id == claim.cohort_id)).scalar_one()
     if tried < max_attempts:
         _requeue_runs(connection, [claim.cohort_id])
+        splitting.park(connection, [claim.cohort_id])
         return "queued"
     connection.execute(update(_COHORTS).where(_COHORTS.c.id == claim.cohort_id).values(state="quarantined"))
     _end_runs(connection, claim.cohort_id, error)
@@ -140,7 +150,11 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
 
 
 def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
-    """The fence is raised with it, so that whoever was paused past the lease has lost the cohort."""
+    """The fence is raised with it, so that whoever was paused past the lease has lost the cohort.
+
+    Runs that were together at the last attempt get another one each in a cohort of its own: one of them alone may
+    be what ends its workers.
+    """
     # Rows that someone works on just now are skipped: they are not the ones that were left alone.
     left = connection.execute(
         select(_COHORTS.c.id, _COHORTS.c.attempts, _COHORTS.c.error)
@@ -157,17 +171,25 @@ def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
         else:
             error = cohort.error or "the worker vanished, and so did those before it"
             connection.execute(mine.values(**_IDLE, state="quarantined", fence=_COHORTS.c.fence + 1, error=error))
-            _end_runs(connection, cohort.id, error)
+            if parts := splitting.split(connection, cohort.id):
+                queued += parts
+            else:
+                _end_runs(connection, cohort.id, error)
     _requeue_runs(connection, queued)
+    splitting.park(connection, queued)
     return queued
 
 
-def cancelled(connection: Connection, claim: Claim) -> set[str]:
-    """Live runs of the cohort that were asked to stop."""
-    query = select(_RUNS.c.id).where(
-        _RUNS.c.cohort_id == claim.cohort_id, _RUNS.c.state.in_(LIVE), _RUNS.c.cancel_requested
+def asked(connection: Connection, claim: Claim) -> Asked:
+    """Of the cohort's live runs."""
+    query = select(_RUNS.c.id, _RUNS.c.cancel_requested).where(
+        _RUNS.c.cohort_id == claim.cohort_id,
+        _RUNS.c.state.in_(LIVE),
+        or_(_RUNS.c.cancel_requested, _RUNS.c.paused),
     )
-    return set(connection.execute(query).scalars())
+    found = connection.execute(query).all()
+    cancelled = frozenset(run.id for run in found if run.cancel_requested)
+    return Asked(cancelled, pause=len(found) > len(cancelled))
 
 
 def _requeue_runs(connection: Connection, cohort_ids: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""What runs recorded, by ranges of steps: each query walks one key range."""
+"""What runs recorded, by ranges of steps: each query walks one key range.
+
+Steps, evaluations and derivatives of a fork read through its ancestors; chunks and checkpoints are a run's own.
+"""
 
 from collections.abc import Sequence
 
@@ -6,8 +9,8 @@ import numpy as np
 from sqlalchemy import Connection, Select, Table, func, select
 
 from talweg.errors import CorruptRecord
-from talweg.store import codec, tables
-from talweg.store.bulk import columns
+from talweg.store import codec, lineage, tables
+from talweg.store.bulk import Row, columns
 from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, StepTable
 
 _STEPS = tables.steps
@@ -21,25 +24,34 @@ _RUNS_AT_ONCE = 1000
 def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> StepTable:
     """Columns of a range."""
     names = [column for column in _STEPS.c if column.name != "run_id"]
-    query = _range(select(*names), _STEPS, run_id, start, stop).order_by(_STEPS.c.step)
-    step, *rest = columns(connection.execute(query), len(names))
+    found: list[Row] = []
+    for owner, first, last in lineage.ranges(connection, run_id, start, stop):
+        query = _range(select(*names), _STEPS, owner, first, last).order_by(_STEPS.c.step)
+        found += connection.execute(query).all()
+    step, *rest = columns(found, len(names))
     return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
 
 
 def evaluations(connection: Connection, run_id: str) -> list[EvaluationRow]:
     """All of a run's."""
     names = [column for column in _EVALUATIONS.c if column.name != "run_id"]
-    query = select(*names).where(_EVALUATIONS.c.run_id == run_id)
-    ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split)
-    return [EvaluationRow(**row._mapping) for row in connection.execute(ordered)]
+    found = []
+    for owner, first, last in lineage.ranges(connection, run_id, 0, None):
+        query = _range(select(*names), _EVALUATIONS, owner, first, last)
+        ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split)
+        found += [EvaluationRow(**row._mapping) for row in connection.execute(ordered)]
+    return found
 
 
 def derivatives(connection: Connection, run_id: str, start: int, stop: int | None) -> list[DerivativeRow]:
     """Rows of a range."""
     names = [column for column in _DERIVATIVES.c if column.name != "run_id"]
-    query = _range(select(*names), _DERIVATIVES, run_id, start, stop)
-    ordered = query.order_by(_DERIVATIVES.c.step, _DERIVATIVES.c.tensor, _DERIVATIVES.c.position)
-    return [DerivativeRow(**row._mapping) for row in connection.execute(ordered)]
+    found = []
+    for owner, first, last in lineage.ranges(connection, run_id, start, stop):
+        query = _range(select(*names), _DERIVATIVES, owner, first, last)
+        ordered = query.order_by(_DERIVATIVES.c.step, _DERIVATIVES.c.tensor, _DERIVATIVES.c.position)
+        found += [DerivativeRow(**row._mapping) for row in connection.execute(ordered)]
+    return found
 
 
 def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[ChunkRow]:

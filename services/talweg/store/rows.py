@@ -32,6 +32,7 @@ class RunRow:
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
         record: The resolved policy, "full" or "replay".
         step: Updates made so far; steps 0 … step − 1 are recorded.
+        paused: It rests, or will at its worker's next commit, until it is asked to go on.
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
@@ -55,6 +56,7 @@ class RunRow:
     state: RunState
     stop_reason: StopReason | None
     cancel_requested: bool
+    paused: bool
     step: int
     cost: float | None
     best_cost: float | None
@@ -78,16 +80,21 @@ class RunRow:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are; `counts` holds the states that occur, `open` says that more runs follow."""
+    """A study and how far its runs are.
+
+    `counts` holds the states that occur, `paused` those that rest, `open` says that more runs follow.
+    """
 
     id: str
     name: str
     spec: Json
     mlflow_experiment_id: str | None
+    mlflow_told: bool
     created_at: datetime
     counts: dict[RunState, int]
     steps_done: int
     steps_total: int
+    paused: int
     open: bool = False
 
     @property
@@ -123,6 +130,7 @@ class CohortRow:
     queued_at: datetime
     published_at: datetime | None
     publications: int
+    paused: bool
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,14 @@ class Claim:
     fence: int
     runs: tuple[RunRow, ...]
     attempts: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to rest."""
+
+    cancelled: frozenset[str]
+    pause: bool
 
 
 @dataclass(frozen=True)

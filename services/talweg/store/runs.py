@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import Conflict, InvalidSpec
-from talweg.store import pages, tables
-from talweg.store.batch import NewCohort, NewRun, NewStudy
+from talweg.store import codec, pages, tables
+from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
 from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
 from talweg.store.types import FromNow
 
@@ -32,6 +32,7 @@ def submit(
     runs: Sequence[NewRun],
     cohorts: Sequence[NewCohort],
     key: str | None,
+    checkpoints: Sequence[Checkpoint] = (),
 ) -> Submitted:
     """Everything new, or what the key's first submission made; raises Conflict."""
     answer = Submitted(
@@ -45,6 +46,9 @@ def submit(
         _refuse_taken(connection, tables.studies, "study", [study.name])
         connection.execute(insert(tables.studies).values(**asdict(study), created_at=FromNow()))
     add(connection, runs, cohorts)
+    if checkpoints:
+        begun = [vars(made) | {"digest": codec.digest_of(made.payload)} for made in checkpoints]
+        connection.execute(insert(tables.checkpoints), begun)
     return answer
 
 

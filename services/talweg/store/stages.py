@@ -52,6 +52,7 @@ def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence
                 state="queued",
                 stop_reason=None,
                 cancel_requested=False,
+                paused=False,
                 error=None,
                 finished_at=None,
                 unmirrored=True,

@@ -7,15 +7,31 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
-from talweg.store import cancelling, commits, leases, outbox, reading, runs, stages, studies, tokens
-from talweg.store.batch import CommitBatch, NewCohort, NewRun, NewStudy
+from talweg.store import (
+    cancelling,
+    commits,
+    leaders,
+    leases,
+    outbox,
+    pausing,
+    reading,
+    resuming,
+    retrying,
+    runs,
+    stages,
+    studies,
+    tokens,
+)
+from talweg.store.batch import Checkpoint, Chunk, CommitBatch, NewCohort, NewRun, NewStudy
 from talweg.store.engine import create_engine, translated
 from talweg.store.rows import (
+    Asked,
     ChunkRow,
     Claim,
     CohortRow,
     DerivativeRow,
     EvaluationRow,
+    Json,
     Page,
     Quantity,
     RunRow,
@@ -25,6 +41,8 @@ from talweg.store.rows import (
     Submitted,
     TokenRow,
 )
+from talweg.store.signs import Signs
+from talweg.store.signs import signs as read_signs
 
 
 def open_store(url: str, *, create: bool = False) -> "Store":
@@ -103,8 +121,9 @@ class Store:
         new_runs: Sequence[NewRun],
         cohorts: Sequence[NewCohort],
         idempotency_key: str | None = None,
+        checkpoints: Sequence[Checkpoint] = (),
     ) -> Submitted:
-        """Write new work whole.
+        """Write new work whole, with the checkpoints that forks begin from.
 
         The same key with the same specs gives the first answer again, and writes nothing.
 
@@ -112,7 +131,27 @@ class Store:
             Conflict: The key stands for other specs, or a name is taken.
         """
         with self._write() as connection:
-            return runs.submit(connection, study, new_runs, cohorts, idempotency_key)
+            return runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
+
+    def resume(
+        self,
+        run: RunRow,
+        cohort: NewCohort,
+        *,
+        spec: Json,
+        spec_digest: str,
+        steps: int,
+        keep: bool,
+    ) -> None:
+        """Queue an ended run again, alone in a new cohort, to go on to `steps` steps.
+
+        `keep`: its last checkpoint is one that stays.
+
+        Raises:
+            Conflict: The run is not as `run` says any more.
+        """
+        with self._write() as connection:
+            resuming.resume(connection, run, cohort, spec, spec_digest, steps, keep=keep)
 
     def run(self, id_or_name: str) -> RunRow:
         """The run of that id, else of that name; raises NotFound."""
@@ -172,6 +211,16 @@ class Store:
         with self._write() as connection:
             return stages.resume(connection, study_id, cohorts, reopen)
 
+    def untold_studies(self, limit: int = 100) -> list[str]:
+        """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
+        with self._read() as connection:
+            return studies.untold(connection, limit)
+
+    def mark_study_told(self, study_id: str, told: bool = True) -> None:
+        """Note that MLflow has the study's ranking and report; or, with `told` false, that it is to get them again."""
+        with self._write() as connection:
+            studies.mark_told(connection, study_id, told)
+
     def cohort(self, cohort_id: str) -> CohortRow:
         """The cohort of that id; raises NotFound."""
         with self._read() as connection:
@@ -213,24 +262,33 @@ class Store:
         with self._write() as connection:
             leases.extend(connection, claim, lease_seconds)
 
-    def commit(self, claim: Claim, batch: CommitBatch) -> None:
-        """Make a batch durable, whole or not at all; raises LeaseLost."""
+    def commit(self, claim: Claim, batch: CommitBatch, *, again: bool = False) -> None:
+        """Make a batch durable, whole or not at all; raises LeaseLost.
+
+        `again`: an earlier call with this batch ended in Unreachable, which does not tell whether it was written.
+        """
         prepared = commits.prepare(batch)
         with self._write() as connection:
-            commits.write(connection, claim, prepared)
+            commits.write(connection, claim, prepared, again=again)
 
     def finish(self, claim: Claim) -> None:
         """Close the cohort: its runs have ended; raises LeaseLost."""
         with self._write() as connection:
             leases.finish(connection, claim)
 
-    def release(self, claim: Claim) -> None:
-        """Leave in order: queued again, and the attempt does not count; raises LeaseLost."""
+    def release(self, claim: Claim, reason: str | None = None) -> None:
+        """Leave in order: queued again, and the attempt does not count; raises LeaseLost.
+
+        Runs that were asked to rest do so; `reason` stays with the cohort, where it was left for one.
+        """
         with self._write() as connection:
-            leases.release(connection, claim)
+            leases.release(connection, claim, reason)
 
     def fail(self, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
-        """Leave in disorder: queued again, or quarantined after `max_attempts` without progress; raises LeaseLost."""
+        """Leave in disorder: queued again, or quarantined after `max_attempts` without progress; raises LeaseLost.
+
+        Several runs are queued each in a cohort of its own: the next attempt shows which of them it was.
+        """
         with self._write() as connection:
             return leases.fail(connection, claim, traceback, max_attempts)
 
@@ -243,10 +301,53 @@ class Store:
         with self._write() as connection:
             cancelling.request_cancel(connection, list(run_ids), study)
 
-    def cancelled(self, claim: Claim) -> set[str]:
-        """The claim's live runs that were asked to stop."""
+    def asked(self, claim: Claim) -> Asked:
+        """What was asked of the claim's live runs."""
         with self._read() as connection:
-            return leases.cancelled(connection, claim)
+            return leases.asked(connection, claim)
+
+    def request_pause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
+        """Ask live runs to rest: queued ones do at once, running ones at their worker's next commit.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        with self._write() as connection:
+            pausing.request_pause(connection, list(run_ids), study)
+
+    def unpause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
+        """Let runs that rest go on; the ids of their cohorts, to be published. Raises NotFound."""
+        with self._write() as connection:
+            return pausing.unpause(connection, list(run_ids), study)
+
+    def retry(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
+        """Queue failed runs again, from their last commit; the ids of their new cohorts, to be published.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        with self._write() as connection:
+            return retrying.retry(connection, list(run_ids), study)
+
+    def mirror_again(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> int:
+        """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
+        with self._write() as connection:
+            return outbox.forget(connection, list(run_ids), study)
+
+    def signs(self) -> Signs:
+        """Signs of trouble, as of now."""
+        with self._read() as connection:
+            return read_signs(connection)
+
+    def lead(self, role: str, owner: str, seconds: float) -> bool:
+        """Whether `owner` is who does the role's work for the next so many seconds; another may be."""
+        with self._write() as connection:
+            return leaders.lead(connection, role, owner, seconds)
+
+    def step_down(self, role: str, owner: str) -> None:
+        """Let another lead at once; nothing happens where `owner` does not lead."""
+        with self._write() as connection:
+            leaders.step_down(connection, role, owner)
 
     def latest_checkpoints(self, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """By run, the last checkpoint's step and payload; runs without one are left out. Raises CorruptRecord."""
@@ -282,6 +383,11 @@ class Store:
         """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
         with self._read() as connection:
             return reading.chunks(connection, run_id, quantity, start, stop)
+
+    def replace_chunk(self, chunk: Chunk) -> None:
+        """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
+        with self._write() as connection:
+            resuming.replace_chunk(connection, chunk)
 
     def outbox(self, limit: int = 100) -> list[RunRow]:
         """Runs of which MLflow does not know everything yet, longest not mirrored first."""

@@ -49,6 +49,8 @@ studies = Table(
     Column("name", String(200), nullable=False),
     Column("spec", _Json, nullable=False),
     Column("mlflow_experiment_id", String(64)),
+    # MLflow has the study's ranking, figures and report.
+    Column("mlflow_told", Boolean, nullable=False, server_default=false()),
     Column("created_at", Instant, nullable=False),
     # More runs follow when those it has have ended.
     Column("open", Boolean, nullable=False, server_default=false()),
@@ -70,6 +72,8 @@ cohorts = Table(
     Column("queued_at", Instant, nullable=False),
     Column("published_at", Instant),
     Column("publications", Integer, nullable=False),
+    # Nobody claims it before it is asked to go on.
+    Column("paused", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('queued', 'leased', 'finished', 'quarantined')", name="state"),
     # The reconciler looks for the few that are queued or leased, every few seconds.
     Index("ix_cohorts_state", "state", "lease_until"),
@@ -95,6 +99,7 @@ runs = Table(
     Column("state", String(16), nullable=False),
     Column("stop_reason", String(16)),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Column("paused", Boolean, nullable=False, server_default=false()),
     Column("step", Integer, nullable=False, server_default=text("0")),
     Column("cost", Double),
     Column("best_cost", Double),
@@ -218,4 +223,13 @@ submissions = Table(
     Column("digest", String(64), nullable=False),
     Column("answer", _Json, nullable=False),
     Column("created_at", Instant, nullable=False),
+)
+
+# Processes of which one at a time is enough: who does the work, and for how long without a word.
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("role", String(64), primary_key=True),
+    Column("owner", String(300), nullable=False),
+    Column("lease_until", Instant, nullable=False),
 )

@@ -1,21 +1,35 @@
-"""`python -m talweg.tracking`: carries runs to MLflow until it is told to stop."""
+"""`python -m talweg.tracking`: carries runs to MLflow until it is told to stop.
 
+`python -m talweg.tracking --to URL [STUDY]` copies what is recorded to another server, and ends. Credentials of either
+server are MLflow's own variables: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+"""
+
+import argparse
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 
 import structlog
 
 from talweg.errors import TalwegError
-from talweg.settings import settings
+from talweg.settings import Settings, settings
 from talweg.store import open_store
 from talweg.tracking import connect
 from talweg.tracking.loop import keep_mirroring
 
 
-def main() -> int:
-    """Mirror the store at TALWEG_DATABASE_URL to the MLflow server at TALWEG_MLFLOW_URL."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Mirror the store at TALWEG_DATABASE_URL to the MLflow server at TALWEG_MLFLOW_URL, or copy it to another."""
+    parser = argparse.ArgumentParser(prog="python -m talweg.tracking", description="Carry runs to MLflow.")
+    parser.add_argument("--to", metavar="URL", help="copy what is recorded to this server, and end")
+    parser.add_argument("study", nargs="?", help="with --to: only this study")
+    given = parser.parse_args(arguments)
+    if given.study is not None and given.to is None:
+        parser.error("a study is named with --to only")
     chosen = settings()
+    if given.to is not None:
+        return _copy(chosen, given.to, given.study)
     if chosen.database_url is None or chosen.mlflow_url is None:
         raise TalwegError("tracking: TALWEG_DATABASE_URL and TALWEG_MLFLOW_URL must be set")
     stop = threading.Event()
@@ -28,6 +42,22 @@ def main() -> int:
         mirror = Mirror(store, destination, budget=chosen.mirror_budget)
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
         keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+    return 0
+
+
+def _copy(chosen: Settings, url: str, study: str | None) -> int:
+    if chosen.database_url is None:
+        raise TalwegError("tracking: TALWEG_DATABASE_URL must be set")
+    destination = connect(url)
+    from talweg.tracking.copying import copy
+
+    with open_store(chosen.database_url.get_secret_value()) as store:
+        try:
+            sent = copy(store, destination, study=study, budget=chosen.mirror_budget)
+        except TalwegError as error:
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+    sys.stdout.write(f"{sent} runs are at {url}\n")
     return 0
 
 

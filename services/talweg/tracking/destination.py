@@ -3,6 +3,7 @@
 The only module that imports MLflow. Every call may be repeated without harm.
 """
 
+import re
 import tempfile
 import urllib.error
 import urllib.request
@@ -59,6 +60,10 @@ class Destination:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:  # noqa: S310 - from settings
                 return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            # One that wants a password first is up; a proxy with nothing behind it is not.
+            with error:
+                return error.code < 500
         except (urllib.error.URLError, OSError):
             return False
 
@@ -87,6 +92,12 @@ class Destination:
                 raise Gone(f"MLflow: run {run} was deleted there")
             return str(found[0].info.run_id)
 
+    def annotate(self, experiment: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment; its description is one."""
+        with self._errors():
+            for key, value in tags.items():
+                self._client.set_experiment_tag(experiment, key, value)
+
     def stage(self, run_id: str) -> str:
         """`active`, `deleted`, or `missing`."""
         try:
@@ -113,7 +124,7 @@ class Destination:
     def send(self, run_id: str, series: Sequence[Series]) -> int:
         """Send every point, in as few requests as there can be; returns how many there were."""
         sent = 0
-        for batch in _batches(series):
+        for batch in batches(series):
             with self._errors():
                 self._client.log_batch(run_id, metrics=batch)
             sent += len(batch)
@@ -126,12 +137,13 @@ class Destination:
             self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Put files beside the run, by name; what had the name is replaced."""
+        """Put files beside the run, by path ("figures/cost.png"); what had the path is replaced."""
         with tempfile.TemporaryDirectory(prefix="talweg-") as folder, self._errors():
             for name, content in files.items():
                 path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-                self._client.log_artifact(run_id, str(path))
+            self._client.log_artifacts(run_id, folder)
 
     def close_run(self, run_id: str, *, name: str, status: str, end: int | None) -> None:
         """Set the run's name and status, and when it ended (milliseconds) where it did."""
@@ -153,18 +165,39 @@ class Destination:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except RestException as error:
-            raise Refused(f"MLflow: {error}") from error
-        except HTTPError as error:
-            raise Refused(f"MLflow: artifact refused: {error}") from error
         except (MlflowException, RequestException) as error:
-            # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is
-            # this request that it chokes on, and others need not wait for it.
-            kind = Refused if self.answers() else Unreachable
-            raise kind(f"MLflow at {self.url}: {error}") from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> TalwegError:
+        if _code(error) == 401:
+            # It would take no other request either. What was sent as password stands in no message.
+            return Unreachable(
+                f"MLflow at {self.url}: must let us in, answered 401; MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
+            )
+        if isinstance(error, RestException):
+            return Refused(f"MLflow: {error}")
+        if isinstance(error, HTTPError):
+            return Refused(f"MLflow: artifact refused: {error}")
+        # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is this
+        # request that it chokes on, and others need not wait for it.
+        kind = Refused if self.answers() else Unreachable
+        return kind(f"MLflow at {self.url}: {error}")
 
 
-def _batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
+def _code(error: Exception) -> int | None:
+    """The HTTP status that an error of MLflow's client stands for, where it is told."""
+    if isinstance(error, HTTPError):
+        return None if error.response is None else error.response.status_code
+    if isinstance(error, RestException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's own
+    # Where the body is not MLflow's JSON, its client tells the status in words only.
+    found = re.search(r"failed with error code (\d{3})", str(error))
+    return int(found[1]) if found else None
+
+
+def batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
+    """All points, in lists as long as a request may be."""
     batch: list[Metric] = []
     for one in series:
         # MLflow turns an infinity into 1.8e308, next to which no curve can be seen; NaN it leaves out of charts.

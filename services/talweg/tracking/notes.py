@@ -26,17 +26,19 @@ def run_note(run: RunRow, thinned: str | None) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def study_note(name: str, spec: Mapping[str, Any]) -> str:
-    """The protocol: what is compared, on what, for how long."""
+def study_note(name: str, spec: Mapping[str, Any], *, outcome: str = "", report: str | None = None) -> str:
+    """The protocol: what is compared, on what, for how long; and what came out, with the report's address."""
     settings = [label(each, [key for key in each if key != "name"]) for each in spec["optimizers"]]
     seeds = spec["seeds"]
     count = seeds if isinstance(seeds, int) else len(seeds)
     listed = "\n".join(f"- {escape(setting)}" for setting in settings)
+    came_out = outcome and f"\n\n{outcome}"
+    linked = "" if report is None else f"\n\n[The whole report]({report}), with its curves."
     return (
         f"**{escape(name)}**: {len(settings)} optimizer settings × {count} seeds on "
         f"**{escape(problem_name(spec))}**, {spec['steps']:,} steps each. The same seed gives every optimizer the "
-        f"same start and the same batches.\n\n{listed}\n\nGroup the table by `optimizer`; chart `cost` and "
-        f"`cost.validation`."
+        f"same start and the same batches.{came_out}{linked}\n\n{listed}\n\n"
+        "Group the table by `optimizer`; chart `cost` and `cost.validation`."
     )
 
 

@@ -1,25 +1,27 @@
 """What MLflow is told of a run beside its metrics: when it appears there, and when it has ended."""
 
+import dataclasses
 import hashlib
 import json
 
 import numpy as np
 
-from talweg.comparison.figures import cost_curves, png
-from talweg.comparison.results import Result
 from talweg.store import RunRow, Store
+from talweg.tracking.artifacts import files
 from talweg.tracking.destination import Destination
 from talweg.tracking.naming import parameters, problem_name, status, tags
 from talweg.tracking.notes import run_note
-from talweg.tracking.places import NOTE_TAG, Place
+from talweg.tracking.places import Place
 from talweg.tracking.series import milliseconds
+from talweg.tracking.studies import NOTE_TAG
 from talweg.tracking.thinning import Thinning
+from talweg_core.layers.base import Layer
 from talweg_core.problems import NetworkProblem, Problem
 
 
 def open_run(destination: Destination, place: Place, run: RunRow, problem: Problem, thinning: Thinning) -> str:
     """Find or create the MLflow run, say what it is, and return its id."""
-    about = _tags(run, thinning)
+    about = _tags(run, problem, thinning)
     start = milliseconds(run.started_at or run.created_at)
     run_id = destination.run(place.experiment, run.id, name=place.name(run), start=start, tags=about)
     destination.describe(run_id, parameters(run.spec), about)
@@ -30,26 +32,26 @@ def open_run(destination: Destination, place: Place, run: RunRow, problem: Probl
 
 
 def close_run(
-    store: Store, destination: Destination, place: Place, run: RunRow, run_id: str, thinning: Thinning
+    store: Store, destination: Destination, place: Place, run: RunRow, run_id: str, problem: Problem, thinning: Thinning
 ) -> None:
-    """Say how the run ended: tags, note, cost curve, name and status, in that order; the status comes last."""
-    about = _tags(run, thinning)
+    """Say how the run ended: tags, note, files, name and status, in that order; the status comes last."""
+    about = _tags(run, problem, thinning)
     destination.describe(run_id, {}, about)
-    files = {"note.md": about[NOTE_TAG].encode()}
-    if run.step:
-        files["cost.png"] = _figure(store, place, run)
-    destination.attach(run_id, files)
+    destination.attach(run_id, {"note.md": about[NOTE_TAG].encode(), **files(store, run, place.name(run))})
     end = milliseconds(run.finished_at or run.created_at)
     destination.close_run(run_id, name=place.name(run), status=status(run.state), end=end)
 
 
-def _tags(run: RunRow, thinning: Thinning) -> dict[str, str]:
+def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
     thinned = str(thinning) if thinning.thins else None
     return tags(
         {
             "talweg.run": run.id,
             "talweg.name": run.name,
             "talweg.study": run.study_id,
+            # Where it was forked, and from which run.
+            "talweg.parent": run.parent_run_id,
+            "talweg.parent_step": run.parent_step,
             "talweg.record": run.record,
             "talweg.thinned": thinned,
             "talweg.numerics": run.numerics,
@@ -58,6 +60,7 @@ def _tags(run: RunRow, thinning: Thinning) -> dict[str, str]:
             "problem": problem_name(run.spec),
             "seed": run.seed,
             "stop_reason": run.stop_reason,
+            "talweg.model": model(problem),
             NOTE_TAG: run_note(run, thinned),
             "mlflow.source.name": "talweg",
             "mlflow.user": "talweg",
@@ -65,17 +68,20 @@ def _tags(run: RunRow, thinning: Thinning) -> dict[str, str]:
     )
 
 
-def _figure(store: Store, place: Place, run: RunRow) -> bytes:
-    result = Result(
-        run=run.id,
-        optimizer=run.spec["optimizer"],
-        seed=run.seed,
-        # A run that was cancelled or failed has no place in a comparison, but here it is the only curve.
-        state="finished",
-        stop_reason=run.stop_reason,
-        costs=store.steps(run.id, 0, run.step).cost,
-    )
-    return png(cost_curves([result], title=place.name(run)), dots_per_inch=110)
+def model(problem: Problem) -> str:
+    """What is trained, on one line: `dense (64), relu → …: 4,810 parameters, cross entropy`."""
+    size = f"{problem.layout.size:,} parameters"
+    if not isinstance(problem, NetworkProblem):
+        return f"test function of {size}"
+    layers = " → ".join(_layer(layer) for layer in problem.network.layers)
+    inputs = " × ".join(map(str, problem.network.shape))
+    return f"{inputs} → {layers}: {size}, {problem.network.cost.name.replace('_', ' ')}"
+
+
+def _layer(layer: Layer) -> str:
+    settings = dataclasses.asdict(layer)
+    words = [str(settings[key]) for key in ("units", "channels", "activation") if settings.get(key) is not None]
+    return " ".join([layer.kind, *(word for word in words if word != "identity")])
 
 
 def _digest(problem: NetworkProblem) -> str:

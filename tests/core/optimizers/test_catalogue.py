@@ -1,8 +1,12 @@
 """The catalogue as people read it."""
 
+import json
+import re
+from typing import Any
+
 import pytest
 
-from talweg_core import Cohort, optimizers, problems
+from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import UnknownName
 
 BUILT_IN = sorted(n for n, k in optimizers.catalogue().items() if k.__module__.startswith("talweg_core"))
@@ -34,10 +38,27 @@ def test_the_catalogue_is_a_table_in_text_and_in_a_notebook() -> None:
     table = optimizers.catalogue()
     text, html = str(table), table._repr_html_()
     assert text.splitlines()[0].split() == ["name", "family", "state", "evaluations", "paper"]
+    assert repr(table) == text
     assert len(text.splitlines()) == len(table) + 1
     for name in table:
-        assert f"<td>{name}</td>" in html
+        assert f">{name}</td>" in html
     assert "Kingma &amp; Ba 2015" in html
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [optimizers.catalogue(), optimizers.describe("adam"), schedules.catalogue(), schedules.describe("cosine"),
+     problems.describe("wine-mlp"), *optimizers.surroundings()],
+    ids=lambda shown: type(shown).__name__,
+)  # fmt: skip
+def test_a_notebook_shows_it_without_script_on_light_and_on_dark(shown: Any) -> None:
+    html = shown._repr_html_()
+    assert 'style="' in html
+    assert "<script" not in html
+    # No ground and no ink of its own but half transparent lines.
+    assert "background" not in html
+    assert set(re.findall(r"(?:^|[;\"])color:", html)) == set()
+    assert set(re.findall(r"rgba\([^)]*\)", html)) <= {"rgba(128,128,128,0.35)"}
 
 
 def test_one_optimizer_is_described_in_text_and_in_a_notebook() -> None:
@@ -45,7 +66,25 @@ def test_one_optimizer_is_described_in_text_and_in_a_notebook() -> None:
     text, html = str(described), described._repr_html_()
     for said in ("Adam (adam), per coordinate", "θ ← θ − η m̂ / (√v̂ + ε)", "[0, 1)", "1e-08", "Kingma & Ba 2015"):
         assert said in text
-    assert "<td>beta1</td><td>[0, 1)</td><td>0.9</td>" in html
+    assert re.search(r">beta1</td><td[^>]*>\[0, 1\)</td><td[^>]*>0.9</td>", html)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_description_survives_json(name: str) -> None:
+    described = optimizers.describe(name)
+    plain = json.loads(json.dumps(described.plain()))
+    assert optimizers.Description.read(plain) == described
+    assert plain["settings"].keys() == optimizers.create(name).settings().keys() | {"around"}
+
+
+def test_what_stands_around_says_formula_and_ranges() -> None:
+    described = {one.name: one for one in optimizers.surroundings()}
+    assert sorted(described) == ["accumulate", "average", "clip_norm", "clip_value", "l2", "sam", "weight_decay"]
+    for one in described.values():
+        assert one.formula
+        for setting in one.settings:
+            assert setting.name in f"{one.formula} {one.details}", (one.name, setting.name)
+            assert setting.range
 
 
 def test_describing_an_unknown_optimizer_gives_the_nearest() -> None:

@@ -27,8 +27,8 @@ def in_double(kind: type[CoordinateOptimizer]) -> list[str]:
     # Compiled anew: what comes from the cache has no such code to show.
     loop = numba.njit(nogil=True, error_model="numpy")(compiled(kind)[0].py_func)  # type: ignore[attr-defined]
     row = np.zeros((1, 8), np.float32)
-    scalars = tuple(np.zeros(1, np.float32) for _ in compiled(kind)[1])
-    arguments = (np.ones(1, np.bool_), row, row.copy(), tuple(row.copy() for _ in kind.state), scalars)
+    ahead = np.zeros((2, len(compiled(kind)[1]), 1), np.float32)
+    arguments = (np.ones(1, np.bool_), row, row.copy(), tuple(row.copy() for _ in kind.state), ahead, 0)
     signature = tuple(numba.typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]  # Numba has no types
     loop.compile(signature)
     code = loop.inspect_llvm(loop.signatures[0])

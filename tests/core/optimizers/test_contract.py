@@ -1,5 +1,7 @@
 """What holds for every optimizer of the catalogue: a new one is tested by being listed."""
 
+import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.optimizers import Optimizer
+from talweg_core.optimizers.base import Interval
+from talweg_core.problems import SurfaceProblem
 
 EVERYTHING: list[dict[str, Any]] = [
     {"name": "accumulate", "steps": 3},
@@ -27,6 +31,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sophia often": ("sophia", {"every": 2}),
     "lbfgs short": ("lbfgs", {"history": 2}),
     "adam in everything": ("adam", {"around": EVERYTHING}),
+    "sam around lbfgs": ("lbfgs", {"around": [{"name": "l2", "coefficient": 0.01}, {"name": "sam", "rho": 1e-3}]}),
+    "sophia with l2": ("sophia", {"every": 3, "around": [{"name": "l2", "coefficient": 0.1}]}),
     "schedule-free averaged": (
         "schedule_free_sgd",
         {"learning_rate": 0.01, "around": [{"name": "average", "decay": 0.9}]},
@@ -70,6 +76,41 @@ def test_a_run_has_the_same_bits_alone_and_among_others(name: str, precision: st
         assert np.array_equal(together.parameters[row], alone.parameters[0])
         for key, state in together.state.items():
             assert np.array_equal(state[row], alone.state[key][0]), key
+
+
+def varied(name: str, share: float) -> Optimizer:
+    """Every number that runs need not have in common moved by a share of where it may go; so too what stands around."""
+
+    def moved(settings: Any) -> dict[str, Any]:
+        numbers: dict[str, Any] = {}
+        for field in settings.ranged():
+            allowed, value = field.metadata["range"], getattr(settings, field.name)
+            if not isinstance(allowed, Interval) or field.metadata.get("shared"):
+                continue
+            if allowed.whole:
+                numbers[field.name] = value + round(4 * share)
+            elif math.isfinite(allowed.high):
+                # Decays crowd below 1, and floors above 0.
+                numbers[field.name] = value * (1 - 0.1 * share)
+            else:
+                numbers[field.name] = value * (1 + share)
+        return numbers
+
+    rule = made(name)
+    around = tuple(dataclasses.replace(one, **moved(one)) for one in rule.around)
+    return dataclasses.replace(rule, **moved(rule), around=around)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_run_follows_its_own_hyperparameters(name: str) -> None:
+    rules = [varied(name, share) for share in (0.0, 0.5, 1.0)]
+    together = Cohort(PROBLEM, rules, [2, 2, 2], precision="float64")
+    finish(together, 12)
+    for row, rule in enumerate(rules):
+        alone = Cohort(PROBLEM, [rule], [2], precision="float64")
+        finish(alone, 12)
+        assert np.array_equal(together.parameters[row], alone.parameters[0])
+    assert len({row.tobytes() for row in together.parameters}) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -134,13 +175,35 @@ RESTING: dict[str, dict[str, Any]] = {
 }
 
 
+def plain(x: Any, gradient: Any, constants: Any) -> Any:
+    """C = 1, level everywhere."""
+    gradient[:] = 0
+    return 1.0
+
+
+PLAIN = SurfaceProblem("plain", plain, (3.0, -2.0, 0.5), minimiser=(0, 0, 0))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_zero_gradient_moves_nothing_beyond_decay(name: str) -> None:
-    problem = problems.create("quadratic", dimension=3, start=[0.0, 0.0, 0.0])
-    runs = Cohort(problem, [made(name, **RESTING.get(name, {}))], [0], precision="float64")
+    start = PLAIN.start
+    rule = made(name, **RESTING.get(name, {}))
+    decays = "weight_decay" in rule.settings() or any(one.name in ("l2", "weight_decay") for one in rule.around)
+    runs = Cohort(PLAIN, [rule], [0], precision="float64")
+    assert runs.parameters.tolist() == [start.tolist()]
     finish(runs, 12)
-    assert not runs.parameters.any()
     assert runs.stop_reasons == [None]
+    if decays:
+        # Towards 0 in every coordinate, never past it.
+        ratio = runs.parameters[0] / start
+        assert ((ratio > 0) & (ratio <= 1)).all()
+    without = rule.settings() | ({"weight_decay": 0.0} if "weight_decay" in rule.settings() else {})
+    without["around"] = [one for one in without.pop("around", []) if one["name"] not in ("l2", "weight_decay")]
+    runs = Cohort(PLAIN, [optimizers.create(rule.name, **without)], [0], precision="float64")
+    finish(runs, 12)
+    assert runs.parameters.tolist() == [start.tolist()]
+    # An average of equal numbers is that number but for roundings of its weights.
+    assert runs.evaluation_parameters == pytest.approx(start[None], rel=1e-14)
 
 
 # Learning rates under which 1,500 steps with a cosine to 0 reach the bottom of a bowl; the rest take 0.1.
@@ -149,6 +212,7 @@ REACHING = {
     "dadaptation": 1.0,
     "lbfgs": 1.0,
     "lbfgs short": 1.0,
+    "sam around lbfgs": 1.0,
     "prodigy": 1.0,
     "schedule_free_sgd": 1.0,
     "schedule-free averaged": 1.0,
@@ -176,8 +240,14 @@ def test_evaluations_are_counted_run_by_run(name: str) -> None:
     for step in range(4):
         counts = runs.advance().evaluations
         extra = 1 if name == "sam" or (name == "adam in everything" and step % 3 == 2) else 0
-        products = {"sophia": step == 0, "sophia often": step % 2 == 0}.get(name, False)
-        if name.startswith("lbfgs"):
+        products = {"sophia": step == 0, "sophia often": step % 2 == 0, "sophia with l2": step % 3 == 0}.get(
+            name, False
+        )
+        if name == "sam around lbfgs":
+            # At the point and uphill of it, then two a trial.
+            assert (counts.gradients[:2] % 2 == 0).all()
+            assert ((counts.gradients[:2] >= 4) & (counts.gradients[:2] <= 54)).all()
+        elif name.startswith("lbfgs"):
             assert ((counts.gradients[:2] >= 2) & (counts.gradients[:2] <= 27)).all()
         else:
             assert counts.gradients.tolist() == [1 + extra, 1 + extra, 0]

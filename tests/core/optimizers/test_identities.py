@@ -8,6 +8,8 @@ import pytest
 from talweg_core import Cohort, optimizers, problems
 from talweg_core.errors import InvalidCohort
 from talweg_core.layout import Array
+from talweg_core.problems import SurfaceProblem
+from talweg_core.problems.quadratic import quadratic
 
 
 def trajectory(name: str, problem: str = "wine-mlp", steps: int = 40, **settings: Any) -> Array:
@@ -28,11 +30,42 @@ def test_adamw_without_decay_is_adam() -> None:
     assert np.array_equal(trajectory("adamw", weight_decay=0), trajectory("adam"))
 
 
-def test_adam_without_first_moment_is_rmsprop_once_its_correction_has_faded() -> None:
-    """Adam with β₁ = 0 differs from RMSProp by √(1 − β₂ᵗ) alone, which is 1 from the start where β₂ = 0."""
-    adam = trajectory("adam", beta1=0, beta2=0, epsilon=0.1)
-    # One rounding a step in another place: η / (1 − 0) against η.
-    assert np.allclose(adam, trajectory("rmsprop", learning_rate=1e-3, rho=0, epsilon=0.1), rtol=1e-13, atol=0)
+GRADIENTS = np.random.default_rng(7).normal(size=(12, 3)).tolist()
+
+
+def moves(drive: Any, name: str, **settings: Any) -> Array:
+    """The updates (12, 3) that a rule makes of those gradients."""
+    points = drive(optimizers.create(name, **settings), [0.0, 0.0, 0.0], GRADIENTS)
+    moved: Array = np.diff(np.array([[0.0, 0.0, 0.0], *points]), axis=0)
+    return moved
+
+
+def test_adam_without_first_moment_is_rmsprop_but_for_its_correction(drive: Any) -> None:
+    """Kingma & Ba 2015, section 5: with β₁ = 0 what RMSProp lacks is √(1 − β₂ᵗ), large at first, gone in the end."""
+    adam = moves(drive, "adam", learning_rate=0.01, beta1=0, beta2=0.9, epsilon=0)
+    rmsprop = moves(drive, "rmsprop", learning_rate=0.01, rho=0.9, epsilon=0)
+    lacking = np.sqrt(1 - 0.9 ** np.arange(1, 13))
+    assert np.allclose(adam, rmsprop * lacking[:, None], rtol=1e-12, atol=0)
+
+
+def test_adam_in_its_limit_is_adagrad(drive: Any) -> None:
+    """Kingma & Ba 2015, section 5: β₁ = 0, 1 − β₂ infinitesimal, and η / √t for η."""
+    adam = moves(drive, "adam", learning_rate=0.01, beta1=0, beta2=1 - 1e-8, epsilon=0)
+    adagrad = moves(drive, "adagrad", learning_rate=0.01, epsilon=0)
+    # 1 − β₂ᵗ has 8 digits left, and the moving average is a mean but for t (1 − β₂).
+    assert np.allclose(adam / np.sqrt(np.arange(1, 13))[:, None], adagrad, rtol=1e-6, atol=0)
+
+
+def test_ademamix_without_its_slow_memory_is_adamw() -> None:
+    found = trajectory("ademamix", alpha=0, weight_decay=0.1)
+    assert np.allclose(found, trajectory("adamw", weight_decay=0.1), rtol=1e-13, atol=0)
+
+
+def test_amsgrad_divides_by_the_largest_second_moment_so_far(drive: Any) -> None:
+    """Reddi, Kale & Kumar 2018, algorithm 2: so it never moves further than Adam from the same first moment."""
+    adam, amsgrad = (moves(drive, name, beta2=0.5, epsilon=0) for name in ("adam", "amsgrad"))
+    assert (np.abs(amsgrad) <= np.abs(adam) * (1 + 1e-12)).all()
+    assert (np.abs(amsgrad) < np.abs(adam) * 0.99).any()
 
 
 def test_amsgrad_is_adam_until_the_second_moment_shrinks(drive: Any) -> None:
@@ -44,11 +77,18 @@ def test_amsgrad_is_adam_until_the_second_moment_shrinks(drive: Any) -> None:
     assert amsgrad[2][0] > amsgrad[3][0] > adam[3][0]
 
 
-def test_sam_with_radius_0_is_its_base() -> None:
+BASES = sorted(n for n, kind in optimizers.catalogue().items() if kind.__module__.startswith("talweg_core"))
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_sam_with_radius_0_is_its_base(name: str) -> None:
     around = [{"name": "sam", "rho": 0}]
-    for name in ("sgd", "adam", "muon", "prodigy"):
-        assert np.array_equal(trajectory(name, around=around), trajectory(name)), name
+    assert np.array_equal(trajectory(name, around=around, steps=15), trajectory(name, steps=15))
+
+
+def test_sam_itself_with_radius_0_is_momentum_and_without_momentum_gradient_descent() -> None:
     assert np.array_equal(trajectory("sam", rho=0), trajectory("momentum"))
+    assert np.array_equal(trajectory("sam", rho=0, momentum=0), trajectory("sgd"))
 
 
 def test_sam_is_what_stands_around_momentum() -> None:
@@ -60,6 +100,41 @@ def test_decoupled_decay_around_adam_is_adamw() -> None:
     around = [{"name": "weight_decay", "coefficient": 0.1, "biases_and_norms": True}]
     # The decay is taken off in another order: a rounding a step.
     assert np.allclose(trajectory("adam", around=around), trajectory("adamw", weight_decay=0.1), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("outer", ["clip_norm", "sam"])
+def test_clipping_bounds_what_sam_sees_uphill_in_either_order(outer: str) -> None:
+    around = [{"name": "clip_norm", "limit": 0.1}, {"name": "sam", "rho": 0.5}]
+    around = around if outer == "clip_norm" else around[::-1]
+    rule = optimizers.create("sgd", learning_rate=1.0, around=around)
+    runs = Cohort(problems.create("rosenbrock"), [rule], [0], precision="float64")
+    before = runs.parameters.copy()
+    runs.advance()
+    # The slope there is steep, so the bound is met: limit · |g| / (|g| + 1e-6).
+    assert np.linalg.norm(runs.parameters - before) == pytest.approx(0.1, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "lbfgs", "sophia"])
+def test_l2_around_a_rule_is_the_rule_on_the_cost_with_its_penalty(name: str) -> None:
+    """½ λ |θ|² around the bowl ½ Σ h x² is the bowl ½ Σ (h + λ) x²."""
+    around = [{"name": "l2", "coefficient": 0.5}]
+    curvatures = np.array([0.5, 1.0])
+    bowl, steeper = (
+        SurfaceProblem("bowl", quadratic, (1.0, -1.0), constants=(h,), minimiser=(0, 0))
+        for h in (curvatures, curvatures + 0.5)
+    )
+    settings: dict[str, Any] = {"learning_rate": 0.1} | ({"every": 2, "gamma": 1.0} if name == "sophia" else {})
+    paths = []
+    for problem, rule in (
+        (bowl, optimizers.create(name, around=around, **settings)),
+        (steeper, optimizers.create(name, **settings)),
+    ):
+        runs = Cohort(problem, [rule], [0], precision="float64")
+        for _ in runs.run(8):
+            pass
+        paths.append(runs.parameters[0].copy())
+    # The Hessian by differences has ten digits.
+    assert np.allclose(paths[0], paths[1], rtol=1e-8, atol=1e-12)
 
 
 def test_decay_leaves_biases_alone_unless_asked() -> None:

@@ -43,7 +43,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "pip", *install, str(target), str(source)], check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": str(target)}
     done = subprocess.run([sys.executable, "-c", MAIN], check=True, capture_output=True, text=True, env=environment)
-    answer: dict[str, Any] = json.loads(done.stdout)
+    # As its README says.
+    command = [str(Path(sys.executable).with_name("talweg")), "optimizers", "signum"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=folder)
+    answer: dict[str, Any] = json.loads(done.stdout) | {"shown": shown.stdout}
     return answer
 
 
@@ -56,6 +59,11 @@ def test_it_trains_by_its_rule(found: dict[str, Any]) -> None:
     # All four derivatives at (1, 0, 2, 0) are positive: 3, 2, 1.5 and 1.
     assert found["parameters"] == [[0.75, -0.25, 1.75, -0.25], [0.875, -0.125, 1.875, -0.125]]
     assert found["state"] == ["m"]
+
+
+def test_the_command_line_shows_it(found: dict[str, Any]) -> None:
+    for said in ("Signum (signum), per coordinate", "θ ← θ − η sign(m)", "beta1          [0, 1)  0.9", "Bernstein"):
+        assert said in found["shown"]
 
 
 def test_its_ranges_are_checked(found: dict[str, Any]) -> None:

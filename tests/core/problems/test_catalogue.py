@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from talweg_core import Cohort, Record, optimizers, problems
 from talweg_core.layout import Array
@@ -9,6 +11,8 @@ from talweg_core.problems import NetworkProblem, Problem
 
 STEPS = 4
 BATCH = 8
+# A seed and a learning rate.
+Run = tuple[int, float]
 
 
 def cohort(problem: Problem, seeds: list[int], rates: list[float]) -> Cohort:
@@ -42,6 +46,26 @@ def test_a_run_has_the_same_bits_in_cohorts_of_1_2_7_and_64_and_beside_any_other
         assert np.array_equal(slopes[0], gradient[0])
         assert np.array_equal(together.parameters[0], alone.parameters[0])
         assert together.checkpoint(0) == alone.checkpoint(0)
+
+
+@pytest.mark.parametrize("name", problems.names())
+def test_a_run_has_the_same_bits_beside_any_mix_of_seeds_and_learning_rates(name: str) -> None:
+    problem = problems.create(name)
+    company = st.tuples(st.integers(0, 2**32), st.floats(1e-6, 1e30, allow_subnormal=False))
+
+    @settings(derandomize=True, deadline=None, max_examples=4)
+    @given(run=company, before=st.lists(company, max_size=3), after=st.lists(company, max_size=3))
+    def holds(run: Run, before: list[Run], after: list[Run]) -> None:
+        seeds, rates = zip(*before, run, *after, strict=True)
+        row = len(before)
+        alone, together = cohort(problem, [run[0]], [run[1]]), cohort(problem, list(seeds), list(rates))
+        costs, _ = walk(alone)
+        found, _ = walk(together)
+        assert np.array_equal(found[: len(costs), row], costs[:, 0], equal_nan=True)
+        assert together.stop_reasons[row] == alone.stop_reasons[0]
+        assert np.array_equal(together.parameters[row], alone.parameters[0], equal_nan=True)
+
+    holds()
 
 
 @pytest.mark.parametrize("name", problems.names())

@@ -1,8 +1,12 @@
 """A real MLflow server, and runs put into a real store by its own API, step by step as a worker would."""
 
+import os
 import socket
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +16,10 @@ from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
 from talweg import mlflow_server
+from talweg.execution import submit_study, train
 from talweg.records import normalise, problem_of
-from talweg.spec import RunSpec
+from talweg.settings import Settings
+from talweg.spec import RunSpec, parse_study
 from talweg.store import (
     Chunk,
     Claim,
@@ -44,6 +50,15 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with mlflow_server.running(tmp_path_factory.mktemp("mlflow"), port=port) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def second_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another one, with nothing in it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with mlflow_server.running(tmp_path_factory.mktemp("second"), port=port) as url:
         yield url
 
 
@@ -146,6 +161,9 @@ class Laboratory:
             "problem": filled[0].problem.model_dump(),
             "optimizers": [spec.optimizer.model_dump() for spec in filled[::seeds]],
             "seeds": list(range(seeds)),
+            "batch_size": filled[0].batch_size,
+            "precision": filled[0].precision,
+            "schedule": filled[0].schedule.model_dump(),
         }
         named = NewStudy(study_id, study, protocol) if study_id is not None and study is not None else None
         self.store.submit(named, new, [cohort])
@@ -175,6 +193,43 @@ class Laboratory:
             ],
             study_id=cohort.study_id,
         )
+
+
+@pytest.fixture
+def train_study(laboratory: "Laboratory") -> Callable[..., str]:
+    """Submit a study as a user would, train it, and give its id."""
+
+    def train_it(**spec: Any) -> str:
+        settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
+        study = submit_study(laboratory.store, parse_study(spec), publish=cohorts.append, settings=settings)
+        for cohort in cohorts:
+            assert train(laboratory.store, cohort, owner="tests", settings=settings) == "finished"
+        return study.id
+
+    return train_it
+
+
+@pytest.fixture
+def start(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[[str], "subprocess.Popen[bytes]"]]:
+    """Start a mirror of the laboratory to a URL; its log goes to tracking.log."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(mlflow_url: str) -> "subprocess.Popen[bytes]":
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
+        environment |= {
+            "TALWEG_DATABASE_URL": sqlite_url,
+            "TALWEG_MLFLOW_URL": mlflow_url,
+            "TALWEG_MIRROR_SECONDS": "0.2",
+        }
+        with (tmp_path / "tracking.log").open("ab") as log:
+            command = [sys.executable, "-m", "talweg.tracking"]
+            processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

@@ -65,7 +65,9 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
     assert run.info.end_time == round(row.finished_at.timestamp() * 1000)
 
     # What lies beside it.
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"cost.png", "note.md"}
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        "cost.png", "figures", "note.md", "record.parquet", "run.html"
+    }  # fmt: skip
     picture = Path(client.download_artifacts(run.info.run_id, "cost.png", str(tmp_path)))
     assert picture.read_bytes().startswith(b"\x89PNG")
 

@@ -1,6 +1,5 @@
 """What stands in SQL stands in MLflow, number by number, however the mirror got there."""
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,7 +10,10 @@ import pytest
 from mlflow import MlflowClient
 from requests.adapters import HTTPAdapter
 
+from talweg.execution import fork_run, resume_run, submit_run, train
 from talweg.records import norms
+from talweg.settings import Settings
+from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
@@ -64,10 +66,12 @@ def recorded(store: Store, run: RunRow) -> History:
 
 
 def same(found: History, expected: History) -> None:
-    """Equal key by key and step by step; NaN equals NaN."""
+    """Equal key by key and step by step; NaN equals NaN, and stands for infinity, which would ruin a chart."""
     assert found.keys() == expected.keys()
     for key, points in expected.items():
-        np.testing.assert_array_equal(np.array(found[key]), np.array(points), err_msg=key)
+        table = np.array(points)
+        table[np.isinf(table)] = np.nan
+        np.testing.assert_array_equal(np.array(found[key]), table, err_msg=key)
 
 
 @pytest.fixture
@@ -87,6 +91,25 @@ def test_mirrored_metrics_equal_sql_step_by_step(
     for run in runs:
         same(history(client, laboratory.store, run), recorded(laboratory.store, run))
     assert laboratory.store.outbox() == []
+
+
+def test_ten_random_runs_of_a_trained_study_equal_sql(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, train_study: Callable[..., str]
+) -> None:
+    optimizers = ["sgd", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
+    study = train_study(
+        problem="two-layer-line",
+        optimizers=optimizers,
+        seeds=3,
+        steps=30,
+        evaluate_every=7,
+        schedule={"name": "cosine", "steps": 30},
+    )
+    drain(mirror)
+    runs = laboratory.store.runs_of(study)
+    for chosen in np.random.default_rng(5).choice(len(runs), size=10, replace=False):
+        same(history(client, laboratory.store, runs[chosen]), recorded(laboratory.store, runs[chosen]))
+    assert {run.stop_reason for run in runs} == {"finished", "diverged"}
 
 
 def test_a_run_grows_in_mlflow_while_it_trains(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
@@ -119,7 +142,8 @@ def test_sending_everything_twice_changes_nothing(
         same(history(client, laboratory.store, run), points)
         assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() == info
     (experiment,) = client.search_experiments(filter_string="name = 'twice'")
-    assert len(client.search_runs([experiment.experiment_id])) == 2
+    # And the study's own.
+    assert len(client.search_runs([experiment.experiment_id])) == 3
 
 
 class Killed(BaseException):
@@ -143,24 +167,50 @@ def killed_at(call: int, function: Callable[..., Any], *, after: bool) -> Callab
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killing_the_mirror_at_any_request_is_harmless(
+def test_killing_the_mirror_at_random_requests_is_harmless(
     laboratory: Any, mlflow_url: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
     worker, runs = laboratory.submit(study=f"killed {after}", seeds=2, steps=20)
     for run in runs:
         worker.finish(run)
-    for kills in itertools.count():
-        # Every time a new mirror, which knows nothing but what SQL and MLflow hold.
+    draw = np.random.default_rng(11)
+    kills = 0
+    while True:
+        # Every time a new mirror, which knows nothing but what SQL and MLflow hold. A run's files take 15 requests.
         mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET)
         with monkeypatch.context() as patch:
-            patch.setattr(HTTPAdapter, "send", killed_at(kills + 1, HTTPAdapter.send, after=after))
+            patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 25)), HTTPAdapter.send, after=after))
             try:
                 drain(mirror)
             except Killed:
+                kills += 1
                 continue
         break
     assert kills > 5
     for run in runs:
         same(history(client, laboratory.store, run), recorded(laboratory.store, run))
     (experiment,) = client.search_experiments(filter_string=f"name = 'killed {after}'")
-    assert len(client.search_runs([experiment.experiment_id])) == 2
+    assert len(client.search_runs([experiment.experiment_id])) == 3
+
+
+def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+    store, settings = laboratory.store, Settings().model_copy(update={"workers": 1})
+    asked = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 40})
+    parent = submit_run(store, asked, publish=lambda _: None, settings=settings)
+    train(store, parent.cohort_id, owner="tests", settings=settings)
+    fork = fork_run(store, store.run(parent.id), parse_fork({"step": 25, "optimizer": "sgd"}), publish=lambda _: None)
+    train(store, fork.cohort_id, owner="tests", settings=settings)
+    drain(mirror)
+    same(history(client, store, fork), recorded(store, fork))
+    tags = client.get_run(store.run(fork.id).mlflow_run_id).data.tags
+    assert (tags["talweg.parent"], tags["talweg.parent_step"]) == (parent.id, "25")
+    # And goes on there once it is asked for more.
+    more = resume_run(store, store.run(fork.id), 60, publish=lambda _: None)
+    train(store, more.cohort_id, owner="tests", settings=settings)
+    drain(mirror)
+    found, expected = history(client, store, fork), recorded(store, fork)
+    assert len(found["cost"]) == 60
+    # What it measured at what was its end then is not taken back in MLflow.
+    assert {key: points for key, points in found.items() if "." not in key} == {
+        key: points for key, points in expected.items() if "." not in key
+    }

@@ -1,11 +1,9 @@
 """`python -m talweg.tracking` as a process: it waits for MLflow, survives being killed, and leaves when asked."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +24,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"waited {PATIENCE:g} s in vain for {what}")
         time.sleep(0.02)
-
-
-@pytest.fixture
-def start(sqlite_url: str, tmp_path: Path) -> Iterator[Start]:
-    """Start a mirror of the laboratory to a URL; its log goes to tracking.log."""
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(mlflow_url: str) -> "subprocess.Popen[bytes]":
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
-        environment |= {
-            "TALWEG_DATABASE_URL": sqlite_url,
-            "TALWEG_MLFLOW_URL": mlflow_url,
-            "TALWEG_MIRROR_SECONDS": "0.2",
-        }
-        with (tmp_path / "tracking.log").open("ab") as log:
-            command = [sys.executable, "-m", "talweg.tracking"]
-            processes.append(subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def test_a_mirror_killed_half_way_goes_on_where_it_was(

@@ -5,7 +5,7 @@ import re
 import httpx2
 
 import talweg
-from talweg_core import optimizers, problems
+from talweg_core import optimizers, problems, schedules
 
 
 def test_it_is_alive_and_ready(stranger: httpx2.Client) -> None:
@@ -30,6 +30,28 @@ def test_the_catalogue_holds_everything_with_its_defaults(http: httpx2.Client) -
     assert sorted(rules) == optimizers.names()
     assert rules["adam"]["settings"].items() >= optimizers.create("adam").settings().items()
     assert all(row["description"] for row in [*rows, *rules.values()])
+
+
+def test_the_catalogue_says_family_state_evaluations_paper_and_ranges(http: httpx2.Client) -> None:
+    rules = {row["name"]: row for row in http.get("/v1/optimizers").json()}
+    adam = rules["adam"]
+    assert (adam["family"], adam["memory"], adam["evaluations"]) == ("per coordinate", "2 P", "1 gradient")
+    assert (adam["state"], adam["paper"]) == (["m", "v"], "Kingma & Ba 2015")
+    assert adam["ranges"] == {
+        "learning_rate": "(0, ∞)",
+        "beta1": "[0, 1)",
+        "beta2": "[0, 1)",
+        "epsilon": "[0, ∞)",
+    }
+    for described in optimizers.catalogue().descriptions():
+        assert optimizers.Description.read(rules[described.name]) == described
+
+
+def test_the_catalogue_has_the_schedules(http: httpx2.Client) -> None:
+    rows = {row["name"]: row for row in http.get("/v1/schedules").json()}
+    assert sorted(rows) == schedules.names()
+    assert rows["cosine"]["settings"] == {"steps": None, "end": 0.0}
+    assert rows["cosine"]["ranges"] == {"steps": "whole numbers in [1, ∞)", "end": "[0, 1]"}
 
 
 def test_the_document_describes_every_route_and_its_errors(http: httpx2.Client) -> None:

@@ -64,6 +64,28 @@ def test_a_study_is_listed_shown_with_its_ranking_and_cancelled(remote: Talweg, 
     assert remote("show", "listed").status == 0
 
 
+def test_a_run_rests_goes_on_and_is_tried_again_once_it_failed(
+    remote: Talweg, served: Any, train: Callable[[], None]
+) -> None:
+    name = remote("submit", "two-layer-line", "adam", "--steps", "6").out.strip()
+    assert remote("pause", name).out == f"{name}: queued, paused\n"
+    train()
+    done = remote("unpause", name)
+    assert (done.out, done.err) == (f"{name}: queued\n", f"Next: talweg show {name} --wait\n")
+    refused = remote("retry", name)
+    assert refused.status == 1
+    assert "only a failed run can be tried again" in refused.err
+    claim = served.store.claim(served.store.run(name).cohort_id, "tests", 60)
+    assert claim is not None
+    served.store.fail(claim, "Traceback: it broke", 1)
+    assert remote("retry", name, "--json").json["state"] == "queued"
+    train()
+    assert remote("show", name, "--json").json["state"] == "finished"
+    assert remote("mirror", name).status == 2
+    assert remote("mirror", name, "--again").out == f"{name}: finished\n"
+    assert name in {run.name for run in served.store.outbox(500)}
+
+
 def test_a_derivative_is_explained_in_words(remote: Talweg, train: Callable[[], None]) -> None:
     name = remote("submit", "two-layer-line", "sgd:learning_rate=0.01", "--steps", "3").out.strip()
     train()
@@ -138,11 +160,6 @@ def test_what_is_not_there_is_said_in_one_line_with_1(remote: Talweg) -> None:
     assert done.err == "talweg: error: there is no run and no study 'nobody'; talweg runs, talweg studies list them\n"
 
 
-def test_the_catalogue_lists_problems_and_optimizers(remote: Talweg) -> None:
-    assert "digits-mlp" in remote("problems").out
-    assert "adam" in {row["name"] for row in remote("optimizers", "--json").json}
-
-
 def test_status_of_a_remote_laboratory_is_its_own(remote: Talweg, url: str) -> None:
     assert remote("status", "--json").json["url"] == url
     assert remote("ui", "--no-browser").out == "http://127.0.0.1:5055\n"
@@ -197,3 +214,9 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "talweg demo" in done.stdout
+
+
+def test_the_package_itself_can_be_run() -> None:
+    command = [sys.executable, "-m", "talweg", "config", "show", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)

@@ -91,6 +91,17 @@ def test_waiting_for_a_study_with_a_failed_run_tells_which(lab: Lab, store: Stor
         study.wait(progress=False)
 
 
+def test_a_study_rests_and_goes_on(lab: Lab, train: Callable[[], None]) -> None:
+    study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=2, steps=9).pause()
+    assert "2 of them paused" in repr(study)
+    train()
+    assert study.state == "queued"
+    study.unpause()
+    train()
+    assert study.wait(progress=False).state == "finished"
+    assert study.retry().mirror_again().state == "finished"
+
+
 def test_its_verdict_claims_no_more_than_three_seeds_can_show(study: Study) -> None:
     assert "not shown to be worse" in study.verdict
     assert "3 seeds cannot settle 1 comparison" in study.verdict

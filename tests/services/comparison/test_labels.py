@@ -17,6 +17,15 @@ def test_what_differs_between_optimizers_only_does_not_vary() -> None:
     assert varying([{"name": "adam", "epsilon": 1e-8}, {"name": "rmsprop", "epsilon": 1e-6}]) == set()
 
 
+def test_what_stands_around_some_of_them_tells_them_apart() -> None:
+    plain: dict[str, object] = {"name": "adam", "learning_rate": 0.1}
+    around = [{"name": "clip_norm", "limit": 1.0}, {"name": "sam", "rho": 0.05}]
+    settings = [plain, plain | {"around": around}]
+    keys = varying(settings)
+    assert keys == {"around"}
+    assert [label(one, keys) for one in settings] == ["adam", "adam · around clip_norm limit 1, sam rho 0.05"]
+
+
 def test_a_label_shows_the_keys_asked_for_in_the_optimizers_order() -> None:
     adam = {"name": "adam", "learning_rate": 0.003, "beta1": 0.9, "nesterov": True}
     assert label(adam, {"nesterov", "learning_rate", "momentum"}) == "adam · learning_rate 0.003 · nesterov yes"

@@ -1,6 +1,11 @@
 """Which runs train side by side."""
 
+from typing import Any
+
+import pytest
+
 from talweg.execution.planning import plan
+from talweg.records import cohort_of, normalise
 from talweg.spec import RunSpec
 
 
@@ -19,14 +24,30 @@ def test_seeds_of_one_setting_share_a_cohort() -> None:
     assert plan(specs(5), size=10, cohort_size=64, workers=1) == [[0, 1, 2, 3, 4]]
 
 
-def test_learning_rates_share_a_cohort_and_switches_do_not() -> None:
-    rates = [
-        RunSpec.model_validate(
-            {"problem": "digits-mlp", "optimizer": {"name": "sgd", "learning_rate": rate, "nesterov": rate > 0.5}}
-        )
-        for rate in (0.1, 0.2, 0.9)
-    ]
-    assert plan(rates, size=10, cohort_size=64, workers=1) == [[0, 1], [2]]
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "muon", "nesterov": False},
+        {"name": "muon", "iterations": 4},
+        {"name": "muon", "scale": "match_rms_adamw"},
+        {"name": "muon", "around": [{"name": "clip_norm"}]},
+        {"name": "muon", "around": [{"name": "weight_decay", "biases_and_norms": True}]},
+    ],
+)
+def test_hyperparameters_share_a_cohort_unless_they_shape_the_state(changed: dict[str, Any]) -> None:
+    muon = [{"name": "muon", "learning_rate": rate} for rate in (0.1, 0.2)]
+    others = [changed | {"learning_rate": rate} for rate in (0.1, 0.9)]
+    mixed = [normalise(specs(1, optimizer=optimizer)[0]) for optimizer in [*muon, *others]]
+    assert plan(mixed, size=10, cohort_size=64, workers=1) == [[0, 1], [2, 3]]
+    # They do train as they were planned.
+    for cohort in ([0, 1], [2, 3]):
+        cohort_of([mixed[position] for position in cohort]).advance()
+
+
+def test_numbers_of_what_stands_around_share_a_cohort() -> None:
+    around = [{"name": "adam", "around": [{"name": "clip_norm", "limit": limit}]} for limit in (1.0, 2.0)]
+    both = [normalise(specs(1, optimizer=optimizer)[0]) for optimizer in around]
+    assert plan(both, size=10, cohort_size=64, workers=1) == [[0, 1]]
 
 
 def test_optimizers_do_not_share_a_cohort() -> None:
@@ -46,6 +67,15 @@ def test_every_worker_gets_a_cohort_where_there_are_runs_enough() -> None:
 def test_wide_problems_have_small_cohorts() -> None:
     assert lengths(plan(specs(4), size=4_000_000, cohort_size=64, workers=1)) == [2, 2]
     assert lengths(plan(specs(2), size=50_000_000, cohort_size=64, workers=1)) == [1, 1]
+
+
+def test_a_cohort_holds_no_more_runs_than_fit_into_memory() -> None:
+    planned = plan(specs(10) + specs(4, optimizer="adam"), size=10, cohort_size=64, workers=1, fitting=_fewer_for_adam)
+    assert lengths(planned) == [5, 5, 2, 2]
+
+
+def _fewer_for_adam(spec: RunSpec) -> int:
+    return 2 if spec.optimizer.name == "adam" else 6
 
 
 def test_each_run_is_in_exactly_one_cohort() -> None:

@@ -153,7 +153,7 @@ def test_what_breaks_in_the_writer_surfaces(
 ) -> None:
     here = get_ident()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         assert get_ident() != here, "commits belong to the writer's thread"
         raise OSError("no space left on device")
 
@@ -174,7 +174,7 @@ def test_whoever_lost_the_lease_stops_and_writes_nothing_more(
     commit = Store.commit
     commits = []
 
-    def late(self: Store, claim: Any, batch: Any) -> None:
+    def late(self: Store, claim: Any, batch: Any, *, again: bool = False) -> None:
         commits.append(claim)
         if len(commits) == 3:
             # The database's clock passes the lease, and another worker takes the cohort.

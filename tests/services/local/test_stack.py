@@ -117,6 +117,8 @@ def test_children_without_supervisor_and_watchdog_are_found(small: Small, then: 
     known = {state.pid, *(child.pid for child in state.children)}
     watchdogs = [process.pid for process in small.processes() if process.pid not in known]
     assert len(watchdogs) == 1
+    # Or it would start another watchdog, which ends the children.
+    os.kill(state.pid, signal.SIGSTOP)
     kill(watchdogs[0])
     kill(state.pid)
     old = {child.pid for child in state.children}
@@ -132,6 +134,7 @@ def test_children_are_found_even_without_a_state_file(small: Small) -> None:
     small.ensure()
     state = small.status()
     known = {state.pid, *(child.pid for child in state.children)}
+    os.kill(state.pid, signal.SIGSTOP)
     for process in small.processes():
         if process.pid not in known:
             process.kill()

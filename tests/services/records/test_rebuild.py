@@ -6,6 +6,7 @@ import pytest
 
 from talweg.errors import InvalidSpec
 from talweg.records import cohort_of, normalise, normalise_study
+from talweg.records.rebuild import fitting
 from talweg.spec import RunSpec, StudySpec
 
 
@@ -53,12 +54,30 @@ def test_a_problem_can_be_spelled_out() -> None:
         ({"optimizer": {"name": "adam", "beta": 0.9}}, "did you mean 'beta[12]'"),
         ({"schedule": "constan"}, "did you mean 'constant'"),
         ({"batch_size": 10**6}, "batch_size: must be at most the .* training examples of digits-mlp, got 1000000"),
+        ({"optimizer": "lbfgs", "batch_size": 4}, "lbfgs: batch_size must be all 1257 training examples, got 4"),
         ({"problem": "rosenbrock", "batch_size": 4}, "batch_size: rosenbrock has no examples.* got 4"),
     ],
 )
 def test_what_the_engine_refuses_is_an_invalid_spec(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         normalise(run_of(**changed))
+
+
+def test_rules_for_the_full_batch_get_it() -> None:
+    filled = normalise(run_of(optimizer="lbfgs"))
+    assert filled.batch_size == 1257
+    assert cohort_of([filled]).batch_size == 1257
+    assert normalise(run_of(problem="rosenbrock", optimizer="lbfgs")).batch_size is None
+
+
+def test_more_runs_fit_into_more_memory_and_one_that_does_not_is_refused() -> None:
+    spec = normalise(run_of(problem="digits-cnn", optimizer="adam"))
+    few, many = fitting(spec, 50_000_000), fitting(spec, 1_000_000_000)
+    # A run of digits-cnn takes some 1.6 MB, and the data 0.7.
+    assert 20 < few < 40
+    assert many > 15 * few
+    with pytest.raises(InvalidSpec, match=r"problem: one run takes .* at most TALWEG_COHORT_MEMORY, 1,000,000"):
+        fitting(spec, 1_000_000)
 
 
 def test_a_study_refuses_the_same_setting_twice() -> None:

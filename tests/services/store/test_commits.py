@@ -265,7 +265,7 @@ def test_cohorts_commit_side_by_side(store: Store, claimed: Callable[..., Claim]
     def train(claim: Claim) -> None:
         for first in range(0, 40, 4):
             store.commit(claim, new_batch(claim, first=first))
-            store.cancelled(claim)
+            store.asked(claim)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(train, claims))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from talweg.errors import LeaseLost
-from talweg.store import Claim, CommitBatch, Progress, Store, open_store, tables
+from talweg.store import Asked, Claim, CommitBatch, Progress, Store, open_store, tables
 from talweg.store.types import FromNow
 
 _COHORTS = tables.cohorts
@@ -139,7 +139,7 @@ def test_releasing_counts_no_attempt(store: Store, claimed: Callable[..., Claim]
 
 
 def test_failing_again_and_again_ends_in_quarantine(store: Store, claimed: Callable[..., Claim]) -> None:
-    claim = claimed(study="doomed")
+    claim = claimed(1, study="doomed")
     for attempt in (1, 2):
         assert store.fail(claim, f"Traceback {attempt}", 3) == "queued"
         taken = store.claim(claim.cohort_id, "worker", 60.0)
@@ -155,7 +155,7 @@ def test_failing_again_and_again_ends_in_quarantine(store: Store, claimed: Calla
 
 
 def test_workers_that_vanish_end_in_quarantine(store: Store, submitted: Callable[..., Any]) -> None:
-    work = submitted(2)
+    work = submitted(1)
     for attempt in (1, 2, 3):
         assert store.claim(work.cohort, "worker", 60.0) is not None
         _expire(store, work.cohort)
@@ -167,7 +167,7 @@ def test_workers_that_vanish_end_in_quarantine(store: Store, submitted: Callable
 def test_progress_starts_the_counting_anew(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
-    claim = claimed()
+    claim = claimed(1)
     for attempt in range(5):
         store.commit(claim, new_batch(claim, first=4 * attempt))
         assert store.fail(claim, "Traceback", 2) == "queued"
@@ -259,13 +259,13 @@ def test_cancelling_one_of_a_queued_cohort_leaves_the_others(store: Store, submi
 
 def test_cancelling_what_is_running_is_left_to_its_worker(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(3)
-    assert store.cancelled(claim) == set()
+    assert store.asked(claim) == Asked(frozenset(), pause=False)
     store.request_cancel([claim.runs[1].id, "none"])
-    assert store.cancelled(claim) == {claim.runs[1].id}
+    assert store.asked(claim) == Asked(frozenset({claim.runs[1].id}), pause=False)
     assert store.run(claim.runs[1].id).state == "running"
     stopped = {claim.runs[1].id: Progress(5, state="cancelled", stop_reason="cancelled")}
     store.commit(claim, CommitBatch(60.0, stopped))
-    assert store.cancelled(claim) == set()
+    assert store.asked(claim).cancelled == frozenset()
 
 
 def test_cancelling_what_has_ended_changes_nothing(store: Store, claimed: Callable[..., Claim]) -> None:
@@ -289,4 +289,4 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind(store: Store, subm
             assert {store.run(run_id).state for run_id in ids} == {"cancelled"}
         else:
             live = {run.id for run in claim.runs if not run.ended}
-            assert store.cancelled(claim) == live
+            assert store.asked(claim).cancelled == live

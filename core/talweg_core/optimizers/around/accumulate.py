@@ -14,7 +14,8 @@ from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters,
 class Accumulate(Around):
     """The mean of n steps' gradients, handed to the rule at every n-th step; between, nothing moves.
 
-    The rule counts its own updates, the schedule counts steps. steps: n, a whole number from 1.
+    The rule counts its own updates, the schedule counts steps. What the rule evaluates elsewhere (SAM, Sophia) is on
+    the last of the n batches: write SAM before this to have its gradient accumulated. steps: n, a whole number from 1.
     optax: MultiSteps(every_k_schedule).
     """
 

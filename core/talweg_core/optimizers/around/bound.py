@@ -1,12 +1,12 @@
 """What everything that stands around a rule has in common."""
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from talweg_core.layout import Array
-from talweg_core.optimizers.base import BoundOptimizer, Numbers, Situation
+from talweg_core.optimizers.base import BoundOptimizer, Evaluations, Flags, Numbers
 
 
 class Wrapped(BoundOptimizer):
@@ -28,6 +28,25 @@ class Wrapped(BoundOptimizer):
         return self.inner.evaluation_parameters(parameters, updates)
 
 
-def with_gradient(situation: Situation, gradient: Array) -> Situation:
-    """The same, with another gradient for the rule; the recorded one stays."""
-    return replace(situation, gradient=gradient)
+class Seen:
+    """Evaluations as the rule inside sees them: a trial's gradient must be that of the same function as the step's."""
+
+    def __init__(self, outside: Evaluations) -> None:
+        """Those of `outside`; what stands around changes some."""
+        self.outside = outside
+
+    def costs(self, points: Array, rows: Flags) -> Numbers:
+        """C (R,) at points (R, P)."""
+        return self.outside.costs(points, rows)
+
+    def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
+        """C (R,) and ∂C/∂θ (R, P) at points (R, P)."""
+        return self.outside.gradient(points, rows)
+
+    def hessian_product(self, vectors: Array, rows: Flags) -> Array:
+        """H v (R, P)."""
+        return self.outside.hessian_product(vectors, rows)
+
+    def probe(self, row: int) -> np.random.Generator:
+        """The random stream of one run at this step."""
+        return self.outside.probe(row)

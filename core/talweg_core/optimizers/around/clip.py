@@ -1,13 +1,23 @@
 """Gradients bounded before the rule sees them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from talweg_core.layout import Layout
-from talweg_core.optimizers.around.bound import Wrapped, with_gradient
-from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters, Numbers, Situation, positive
+from talweg_core.layout import Array, Layout
+from talweg_core.optimizers.around.bound import Seen, Wrapped
+from talweg_core.optimizers.base import (
+    Around,
+    BoundOptimizer,
+    Evaluations,
+    Flags,
+    Hyperparameters,
+    Numbers,
+    Situation,
+    positive,
+)
 from talweg_core.optimizers.norms import row_norms
 
 
@@ -25,16 +35,8 @@ class ClipValue(Around):
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
         """Around `inner`."""
-        return _BoundClipValue(inner, hyperparameters.limit[:, None].astype(dtype))
-
-
-class _BoundClipValue(Wrapped):
-    def __init__(self, inner: BoundOptimizer, limit: Any) -> None:
-        super().__init__(inner)
-        self._limit = limit
-
-    def update(self, situation: Situation) -> None:
-        self.inner.update(with_gradient(situation, np.clip(situation.gradient, -self._limit, self._limit)))
+        limit = hyperparameters.limit[:, None].astype(dtype)
+        return _BoundClip(inner, lambda gradient: np.clip(gradient, -limit, limit))
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,29 @@ class ClipNorm(Around):
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
         """Around `inner`."""
-        return _BoundClipNorm(inner, hyperparameters.limit)
+
+        def clip(gradient: Array) -> Array:
+            factor = np.minimum(1.0, hyperparameters.limit / (row_norms(gradient) + 1e-6))
+            return gradient * factor[:, None].astype(gradient.dtype)
+
+        return _BoundClip(inner, clip)
 
 
-class _BoundClipNorm(Wrapped):
-    def __init__(self, inner: BoundOptimizer, limit: Numbers) -> None:
+class _BoundClip(Wrapped):
+    def __init__(self, inner: BoundOptimizer, clip: Callable[[Array], Array]) -> None:
         super().__init__(inner)
-        self._limit = limit
+        self._clip = clip
 
     def update(self, situation: Situation) -> None:
-        g = situation.gradient
-        factor = np.minimum(1.0, self._limit / (row_norms(g) + 1e-6))
-        self.inner.update(with_gradient(situation, g * factor[:, None].astype(g.dtype)))
+        seen = _Clipped(situation.evaluations, self._clip)
+        self.inner.update(replace(situation, gradient=self._clip(situation.gradient), evaluations=seen))
+
+
+class _Clipped(Seen):
+    def __init__(self, outside: Evaluations, clip: Callable[[Array], Array]) -> None:
+        super().__init__(outside)
+        self._clip = clip
+
+    def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
+        costs, gradient = self.outside.gradient(points, rows)
+        return costs, self._clip(gradient)

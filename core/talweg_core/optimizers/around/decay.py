@@ -1,27 +1,31 @@
 """Parameters drawn towards 0, through the gradient or past it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from talweg_core.layout import Array, Layout
-from talweg_core.optimizers.around.bound import Wrapped, with_gradient
+from talweg_core.optimizers.around.bound import Seen, Wrapped
 from talweg_core.optimizers.base import (
     Around,
     BoundOptimizer,
+    Evaluations,
+    Flags,
     Hyperparameters,
     Numbers,
     Situation,
     flag,
     not_negative,
 )
+from talweg_core.optimizers.norms import row_dots
 
 
 @dataclass(frozen=True)
 class L2(Around):
     """g ← g + λ θ, the derivative of ½ λ |θ|² added to the cost's. PyTorch: weight_decay of SGD and Adam.
 
+    A rule that looks at other points (L-BFGS, SAM, Sophia) sees cost, gradient and Hessian with that term there too.
     coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
     """
 
@@ -42,13 +46,39 @@ class _BoundL2(Wrapped):
         self._weights = weights
 
     def update(self, situation: Situation) -> None:
-        self.inner.update(with_gradient(situation, situation.gradient + self._weights * situation.parameters))
+        seen = _Penalised(situation.evaluations, self._weights)
+        costs = situation.costs + seen.penalty(situation.parameters)
+        gradient = situation.gradient + self._weights * situation.parameters
+        self.inner.update(replace(situation, costs=costs, gradient=gradient, evaluations=seen))
+
+
+class _Penalised(Seen):
+    def __init__(self, outside: Evaluations, weights: Array) -> None:
+        super().__init__(outside)
+        self._weights = weights
+
+    def penalty(self, points: Array) -> Numbers:
+        """½ λ |θ|² (R,)."""
+        return 0.5 * row_dots(self._weights * points, points)
+
+    def costs(self, points: Array, rows: Flags) -> Numbers:
+        return self.outside.costs(points, rows) + self.penalty(points)
+
+    def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
+        costs, gradient = self.outside.gradient(points, rows)
+        return costs + self.penalty(points), gradient + self._weights * points
+
+    def hessian_product(self, vectors: Array, rows: Flags) -> Array:
+        product: Array = self.outside.hessian_product(vectors, rows) + self._weights * vectors
+        return product
 
 
 @dataclass(frozen=True)
 class WeightDecay(Around):
     """θ ← θ − η λ θ beside the rule's update, decoupled from it. PyTorch: weight_decay of AdamW.
 
+    η is the rule's learning rate as its schedule has it: where that is a multiple of a rate found (Prodigy,
+    D-Adaptation) or the parameters follow another point (Schedule-Free), the rule's own weight_decay is meant instead.
     coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
 
     Source: Loshchilov & Hutter 2019, algorithms 1 and 2.

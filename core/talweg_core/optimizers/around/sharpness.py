@@ -1,13 +1,22 @@
 """The gradient from the worst point near by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from talweg_core.layout import Layout
-from talweg_core.optimizers.around.bound import Wrapped, with_gradient
-from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters, Numbers, Situation, not_negative
+from talweg_core.layout import Array, Layout
+from talweg_core.optimizers.around.bound import Seen, Wrapped
+from talweg_core.optimizers.base import (
+    Around,
+    BoundOptimizer,
+    Evaluations,
+    Flags,
+    Hyperparameters,
+    Numbers,
+    Situation,
+    not_negative,
+)
 from talweg_core.optimizers.norms import row_norms
 
 
@@ -15,9 +24,9 @@ from talweg_core.optimizers.norms import row_norms
 class Sharpness(Around):
     """The rule is given g(θ + ρ g / |g|), on the same batch; at a gradient of 0 that is g(θ).
 
-    rho: ρ in [0, ∞).
+    A rule that searches along a line searches along C(θ + ρ g / |g|), two gradients a trial. rho: ρ in [0, ∞).
 
-    Source: Foret et al. 2021, "Sharpness-aware minimization", algorithm 1.
+    Source: Foret et al. 2021, "Sharpness-aware minimization", algorithm 1. optax: contrib.sam with opaque_mode.
     """
 
     name: ClassVar[str] = "sam"
@@ -41,9 +50,25 @@ class _BoundSharpness(Wrapped):
         self._rho = rho
 
     def update(self, situation: Situation) -> None:
-        g = situation.gradient
-        lengths = row_norms(g)
+        seen = _Uphill(situation.evaluations, self._rho)
+        costs, uphill = seen.from_uphill(situation.parameters, situation.gradient, situation.active)
+        self.inner.update(replace(situation, costs=costs, gradient=uphill, evaluations=seen))
+
+
+class _Uphill(Seen):
+    def __init__(self, outside: Evaluations, rho: Numbers) -> None:
+        super().__init__(outside)
+        self._rho = rho
+
+    def from_uphill(self, points: Array, gradient: Array, rows: Flags) -> tuple[Numbers, Array]:
+        """Cost (R,) and gradient (R, P) at θ + ρ g / |g|, with the gradient g (R, P) at points θ (R, P)."""
+        lengths = row_norms(gradient)
         reach = self._rho / np.where(lengths > 0, lengths, 1.0)
-        points = situation.parameters + reach[:, None].astype(g.dtype) * g
-        _, uphill = situation.evaluations.gradient(points, situation.active)
-        self.inner.update(with_gradient(situation, uphill))
+        return self.outside.gradient(points + reach[:, None].astype(gradient.dtype) * gradient, rows)
+
+    def costs(self, points: Array, rows: Flags) -> Numbers:
+        return self.gradient(points, rows)[0]
+
+    def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
+        _, gradient = self.outside.gradient(points, rows)
+        return self.from_uphill(points, gradient, rows)

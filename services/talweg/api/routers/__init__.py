@@ -1,7 +1,16 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import catalogue, laboratory, records, runs, studies
+from talweg.api.routers import analyses, catalogue, laboratory, records, runs, steering, studies, troubles
 
-ALL = (laboratory.router, catalogue.router, runs.router, records.router, studies.router)
+ALL = (
+    laboratory.router,
+    catalogue.router,
+    runs.router,
+    records.router,
+    analyses.router,
+    studies.router,
+    steering.router,
+    troubles.router,
+)
 
 __all__ = ["ALL"]

@@ -1,14 +1,12 @@
-"""What there is to choose from: problems and optimizers, with their settings and defaults."""
+"""What there is to choose from: problems, optimizers and schedules, with their settings, ranges and defaults."""
 
-import dataclasses
-import inspect
 from functools import cache
-from typing import Any
 
 from fastapi import APIRouter
 
-from talweg.api.views import CatalogueEntry
-from talweg_core import optimizers, problems
+from talweg.api.views import CatalogueEntry, OptimizerEntry, ScheduleEntry
+from talweg_core import optimizers, problems, schedules
+from talweg_core.problems.description import purpose, settings
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -20,47 +18,31 @@ def list_problems() -> list[CatalogueEntry]:
 
 
 @router.get("/optimizers")
-def list_optimizers() -> list[CatalogueEntry]:
-    """Every optimizer with its hyperparameters."""
+def list_optimizers() -> list[OptimizerEntry]:
+    """Every optimizer with its hyperparameters, formula, state, evaluations and paper."""
     return _optimizers()
+
+
+@router.get("/schedules")
+def list_schedules() -> list[ScheduleEntry]:
+    """Every schedule of the learning rate."""
+    return _schedules()
 
 
 # What is installed does not change while this process lives, and looking for plug-ins takes a while.
 @cache
 def _problems() -> list[CatalogueEntry]:
     return [
-        CatalogueEntry(name=name, description=_purpose(maker), settings=_parameters(maker))
+        CatalogueEntry(name=name, description=purpose(maker), settings=settings(maker))
         for name, maker in sorted(problems.catalogue().items())
     ]
 
 
 @cache
-def _optimizers() -> list[CatalogueEntry]:
-    return [
-        CatalogueEntry(name=name, description=_first_line(kind), settings=_hyperparameters(kind))
-        for name, kind in sorted(optimizers.catalogue().items())
-    ]
+def _optimizers() -> list[OptimizerEntry]:
+    return [OptimizerEntry.model_validate(one.plain()) for one in optimizers.catalogue().descriptions()]
 
 
-def _purpose(maker: Any) -> str:
-    """What a problem is; one that fills a module, with `create` as its only function, says so at the module's top."""
-    return _first_line(inspect.getmodule(maker) if maker.__name__ == "create" else maker)
-
-
-def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
-
-
-def _parameters(maker: Any) -> dict[str, Any]:
-    signature = inspect.signature(maker)
-    return {
-        name: None if parameter.default is parameter.empty else parameter.default
-        for name, parameter in signature.parameters.items()
-    }
-
-
-def _hyperparameters(kind: Any) -> dict[str, Any]:
-    return {
-        field.name: None if field.default is dataclasses.MISSING else field.default
-        for field in dataclasses.fields(kind)
-    }
+@cache
+def _schedules() -> list[ScheduleEntry]:
+    return [ScheduleEntry.model_validate(one.plain()) for one in schedules.catalogue().descriptions()]

@@ -1,5 +1,6 @@
 """What a run recorded, step by step: columns and vectors as `.npy`, evaluations, explanations."""
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,10 +11,14 @@ from talweg.api.arrays import NPY, npy, page
 from talweg.api.context import Here
 from talweg.api.parameters import Reference, Step
 from talweg.api.views import EvaluationView, ExplanationView, explanation_view
-from talweg.errors import InvalidSpec
-from talweg.records import explain, norms, records
+from talweg.errors import InvalidSpec, NotFound
+from talweg.records import Part, batch, explain, norms, part_of, records, size_of
+from talweg.store import RunRow
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["records"])
+
+# Of a part, so many times more is read than sent, at most: an answer must not take for ever.
+READ_FOR_ONE_SENT = 16
 
 Column = Literal["cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"]
 Stop = Annotated[Step | None, Query(ge=0, lt=2**31, description="Without it, as many steps as one answer holds.")]
@@ -39,15 +44,35 @@ def tensor_norms(here: Here, run: Reference, start: Step = 0, stop: Stop = None)
 
 @router.get("/records/{quantity}", responses=NPY, response_class=StreamingResponse)
 def vectors(
-    here: Here, run: Reference, quantity: Literal["gradient", "parameters"], start: Step = 0, stop: Stop = None
+    here: Here,
+    run: Reference,
+    quantity: Literal["gradient", "parameters"],
+    start: Step = 0,
+    stop: Stop = None,
+    tensor: Annotated[str | None, Query(min_length=1, max_length=200, description="This one alone.")] = None,
+    index: Annotated[str, Query(max_length=200, description="Where in the tensor: `3,5`, or `:,5` for a part.")] = "",
 ) -> StreamingResponse:
-    """Flat vectors (n, P) in the run's precision, bit for bit as the engine had them."""
+    """Flat vectors (n, P) in the run's precision, bit for bit as the engine had them; or a part of each (n, …)."""
     row = here.store.run(run)
+    part = _part(row, tensor, index)
     # Parameters also have the step after the last one. A range past the end stays one, and is refused as such.
     end = row.step + (quantity == "parameters") if stop is None else max(start, stop)
-    width = sum(int(np.prod(tensor["shape"])) for tensor in row.tensors) * np.dtype(row.precision).itemsize
-    first, last = page(start, stop, max(end, start + 1), row_bytes=width)
-    return npy(records(here.store, row, quantity, first, last))
+    width = size_of(row) if part is None else max(math.prod(part.shape), size_of(row) // READ_FOR_ONE_SENT)
+    first, last = page(start, stop, max(end, start + 1), row_bytes=width * np.dtype(row.precision).itemsize)
+    if part is None:
+        return npy(records(here.store, row, quantity, first, last))
+    return npy(records(here.store, row, quantity, first, last, part.columns).reshape(last - first, *part.shape))
+
+
+@router.get("/batch/{what}", responses=NPY, response_class=StreamingResponse)
+def examples(
+    here: Here, run: Reference, what: Literal["indices", "inputs", "targets"], step: Step
+) -> StreamingResponse:
+    """The examples behind the gradient of one step: positions in the training split, or what stands there."""
+    found = getattr(batch(here.store, here.store.run(run), step), what)
+    if found is None:
+        raise NotFound(f"run {run}: its problem has no examples")
+    return npy(found)
 
 
 @router.get("/evaluations")
@@ -70,8 +95,20 @@ def explanation(
     return explanation_view(explain(here.store, here.store.run(run), step, tensor, _positions(index), nudge=nudge))
 
 
+def _part(run: RunRow, tensor: str | None, index: str) -> Part | None:
+    if tensor is not None:
+        return part_of(run, tensor, [None if p.strip() == ":" else _positions(p)[0] for p in _pieces(index)])
+    if index:
+        raise InvalidSpec(f"index: is a place in a tensor, so the tensor must be named, got {index[:80]!r}")
+    return None
+
+
+def _pieces(index: str) -> list[str]:
+    return index.split(",") if index.strip() else []
+
+
 def _positions(index: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in index.split(",")] if index.strip() else []
+    parts = [part.strip() for part in _pieces(index)]
     if not all(part.removeprefix("-").isdecimal() and len(part) < 12 for part in parts):
         raise InvalidSpec(f"index: must be integers separated by commas, got {index[:80]!r}")
     return tuple(int(part) for part in parts)

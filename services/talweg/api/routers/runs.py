@@ -8,8 +8,8 @@ from talweg.api.body import JsonBody
 from talweg.api.context import Here
 from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, State, body_of
 from talweg.api.views import RunPage, RunView, run_view
-from talweg.execution import submission
-from talweg.spec import RunSpec, parse_run
+from talweg.execution import branching, submission
+from talweg.spec import ForkSpec, ResumeSpec, RunSpec, parse_fork, parse_resume, parse_run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -40,6 +40,21 @@ def page(
 def show(here: Here, run: Reference) -> RunView:
     """One run as it stands."""
     return run_view(here.store.run(run), here.settings)
+
+
+@router.post("/{run}/fork", status_code=201, openapi_extra=body_of(ForkSpec))
+def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
+    """A new run that shares this one's steps before `step`, and goes on with what the body changes."""
+    asked, row = parse_fork(body), here.store.run(run)
+    made = branching.fork_run(here.store, row, asked, idempotency_key=idempotency_key, publish=here.publish)
+    return run_view(made, here.settings)
+
+
+@router.post("/{run}/resume", openapi_extra=body_of(ResumeSpec))
+def resume(here: Here, run: Reference, body: JsonBody) -> RunView:
+    """Let an ended run go on, as if it had been asked for more steps from the start."""
+    asked, row = parse_resume(body), here.store.run(run)
+    return run_view(branching.resume_run(here.store, row, asked.steps, publish=here.publish), here.settings)
 
 
 @router.post("/{run}/cancel")

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Response
 from talweg.api.body import JsonBody
 from talweg.api.context import Here
 from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body_of
-from talweg.api.rankings import RankingView, markdown, picture, ranking_view, report
+from talweg.api.rankings import RankingView, ranking_view
 from talweg.api.tables import Name, TableView, table_view
 from talweg.api.views import StudyPage, StudyView, study_view
+from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
 
@@ -61,7 +62,8 @@ def ranking(here: Here, study: Reference) -> RankingView:
 @router.get("/{study}/figure.{kind}", responses=PICTURE, response_class=Response)
 def figure(here: Here, study: Reference, kind: Literal["png", "svg"]) -> Response:
     """The cost curves."""
-    drawn = picture(here.store, here.store.study(study), kind)
+    row = here.store.study(study)
+    drawn = picture(row, comparison_of(here.store, row), kind)
     return Response(drawn, media_type="image/png" if kind == "png" else "image/svg+xml")
 
 
@@ -74,10 +76,13 @@ def table(here: Here, study: Reference, name: Name) -> TableView:
 @router.get("/{study}/report.md", responses=TEXT, response_class=Response)
 def text_of(here: Here, study: Reference) -> Response:
     """The report as Markdown, without pictures."""
-    return Response(markdown(here.store, here.store.study(study)), media_type="text/markdown")
+    row = here.store.study(study)
+    return Response(markdown(row, comparison_of(here.store, row)), media_type="text/markdown")
 
 
 @router.get("/{study}/report.html", responses=PAGE, response_class=Response)
 def page_of(here: Here, study: Reference) -> Response:
     """The report: one page that needs nothing else."""
-    return Response(report(here.store, here.store.study(study)), media_type="text/html")
+    row = here.store.study(study)
+    found = comparison_of(here.store, row)
+    return Response(report(row, found, paths_of(here.store, found)), media_type="text/html")

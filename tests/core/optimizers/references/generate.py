@@ -1,12 +1,13 @@
 """Trajectories of PyTorch and optax, float64, for tests/core/optimizers/test_references.py.
 
 Run once in an environment of its own, `pip install torch==2.13.0 optax==0.2.8`, then
-`python generate.py`; it writes cases.json and trajectories.npz beside itself. Neither library is a dependency
-of the project, and nothing of the project is imported here.
+`python generate.py`; it writes cases.json, schedules.json and trajectories.npz beside itself. Neither library is a
+dependency of the project, and nothing of the project is imported here.
 
 Each case: our name and settings, and how the library says the same. Two problems: Rosenbrock from (−0.5, 1.5), and
 `matrix`, C = mean (x W + b − y)² with W (5, 3) and b (3). A trajectory is θ_0 … θ_50 as flat vectors (W row by row,
-then b); where a method is judged at another point than it moves, `<case>/evaluation` holds those.
+then b); where a method is judged at another point than it moves, `<case>/evaluation` holds those. Beside them the
+libraries' default hyperparameters, under our names, and their schedules' factors at the first steps.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from library_defaults import defaults
+from library_schedules import schedules
 
 jax.config.update("jax_enable_x64", True)
 torch.set_default_dtype(torch.float64)
@@ -61,14 +64,28 @@ def flat(p):
     return np.concatenate([np.asarray(p[name]).ravel() for name in ("x", "w", "b") if name in p])
 
 
-def with_torch(problem, make, transposed=False):
-    """`make(parameters)` is a list of optimizers; `transposed` keeps W as PyTorch's Linear does."""
+def penalised(cost, coefficient):
+    """The cost with ½ λ |θ|² of all parameters added."""
+    return lambda p: cost(p) + 0.5 * coefficient * sum((value**2).sum() for value in p.values())
+
+
+def with_torch(problem, make, transposed=False, penalty=0.0, average=None):
+    """`make(parameters)` is a list of optimizers; `transposed` keeps W as PyTorch's Linear does.
+
+    `penalty` is a coefficient for `penalised`, `average` the decay of an average at which the method is judged.
+    """
     cost, start = PROBLEMS[problem]
+    cost = penalised(cost, penalty) if penalty else cost
     turn = lambda value: value.T if transposed and value.ndim == 2 else value
-    own = {name: torch.tensor(turn(value).copy(), requires_grad=True) for name, value in start.items()}
+    own = {name: torch.nn.Parameter(torch.tensor(turn(value).copy())) for name, value in start.items()}
     view = lambda: {name: turn(value) for name, value in own.items()}
     optimizers = make(list(own.values()))
+    module = torch.nn.ParameterList(own.values())
+    averaged = average and torch.optim.swa_utils.AveragedModel(
+        module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(average)
+    )
     points = [flat({name: value.detach().numpy() for name, value in view().items()})]
+    judged = [points[0]]
     for _ in range(STEPS):
 
         def closure():
@@ -83,12 +100,17 @@ def with_torch(problem, make, transposed=False):
             # Any other would evaluate again, between one optimizer's step and the next one's.
             optimizer.step(*([closure] if isinstance(optimizer, torch.optim.LBFGS) else []))
         points.append(flat({name: value.detach().numpy() for name, value in view().items()}))
-    return np.array(points), None
+        if averaged:
+            averaged.update_parameters(module)
+            kept = [value.detach().numpy().copy() for value in averaged.module]
+            judged.append(flat(dict(zip(own, kept, strict=True))))
+    return np.array(points), np.array(judged) if averaged else None
 
 
-def with_optax(problem, make, evaluation=None, **extra):
+def with_optax(problem, make, evaluation=None, penalty=0.0, **extra):
     """`make()` is a transformation; `evaluation(state, parameters)` the point where a method is judged."""
     cost, start = PROBLEMS[problem]
+    cost = penalised(cost, penalty) if penalty else cost
     p = {name: jnp.asarray(value) for name, value in start.items()}
     rule = make(problem)
     state = rule.init(p)
@@ -267,7 +289,7 @@ def muon(**settings):
 
 
 MUON = "torch.optim.Muon in float64 for the matrix (outputs, inputs), torch.optim.AdamW for vectors"
-case("muon", {LR: 0.02}, muon(), MUON, ("matrix",))
+case("muon", {LR: 0.02}, muon(), MUON)
 case(
     "muon",
     {LR: 0.02, "nesterov": False, "momentum": 0.8, "scale": "match_rms_adamw"},
@@ -430,8 +452,95 @@ case(
 )
 
 
+# What stands around a rule that looks at other points than θ.
+L2 = {"name": "l2", "coefficient": 0.1, "biases_and_norms": True}
+SAM = {"name": "sam", "rho": 0.02}
+case(
+    "lbfgs",
+    {"around": [L2]},
+    lambda problem: with_torch(
+        problem,
+        lambda ps: [torch.optim.LBFGS(ps, lr=1.0, max_iter=1, max_eval=26, line_search_fn="strong_wolfe")],
+        penalty=0.1,
+    ),
+    "torch.optim.LBFGS on the cost + 0.05 |θ|²",
+)
+
+
+def sam(base):
+    """optax.contrib.sam around it, with radius 0.02."""
+    return optax.contrib.sam(
+        base, optax.chain(optax.contrib.normalize(), optax.sgd(0.02)), sync_period=2, opaque_mode=True
+    )
+
+
+optax_case(
+    "adam",
+    {LR: 0.05, "around": [L2, SAM]},
+    lambda _: sam(optax.adam(0.05)),
+    "optax.contrib.sam(optax.adam(0.05)) on the cost + 0.05 |θ|²",
+    penalty=0.1,
+    grad_fn=lambda cost, _: lambda p, __: jax.grad(cost)(p),
+)
+optax_case(
+    "adam",
+    {LR: 0.05, "around": [SAM, L2]},
+    lambda _: sam(optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.05))),
+    "optax.contrib.sam(optax.chain(add_decayed_weights(0.1), adam(0.05)))",
+    grad_fn=lambda cost, _: lambda p, __: jax.grad(cost)(p),
+)
+case(
+    "adam",
+    {LR: 0.05, "around": [{"name": "average", "decay": 0.9}]},
+    lambda problem: with_torch(problem, lambda ps: [torch.optim.Adam(ps, lr=0.05)], average=0.9),
+    "torch.optim.Adam(lr=0.05), judged at AveragedModel with get_ema_multi_avg_fn(0.9)",
+)
+
+
+def weights_alone(kind, **arguments):
+    """Decay of the matrix, none of the vector, by parameter groups."""
+
+    def make(parameters):
+        groups = [{"params": [p], **({} if p.ndim > 1 else {"weight_decay": 0.0})} for p in parameters]
+        return [kind(groups, **arguments)]
+
+    return lambda problem: with_torch(problem, make)
+
+
+case(
+    "sgd",
+    {LR: 0.05, "around": [{"name": "l2", "coefficient": 0.1}]},
+    weights_alone(torch.optim.SGD, lr=0.05, weight_decay=0.1),
+    "torch.optim.SGD(lr=0.05, weight_decay=0.1) with 0 for vectors",
+    ("matrix",),
+)
+case(
+    "adam",
+    {LR: 0.05, "around": [{"name": "weight_decay", "coefficient": 0.1}]},
+    weights_alone(torch.optim.AdamW, lr=0.05, weight_decay=0.1),
+    "torch.optim.AdamW(lr=0.05, weight_decay=0.1) with 0 for vectors",
+    ("matrix",),
+)
+
+
+def write(name, value):
+    """As JSON beside this file, a line an entry of `cases` and `defaults`."""
+    lines = []
+    for key, held in value.items():
+        if isinstance(held, list):
+            inner = ",\n".join(f"  {json.dumps(one)}" for one in held)
+            held = f"[\n{inner}\n ]"
+        elif key == "defaults":
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in held.items())
+            held = f"{{\n{inner}\n }}"
+        else:
+            held = json.dumps(held)
+        lines.append(f" {json.dumps(key)}: {held}")
+    (HERE / name).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main():
-    """Write both files."""
+    """Write all three files."""
     facts, arrays = [], {}
     for number, (name, settings, run, said, problems) in enumerate(CASES):
         key = f"{number:02d}-{name}"
@@ -451,9 +560,8 @@ def main():
         "jax": jax.__version__,
         "numpy": np.__version__,
     }
-    (HERE / "cases.json").write_text(
-        json.dumps({"versions": versions, "steps": STEPS, "cases": facts}, indent=1) + "\n"
-    )
+    write("cases.json", {"versions": versions, "steps": STEPS, "cases": facts, "defaults": defaults()})
+    write("schedules.json", {"versions": versions, "cases": schedules()})
     np.savez_compressed(HERE / "trajectories.npz", **{f"data/{k}": v for k, v in DATA.items()}, **arrays)
 
 

@@ -1,0 +1,72 @@
+"""What must hold after the faults: nothing lost, nothing repeated, no bit different."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import func, select
+
+from talweg.records import cohort_of, records
+from talweg.spec import RunSpec
+from talweg.store import RunRow, Store, tables
+from talweg.store.codec import digest_of
+
+# Runs that train side by side in the reference: other company than they had, which must not matter.
+_SIDE_BY_SIDE = 50
+
+
+@dataclass
+class Verdict:
+    """Counts of what must not be: runs that did not finish, step rows missing or twice, runs with other bits."""
+
+    runs: int = 0
+    steps: int = 0
+    lost: list[str] = field(default_factory=list)
+    repeated: int = 0
+    missing: int = 0
+    differing: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it was without any fault."""
+        return not (self.lost or self.repeated or self.missing or self.differing)
+
+
+def judge(store: Store, runs: Sequence[RunRow]) -> Verdict:
+    """Compare every run with one that this process trains, where nothing happens to it.
+
+    Costs and the last checkpoint (parameters and optimizer state) of all, and every gradient of one in fifty.
+    """
+    found = Verdict(len(runs))
+    found.steps = sum(run.total_steps for run in runs)
+    found.lost = [run.name for run in runs if (run.state, run.step) != ("finished", run.total_steps)]
+    with store.engine.connect() as connection:
+        rows = connection.execute(select(func.count()).select_from(tables.steps)).scalar_one()
+        query = select(tables.steps.c.run_id, tables.steps.c.step).distinct().subquery()
+        distinct = connection.execute(select(func.count()).select_from(query)).scalar_one()
+    found.repeated, found.missing = rows - distinct, found.steps - distinct
+    by_rule: dict[str, list[RunRow]] = {}
+    for run in runs:
+        by_rule.setdefault(run.optimizer, []).append(run)
+    for group in by_rule.values():
+        for start in range(0, len(group), _SIDE_BY_SIDE):
+            found.differing += _differing(store, group[start : start + _SIDE_BY_SIDE])
+    return found
+
+
+def _differing(store: Store, runs: Sequence[RunRow]) -> list[str]:
+    cohort = cohort_of([RunSpec.model_validate(run.spec) for run in runs])
+    steps = runs[0].total_steps
+    costs, gradients = np.empty((steps, len(runs))), []
+    for step, record in enumerate(cohort.run(steps)):
+        costs[step] = record.costs
+        gradients.append(record.gradient[0].copy())
+    differing = [
+        run.name
+        for row, run in enumerate(runs)
+        if store.steps(run.id).cost.tobytes() != costs[:, row].tobytes()
+        or store.checkpoint_digest(run.id, steps) != digest_of(cohort.checkpoint(row))
+    ]
+    if not differing and records(store, runs[0], "gradient", 0, steps).tobytes() != np.stack(gradients).tobytes():
+        differing.append(runs[0].name)
+    return differing

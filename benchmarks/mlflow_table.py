@@ -1,0 +1,82 @@
+"""How long MLflow takes to show the table of a large study: from asking for the page to its first page of rows.
+
+    python benchmarks/mlflow_table.py [runs] [repeats]
+
+A study of two-layer-line is trained, its points are mirrored to a server that is started as the local stack starts it,
+and a headless Chromium opens the experiment's page, each time with an empty cache and as a new visitor.
+"""
+
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import Browser, sync_playwright
+
+from talweg import mlflow_server
+from talweg.execution import submit_study, train
+from talweg.mlflow_server import experiment_page
+from talweg.settings import Settings
+from talweg.spec import parse_study
+from talweg.store import Store, open_store
+from talweg.tracking import connect
+
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+PATIENCE = 120_000
+
+
+def main(runs: int = 200, repeats: int = 5) -> None:
+    """Print the seconds of each visit."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        with (
+            open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store,
+            mlflow_server.running(folder, port=port) as url,
+            sync_playwright() as playwright,
+        ):
+            page = experiment_page(url, _mirrored(store, runs, url)).replace("CHART", "TABLE")
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+            seconds = [_visit(browser, page) for _ in range(repeats)]
+            browser.close()
+    shown = ", ".join(f"{each:.1f}" for each in seconds)
+    print(f"{runs} runs: median {median(seconds):.1f} s to the table, least {min(seconds):.1f} ({shown})")
+
+
+def _mirrored(store: Store, runs: int, url: str) -> str:
+    """The experiment of a study whose points are in MLflow."""
+    destination = connect(url)
+    from talweg.tracking.mirror import Mirror
+
+    settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
+    optimizers = [{"name": "sgd", "learning_rate": rate} for rate in (0.001, 0.01, 0.1, 1.0)]
+    spec = {"problem": "two-layer-line", "optimizers": optimizers, "seeds": runs // 4, "steps": 20}
+    study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
+    for cohort in cohorts:
+        train(store, cohort, owner="benchmark", settings=settings)
+    mirror = Mirror(store, destination, budget=settings.mirror_budget)
+    while mirror.send_points():
+        pass
+    return str(store.study(study.id).mlflow_experiment_id)
+
+
+def _visit(browser: Browser, page: str) -> float:
+    context = browser.new_context(viewport={"width": 1680, "height": 1000})
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    begun = time.perf_counter()
+    tab.goto(page)
+    tab.get_by_text("sgd · learning_rate").first.wait_for()
+    # MLflow fetches a hundred runs, and says so.
+    tab.get_by_text("matching runs").first.wait_for()
+    seconds = time.perf_counter() - begun
+    context.close()
+    return seconds
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""What the catalogues of optimizers, schedules and problems have in common as a person reads them."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+# Inline and half transparent: notebooks show it on light and on dark, and keep it when saved.
+_CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);text-align:left;vertical-align:top"
+_WIDTH = 110
+SETTINGS = ("setting", "range", "default")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name, range as mathematics writes it, and default (None: it must be given)."""
+
+    name: str
+    range: str
+    default: Any
+
+    def cells(self) -> tuple[str, ...]:
+        """As a row of a table."""
+        if self.default is None:
+            return self.name, self.range, "must be given" if self.range else "–"
+        number = isinstance(self.default, float)
+        said = f"{self.default:g}" if number else str(self.default)
+        return self.name, self.range, said.lower() if isinstance(self.default, bool) else said
+
+
+def defaults_and_ranges(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
+    """Settings as plain data: `settings` with each default, `ranges` with each range in words."""
+    return {
+        "settings": {setting.name: setting.default for setting in settings},
+        "ranges": {setting.name: setting.range for setting in settings},
+    }
+
+
+def range_of(metadata: Mapping[str, Any]) -> str:
+    """The range in a field's metadata in words: an interval, true or false, some words, or nothing said."""
+    allowed = metadata.get("range", "")
+    if allowed is None:
+        return "true or false"
+    if isinstance(allowed, tuple):
+        return " or ".join(allowed)
+    return f"whole numbers in {allowed}" if getattr(allowed, "whole", False) else str(allowed)
+
+
+def paragraphs(text: str) -> str:
+    """A docstring's text with one line a paragraph."""
+    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as plain text, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a notebook: inline style, no script, everything escaped."""
+    top = "".join(f'<th style="{_CELL}">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+    )
+    return f'<table style="border-collapse:collapse"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def page(title: str, said: Sequence[str], settings: Sequence[Setting], *, last: str = "") -> str:
+    """One entry as plain text: title, paragraphs, settings, and where it is from."""
+    table = aligned([SETTINGS, *(setting.cells() for setting in settings)]) if settings else ""
+    return "\n\n".join(part for part in (title, *map(_filled, said), table, _filled(last)) if part)
+
+
+def page_html(title: str, said: Sequence[str], settings: Sequence[Setting], *, last: str = "") -> str:
+    """The same for a notebook."""
+    texts = [f'<p style="max-width:60em">{escape(text)}</p>' for text in said if text]
+    table = as_html(SETTINGS, [setting.cells() for setting in settings]) if settings else ""
+    source = f'<p style="max-width:60em;opacity:0.7">{escape(last)}</p>' if last else ""
+    return f"<h4>{escape(title)}</h4>{''.join(texts)}{table}{source}"
+
+
+def _filled(text: str) -> str:
+    """Each line of it broken between words."""
+    lines = (textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join(lines)

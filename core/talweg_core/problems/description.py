@@ -1,0 +1,78 @@
+"""The catalogue of problems as a person reads it."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from talweg_core.description import Setting, page, page_html, paragraphs
+from talweg_core.problems.base import Problem
+
+
+@dataclass(frozen=True)
+class Description:
+    """One problem: what its maker's docstring says, and how large it is as its settings stand."""
+
+    name: str
+    purpose: str
+    details: str
+    # P, and how many examples train it (0: a test function).
+    parameters: int
+    examples: int
+    batch_size: int
+    metric: str | None
+    settings: tuple[Setting, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        said = {"description": self.purpose, "settings": {one.name: one.default for one in self.settings}}
+        return dataclasses.asdict(self) | said
+
+    def __str__(self) -> str:
+        """As plain text, for a terminal."""
+        return page(self.name, [self.purpose, self.details, self._facts()], self.settings)
+
+    def _repr_html_(self) -> str:
+        return page_html(self.name, [self.purpose, self.details, self._facts()], self.settings)
+
+    def _facts(self) -> str:
+        counted = f"parameters: {self.parameters:,}"
+        if self.examples:
+            counted += f"; training examples: {self.examples:,}, {self.batch_size} a batch unless asked otherwise"
+        return f"{counted}; measured beside the cost: {self.metric}" if self.metric else counted
+
+
+def purpose(maker: Callable[..., Problem]) -> str:
+    """What a problem is, in one line."""
+    return _text(maker).partition("\n")[0]
+
+
+def settings(maker: Callable[..., Problem]) -> dict[str, Any]:
+    """Its settings with their defaults; None where it must be given, or where the problem's own choice depends."""
+    signature = inspect.signature(maker)
+    return {
+        name: None if parameter.default is parameter.empty else parameter.default
+        for name, parameter in signature.parameters.items()
+    }
+
+
+def describe(name: str, maker: Callable[..., Problem]) -> Description:
+    """What `talweg problems <name>` prints; makes the problem to count its parameters."""
+    made = maker()
+    first, _, details = _text(maker).partition("\n")
+    return Description(
+        name=name,
+        purpose=first,
+        details=paragraphs(details),
+        parameters=made.layout.size,
+        examples=made.examples,
+        batch_size=made.default_batch_size,
+        metric=made.metric,
+        settings=tuple(Setting(key, "", default) for key, default in settings(maker).items()),
+    )
+
+
+def _text(maker: Callable[..., Problem]) -> str:
+    """A maker's docstring; one that fills a module, with `create` as its only function, says it at the module's top."""
+    return inspect.getdoc(inspect.getmodule(maker) if maker.__name__ == "create" else maker) or ""

@@ -1,0 +1,88 @@
+"""The catalogue of schedules as a person reads it."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from talweg_core.description import (
+    Setting,
+    aligned,
+    as_html,
+    defaults_and_ranges,
+    page,
+    page_html,
+    paragraphs,
+    range_of,
+)
+from talweg_core.schedules.base import Schedule
+
+
+@dataclass(frozen=True)
+class Description:
+    """One schedule, from its class and docstrings."""
+
+    name: str
+    # The factor of the learning rate as a function of the step t.
+    formula: str
+    details: str
+    settings: tuple[Setting, ...]
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "factor of the learning rate", "settings")
+
+    def row(self) -> tuple[str, ...]:
+        """What the catalogue's table shows of it, by COLUMNS."""
+        settings = (
+            setting.name if setting.default is None else f"{setting.name}={setting.cells()[2]}"
+            for setting in self.settings
+        )
+        return self.name, self.formula, ", ".join(settings)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON: what the API answers. `read` makes it this again."""
+        summary = self.details.partition("\n")[0]
+        return dataclasses.asdict(self) | {"description": summary} | defaults_and_ranges(self.settings)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "Description":
+        """From plain data."""
+        settings = tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
+        return cls(plain["name"], plain["formula"], plain["details"], settings)
+
+    def __str__(self) -> str:
+        """As plain text, for a terminal."""
+        return page(self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], self.settings)
+
+    def _repr_html_(self) -> str:
+        return page_html(self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], self.settings)
+
+
+class Catalogue(dict[str, type[Schedule]]):
+    """Schedules by name, which shows itself as a table."""
+
+    def descriptions(self) -> list[Description]:
+        """Of each, by name."""
+        return [describe(self[name]) for name in sorted(self)]
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        return aligned([Description.COLUMNS, *(described.row() for described in self.descriptions())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(Description.COLUMNS, [described.row() for described in self.descriptions()])
+
+
+def describe(kind: type[Schedule]) -> Description:
+    """What `talweg schedules <name>` prints."""
+    settings = tuple(
+        Setting(field.name, range_of(field.metadata), _default(field)) for field in dataclasses.fields(kind)
+    )
+    formula = paragraphs(inspect.getdoc(kind.factor) or "").removesuffix(".")
+    return Description(kind.name, formula, paragraphs(inspect.getdoc(kind) or ""), settings)
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    return None if field.default is dataclasses.MISSING else field.default

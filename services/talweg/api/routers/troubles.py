@@ -1,0 +1,66 @@
+"""What is wrong with the laboratory, and what to do about it."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from talweg import queue
+from talweg.api.context import Here
+from talweg.errors import TalwegError
+from talweg.settings import Settings
+from talweg.store import Signs
+
+router = APIRouter(tags=["laboratory"])
+
+# Seconds after which it is no longer a matter of patience.
+_LONG = 60.0
+
+
+class Trouble(BaseModel):
+    """One thing that is wrong, in a sentence, and a remedy."""
+
+    what: str
+    remedy: str
+
+
+@router.get("/v1/troubles")
+def troubles(here: Here) -> list[Trouble]:
+    """Everything that looks wrong, the gravest first; empty where all is well."""
+    found = of_broker() + of_store(here.store.signs(), here.settings)
+    return [Trouble(what=what, remedy=remedy) for what, remedy in found]
+
+
+def of_broker() -> list[tuple[str, str]]:
+    """Whether it answers."""
+    try:
+        queue.depth()
+    except TalwegError as error:
+        return [(str(error), "start the broker; nothing is lost meanwhile, the reconciler publishes what waits")]
+    return []
+
+
+def of_store(signs: Signs, settings: Settings) -> list[tuple[str, str]]:
+    """What the database tells of those who should be at work."""
+    found = []
+    if signs.stopped is not None:
+        remedy = "make room or bring the database back; the cohorts that were left go on by themselves"
+        found.append((f"a worker could not record: {signs.stopped}", remedy))
+    if signs.reconciler is None:
+        found.append(
+            (
+                "no reconciler is at work: lost messages and dead workers stay unnoticed",
+                "start one: python -m talweg.execution.reconciler (talweg up does)",
+            )
+        )
+    if signs.silent:
+        what = f"{signs.silent} cohorts were left by workers that are silent for more than their lease"
+        found.append((what, "the reconciler takes them back within seconds; if not, look at its log"))
+    if signs.waiting and not signs.working and signs.waiting_seconds > _LONG:
+        what = f"{signs.waiting} cohorts wait, the first for {signs.waiting_seconds:.0f} s, and no worker is at work"
+        found.append((what, "start workers: python -m talweg.execution.worker (talweg up does); look at their logs"))
+    if signs.failed:
+        what = f"{signs.failed} runs failed, the last with: {signs.reason}"
+        found.append((what, "talweg runs --state failed lists them; once mended: talweg retry RUN"))
+    if settings.mlflow_url is not None and signs.unmirrored and signs.unmirrored_seconds > _LONG:
+        what = f"{signs.unmirrored} runs wait for MLflow, one for {signs.unmirrored_seconds:.0f} s"
+        found.append((what, f"is MLflow up at {settings.mlflow_url}? the mirror catches up by itself"))
+    return found

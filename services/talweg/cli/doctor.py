@@ -1,0 +1,65 @@
+"""What is wrong, and what to do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from talweg.cli.options import AsJson, Home, laboratory, read_settings
+from talweg.cli.output import as_json, clean, data, hint
+from talweg.errors import TalwegError
+
+if TYPE_CHECKING:
+    from talweg.local import StackState
+
+_LINES = 3
+
+
+def doctor(home: Home = None, json: AsJson = False) -> None:
+    """What is wrong with the laboratory, and what to do about it.
+
+    It starts nothing. The exit status is 1 where something is wrong.
+    """
+    settings = read_settings(home=home)
+    if settings.url is not None and home is None:
+        found = _of_laboratory(None)
+    else:
+        from talweg.local import status
+
+        state = status(settings.home)
+        if state is None:
+            found = [(f"nothing runs in {settings.home}", "talweg up")]
+        else:
+            found = _of_stack(state)
+            if state.phase == "ready":
+                found += _of_laboratory(settings.home)
+    if json:
+        as_json([{"what": what, "remedy": remedy} for what, remedy in found])
+    else:
+        for what, remedy in found:
+            data(f"{clean(what)}\n  {clean(remedy)}")
+        if not found:
+            data("Nothing is wrong.")
+        hint("talweg status, talweg logs" if found else "talweg runs")
+    if found:
+        raise typer.Exit(1)
+
+
+def _of_laboratory(home: Path | None) -> list[tuple[str, str]]:
+    """What the API says; that it does not answer is the first of all."""
+    try:
+        with laboratory(home) as lab:
+            return [(trouble["what"], trouble["remedy"]) for trouble in lab.troubles()]
+    except TalwegError as error:
+        return [(str(error), "talweg status; talweg logs api")]
+
+
+def _of_stack(state: "StackState") -> list[tuple[str, str]]:
+    found = []
+    if state.error is not None:
+        found.append((state.error["message"], "talweg up"))
+    for child in state.children:
+        if child.phase == "restarting" or (child.restarts and child.phase != "running"):
+            last = " / ".join(line.strip() for line in child.last_lines[-_LINES:])
+            found.append((f"{child.name}: ended {child.last_exit}: {last}", f"talweg logs {child.name}"))
+    return found

@@ -1,0 +1,55 @@
+"""What every optimizer would have done at a recorded step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from talweg.errors import InvalidSpec
+from talweg.records.explaining import at_step
+from talweg.records.lineage import owner
+from talweg.records.reading import parameters
+from talweg.records.rebuild import cohort_of
+from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec
+from talweg.store import RunRow, Store
+from talweg_core import optimizers
+from talweg_core.prospects import Prospect, prospect
+
+
+@dataclass(frozen=True)
+class Next:
+    """One optimizer's answer; `own`: the run's own, with its settings and its state."""
+
+    prospect: Prospect
+    own: bool
+
+
+def next_updates(store: Store, run: RunRow, step: int, names: Sequence[str] = ()) -> list[Next]:
+    """The update that each optimizer would make at `step`, from a state that has seen nothing and by its defaults.
+
+    The first is the run's own, with its real settings, schedule and state, where that state can be recomputed. Of
+    `names` only those; else the whole catalogue but what needs all examples in a batch, where the run's has fewer.
+
+    Raises:
+        NoSuchStep: The run has not made that step.
+        InvalidSpec: There is no optimizer of one of the names, or it cannot take this batch.
+    """
+    before = parameters(store, run, step)
+    holder = owner(store, run, step)
+    spec = RunSpec.model_validate(holder.spec)
+    found: list[Next] = []
+    moving = at_step(store, holder, step)
+    if moving is not None:
+        found.append(Next(prospect(moving), own=True))
+    for name in names or optimizers.names():
+        chosen = spec.model_copy(
+            update={"optimizer": OptimizerSpec(name=name), "schedule": ScheduleSpec(name="constant")}
+        )
+        try:
+            cohort = cohort_of([chosen])
+        except InvalidSpec:
+            if names:
+                raise
+            continue
+        # What a network keeps beside its parameters, such as running means, is not looked at while training.
+        cohort.parameters[0], cohort.step = before, step
+        found.append(Next(prospect(cohort), own=False))
+    return found

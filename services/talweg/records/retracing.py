@@ -1,0 +1,117 @@
+"""Chosen steps of a run gone through once more, with all that the optimizer held: for pages that explain them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.errors import ReplayDiverged
+from talweg.records.reading import records
+from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.spec import RunSpec
+from talweg.store import RunRow, Store
+from talweg_core import Cohort
+from talweg_core.checkpoint import unpack
+from talweg_core.layout import Array
+from talweg_core.optimizers.base import Hyperparameters
+from talweg_core.optimizers.coordinate import CoordinateOptimizer, compiled
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One step as it was made.
+
+    Attributes:
+        parameters, gradient, update: (P,), in the run's precision; update = θ_{t+1} − θ_t.
+        before, after: the optimizer's state by name around the update: those with a number a coordinate, (P,).
+        numbers: what the rule takes beside gradient and state, by name; empty where the rule is not one for a
+            single coordinate.
+        batch: which training examples the step saw (B,).
+    """
+
+    step: int
+    cost: float
+    learning_rate: float
+    parameters: Array
+    gradient: Array
+    update: Array
+    before: dict[str, Array]
+    after: dict[str, Array]
+    numbers: dict[str, float]
+    batch: NDArray[np.int64]
+
+
+def retrace(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
+    """The steps, ascending and recorded, each from the nearest checkpoint before it.
+
+    Raises ReplayDiverged where a step's cost is not, bit for bit, the recorded one.
+    """
+    cohort = cohort_of([RunSpec.model_validate(run.spec)])
+    recorded = store.steps(run.id, 0, run.step).cost
+    for number, step in enumerate(steps):
+        _go_to(store, run, cohort, step, first=number == 0)
+        yield _look(run, cohort, float(recorded[step]))
+
+
+def stored(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
+    """The same of a run whose record is full, as it was stored and on any machine; without what the optimizer held."""
+    table = store.steps(run.id, 0, run.step)
+    for step in steps:
+        gradient = records(store, run, "gradient", step, step + 1)[0]
+        last = step + 1 == run.step and not run.ended
+        points = records(store, run, "parameters", step, step + (1 if last else 2))
+        update = points[-1] - points[0]
+        batch = np.empty(0, dtype=np.int64)
+        rate = float(table.learning_rate[step])
+        yield Look(step, float(table.cost[step]), rate, points[0], gradient, update, {}, {}, {}, batch)
+
+
+def _go_to(store: Store, run: RunRow, cohort: Cohort, step: int, *, first: bool) -> None:
+    """Put the cohort to `step`, from where it stands or from a checkpoint, whichever is nearer."""
+    found = store.checkpoint_before(run.id, step)
+    if found is not None and (first or found[0] > cohort.step):
+        with engine_rules():
+            cohort.restore(0, found[1])
+    while cohort.step < step:
+        cohort.advance()
+
+
+def _look(run: RunRow, cohort: Cohort, recorded: float) -> Look:
+    parameters = cohort.parameters[0].copy()
+    before, numbers = _state(cohort), _numbers(cohort)
+    batch = cohort.batch(0, cohort.step)
+    record = cohort.advance()
+    cost = float(record.costs[0])
+    if cost != recorded and (cost == cost or recorded == recorded):
+        raise ReplayDiverged(f"run {run.name}: cost of step {record.step} must be {recorded!r} again, got {cost!r}")
+    return Look(
+        step=record.step,
+        cost=cost,
+        learning_rate=float(record.learning_rates[0]),
+        parameters=parameters,
+        gradient=record.gradient[0].copy(),
+        update=cohort.parameters[0] - parameters,
+        before=before,
+        after=_state(cohort),
+        numbers=numbers,
+        batch=batch,
+    )
+
+
+def _state(cohort: Cohort) -> dict[str, Array]:
+    shape = cohort.parameters.shape
+    return {name: array[0].copy() for name, array in cohort.state.items() if array.shape == shape}
+
+
+def _numbers(cohort: Cohort) -> dict[str, float]:
+    """The scalars of the rule's next update."""
+    optimizer = cohort.optimizers[0]
+    if not isinstance(optimizer, CoordinateOptimizer) or optimizer.around:
+        return {}
+    hyperparameters = Hyperparameters([optimizer]) | {"learning_rate": cohort.learning_rates()}
+    carried = {name: cohort.state[name] for name in optimizer.numbers}
+    updates = np.array([float(unpack(cohort.checkpoint(0))[0]["updates"])])
+    scalars = optimizer.scalars(hyperparameters | carried if carried else hyperparameters, updates)
+    _, names = compiled(type(optimizer))
+    return {name: float(np.asarray(scalars[name]).ravel()[0]) for name in names}

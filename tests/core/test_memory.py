@@ -1,0 +1,66 @@
+"""Bytes foretold are bytes held."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from talweg_core import Cohort, optimizers, problems
+from talweg_core.memory import cohort_bytes
+
+
+def held(problem: str, optimizer: str, runs: int, batch_size: int | None) -> int:
+    """What NumPy holds for a cohort after two steps, as it tells tracemalloc."""
+    made, rule = problems.create(problem), optimizers.create(optimizer)
+    rules, seeds = [rule] * runs, list(range(runs))
+    # Kernels are compiled beforehand.
+    Cohort(made, rules[:1], [0], batch_size=batch_size).advance()
+    tracemalloc.start()
+    try:
+        runs_ = Cohort(made, rules, seeds, batch_size=batch_size)
+        for _ in range(2):
+            runs_.advance()
+        only_arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+        taken = tracemalloc.take_snapshot().filter_traces([only_arrays])
+    finally:
+        tracemalloc.stop()
+    return sum(trace.size for trace in taken.traces)
+
+
+@pytest.mark.parametrize(
+    ("problem", "optimizer", "batch_size"),
+    [
+        ("digits-mlp", "adam", 64),
+        ("digits-cnn", "adamw", 32),
+        ("characters-recurrent", "sgd", 8),
+        ("characters-transformer", "adam", 8),
+        ("digits-vae", "momentum", None),
+        ("noisy-quadratic", "rmsprop", None),
+        ("wine-mlp", "lbfgs", None),
+    ],
+)
+@pytest.mark.parametrize("runs", [1, 20])
+def test_the_bytes_foretold_are_those_held(problem: str, optimizer: str, batch_size: int | None, runs: int) -> None:
+    foretold = cohort_bytes(problems.create(problem), optimizers.create(optimizer), runs, batch_size=batch_size)
+    # What a step leaves beside its buffers (costs, records) is small; scalars foreseen are fewer for many runs.
+    assert foretold == pytest.approx(held(problem, optimizer, runs, batch_size), rel=0.1, abs=100_000)
+
+
+def test_float64_takes_twice_as_much_where_the_parameters_count() -> None:
+    problem, rule = problems.create("deep-linear"), optimizers.create("adam")
+    single, double = (cohort_bytes(problem, rule, 1000, precision=kind) for kind in ("float32", "float64"))
+    assert double == pytest.approx(2 * single, rel=0.2)
+
+
+def test_foretelling_compiles_nothing() -> None:
+    script = """
+from talweg_core import optimizers, problems
+from talweg_core.layers import dense
+from talweg_core.memory import cohort_bytes
+assert cohort_bytes(problems.create("digits-mlp"), optimizers.create("adam"), 64) > 4_000_000
+print([len(kernel.overloads) for pair in dense._COMPILED.values() for kernel in pair])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert set(done.stdout.strip("[]\n").split(", ")) == {"0"}

@@ -1,0 +1,33 @@
+"""The fault benchmarks in their short form: seeded, on both databases, and on the local stack."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+def run(name: str, *arguments: str) -> str:
+    """What the command prints; it must find nothing wrong."""
+    command = [sys.executable, str(BENCHMARKS / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_study_under_faults_loses_repeats_and_changes_nothing(database: str) -> None:
+    said = run("reliability.py", "--database", database, "--cohorts", "10", "--faults", "7", "--seed", "3")
+    assert "7 faults over 10 cohorts" in said
+    assert "0 lost, 0 steps missing" in said
+    assert "0 repeated, 0 differing; 0 processes left behind" in said
+
+
+@pytest.mark.timeout(300)
+def test_a_local_stack_that_is_killed_whole_comes_up_and_finishes_to_the_same_bits() -> None:
+    said = run("local_stack.py", "--times", "2", "--steps", "100", "--no-mlflow", "--seed", "1")
+    assert "0 lost, 0 steps missing" in said
+    assert "0 repeated, 0 differing; 0 processes left" in said

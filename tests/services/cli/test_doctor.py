@@ -1,0 +1,22 @@
+"""talweg doctor: what is wrong on stdout, with a remedy; the exit status says whether anything is."""
+
+from collections.abc import Callable
+from typing import Any
+
+Talweg = Callable[..., Any]
+
+
+def test_where_nothing_runs_it_says_how_to_start_and_starts_nothing(talweg: Talweg) -> None:
+    done = talweg("doctor")
+    assert done.status == 1
+    assert "nothing runs in" in done.out
+    assert "talweg up" in done.out
+    (trouble,) = talweg("doctor", "--json").json
+    assert trouble["remedy"] == "talweg up"
+
+
+def test_troubles_of_a_laboratory_elsewhere_are_told(remote: Talweg) -> None:
+    done = remote("doctor")
+    assert done.status == 1
+    assert "no reconciler is at work" in done.out
+    assert done.err.splitlines()[-1] == "Next: talweg status, talweg logs"

@@ -1,0 +1,53 @@
+"""Runs and studies as Parquet: every step, with the bits that were recorded."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+import pyarrow.parquet as pq
+import pytest
+
+from talweg.client import Lab, export
+from talweg.errors import InvalidSpec
+
+
+def test_a_run_is_exported_with_its_vectors(
+    lab: Lab, train: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.submit(problem="wine-mlp", optimizer="adam", steps=80, record="replay")
+    train()
+    # Several row groups.
+    monkeypatch.setattr(export, "_VALUES", 20_000)
+    path = run.export(tmp_path / "run.parquet", vectors=True)
+    table = pq.read_table(path)
+    frame = pd.read_parquet(path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert frame["step"].tolist() == list(range(80))
+    assert frame["cost"].to_numpy().tobytes() == run.costs.tobytes()
+    assert set(frame["optimizer"]) == {"adam"}
+    tensors = json.loads(table.schema.metadata[b"tensors"])
+    assert {tensor["name"]: tuple(tensor["shape"]) for tensor in tensors} == run.shapes
+    for name, source in (("gradient", run.gradients), ("parameters", run.trajectory)):
+        found = np.stack(frame[name].to_list())
+        assert found.dtype == np.float32
+        assert found.tobytes() == np.asarray(source.fetch(0, 80, source.size)).tobytes()
+
+
+def test_a_study_is_one_file(lab: Lab, train: Callable[[], None], tmp_path: Path) -> None:
+    study = lab.compare(
+        problem="two-layer-line",
+        optimizers=["adam", {"name": "sgd", "learning_rate": 0.1}],
+        seeds=2,
+        steps=30,
+    )
+    train()
+    frame = pd.read_parquet(study.export(tmp_path / "study.parquet"))
+    assert len(frame) == sum(run.step for run in study.runs)
+    assert sorted(set(zip(frame["optimizer"], frame["seed"], strict=True))) == [
+        ("adam", 0), ("adam", 1), ("sgd", 0), ("sgd", 1),
+    ]  # fmt: skip
+    assert '{"learning_rate": 0.1}' in set(frame["setting"])
+    with pytest.raises(InvalidSpec, match=r"must end in \.parquet"):
+        study.export(tmp_path / "study.csv")

@@ -1,0 +1,127 @@
+"""Damage of what is stored is an error that says where, never a wrong number."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from talweg.errors import CorruptRecord
+from talweg.execution import submit_run, train
+from talweg.records import mend, norms, records, verify
+from talweg.settings import Settings
+from talweg.spec import RunSpec
+from talweg.store import RunRow, Store
+
+CHUNK = "UPDATE chunks SET payload = :payload WHERE run_id = :run AND quantity = :quantity AND first_step = 64"
+CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = 64"
+
+
+@pytest.fixture
+def trained(store: Store, spec: Callable[..., RunSpec]) -> Callable[[str], RunRow]:
+    """A finished run of 150 steps, recorded as asked."""
+
+    def train_it(record: str) -> RunRow:
+        settings = Settings().model_copy(update={"workers": 1})
+        run = submit_run(store, spec(record=record), publish=lambda _: None, settings=settings)
+        train(store, run.cohort_id, owner="test", settings=settings)
+        return store.run(run.id)
+
+    return train_it
+
+
+def write(store: Store, statement: str, **values: object) -> None:
+    with store.engine.begin() as connection:
+        assert connection.execute(text(statement), values).rowcount == 1
+
+
+def flips(payload: bytes) -> list[bytes]:
+    """The payload with one bit flipped: in its first and last bytes, and in others drawn at random."""
+    drawn = np.random.default_rng(5).choice(len(payload), 24, replace=False)
+    found = []
+    for position in sorted({*range(8), *range(len(payload) - 8, len(payload)), *map(int, drawn)}):
+        damaged = bytearray(payload)
+        damaged[position] ^= 1 << position % 8
+        found.append(bytes(damaged))
+    return found
+
+
+@pytest.mark.parametrize("quantity", ["gradient", "parameters", "norms"])
+def test_a_flipped_byte_of_a_stored_chunk_is_never_a_number(
+    store: Store, trained: Callable[[str], RunRow], quantity: str
+) -> None:
+    run = trained("full")
+    (chunk,) = store.chunks(run.id, quantity, 64, 65)  # type: ignore[arg-type]  # parametrised as plain strings
+
+    def read(start: int, stop: int) -> bytes:
+        if quantity == "norms":
+            return norms(store, run, start, stop).tobytes()
+        return records(store, run, quantity, start, stop).tobytes()  # type: ignore[arg-type]
+
+    whole, before, after = read(0, 150), read(0, 64), read(128, 150)
+    for damaged in flips(chunk.payload):
+        write(store, CHUNK, payload=damaged, run=run.id, quantity=quantity)
+        with pytest.raises(CorruptRecord, match=f"run {run.id}: {quantity} of steps 64 to 127"):
+            read(100, 101)
+        assert (read(0, 64), read(128, 150)) == (before, after)
+    write(store, CHUNK, payload=chunk.payload, run=run.id, quantity=quantity)
+    assert read(0, 150) == whole
+
+
+def test_a_flipped_byte_of_a_checkpoint_is_never_a_number(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("replay")
+    found = store.checkpoint_before(run.id, 64)
+    assert found is not None
+    for damaged in flips(found[1]):
+        write(store, CHECKPOINT, payload=damaged, run=run.id)
+        with pytest.raises(CorruptRecord, match=f"run {run.id}: checkpoint of step 64"):
+            records(store, run, "gradient", 70, 71)
+    write(store, CHECKPOINT, payload=found[1], run=run.id)
+    assert len(records(store, run, "gradient", 70, 71)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["steps = 63", "steps = 65", "first_step = 65", "codec = 'other'", "digest = 'other'", "quantity = 'parameter'"],
+)
+def test_a_chunk_whose_row_is_damaged_is_never_a_number(
+    store: Store, trained: Callable[[str], RunRow], change: str
+) -> None:
+    run = trained("full")
+    # Nothing here comes from outside.
+    write(
+        store,
+        f"UPDATE chunks SET {change} WHERE run_id = :run AND quantity = 'gradient' AND first_step = 64",  # noqa: S608
+        run=run.id,
+    )
+    with pytest.raises(CorruptRecord):
+        records(store, run, "gradient", 60, 140)
+
+
+@pytest.mark.parametrize("record", ["full", "replay"])
+def test_damaged_chunks_are_mended_where_they_agree(
+    store: Store, trained: Callable[[str], RunRow], record: str
+) -> None:
+    run = trained(record)
+    quantities = ("gradient", "parameters", "norms") if record == "full" else ("norms",)
+    whole = {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities}  # type: ignore[arg-type]
+    for quantity, chunk in whole.items():
+        write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity=quantity)
+    mended = mend(store, run)
+    assert [one.problem for one in mended] == [None] * len(quantities)
+    assert {one.what.split(": ")[1] for one in mended} == {f"{quantity} of steps 64 to 127" for quantity in quantities}
+    assert {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities} == whole  # type: ignore[arg-type]
+    assert mend(store, run) == []
+    assert verify(store, run).agrees
+
+
+def test_a_chunk_is_not_mended_from_what_does_not_agree(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("full")
+    (chunk,) = store.chunks(run.id, "gradient", 64, 65)
+    write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity="gradient")
+    write(store, "UPDATE steps SET cost = 3 WHERE run_id = :run AND step = 20", run=run.id)
+    (left,) = mend(store, run)
+    assert left.problem is not None
+    assert "cost of step 20 must equal the recorded one" in left.problem
+    with pytest.raises(CorruptRecord):
+        records(store, run, "gradient", 64, 65)

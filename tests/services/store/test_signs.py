@@ -1,0 +1,40 @@
+"""Signs of trouble, on both databases."""
+
+from collections.abc import Callable
+from typing import Any
+
+from talweg.store import Claim, CommitBatch, Store
+
+
+def test_an_empty_laboratory_has_no_reconciler_and_nothing_else(store: Store) -> None:
+    signs = store.signs()
+    assert (signs.waiting, signs.working, signs.silent, signs.failed, signs.unmirrored) == (0, 0, 0, 0, 0)
+    assert (signs.reconciler, signs.reason, signs.stopped) == (None, None, None)
+
+
+def test_what_waits_works_is_silent_and_failed_is_counted(
+    store: Store, submitted: Callable[..., Any], claimed: Callable[..., Claim]
+) -> None:
+    submitted(1)
+    store.request_pause([submitted(1).runs[0].id])
+    claimed(1)
+    claimed(1, lease_seconds=-1.0)
+    store.fail(claimed(1), "Traceback\n  a line\nValueError: broken\n", 1)
+    assert store.lead("reconciler", "host:1", 60.0)
+    signs = store.signs()
+    assert (signs.waiting, signs.working, signs.silent, signs.failed) == (1, 1, 1, 1)
+    assert (signs.reason, signs.reconciler, signs.unmirrored) == ("ValueError: broken", "host:1", 5)
+    assert 0 <= signs.waiting_seconds < 3600
+    assert 0 <= signs.unmirrored_seconds < 3600
+
+
+def test_what_a_worker_left_for_the_databases_trouble_is_told_until_it_goes_on(
+    store: Store, claimed: Callable[..., Claim]
+) -> None:
+    claim = claimed(1)
+    store.release(claim, "database: database or disk is full")
+    assert store.signs().stopped == "database: database or disk is full"
+    taken = store.claim(claim.cohort_id, "worker", 60.0)
+    assert taken is not None
+    store.commit(taken, CommitBatch(60.0))
+    assert store.signs().stopped is None
