@@ -1,5 +1,6 @@
 """A study of the store, compared: what the API answers with and what the mirror tells MLflow."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import numpy as np
@@ -53,17 +54,17 @@ def picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     return figures.png(drawn) if kind == "png" else figures.svg(drawn)
 
 
-def report(store: Store, study: StudyRow, found: Comparison) -> str:
-    """The report: one HTML page that needs nothing else."""
+def report(study: StudyRow, found: Comparison, more: Sequence[comparison.Picture] = ()) -> str:
+    """The report: one HTML page that needs nothing else; `more` pictures, as of `paths_of`, follow the results."""
     from talweg.comparison.drawing import draw
 
-    parts = comparison.sections(found, lambda kind: draw(found, kind, title=study.name), _paths(store, found))
+    parts = comparison.sections(found, lambda kind: draw(found, kind, title=study.name), more)
     return comparison.page(study.name, protocol(study), parts)
 
 
-def _paths(store: Store, found: Comparison) -> list[comparison.Picture]:
+def paths_of(store: Store, found: Comparison) -> list[comparison.Picture]:
     """Of a test function of two coordinates, the path of each optimizer's first run over its contours."""
-    (problem, *others) = problems_of(found.spec)
+    problem, *others = problems_of(found.spec)
     if others or not isinstance(problem, SurfaceProblem) or problem.layout.size != 2:
         return []
     from talweg.comparison import figures

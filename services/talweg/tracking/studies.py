@@ -1,6 +1,6 @@
 """What MLflow is told of a study as a whole: a run that stands for it, with its ranking, its figures, its report."""
 
-from talweg.comparison.stored import comparison_of, markdown, picture, report, summary
+from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report, summary
 from talweg.store import Store, StudyRow
 from talweg.tracking.destination import Destination
 from talweg.tracking.naming import problem_name, status, tags
@@ -24,7 +24,7 @@ def tell_study(store: Store, destination: Destination, study: StudyRow, experime
     run_id = destination.run(experiment, f"study {study.id}", name=name, start=ended, tags=own)
     compared = comparison_of(store, study)
     files = {
-        "report.html": report(store, study, compared).encode(),
+        "report.html": report(study, compared, paths_of(store, compared)).encode(),
         "report.md": markdown(study, compared).encode(),
         "figures/cost.png": picture(study, compared, "png"),
         "figures/cost.svg": picture(study, compared, "svg"),

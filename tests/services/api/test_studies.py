@@ -98,3 +98,12 @@ def test_a_repeated_key_gives_the_first_study(http: httpx2.Client) -> None:
     assert answers[0] == answers[1]
     other = http.post("/v1/studies", json=spec | {"seeds": 1}, headers=headers)
     assert other.status_code == 409
+
+
+def test_the_report_of_a_test_function_shows_the_paths_over_it(http: httpx2.Client, train: Callable[[], None]) -> None:
+    spec = {"problem": "rosenbrock", "optimizers": ["sgd", "adam"], "seeds": 2, "steps": 20}
+    study = http.post("/v1/studies", json=spec).json()["id"]
+    train()
+    text = http.get(f"/v1/studies/{study}/report.html").text
+    assert "the seed changes nothing" in text
+    assert "contours of the cost" in text

@@ -10,7 +10,7 @@ from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body
 from talweg.api.rankings import RankingView, ranking_view
 from talweg.api.tables import Name, TableView, table_view
 from talweg.api.views import StudyPage, StudyView, study_view
-from talweg.comparison.stored import comparison_of, markdown, picture, report
+from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
 
@@ -24,12 +24,11 @@ PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "de
 
 
 @router.post("", status_code=201, openapi_extra=body_of(StudySpec))
-def submit(here: Here, body: JsonBody, response: Response, idempotency_key: IdempotencyKey = None) -> StudyView:
+def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> StudyView:
     """Hand in a study; all of its runs are stored before this answers."""
     row = submission.submit_study(
         here.store, parse_study(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
-    response.headers["Location"] = f"/v1/studies/{row.id}"
     return study_view(row, here.settings)
 
 
@@ -85,4 +84,5 @@ def text_of(here: Here, study: Reference) -> Response:
 def page_of(here: Here, study: Reference) -> Response:
     """The report: one page that needs nothing else."""
     row = here.store.study(study)
-    return Response(report(here.store, row, comparison_of(here.store, row)), media_type="text/html")
+    found = comparison_of(here.store, row)
+    return Response(report(row, found, paths_of(here.store, found)), media_type="text/html")
