@@ -3,11 +3,11 @@
 from talweg import Lab
 
 with Lab() as lab:  # the local laboratory, or the one that TALWEG_URL and TALWEG_TOKEN name
-    study = lab.compare(problem="digits-mlp", optimizers=["sgd", "momentum", "adam"], seeds=3, steps=300)
+    rules = [{"name": "sgd", "learning_rate": 0.1}, {"name": "momentum", "learning_rate": 0.03}, "adam"]
+    study = lab.compare(problem="digits-mlp", optimizers=rules, seeds=3, steps=300)
     study.wait()
-    print(study.ranking())
+    print(study.ranking(), study.verdict, sep="\n\n")
 
     run = study.runs[-1]
-    print(run.name, run.costs[[0, 100, 299]])
-    print(run.gradient(step=37)["dense1.weight"].shape)
+    print(run.name, run.costs[[0, 100, 299]], run.gradient(step=37)["dense1.weight"].shape)
     print(run.explain(step=37, tensor="dense1.weight", index=(3, 5)))
