@@ -26,7 +26,7 @@ function reach(vector, tensor) {
 function drawNetwork() {
   const sizes = [layers[0].size[0], ...layers.map((layer) => layer.size[1])];
   const most = Math.max(...sizes), tiny = total <= 16;
-  const width = 620, height = Math.min(Math.max(most * 30, most > 1 ? 190 : 150), 520), side = tiny ? 70 : 46;
+  const width = tiny ? 400 : 620, height = Math.min(Math.max(most * 30, most > 1 ? 190 : 150), 520), side = tiny ? 44 : 46;
   const radius = Math.max(4, Math.min(15, height / most / 2.6));
   const x = (column) => side + (column / (sizes.length - 1)) * (width - 2 * side);
   const y = (column, unit) => height / 2 + (unit - (sizes[column] - 1) / 2) * (height / Math.max(most, 1.6)) * 0.94;
