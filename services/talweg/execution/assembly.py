@@ -105,7 +105,9 @@ class Assembler:
             if self._coordinates is not None:
                 assert segment.after is not None
                 after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
-                updates = after.astype(np.float64) - parameters
+                # Where a run diverged, an infinity less itself is not a number, and that is what is recorded.
+                with np.errstate(invalid="ignore"):
+                    updates = after.astype(np.float64) - parameters
                 pending.derivatives.append(
                     DerivativeRows(run, first, self._coordinates, parameters, gradients, updates)
                 )
