@@ -112,6 +112,7 @@ class Assembler:
             if self._coordinates is not None:
                 assert segment.after is not None
                 after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
+                # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
                 with np.errstate(all="ignore"):
                     updates = after.astype(np.float64) - parameters
                 pending.derivatives.append(
