@@ -95,9 +95,7 @@ class Assembler:
     def _take_steps(self, segment: Segment, row: int, steps: int) -> None:
         run, first, pending = self._runs[row].id, segment.first_step, self._pending
         costs, norms = segment.costs[:steps, row], segment.norms[:steps, :, row]
-        # A run that diverges has infinite numbers, whose squares and differences are no reason to warn.
-        with np.errstate(all="ignore"):
-            whole = np.sqrt(np.square(norms).sum(axis=2))
+        whole = np.sqrt(np.square(norms).sum(axis=2))
         pending.moved.add(row)
         pending.steps.append(StepRows(run, first, costs, segment.learning_rates[:steps, row], *whole.T))
         pending.chunks.append(Chunk.of(run, "norms", first, norms.reshape(steps, -1)))
@@ -112,9 +110,7 @@ class Assembler:
             if self._coordinates is not None:
                 assert segment.after is not None
                 after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
-                # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
-                with np.errstate(all="ignore"):
-                    updates = after.astype(np.float64) - parameters
+                updates = after.astype(np.float64) - parameters
                 pending.derivatives.append(
                     DerivativeRows(run, first, self._coordinates, parameters, gradients, updates)
                 )
