@@ -1,54 +1,31 @@
 """The Store: each method is one transaction; the SQL stands in the modules beside."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from typing import Literal
-
-from sqlalchemy import Connection, Engine
+from collections.abc import Mapping, Sequence
 
 from talweg.store import (
-    cancelling,
-    commits,
-    datasets,
-    leaders,
-    leases,
     metering,
     outbox,
-    pausing,
     quotas,
     reading,
     resuming,
-    retrying,
     runs,
     stages,
     studies,
-    tokens,
 )
-from talweg.store.batch import Checkpoint, Chunk, CommitBatch, NewCohort, NewRun, NewStudy
-from talweg.store.engine import create_engine, translated
+from talweg.store.access import Access
+from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
+from talweg.store.engine import create_engine
+from talweg.store.recorded import Recorded
 from talweg.store.rows import (
-    Asked,
-    ChunkRow,
-    Claim,
-    CohortRow,
-    DatasetRow,
-    DerivativeRow,
-    EvaluationRow,
     Json,
-    Limits,
     Meter,
     Page,
-    Quantity,
     RunRow,
     RunState,
-    StepTable,
     StudyRow,
     Submitted,
-    TokenRow,
 )
-from talweg.store.signs import Signs
-from talweg.store.signs import signs as read_signs
+from talweg.store.work import Work
 
 
 def open_store(url: str, *, create: bool = False) -> "Store":
@@ -78,62 +55,11 @@ def open_store(url: str, *, create: bool = False) -> "Store":
     return Store(engine)
 
 
-class Store:
+class Store(Work, Recorded, Access):
     """A laboratory's database. May be shared between threads; a process opens its own.
 
     Every method raises Unreachable where the database does not answer.
     """
-
-    def __init__(self, engine: Engine) -> None:
-        """`open_store` is how one is made."""
-        self._engine = engine
-        self._writer = engine.execution_options(talweg_writes=True)
-        self._charged: tuple[str, Limits] | None = None
-
-    def on_behalf(self, token: str, limits: Limits) -> "Store":
-        """The same store, whose new runs and datasets count against the token of this digest and its limits."""
-        charged = Store(self._engine)
-        charged._charged = (token, limits)
-        return charged
-
-    def __enter__(self) -> "Store":
-        """The store itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
-    def close(self) -> None:
-        """Give back every connection."""
-        self._engine.dispose()
-
-    def ping(self) -> None:
-        """Raises Unreachable where the database does not answer."""
-        with self._read() as connection:
-            connection.exec_driver_sql("SELECT 1")
-
-    def check(self) -> None:
-        """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
-        from talweg.store import migrate
-
-        with self._read() as connection:
-            migrate.check_revision(connection)
-
-    @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine: for tests, exports and people; nothing else of ours writes SQL."""
-        return self._engine
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with translated(), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with translated(), self._writer.begin() as connection:
-            yield connection
 
     def submit(
         self,
@@ -247,176 +173,6 @@ class Store:
         with self._write() as connection:
             studies.mark_told(connection, study_id, told)
 
-    def cohort(self, cohort_id: str) -> CohortRow:
-        """The cohort of that id; raises NotFound."""
-        with self._read() as connection:
-            return leases.find(connection, cohort_id)
-
-    def cohort_counts(self) -> dict[str, int]:
-        """How many cohorts stand in each state."""
-        with self._read() as connection:
-            return leases.counts(connection)
-
-    def mark_published(self, cohort_ids: Iterable[str]) -> None:
-        """Note that the ids were given to the broker now."""
-        with self._write() as connection:
-            leases.mark_published(connection, cohort_ids)
-
-    def unpublished(self, older_than_seconds: float, limit: int = 1000) -> list[str]:
-        """Queued cohorts that no one took up for so long; the wait doubles with each publication."""
-        with self._read() as connection:
-            return leases.unpublished(connection, older_than_seconds, limit)
-
-    def requeue_expired(self, max_attempts: int) -> list[str]:
-        """Take back every cohort whose lease ran out: the ids that are queued again, to be published.
-
-        One that was tried `max_attempts` times without progress is quarantined instead.
-        """
-        with self._write() as connection:
-            queued = leases.requeue_expired(connection, max_attempts)
-            metering.count(connection, metering.LEASES_LOST, len(queued))
-            return queued
-
-    def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
-        """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
-
-        None where it is finished, quarantined, leased to another or unknown.
-        """
-        with self._write() as connection:
-            return leases.claim(connection, cohort_id, owner, lease_seconds)
-
-    def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
-        """Extend the lease; raises LeaseLost."""
-        with self._write() as connection:
-            leases.extend(connection, claim, lease_seconds)
-
-    def commit(self, claim: Claim, batch: CommitBatch, *, again: bool = False) -> None:
-        """Make a batch durable, whole or not at all; raises LeaseLost.
-
-        `again`: an earlier call with this batch ended in Unreachable, which does not tell whether it was written.
-        """
-        prepared = commits.prepare(batch)
-        with self._write() as connection:
-            commits.write(connection, claim, prepared, again=again)
-
-    def finish(self, claim: Claim) -> None:
-        """Close the cohort: its runs have ended; raises LeaseLost."""
-        with self._write() as connection:
-            leases.finish(connection, claim)
-
-    def release(self, claim: Claim, reason: str | None = None) -> None:
-        """Leave in order: queued again, and the attempt does not count; raises LeaseLost.
-
-        Runs that were asked to rest do so; `reason` stays with the cohort, where it was left for one.
-        """
-        with self._write() as connection:
-            leases.release(connection, claim, reason)
-
-    def fail(self, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
-        """Leave in disorder: queued again, or quarantined after `max_attempts` without progress; raises LeaseLost.
-
-        Several runs are queued each in a cohort of its own: the next attempt shows which of them it was.
-        """
-        with self._write() as connection:
-            return leases.fail(connection, claim, traceback, max_attempts)
-
-    def request_cancel(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
-        """Ask live runs to stop: queued ones are cancelled at once, running ones at their worker's next commit.
-
-        Raises:
-            NotFound: There is no such study.
-        """
-        with self._write() as connection:
-            cancelling.request_cancel(connection, list(run_ids), study)
-
-    def asked(self, claim: Claim) -> Asked:
-        """What was asked of the claim's live runs."""
-        with self._read() as connection:
-            return leases.asked(connection, claim)
-
-    def request_pause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
-        """Ask live runs to rest: queued ones do at once, running ones at their worker's next commit.
-
-        Raises:
-            NotFound: There is no such study.
-        """
-        with self._write() as connection:
-            pausing.request_pause(connection, list(run_ids), study)
-
-    def unpause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
-        """Let runs that rest go on; the ids of their cohorts, to be published. Raises NotFound."""
-        with self._write() as connection:
-            return pausing.unpause(connection, list(run_ids), study)
-
-    def retry(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
-        """Queue failed runs again, from their last commit; the ids of their new cohorts, to be published.
-
-        Raises:
-            NotFound: There is no such study.
-        """
-        with self._write() as connection:
-            return retrying.retry(connection, list(run_ids), study)
-
-    def mirror_again(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> int:
-        """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
-        with self._write() as connection:
-            return outbox.forget(connection, list(run_ids), study)
-
-    def signs(self) -> Signs:
-        """Signs of trouble, as of now."""
-        with self._read() as connection:
-            return read_signs(connection)
-
-    def lead(self, role: str, owner: str, seconds: float) -> bool:
-        """Whether `owner` is who does the role's work for the next so many seconds; another may be."""
-        with self._write() as connection:
-            return leaders.lead(connection, role, owner, seconds)
-
-    def step_down(self, role: str, owner: str) -> None:
-        """Let another lead at once; nothing happens where `owner` does not lead."""
-        with self._write() as connection:
-            leaders.step_down(connection, role, owner)
-
-    def latest_checkpoints(self, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-        """By run, the last checkpoint's step and payload; runs without one are left out. Raises CorruptRecord."""
-        with self._read() as connection:
-            return reading.latest_checkpoints(connection, run_ids)
-
-    def checkpoint_before(self, run_id: str, step: int) -> tuple[int, bytes] | None:
-        """The run's last checkpoint at or before `step`; raises CorruptRecord."""
-        with self._read() as connection:
-            return reading.checkpoint_before(connection, run_id, step)
-
-    def checkpoint_digest(self, run_id: str, step: int) -> str | None:
-        """The digest of the run's checkpoint at exactly this step, None where there is none."""
-        with self._read() as connection:
-            return reading.checkpoint_digest(connection, run_id, step)
-
-    def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
-        """The recorded ones of the steps start … stop − 1, as columns."""
-        with self._read() as connection:
-            return reading.steps(connection, run_id, start, stop)
-
-    def evaluations(self, run_id: str) -> list[EvaluationRow]:
-        """Every evaluation, by step, then split."""
-        with self._read() as connection:
-            return reading.evaluations(connection, run_id)
-
-    def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
-        """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""
-        with self._read() as connection:
-            return reading.derivatives(connection, run_id, start, stop)
-
-    def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[ChunkRow]:
-        """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
-        with self._read() as connection:
-            return reading.chunks(connection, run_id, quantity, start, stop)
-
-    def replace_chunk(self, chunk: Chunk) -> None:
-        """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
-        with self._write() as connection:
-            resuming.replace_chunk(connection, chunk)
-
     def outbox(self, limit: int = 100) -> list[RunRow]:
         """Runs of which MLflow does not know everything yet, longest not mirrored first."""
         with self._read() as connection:
@@ -426,66 +182,6 @@ class Store:
         """Note that MLflow has the steps 0 … step − 1 and the state; what came since stays in the outbox."""
         with self._write() as connection:
             outbox.mark(connection, run_id, step, mlflow_run_id, state)
-
-    def add_token(
-        self,
-        digest: str,
-        name: str,
-        scopes: Iterable[str],
-        expires_at: datetime | None = None,
-        limits: Mapping[str, object] | None = None,
-    ) -> None:
-        """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
-        with self._write() as connection:
-            tokens.add(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
-
-    def find_token(self, digest: str) -> TokenRow | None:
-        """The token of this digest, revoked and expired ones too."""
-        with self._read() as connection:
-            return tokens.find(connection, digest)
-
-    def tokens(self) -> list[TokenRow]:
-        """Every token, by name."""
-        with self._read() as connection:
-            return tokens.all_of_them(connection)
-
-    def revoke_token(self, name: str) -> None:
-        """End a token now; raises NotFound."""
-        with self._write() as connection:
-            tokens.revoke(connection, name)
-
-    def add_dataset(
-        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
-    ) -> DatasetRow:
-        """Keep a dataset: the same data under the same name again changes nothing.
-
-        Raises:
-            Conflict: The name stands for other data, or the data is here under another name.
-            LimitReached: The token on whose behalf this is would hold more bytes than it may.
-        """
-        with self._write() as connection:
-            if self._charged is not None:
-                quotas.hold(connection, self._charged[0])
-            token = None if self._charged is None else self._charged[0]
-            row = datasets.add(connection, name, digest, kind, dict(shape), size, payload, token)
-            if self._charged is not None:
-                quotas.check_bytes(connection, *self._charged)
-            return row
-
-    def dataset(self, digest_or_name: str) -> DatasetRow:
-        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
-        with self._read() as connection:
-            return datasets.find(connection, digest_or_name)
-
-    def datasets(self) -> list[DatasetRow]:
-        """Every dataset, by name, without its bytes."""
-        with self._read() as connection:
-            return datasets.all_of_them(connection)
-
-    def dataset_payload(self, digest: str) -> bytes:
-        """A dataset's bytes as they were kept; raises NotFound."""
-        with self._read() as connection:
-            return datasets.payload(connection, digest)
 
     def meter(self) -> Meter:
         """How the laboratory stands, in numbers."""

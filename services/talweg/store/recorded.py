@@ -1,0 +1,61 @@
+"""The part of the store that runs recorded."""
+
+from collections.abc import Sequence
+
+from talweg.store import (
+    reading,
+    resuming,
+)
+from talweg.store.batch import Chunk
+from talweg.store.database import Database
+from talweg.store.rows import (
+    ChunkRow,
+    DerivativeRow,
+    EvaluationRow,
+    Quantity,
+    StepTable,
+)
+
+
+class Recorded(Database):
+    """Steps, evaluations, chunks and checkpoints; each method is one transaction."""
+
+    def latest_checkpoints(self, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """By run, the last checkpoint's step and payload; runs without one are left out. Raises CorruptRecord."""
+        with self._read() as connection:
+            return reading.latest_checkpoints(connection, run_ids)
+
+    def checkpoint_before(self, run_id: str, step: int) -> tuple[int, bytes] | None:
+        """The run's last checkpoint at or before `step`; raises CorruptRecord."""
+        with self._read() as connection:
+            return reading.checkpoint_before(connection, run_id, step)
+
+    def checkpoint_digest(self, run_id: str, step: int) -> str | None:
+        """The digest of the run's checkpoint at exactly this step, None where there is none."""
+        with self._read() as connection:
+            return reading.checkpoint_digest(connection, run_id, step)
+
+    def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
+        """The recorded ones of the steps start … stop − 1, as columns."""
+        with self._read() as connection:
+            return reading.steps(connection, run_id, start, stop)
+
+    def evaluations(self, run_id: str) -> list[EvaluationRow]:
+        """Every evaluation, by step, then split."""
+        with self._read() as connection:
+            return reading.evaluations(connection, run_id)
+
+    def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
+        """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""
+        with self._read() as connection:
+            return reading.derivatives(connection, run_id, start, stop)
+
+    def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[ChunkRow]:
+        """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
+        with self._read() as connection:
+            return reading.chunks(connection, run_id, quantity, start, stop)
+
+    def replace_chunk(self, chunk: Chunk) -> None:
+        """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
+        with self._write() as connection:
+            resuming.replace_chunk(connection, chunk)
