@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,8 +111,9 @@ def test_19_a_header_of_ten_thousand_ranges_costs_nothing(http: httpx2.Client, t
     assert asked.status_code == plain.status_code == 200
     assert asked.content == plain.content
     assert "content-range" not in asked.headers
-    # Longer headers than any client sends are refused by the server itself.
-    assert http.get("/v1/runs", headers={"Range": ranges * 20}).status_code in (400, 431)
+    # Longer headers than any client sends the server itself refuses, and may hang up before it has read them.
+    with suppress(httpx2.ReadError):
+        assert http.get("/v1/runs", headers={"Range": ranges * 20}).status_code in (400, 431)
     assert http.get("/healthz").status_code == 200
 
 

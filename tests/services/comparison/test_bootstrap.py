@@ -1,4 +1,4 @@
-"""Intervals: seeded, and with their coverage (the full figures: benchmarks/coverage.py)."""
+"""Intervals: seeded, and with their coverage (the full figures: benchmarks/intervals.py)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A short seeded form of benchmarks/coverage.py: intervals hold the truth, equals are left equal."""
+"""A short seeded form of benchmarks/intervals.py: intervals hold the truth, equals are left equal."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Do the intervals hold the truth, and are equal optimizers left equal? Simulated studies whose truth is known.
 
-    python benchmarks/coverage.py [--studies 4000]
+    python benchmarks/intervals.py [--studies 4000]
 
 * Intervals of a mean difference over n seeds: how often the 95 % interval holds the true mean, by how the differences
   of two optimizers are distributed. 93 to 97 % is what the project asks for.
