@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,14 +121,23 @@ def _set_up_postgresql(connection: psycopg.Connection[Any], _: Any) -> None:
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     # The driver would begin transactions at times of its own choice; `_begin_sqlite` does instead.
     connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={_BUSY_SECONDS * 1000}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-16000",
-    ):
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    _turn_on_wal(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _turn_on_wal(connection: sqlite3.Connection) -> None:
+    """While another does the same to a new file, SQLite fails at once, whatever its busy timeout says."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
