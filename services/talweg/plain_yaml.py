@@ -22,6 +22,10 @@ def from_yaml(text: str) -> Any:
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
     try:
         # A subclass of SafeLoader: it makes plain data only.
-        return yaml.load(text, Loader)  # noqa: S506
+        loader = Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
