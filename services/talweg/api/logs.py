@@ -1,41 +1,11 @@
-"""Logs as JSON lines on stderr: ours by structlog, uvicorn's and other libraries' by `logging`."""
+"""The API's logs: JSON lines on stderr, as every process of the laboratory has them."""
 
 import logging
-import sys
 
-import structlog
-from structlog.typing import Processor
+from talweg import logs
 
 
 def configure(level: str) -> None:
-    """Send every log line of this process to stderr as one JSON object; control characters come out escaped."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # Uvicorn says at `info` that it started; what listens where is said by `server`, once.
+    """`talweg.logs.configure`, without uvicorn's news that it started: `server` says once what listens where."""
+    logs.configure(level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
