@@ -80,8 +80,8 @@ def test_the_description_has_the_results_and_leads_to_the_report(page: Page, see
     report = page.frame_locator("iframe").first
     expect(report.get_by_role("heading", name="digits")).to_be_visible(timeout=PATIENCE)
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
-        expect(report.get_by_role("cell", name=optimizer, exact=True)).to_be_visible()
-    expect(report.get_by_role("img")).to_be_visible()
+        expect(report.get_by_role("cell", name=optimizer, exact=True).first).to_be_visible()
+    expect(report.get_by_role("img").first).to_be_visible()
     page.screenshot(path=screenshots / "mlflow-study-report.png")
 
 

@@ -41,8 +41,8 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
         "adam · learning_rate 0.001 · seed 1",
         "adam · learning_rate 0.003 · seed 0",
         "adam · learning_rate 0.003 · seed 1",
-        "sgd · learning_rate 0.01 · seed 0",
-        "sgd · learning_rate 0.01 · seed 1",
+        "sgd · learning_rate 0.001 · seed 0",
+        "sgd · learning_rate 0.001 · seed 1",
     ]
     experiment = client.get_experiment(study[0].info.experiment_id)
     assert experiment.name == "appearance"

@@ -61,6 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("laboratory")
     chosen = Settings(port=0, mlflow_url="http://127.0.0.1:5055")
     # Until a process sets it up, structlog prints to stdout, which here is the command's.
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listener, url = listen(chosen)
     with listener, open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
@@ -75,7 +76,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         finally:
             server.should_exit = True
             thread.join(timeout=20)
-            structlog.reset_defaults()
+            structlog.configure(**before)
 
 
 @pytest.fixture
