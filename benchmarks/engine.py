@@ -11,19 +11,19 @@ interpreter of an environment of its own that holds PyTorch and JAX. Figures are
 time / steps / runs, the minimum over repeats. Machines are noisy, so each row's peers run between two of ours, and
 the ratios, ours over the best peer and PyTorch eager over ours, are what to quote.
 
-What bounds each row, and which fall short (AMD EPYC with AVX-512, 2 cores under other load, `--clock cpu`,
-one core, OpenBLAS as NumPy brings it; "peer" is the best one):
+What bounds each row, and which fall short (AMD EPYC with AVX-512, 2 quiet cores, `--clock wall`, one core each,
+OpenBLAS as NumPy brings it; "peer" is the best one):
 
-* tiny-mlp, 1 run: 9.3 µs, 16 × PyTorch eager; 2.45 × slower than a loop compiled whole (JAX scan, 3.8). Nine calls from
+* tiny-mlp, 1 run: 8.7 µs, 13 × PyTorch eager; 2.4 × slower than a loop compiled whole (JAX scan, 3.7). Nine calls from
   Python into NumPy and Numba take 2 µs of it, and what lies between them (looking for divergence, the record, NumPy's
   error state) 4; the arithmetic, 1,500 floating-point operations, is nothing.
-* tiny-mlp, 256 runs: 0.76 × the peer's time. Five calls to BLAS a run for products of a few hundred operations.
-* digits-mlp, 1 run: 15.8 µs, 11 × PyTorch eager; 1.26 × slower than JAX scan (12.5). The 6 µs of Python as above;
-  products 4, Adam 2, bound by the divider.
-* digits-mlp, 64 runs: 0.62 × the peer's. Products are about half of 6.7 µs; Adam 1.1, 28 bytes a coordinate.
-* wide-mlp: 0.88 and 0.83 × the peer's. 61 million operations in products, at 0.66 to 0.71 of what one core's BLAS
+* tiny-mlp, 256 runs: 0.65 × the peer's time. Five calls to BLAS a run for products of a few hundred operations.
+* digits-mlp, 1 run: 14.5 µs, 9.0 to 9.7 × PyTorch eager, short of 10; 1.2 × slower than JAX scan (12.1). The 6 µs of
+  Python as above; products 4, Adam 2, bound by the divider.
+* digits-mlp, 64 runs: 0.63 × the peer's. Products are about half of 6.3 µs; Adam 1.1, 28 bytes a coordinate.
+* wide-mlp: 0.95 and 0.83 × the peer's. 61 million operations in products, at 0.69 to 0.74 of what one core's BLAS
   makes of large products, in the whole step; Adam and the activations are the rest.
-* digits-cnn: 0.66 and 0.34 × the peer's. Products over patches are about half of 270 µs, moving patches
+* digits-cnn: 0.68 and 0.44 × the peer's. Products over patches are about half of 230 µs, moving patches
   most of the rest.
 
 A seed, and so batches, per run costs 1.4 × on tiny-mlp, 1.2 × on digits-mlp, up to 1.1 × on the wider ones: gathering

@@ -7,8 +7,9 @@ ended with the command. `--script-python` is an interpreter that has PyTorch and
 would write instead (PyTorch eager, `mlflow.log_metric` each step, into SQLite) for a few hundred steps of one run; the
 ratio takes its time a step times all steps of the study.
 
-What bounds the rows: the study is bound by the engine on two cores (100 runs of digits-mlp in two cohorts a core), the
-mirror by MLflow's server, which takes about 5,000 metrics a second.
+What bounds the rows: the study is bound by recording (a worker's writer takes a core beside its training, so that two
+workers on two cores do no more than one), the mirror by MLflow's server, which takes about 5,000 metrics a second, and
+by the figures that are drawn for each run.
 """
 
 import argparse
@@ -202,7 +203,8 @@ def main() -> None:
         for part in (
             small_starts(),
             warm_stack(folder, options.runs, options.steps, options.script_python, options.script_steps),
-            two_workers(folder, options.runs, options.steps),
+            # Long enough for starts and ends not to count.
+            two_workers(folder, options.runs, 5 * options.steps),
             growth(folder, options.many),
         ):
             for what, value, unit, reach in part:

@@ -39,6 +39,7 @@ from sqlalchemy import text
 
 from talweg.execution import submit_run, submit_study, train
 from talweg.execution.assembly import Assembler
+from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
 from talweg.execution.writer import Writer
 from talweg.records import cohort_of, normalise, parameters
@@ -121,7 +122,7 @@ def full(store: Store, options: argparse.Namespace) -> Iterator[Row]:
             layout = cohort_of([RunSpec.model_validate(run.spec)]).problem.layout
             assembler = Assembler([run], layout, every=16 * CHUNK_STEPS, numerics=numerics.fingerprint())
             start = clocks()
-            with Writer(store, claim, assembler, lease_seconds=600) as writer:
+            with Writer(store, claim, assembler, lease_seconds=600, patience=Patience(60.0, claim.cohort_id)) as writer:
                 for segment in segments:
                     writer.put(segment)
             times.append(since(start))
@@ -148,7 +149,7 @@ def trajectory(run: RunRow) -> list[Segment]:
             before = segment.parameters[segment.count]
             np.copyto(before, cohort.parameters)
             record = cohort.advance()
-            segment.add(record, cohort.norms(before, record))
+            segment.add(record, cohort.norms(before, record), 0.0)
         segment.after = cohort.parameters.copy()
         segment.commit = len(segments) % 4 == 3 or cohort.step == run.total_steps
         segments.append(segment)
