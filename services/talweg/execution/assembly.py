@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from talweg.execution.segment import Segment
+from talweg.execution.segment import Numbers, Segment
 from talweg.records.policy import ROW_COORDINATES
 from talweg.store import (
     Checkpoint,
@@ -62,16 +62,25 @@ class Assembler:
             for run in runs
         ]
         self._pending = _Pending()
+        self._told = {row for row, run in enumerate(runs) if run.numerics is not None}
 
     def take(self, segment: Segment) -> None:
         """Encode a segment, to be part of the next batch."""
-        for row in range(len(self._runs)):
-            steps = segment.steps_of(row)
-            if steps:
-                # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
-                with np.errstate(all="ignore"):
-                    self._take_steps(segment, row, steps)
-            self._take_checkpoints(segment, row)
+        # What a step took is the same for all who made it, so it is encoded once.
+        seconds: dict[int, Chunk] = {}
+        # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
+        with np.errstate(all="ignore"):
+            # (n, 3, R): of whole vectors.
+            norms = np.sqrt(np.square(segment.norms[: segment.count]).sum(axis=3))
+            for row in range(len(self._runs)):
+                steps = segment.steps_of(row)
+                if steps:
+                    self._take_steps(segment, row, steps, norms[:steps, :, row])
+                    run = self._runs[row].id
+                    if steps not in seconds:
+                        seconds[steps] = Chunk.of(run, "seconds", segment.first_step, segment.seconds[:steps, None])
+                    self._pending.chunks.append(replace(seconds[steps], run_id=run))
+                self._take_checkpoints(segment, row)
             if row in segment.stops:
                 self._standing[row].stop_reason = segment.stops[row]
                 self._pending.moved.add(row)
@@ -82,9 +91,11 @@ class Assembler:
     def batch(self, lease_seconds: float) -> CommitBatch:
         """Everything taken since the last batch."""
         pending, self._pending = self._pending, _Pending()
+        moved = {self._runs[row].id: self._progress(row) for row in sorted(pending.moved)}
+        self._told |= pending.moved
         return CommitBatch(
             lease_seconds,
-            {self._runs[row].id: self._progress(row) for row in sorted(pending.moved)},
+            moved,
             pending.steps,
             pending.evaluations,
             pending.derivatives,
@@ -92,14 +103,12 @@ class Assembler:
             pending.checkpoints,
         )
 
-    def _take_steps(self, segment: Segment, row: int, steps: int) -> None:
+    def _take_steps(self, segment: Segment, row: int, steps: int, whole: Numbers) -> None:
         run, first, pending = self._runs[row].id, segment.first_step, self._pending
         costs, norms = segment.costs[:steps, row], segment.norms[:steps, :, row]
-        whole = np.sqrt(np.square(norms).sum(axis=2))
         pending.moved.add(row)
         pending.steps.append(StepRows(run, first, costs, segment.learning_rates[:steps, row], *whole.T))
         pending.chunks.append(Chunk.of(run, "norms", first, norms.reshape(steps, -1)))
-        pending.chunks.append(Chunk.of(run, "seconds", first, segment.seconds[:steps, None]))
         if segment.evaluations is not None:
             pending.chunks.append(Chunk.of(run, "evaluations", first, segment.evaluations[:steps, :, row]))
         if segment.gradients is not None and segment.parameters is not None:
@@ -133,7 +142,9 @@ class Assembler:
     def _progress(self, row: int) -> Progress:
         now = self._standing[row]
         state: RunState = "running" if now.stop_reason is None else _ENDS.get(now.stop_reason, "finished")
-        return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, self._numerics)
+        # A run's first fingerprint stays, and as JSON it is long.
+        numerics = None if row in self._told else self._numerics
+        return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, numerics)
 
 
 def _coordinates(layout: Layout) -> list[tuple[str, str]]:

@@ -64,9 +64,11 @@ class Recorder:
             # What is left belongs in one commit with how the runs ended.
             return
         waited = time.monotonic() - self._last_cut
-        # Quick cohorts commit where a chunk is full anyway; slow ones do not wait for that for long.
-        if segment.full or waited >= 2 * self._interval:
-            self.cut(commit=waited >= self._interval)
+        # Quick cohorts commit where a chunk is full anyway, best where checkpoints are kept, since one that is not
+        # kept is written in vain; slow ones do not wait for that for long.
+        late = waited >= 2 * self._interval
+        if segment.full or late:
+            self.cut(commit=late or (waited >= self._interval and cohort.step % self._every == 0))
 
     def evaluate(self, splits: Sequence[str]) -> None:
         """Cost and metric of every live run's parameters as they stand, on whole splits."""

@@ -29,7 +29,7 @@ def checkpoint_every(record: Resolved, size: int, steps: int) -> int:
     Under `replay`, reading a step recomputes at most K steps. Under `full` nothing is recomputed to be read;
     the checkpoints are there to fork from. A checkpoint is reckoned as three values a coordinate.
     """
-    every = CHUNK_STEPS if record == "replay" else 16 * CHUNK_STEPS
+    every = 2 * CHUNK_STEPS if record == "replay" else 16 * CHUNK_STEPS
     while 3 * size * (steps // every) > _CHECKPOINT_VALUES:
         every *= 2
     return every

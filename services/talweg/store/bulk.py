@@ -1,8 +1,15 @@
-"""Many rows at once: COPY in binary on PostgreSQL, one prepared statement on SQLite."""
+"""Many rows at once: COPY in binary on PostgreSQL, statements of many rows on SQLite.
 
-from collections.abc import Iterable, Sequence
+A worker writes while it trains, so what counts is how long it holds the interpreter's lock: SQLite takes a hundred
+rows for one round through the lock, and PostgreSQL's bytes are laid out by NumPy.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -11,6 +18,12 @@ from numpy.typing import NDArray
 from sqlalchemy import Boolean, Connection, Double, Integer, LargeBinary, Table
 
 Row = Sequence[Any]
+Block = tuple[str, int, NDArray[np.float64]]
+
+# SQLite takes at most 32,766 values a statement.
+_ROWS_AT_ONCE = 500
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
 
 
 @dataclass(frozen=True)
@@ -26,16 +39,41 @@ class Rows:
         if not self.values:
             return
         if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(_insertion(self.table.name, self.columns), [tuple(row) for row in self.values])
+            for first in range(0, len(self.values), _ROWS_AT_ONCE):
+                some = self.values[first : first + _ROWS_AT_ONCE]
+                _insert(connection, self.table, self.columns, len(some), chain.from_iterable(some))
             return
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        names = ", ".join(f'"{name}"' for name in self.columns)
-        statement = f'COPY "{self.table.name}" ({names}) FROM STDIN (FORMAT BINARY)'
-        with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        with _copy(connection, self.table, self.columns) as copy:
             copy.set_types([_type_of(self.table, name) for name in self.columns])
             for row in self.values:
                 copy.write_row(row)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of a table (run_id, step, numbers …): of each block a run, its first step and the numbers (n, k).
+
+    NaN becomes NULL, and −0 becomes 0, as in `numbers`.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    values: Sequence[Block] = ()
+
+    def insert(self, connection: Connection) -> None:
+        """Write them all, inside the caller's transaction."""
+        if not self.values:
+            return
+        if connection.dialect.name == "sqlite":
+            for run_id, start, block in self.values:
+                for first in range(0, len(block), _ROWS_AT_ONCE):
+                    some = block[first : first + _ROWS_AT_ONCE]
+                    steps = range(start + first, start + first + len(some))
+                    rows = zip(repeat(run_id), steps, *map(numbers, some.T), strict=False)
+                    _insert(connection, self.table, self.columns, len(some), chain.from_iterable(rows))
+            return
+        with _copy(connection, self.table, self.columns) as copy:
+            copy.write(b"".join((_COPY_HEADER, *map(_tuples, self.values), _COPY_END)))
 
 
 def numbers(column: NDArray[np.floating[Any]]) -> list[float | None]:
@@ -57,12 +95,58 @@ def columns(rows: Iterable[Row], count: int) -> NDArray[np.float64]:
     return table.reshape(-1, count).T
 
 
-@cache
-def _insertion(table: str, names: tuple[str, ...]) -> str:
+def _insert(connection: Connection, table: Table, names: tuple[str, ...], rows: int, values: Iterable[Any]) -> None:
+    # Not through SQLAlchemy, which takes as long for a statement as SQLite for twenty rows.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute(_insertion(table.name, names, rows), tuple(values))
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: str, names: tuple[str, ...], rows: int) -> str:
     quoted = ", ".join(f'"{name}"' for name in names)
     marks = ", ".join("?" * len(names))
     # Names are those of our own schema.
-    return f'INSERT INTO "{table}" ({quoted}) VALUES ({marks})'  # noqa: S608
+    return f'INSERT INTO "{table}" ({quoted}) VALUES {", ".join([f"({marks})"] * rows)}'  # noqa: S608
+
+
+@contextmanager
+def _copy(connection: Connection, table: Table, names: tuple[str, ...]) -> Iterator[psycopg.Copy]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    quoted = ", ".join(f'"{name}"' for name in names)
+    statement = f'COPY "{table.name}" ({quoted}) FROM STDIN (FORMAT BINARY)'
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        yield copy
+
+
+def _tuples(block: Block) -> bytes:
+    """A block in COPY's binary format: of each row the count of its fields, of each field its length and bytes."""
+    run_id, first, values = block
+    key, (rows, width) = run_id.encode(), values.shape
+    frame = [("fields", ">i2"), ("key_length", ">i4"), ("key", f"S{len(key)}"), ("step_length", ">i4"), ("step", ">i4")]
+    fields = [(name, kind) for i in range(width) for name, kind in ((f"length{i}", ">i4"), (f"value{i}", ">f8"))]
+    table = np.empty(rows, frame + fields)
+    table["fields"], table["key_length"], table["key"], table["step_length"] = width + 2, len(key), key, 4
+    table["step"] = np.arange(first, first + rows)
+    for i in range(width):
+        table[f"length{i}"], table[f"value{i}"] = 8, values[:, i] + 0.0
+    missing = np.isnan(values)
+    if not missing.any():
+        return table.tobytes()
+    # NULL has the length −1 and no bytes: such rows are cut together one by one.
+    return b"".join(
+        _without(row.tobytes(), absent, width) if absent.any() else row.tobytes()
+        for row, absent in zip(table, missing, strict=True)
+    )
+
+
+def _without(row: bytes, absent: NDArray[np.bool_], width: int) -> bytes:
+    start = len(row) - 12 * width
+    fields = (row[start + 12 * i : start + 12 * (i + 1)] for i in range(width))
+    return row[:start] + b"".join(
+        b"\xff\xff\xff\xff" if gone else field for gone, field in zip(absent, fields, strict=True)
+    )
 
 
 def _type_of(table: Table, name: str) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, update
+import numpy as np
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
 
 from talweg.store import codec, leases, tables
 from talweg.store.batch import Checkpoint, CommitBatch, DerivativeRows, Evaluation, Progress, StepRows
-from talweg.store.bulk import Row, Rows, number, numbers
+from talweg.store.bulk import Block, Blocks, Row, Rows, number, numbers
 from talweg.store.rows import LIVE, Claim
 from talweg.store.types import FromNow
 
@@ -26,7 +27,7 @@ class Prepared:
     """A batch as rows: the transaction has only to write them."""
 
     batch: CommitBatch
-    rows: tuple[Rows, ...]
+    rows: tuple[Rows | Blocks, ...]
     checkpoints: Rows
     run_ids: frozenset[str]
 
@@ -35,7 +36,7 @@ def prepare(batch: CommitBatch) -> Prepared:
     """Turns arrays into rows and takes digests; needs no database."""
     chunks = [tuple(getattr(chunk, name) for name in _CHUNKS) for chunk in batch.chunks]
     rows = (
-        Rows(tables.steps, _STEPS, [row for steps in batch.steps for row in _step_rows(steps)]),
+        Blocks(tables.steps, _STEPS, [_step_block(steps) for steps in batch.steps]),
         Rows(tables.evaluations, _EVALUATIONS, [_evaluation_row(row) for row in batch.evaluations]),
         Rows(tables.derivatives, _DERIVATIVES, [row for rows in batch.derivatives for row in _derivative_rows(rows)]),
         Rows(tables.chunks, _CHUNKS, chunks),
@@ -118,11 +119,23 @@ def _progress_values(run_id: str, progress: Progress) -> dict[str, Any]:
 def _write_checkpoints(connection: Connection, checkpoints: Rows) -> None:
     if not checkpoints.values:
         return
-    gives_way = or_(~_CHECKPOINTS.c.kept, _CHECKPOINTS.c.step == bindparam("at"))
-    connection.execute(
-        delete(_CHECKPOINTS).where(and_(_CHECKPOINTS.c.run_id == bindparam("run"), gives_way)),
-        [{"run": row[0], "at": row[1]} for row in checkpoints.values],
+    # Two statements instead of one a run: PostgreSQL answers each.
+    runs = sorted({row[0] for row in checkpoints.values})
+    connection.execute(delete(_CHECKPOINTS).where(_CHECKPOINTS.c.run_id.in_(runs), ~_CHECKPOINTS.c.kept))
+    steps = sorted({row[1] for row in checkpoints.values})
+    again = connection.execute(
+        select(_CHECKPOINTS.c.run_id, _CHECKPOINTS.c.step).where(
+            _CHECKPOINTS.c.run_id.in_(runs), _CHECKPOINTS.c.step.in_(steps)
+        )
     )
+    replaced = {tuple(row) for row in again} & {(row[0], row[1]) for row in checkpoints.values}
+    if replaced:
+        connection.execute(
+            delete(_CHECKPOINTS).where(
+                _CHECKPOINTS.c.run_id == bindparam("run"), _CHECKPOINTS.c.step == bindparam("at")
+            ),
+            [{"run": run, "at": step} for run, step in replaced],
+        )
     checkpoints.insert(connection)
 
 
@@ -136,10 +149,8 @@ def _lasting(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return [made for made in chosen.values() if made.kept or made.step == latest[made.run_id]]
 
 
-def _step_rows(rows: StepRows) -> Iterable[Row]:
-    count = len(rows.cost)
-    values = [numbers(getattr(rows, name)) for name in _STEPS[2:]]
-    return zip([rows.run_id] * count, range(rows.first_step, rows.first_step + count), *values, strict=True)
+def _step_block(rows: StepRows) -> Block:
+    return rows.run_id, rows.first_step, np.stack([getattr(rows, name) for name in _STEPS[2:]], axis=1)
 
 
 def _evaluation_row(row: Evaluation) -> Row:
