@@ -81,9 +81,9 @@ class Assembler:
                         seconds[steps] = Chunk.of(run, "seconds", segment.first_step, segment.seconds[:steps, None])
                     self._pending.chunks.append(replace(seconds[steps], run_id=run))
                 self._take_checkpoints(segment, row)
-            if row in segment.stops:
-                self._standing[row].stop_reason = segment.stops[row]
-                self._pending.moved.add(row)
+                if row in segment.stops:
+                    self._standing[row].stop_reason = segment.stops[row]
+                    self._pending.moved.add(row)
         self._pending.evaluations += [
             Evaluation(self._runs[e.row].id, e.step, e.split, e.cost, e.metric) for e in segment.evaluated
         ]
