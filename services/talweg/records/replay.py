@@ -6,6 +6,7 @@ comes after at most K steps: then everything between is what the engine held.
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,12 +14,14 @@ import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records.coordinates import EVERY, Columns
+from talweg.records.lending import lent
 from talweg.records.policy import checkpoint_every
-from talweg.records.rebuild import cohort_of, engine_rules
-from talweg.spec import RunSpec
-from talweg.store import RunRow, Store, codec
+from talweg.records.rebuild import engine_rules
+from talweg.store import Retracing, RunRow, Store, codec
 from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
+
+Retraced = Iterator[tuple[int, Record | None]]
 
 
 def replay(
@@ -30,14 +33,14 @@ def replay(
     columns: Columns = EVERY,
 ) -> Array:
     """Gradients or parameters (stop − start, P) of recorded steps; raises ReplayDiverged or CorruptRecord."""
-    cohort = _at_checkpoint_before(store, run, start)
-    values = np.empty((stop - start, len(cohort.parameters[0, columns])), cohort.parameters.dtype)
-    for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
-        inside = start <= step < stop
-        if record is None and quantity == "parameters" and inside:
-            values[step - start] = cohort.parameters[0, columns]
-        if record is not None and quantity == "gradient" and inside:
-            values[step - start] = record.gradient[0, columns]
+    with _replayed(store, run, start, stop) as (cohort, moved):
+        values = np.empty((stop - start, len(cohort.parameters[0, columns])), cohort.parameters.dtype)
+        for step, record in moved:
+            inside = start <= step < stop
+            if record is None and quantity == "parameters" and inside:
+                values[step - start] = cohort.parameters[0, columns]
+            if record is not None and quantity == "gradient" and inside:
+                values[step - start] = record.gradient[0, columns]
     return values
 
 
@@ -55,12 +58,16 @@ def recompute(store: Store, run: RunRow, start: int, stop: int, *, keep: bool) -
 
     With `keep` the vectors of all of them, else of the first one.
     """
-    cohort = _at_checkpoint_before(store, run, start)
+    with _replayed(store, run, start, stop) as (cohort, moved):
+        return _computed_again(cohort, moved, start, stop, keep=keep)
+
+
+def _computed_again(cohort: Cohort, moved: Retraced, start: int, stop: int, *, keep: bool) -> Recomputed:
     size, dtype = cohort.parameters.shape[1], cohort.parameters.dtype
     tensors = len(cohort.problem.layout.names)
     gradients, parameters = (np.empty((stop - start if keep else 1, size), dtype) for _ in range(2))
     norms, before = np.empty((stop - start, 3 * tensors)), np.empty_like(cohort.parameters)
-    for step, record in _recomputed(store, run, cohort, _next_checkpoint(run, stop)):
+    for step, record in moved:
         if not start <= step < stop:
             continue
         kept = keep or step == start
@@ -83,54 +90,57 @@ def state_at(store: Store, run: RunRow, step: int) -> bytes:
     found = store.checkpoint_before(run.id, step)
     if found is not None and found[0] == step:
         return found[1]
-    cohort = _at_checkpoint_before(store, run, step)
-    made = cohort.checkpoint(0) if cohort.step == step else None
-    for at, record in _recomputed(store, run, cohort, _next_checkpoint(run, step)):
-        if at + 1 == step and record is not None:
-            made = cohort.checkpoint(0)
-    if made is None:
-        raise CorruptRecord(f"run {run.name}: must have recorded the steps before {step}, got {cohort.step} of them")
+    with _replayed(store, run, step, step) as (cohort, moved):
+        made = cohort.checkpoint(0) if cohort.step == step else None
+        for at, record in moved:
+            if at + 1 == step and record is not None:
+                made = cohort.checkpoint(0)
+        if made is None:
+            raise CorruptRecord(
+                f"run {run.name}: must have recorded the steps before {step}, got {cohort.step} of them"
+            )
     return made
 
 
-def _recomputed(store: Store, run: RunRow, cohort: Cohort, end: int) -> Iterator[tuple[int, Record | None]]:
-    """Move the cohort to `end`, in place; each step comes twice: before it is made, and with its record.
+@contextmanager
+def _replayed(store: Store, run: RunRow, start: int, stop: int) -> Iterator[tuple[Cohort, Retraced]]:
+    """The cohort at its last checkpoint at or before `start`, and what moves it to the first kept one from `stop` on.
 
-    Raises ReplayDiverged where a cost or a kept checkpoint is not the recorded one, CorruptRecord where there is none.
+    Moved on, each step comes twice: before it is made, and with its record. That raises ReplayDiverged where a cost
+    or a kept checkpoint is not the recorded one, CorruptRecord where there is none.
     """
-    first = cohort.step
-    recorded = store.steps(run.id, first, end).cost
-    if len(recorded) != end - first:
-        raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(recorded)}")
+    end = _next_checkpoint(run, stop)
+    recorded = store.retracing(run.id, start, end)
+    if recorded.checkpoint is None and run.parent_run_id is not None:
+        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, where it began")
+    with lent(run.spec) as cohort:
+        if recorded.checkpoint is not None:
+            with engine_rules():
+                cohort.restore(0, recorded.checkpoint)
+        yield cohort, _recomputed(run, cohort, recorded, end)
+
+
+def _recomputed(run: RunRow, cohort: Cohort, recorded: Retracing, end: int) -> Retraced:
+    first, costs = cohort.step, recorded.costs
+    if len(costs) != max(end - first, 0):
+        raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(costs)}")
     for step in range(first, end):
         yield step, None
         record = cohort.advance()
-        if not _same(record.costs[0], recorded[step - first]):
-            raise _diverged(run, f"cost of step {step}", record.costs[0], recorded[step - first])
+        if not _same(record.costs[0], costs[step - first]):
+            raise _diverged(run, f"cost of step {step}", record.costs[0], costs[step - first])
         if _is_kept(run, step + 1):
-            _compare(store, run, cohort)
+            _compare(run, cohort, recorded.digests.get(step + 1))
         yield step, record
 
 
 def restored(store: Store, run: RunRow, step: int) -> Array:
     """The parameters (P,) in the checkpoint of exactly that step; raises CorruptRecord where there is none."""
-    cohort = _at_checkpoint_before(store, run, step)
-    if cohort.step != step:
-        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {step}, got that of {cohort.step}")
-    parameters: Array = cohort.parameters[0]
+    with _replayed(store, run, step, step) as (cohort, _):
+        if cohort.step != step:
+            raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {step}, got that of {cohort.step}")
+        parameters: Array = cohort.parameters[0].copy()
     return parameters
-
-
-def _at_checkpoint_before(store: Store, run: RunRow, step: int) -> Cohort:
-    """A cohort of this run alone, put back to its last checkpoint at or before `step`, or to its start."""
-    cohort = cohort_of([RunSpec.model_validate(run.spec)])
-    found = store.checkpoint_before(run.id, step)
-    if found is None and run.parent_run_id is not None:
-        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, where it began")
-    if found is not None:
-        with engine_rules():
-            cohort.restore(0, found[1])
-    return cohort
 
 
 def _next_checkpoint(run: RunRow, step: int) -> int:
@@ -148,8 +158,7 @@ def _every(run: RunRow) -> int:
     return checkpoint_every(run.record, size, run.total_steps)
 
 
-def _compare(store: Store, run: RunRow, cohort: Cohort) -> None:
-    recorded = store.checkpoint_digest(run.id, cohort.step)
+def _compare(run: RunRow, cohort: Cohort, recorded: str | None) -> None:
     if recorded is None:
         raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {cohort.step}, got none")
     computed = codec.digest_of(cohort.checkpoint(0))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Table, func, select
 from talweg.errors import CorruptRecord
 from talweg.store import codec, lineage, tables
 from talweg.store.bulk import Row, columns
-from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, StepTable
+from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, Retracing, StepTable
 
 _STEPS = tables.steps
 _CHUNKS = tables.chunks
@@ -99,10 +99,14 @@ def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[i
     return None if row is None else (row.step, _verified(run_id, row.step, row.digest, row.payload))
 
 
-def checkpoint_digest(connection: Connection, run_id: str, step: int) -> str | None:
-    """Without reading the payload."""
-    query = select(_CHECKPOINTS.c.digest).where(_CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step == step)
-    return connection.execute(query).scalar_one_or_none()
+def retracing(connection: Connection, run_id: str, start: int, end: int) -> Retracing:
+    """Three queries."""
+    first, checkpoint = checkpoint_before(connection, run_id, start) or (0, None)
+    costs = steps(connection, run_id, first, end).cost
+    query = select(_CHECKPOINTS.c.step, _CHECKPOINTS.c.digest).where(
+        _CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step > first, _CHECKPOINTS.c.step <= end
+    )
+    return Retracing(checkpoint, costs, {row.step: row.digest for row in connection.execute(query)})
 
 
 def facts(connection: Connection) -> dict[str, str]:

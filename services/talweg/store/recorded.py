@@ -13,6 +13,7 @@ from talweg.store.rows import (
     DerivativeRow,
     EvaluationRow,
     Quantity,
+    Retracing,
     StepTable,
 )
 
@@ -30,10 +31,10 @@ class Recorded(Database):
         with self._read() as connection:
             return reading.checkpoint_before(connection, run_id, step)
 
-    def checkpoint_digest(self, run_id: str, step: int) -> str | None:
-        """The digest of the run's checkpoint at exactly this step, None where there is none."""
+    def retracing(self, run_id: str, start: int, end: int) -> Retracing:
+        """What the steps up to `end` are recomputed from and compared with; raises CorruptRecord."""
         with self._read() as connection:
-            return reading.checkpoint_digest(connection, run_id, step)
+            return reading.retracing(connection, run_id, start, end)
 
     def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
         """The recorded ones of the steps start … stop − 1, as columns."""

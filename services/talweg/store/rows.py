@@ -246,6 +246,21 @@ class StepTable:
         return len(self.step)
 
 
+@dataclass(frozen=True, eq=False)
+class Retracing:
+    """What a run is recomputed from, and compared with, as of one moment.
+
+    Attributes:
+        checkpoint: The last at or before where it is to begin; None before the first.
+        costs: (n,) of the steps from that checkpoint, or from step 0, to the end.
+        digests: Of the checkpoints after that one, by step.
+    """
+
+    checkpoint: bytes | None
+    costs: Floats
+    digests: dict[int, str]
+
+
 @dataclass(frozen=True)
 class EvaluationRow:
     """Cost and metric of θ_step on a whole split; None where a number was none."""

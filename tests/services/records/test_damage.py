@@ -14,7 +14,7 @@ from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 
 CHUNK = "UPDATE chunks SET payload = :payload WHERE run_id = :run AND quantity = :quantity AND first_step = 64"
-CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = 64"
+CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = 128"
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ def test_a_flipped_byte_of_a_stored_chunk_is_never_a_number(
 
 def test_a_flipped_byte_of_a_checkpoint_is_never_a_number(store: Store, trained: Callable[[str], RunRow]) -> None:
     run = trained("replay")
-    found = store.checkpoint_before(run.id, 64)
+    found = store.checkpoint_before(run.id, 128)
     assert found is not None
     for damaged in flips(found[1]):
         write(store, CHECKPOINT, payload=damaged, run=run.id)
-        with pytest.raises(CorruptRecord, match=f"run {run.id}: checkpoint of step 64"):
-            records(store, run, "gradient", 70, 71)
+        with pytest.raises(CorruptRecord, match=f"run {run.id}: checkpoint of step 128"):
+            records(store, run, "gradient", 130, 131)
     write(store, CHECKPOINT, payload=found[1], run=run.id)
-    assert len(records(store, run, "gradient", 70, 71)) == 1
+    assert len(records(store, run, "gradient", 130, 131)) == 1
 
 
 @pytest.mark.parametrize(

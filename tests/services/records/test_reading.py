@@ -99,11 +99,11 @@ def test_a_missing_chunk_is_caught(store: Store, trained: Trained) -> None:
 
 def test_a_replay_that_meets_another_cost_is_refused_with_both_fingerprints(store: Store, trained: Trained) -> None:
     run = trained(record="replay")
-    cost = float(np.nextafter(store.steps(run.id, 70, 71).cost[0], 1))
-    change(store, "UPDATE steps SET cost = :c WHERE run_id = :r AND step = 70", c=cost, r=run.id)
+    cost = float(np.nextafter(store.steps(run.id, 140, 141).cost[0], 1))
+    change(store, "UPDATE steps SET cost = :c WHERE run_id = :r AND step = 140", c=cost, r=run.id)
     assert len(gradient(store, run, 10)) == 275
-    with pytest.raises(ReplayDiverged, match=r"cost of step 70 .*recorded under .*recomputed under"):
-        gradient(store, run, 66)
+    with pytest.raises(ReplayDiverged, match=r"cost of step 140 .*recorded under .*recomputed under"):
+        gradient(store, run, 130)
 
 
 def test_a_replay_that_meets_another_checkpoint_is_refused(store: Store, trained: Trained) -> None:

@@ -67,10 +67,10 @@ def test_a_verification_may_come_in_parts_or_be_a_sample(store: Store, trained: 
         if found.next is None:
             break
         start = found.next
-    assert parts == [64] * 7 + [52]
+    assert parts == [128] * 3 + [116]
     sample = verify(store, run, sample=3)
     assert sample.agrees
-    assert 52 + 64 * 2 <= sample.steps <= 64 * 3
+    assert 116 + 128 * 2 <= sample.steps <= 128 * 3
     assert verify(store, run, sample=3) == sample
     for wrong in ({"sample": 0}, {"start": 501}):
         with pytest.raises(InvalidSpec, match=r"sample: must be|start: must lie"):
