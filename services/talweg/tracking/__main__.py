@@ -17,6 +17,7 @@ from talweg.settings import Settings, settings
 from talweg.store import open_store
 from talweg.tracking import connect
 from talweg.tracking.loop import keep_mirroring
+from talweg.tracking.thinning import Budget
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,12 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     destination = connect(chosen.mlflow_url)
-    with open_store(chosen.database_url.get_secret_value()) as store:
+    database = chosen.database_url.get_secret_value()
+    with open_store(database) as store:
+        from talweg.tracking.drawers import Beside
         from talweg.tracking.mirror import Mirror
 
-        mirror = Mirror(store, destination, budget=chosen.mirror_budget)
+        mirror = Mirror(
+            store,
+            destination,
+            budget=_budget(chosen),
+            at_once=chosen.mirror_at_once,
+            beside=Beside(database, chosen.mirror_drawers) if chosen.mirror_drawers else None,
+        )
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
-        keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+        try:
+            keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+        finally:
+            mirror.close()
     return 0
 
 
@@ -53,12 +65,16 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
 
     with open_store(chosen.database_url.get_secret_value()) as store:
         try:
-            sent = copy(store, destination, study=study, budget=chosen.mirror_budget)
+            sent = copy(store, destination, study=study, budget=_budget(chosen))
         except TalwegError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
     sys.stdout.write(f"{sent} runs are at {url}\n")
     return 0
+
+
+def _budget(chosen: Settings) -> Budget:
+    return Budget(chosen.mirror_budget, chosen.mirror_study_budget)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from talweg.errors import TalwegError
 from talweg.store import RunRow, RunState, Store
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
+from talweg.tracking.thinning import Budget
 
 _PAGE = 500
 
@@ -48,7 +49,7 @@ class Copied:
         self._told.add(study_id)
 
 
-def copy(store: Store, destination: Destination, *, study: str | None, budget: int) -> int:
+def copy(store: Store, destination: Destination, *, study: str | None, budget: Budget | int) -> int:
     """Send a study (by id or name), or where None everything, and return how many runs that were.
 
     What is there already is found and not sent anew. Raises NotFound for the study, Unreachable where the server does

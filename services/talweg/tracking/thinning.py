@@ -11,6 +11,9 @@ import numpy as np
 from talweg.comparison.curves import extremes
 from talweg.comparison.results import Floats, Steps
 
+# Points of a run, however many share a budget.
+LEAST = 1000
+
 
 @dataclass(frozen=True)
 class Thinning:
@@ -41,6 +44,26 @@ class Thinning:
         if self.evaluations > 1:
             parts.append(f"evaluations: every {_ordinal(self.evaluations)}")
         return "; ".join([*parts, "and always the last"]) if parts else "none: every step is here"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """About how many points MLflow is to take.
+
+    A study of many runs has fewer points a run: a server takes some 5,000 a second, and its charts ask for 320 a line.
+    Which steps are kept follows from the study as it was submitted, with all its stages.
+
+    Attributes:
+        run: the most of one run.
+        study: of all runs of a study together; but each has LEAST in any case.
+    """
+
+    run: int = 50_000
+    study: int = 300_000
+
+    def share(self, runs: int) -> int:
+        """What one of so many runs may take."""
+        return min(self.run, max(self.study // runs, LEAST))
 
 
 def thinning(steps: int, *, others: int, evaluations: int, per_evaluation: int, budget: int) -> Thinning:

@@ -17,6 +17,7 @@ from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
+from talweg.tracking.drawers import Beside
 from talweg.tracking.mirror import Mirror
 
 # The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
@@ -94,7 +95,7 @@ def test_mirrored_metrics_equal_sql_step_by_step(
 
 
 def test_ten_random_runs_of_a_trained_study_equal_sql(
-    laboratory: Any, mirror: Mirror, client: MlflowClient, train_study: Callable[..., str]
+    laboratory: Any, destination: Destination, client: MlflowClient, train_study: Callable[..., str], sqlite_url: str
 ) -> None:
     optimizers = ["sgd", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
     study = train_study(
@@ -105,7 +106,10 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         evaluate_every=7,
         schedule={"name": "cosine", "steps": 30},
     )
+    # As the local stack does it: several at a time, files drawn beside.
+    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, beside=Beside(sqlite_url, 1))
     drain(mirror)
+    mirror.close()
     runs = laboratory.store.runs_of(study)
     for chosen in np.random.default_rng(5).choice(len(runs), size=10, replace=False):
         same(history(client, laboratory.store, runs[chosen]), recorded(laboratory.store, runs[chosen]))

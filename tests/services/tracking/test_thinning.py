@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.tracking.thinning import Thinning, kept_costs, kept_steps, thinning
+from talweg.tracking.thinning import LEAST, Budget, Thinning, kept_costs, kept_steps, thinning
 
 
 def test_a_run_within_its_budget_is_not_thinned() -> None:
@@ -71,3 +71,8 @@ def test_extremes_and_ends_are_always_kept(numbers: list[float], width: int) -> 
 )
 def test_other_metrics_keep_multiples_and_the_end(first: int, stop: int, ended: bool, kept: list[int]) -> None:
     assert kept_steps(first, stop, 4, ended=ended).tolist() == kept
+
+
+@pytest.mark.parametrize(("runs", "share"), [(1, 50_000), (6, 50_000), (100, 3_000), (100_000, LEAST)])
+def test_runs_of_a_study_share_its_budget(runs: int, share: int) -> None:
+    assert Budget(run=50_000, study=300_000).share(runs) == share
