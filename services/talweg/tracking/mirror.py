@@ -21,6 +21,7 @@ from talweg.store import RunRow, Store
 from talweg.tracking.artifacts import drawn
 from talweg.tracking.destination import Destination, Gone, Refused
 from talweg.tracking.drawers import Beside, Files
+from talweg.tracking.evaluating import Evaluated
 from talweg.tracking.marks import Marks
 from talweg.tracking.places import Places
 from talweg.tracking.series import Portion, metrics_a_step, plan, read
@@ -83,6 +84,7 @@ class Mirror:
         self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
         self._beside = beside
         self._marks: Marks = marks or store
+        self._evaluated = Evaluated(store)
         self._places = Places(store, self._marks, destination)
         self._paused: dict[str, _Pause] = {}
 
@@ -201,7 +203,7 @@ class Mirror:
         whole = stop == run.step
         ended = whole and run.ended
         portion = Portion(run, first, stop, ended=ended, thinning=thinning)
-        self.destination.send(run_id, read(self._store, portion, problem.metric))
+        self.destination.send(run_id, read(self._store, portion, problem.metric, self._evaluated))
         closes = ended and _only_files(run)
         if closes:
             close_run(self.destination, place, run, run_id, problem, thinning, self._files(run, place.name(run)))

@@ -10,6 +10,7 @@ from talweg.comparison.results import Floats, Steps
 from talweg.records.reading import norms
 from talweg.store import RunRow, Store
 from talweg.tracking.destination import Series
+from talweg.tracking.evaluating import Evaluated
 from talweg.tracking.naming import metric_key
 from talweg.tracking.thinning import Thinning, kept_costs, kept_steps, thinning
 
@@ -60,14 +61,16 @@ def plan(run: RunRow, *, splits: int, metric: bool, budget: int) -> Thinning:
 
 
 def metrics_a_step(run: RunRow) -> int:
-    """Cost, learning rate, three norms a tensor, and each coordinate twice where there are few."""
-    return 2 + len(NORMS) * len(run.tensors) + 2 * len(coordinates(run))
+    """Cost, learning rate, evaluations, three norms a tensor, and each coordinate twice where there are few."""
+    return 3 + len(NORMS) * len(run.tensors) + 2 * len(coordinates(run))
 
 
-def read(store: Store, portion: Portion, metric: str | None) -> list[Series]:
+def read(store: Store, portion: Portion, metric: str | None, evaluated: Evaluated) -> list[Series]:
     """Every metric of the portion."""
+    made = evaluated.so_far(portion.run, portion.first, portion.stop)
     return [
         *_steps(store, portion),
+        portion.series("evaluations", made, _kept(portion)),
         *_norms(store, portion),
         *_derivatives(store, portion),
         *_evaluations(store, portion, metric),
