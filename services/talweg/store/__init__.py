@@ -13,6 +13,7 @@ from talweg.store.batch import (
     NewRun,
     NewStudy,
     Progress,
+    Sample,
     StepRows,
 )
 from talweg.store.rows import (
@@ -32,6 +33,7 @@ from talweg.store.rows import (
     Quantity,
     RunRow,
     RunState,
+    SampleRow,
     StepTable,
     StopReason,
     StudyRow,
@@ -67,6 +69,8 @@ __all__ = [
     "Quantity",
     "RunRow",
     "RunState",
+    "Sample",
+    "SampleRow",
     "Signs",
     "StepRows",
     "StepTable",

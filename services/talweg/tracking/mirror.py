@@ -26,6 +26,7 @@ from talweg.tracking.marks import Marks
 from talweg.tracking.places import Places
 from talweg.tracking.series import Portion, metrics_a_step, plan, read
 from talweg.tracking.studies import tell_study
+from talweg.tracking.system import system
 from talweg.tracking.telling import close_run, open_run
 from talweg.tracking.thinning import Budget
 from talweg.tracking.turns import each
@@ -198,13 +199,16 @@ class Mirror:
             run, splits=len(problem.splits), metric=problem.metric is not None, budget=self._budget.share(place.runs)
         )
         run_id = run.mlflow_run_id or open_run(self.destination, place, run, problem, thinning)
-        first = run.mirrored_step // thinning.cost * thinning.cost
-        stop = min(run.step, first + max(TURN // metrics_a_step(run), 1) * thinning.others * thinning.cost)
+        first = run.mirrored_step // thinning.others * thinning.others
+        # Of each so many steps three are sent.
+        widths = TURN // (metrics_a_step(run) * min(thinning.others, 3))
+        stop = min(run.step, first + max(widths, 1) * thinning.others)
         whole = stop == run.step
         ended = whole and run.ended
         portion = Portion(run, first, stop, ended=ended, thinning=thinning)
-        self.destination.send(run_id, read(self._store, portion, problem.metric, self._evaluated))
         closes = ended and _only_files(run)
+        points = read(self._store, portion, problem.metric, self._evaluated)
+        self.destination.send(run_id, [*points, *system(self._store, run, ended=closes)])
         if closes:
             close_run(self.destination, place, run, run_id, problem, thinning, self._files(run, place.name(run)))
         self._marks.mark_mirrored(run.id, stop, run_id, run.state if closes or (whole and not ended) else "running")
