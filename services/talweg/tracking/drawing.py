@@ -6,6 +6,7 @@ record cannot be read. Ends with its standard input, and so with the mirror howe
 """
 
 import json
+import os
 import sys
 from typing import BinaryIO
 
@@ -21,8 +22,10 @@ def main() -> int:
     configure(chosen.log_level)
     if chosen.database_url is None:
         raise TalwegError("drawing: TALWEG_DATABASE_URL must be set")
-    with open_store(chosen.database_url.get_secret_value()) as store:
-        serve_drawings(store, sys.stdin.buffer, sys.stdout.buffer)
+    # What a plug-in prints must not stand among the answers.
+    with os.fdopen(os.dup(1), "wb") as answered, open_store(chosen.database_url.get_secret_value()) as store:
+        os.dup2(2, 1)
+        serve_drawings(store, sys.stdin.buffer, answered)
     return 0
 
 

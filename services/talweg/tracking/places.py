@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 
 from talweg.comparison.labels import varying
+from talweg.records import problems_of
 from talweg.spec import StudySpec
 from talweg.store import RunRow, Store, StudyRow
 from talweg.tracking.destination import Destination
@@ -11,6 +12,7 @@ from talweg.tracking.marks import Marks
 from talweg.tracking.naming import SINGLE_RUNS, run_name
 from talweg.tracking.notes import study_note
 from talweg.tracking.studies import NOTE_TAG
+from talweg.tracking.views import VIEW_TAG, view
 
 # Stands for the runs that belong to no study.
 NO_STUDY = "none"
@@ -58,19 +60,21 @@ class Places:
         with self._asking:
             if study.id in self._known:
                 return self._known[study.id]
-            note = {NOTE_TAG: study_note(study.name, study.spec)}
-            experiment = self._destination.experiment(study.id, study.name, note)
+            spec = StudySpec.model_validate(study.spec)
+            shown = {NOTE_TAG: study_note(study.name, study.spec), VIEW_TAG: view(problems_of(spec))}
+            experiment = self._destination.experiment(study.id, study.name, shown)
             self._marks.mark_study_mirrored(study.id, experiment)
             keys = varying(study.spec["optimizers"]) | set((study.spec.get("search") or {}).get("space", ()))
             # Where there are several problems, a run's name begins with its own.
             several = bool(study.spec.get("problems"))
-            place = Place(experiment, keys, alone=several, runs=StudySpec.model_validate(study.spec).size())
+            place = Place(experiment, keys, alone=several, runs=spec.size())
             return self._known.setdefault(study.id, place)
 
     def _of_none(self) -> Place:
         with self._asking:
             if NO_STUDY not in self._known:
-                tags = {NOTE_TAG: "Runs that were submitted one by one, outside of any study."}
+                words = "Runs that were submitted one by one, outside of any study."
+                tags = {NOTE_TAG: words, VIEW_TAG: view([])}
                 experiment = self._destination.experiment(NO_STUDY, SINGLE_RUNS, tags)
                 self._known[NO_STUDY] = Place(experiment, frozenset(), alone=True)
             return self._known[NO_STUDY]
