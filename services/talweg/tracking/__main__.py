@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,6 +19,9 @@ from talweg.store import open_store
 from talweg.tracking import connect
 from talweg.tracking.loop import keep_mirroring
 from talweg.tracking.thinning import Budget
+
+if TYPE_CHECKING:
+    from talweg.tracking.drawers import Beside
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,17 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     destination = connect(chosen.mlflow_url)
-    database = chosen.database_url.get_secret_value()
-    with open_store(database) as store:
-        from talweg.tracking.drawers import Beside
+    with open_store(chosen.database_url.get_secret_value()) as store:
         from talweg.tracking.mirror import Mirror
 
         mirror = Mirror(
-            store,
-            destination,
-            budget=_budget(chosen),
-            at_once=chosen.mirror_at_once,
-            beside=Beside(database, chosen.mirror_drawers) if chosen.mirror_drawers else None,
+            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_beside(chosen)
         )
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
         try:
@@ -65,7 +63,14 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
 
     with open_store(chosen.database_url.get_secret_value()) as store:
         try:
-            sent = copy(store, destination, study=study, budget=_budget(chosen))
+            sent = copy(
+                store,
+                destination,
+                study=study,
+                budget=_budget(chosen),
+                at_once=chosen.mirror_at_once,
+                beside=_beside(chosen),
+            )
         except TalwegError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
@@ -75,6 +80,13 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
 
 def _budget(chosen: Settings) -> Budget:
     return Budget(chosen.mirror_budget, chosen.mirror_study_budget)
+
+
+def _beside(chosen: Settings) -> "Beside | None":
+    from talweg.tracking.drawers import Beside
+
+    assert chosen.database_url is not None
+    return Beside(chosen.database_url.get_secret_value(), chosen.mirror_drawers) if chosen.mirror_drawers else None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ record cannot be read. Ends with its standard input, and so with the mirror howe
 
 import json
 import os
+import signal
 import sys
 from typing import BinaryIO
 
@@ -18,6 +19,8 @@ from talweg.store import Store, open_store
 
 def main() -> int:
     """Draw what is asked for, from the store at TALWEG_DATABASE_URL."""
+    # Ctrl-C goes to all processes of a terminal; this one ends with the mirror.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     chosen = settings()
     configure(chosen.log_level)
     if chosen.database_url is None:
