@@ -36,7 +36,9 @@ def framed(
         "hspace": DOWN / height,
     }
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, gridspec_kw=room)
-    figure.text(0.012, 1 - 0.1 / whole, plain(title), va="top", color=INK, fontsize=13, fontweight="bold")
+    # A long name is smaller rather than cut off; a bold letter is about 0.7 of its size wide.
+    size = min(13.0, 72 * (width - 0.2) / (0.7 * max(len(title), 1)))
+    figure.text(0.012, 1 - 0.1 / whole, plain(title), va="top", color=INK, fontsize=size, fontweight="bold")
     # Below the title, not beside it: a run's name is as long as its settings.
     figure.text(0.012, 1 - 0.33 / whole, note, va="top", color=MUTED, fontsize=8.5)
     return figure, panels

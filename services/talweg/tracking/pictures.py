@@ -51,7 +51,8 @@ def cost_curve(run: RunRow, costs: Floats, validation: tuple[Steps, Floats] | No
     if curve is None:
         _to_its_end(axes, costs, colour)
     elif curve.smooth is None:
-        axes.plot(curve.steps, curve.median, color=colour, linewidth=1.6)
+        # A single point would be no line.
+        axes.plot(curve.steps, curve.median, "o" if len(costs) == 1 else "-", color=colour, linewidth=1.6)
     else:
         axes.plot(curve.steps, curve.median, color=colour, linewidth=0.6, alpha=0.45)
         axes.plot(*curve.smooth, color=colour, linewidth=2.0)
@@ -86,7 +87,9 @@ def histograms(run: RunRow, looks: Sequence[Look], *, title: str) -> Figure:
     few = sum(math.prod(shape) for _, shape, _ in found) <= FEW
     steps = np.array([look.step for look in looks])
     left = len(run.tensors) - len(found)
-    note = f"{len(steps)} steps" + (f"; {left} more tensors are not drawn" if left > 0 else "")
+    note = f"{len(steps)} step{'s' if len(steps) > 1 else ''}" + (
+        f"; {left} more tensors are not drawn" if left > 0 else ""
+    )
     figure, panels = framed(
         title,
         width=11.0,
@@ -106,6 +109,8 @@ def histograms(run: RunRow, looks: Sequence[Look], *, title: str) -> Figure:
     for axes in panels[:-1].flat:
         # The last row's numbers are all rows'.
         axes.xaxis.set_visible(False)
+    if len(steps) == 1:
+        panels[-1, 0].set_xticks(steps)
     if few:
         explain(figure, panels[0, 0].lines)
     return figure
