@@ -9,7 +9,7 @@ ratio takes its time a step times all steps of the study.
 
 What bounds the rows: the study is bound by recording (a worker's writer takes a core beside its training, so that two
 workers on two cores do no more than one), the mirror by MLflow's server, which takes about 5,000 metrics a second, and
-by the figures that are drawn for each run.
+by the figures of each run, which take half a second of another core.
 """
 
 import argparse

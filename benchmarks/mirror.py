@@ -1,43 +1,39 @@
 """How quickly runs reach MLflow over HTTP: the mirror, against the bare client that sends the same points.
 
     python benchmarks/mirror.py [runs] [steps]
+    python benchmarks/mirror.py study [runs] [steps]
 
-Both send to one server (SQLite, one worker, as the local stack starts it) in batches of 1000, in turn, run by run, so
-that a busy machine slows both. "points" is the mirror until every point is there, from reading SQL to marking it;
-"with files" also draws and sends each run's page, figures and record, and the study's report.
+First form: both send to one server (SQLite, one worker, as the local stack starts it) in batches of 1000, in turn, run
+by run, so that a busy machine slows both. "points" is the mirror until every point is there, from reading SQL to
+marking it; "files" are each run's page, figures and record, drawn here and sent.
+
+Second form: a whole study with the settings that the local stack has, until its report is there: several runs at a
+time, files drawn beside, points thinned to the study's budget.
 """
 
-import socket
 import sys
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
-from talweg import mlflow_server
-from talweg.execution import submit_study, train
+from tracked import laboratory, trained
+
 from talweg.records import problem_of
 from talweg.settings import Settings
-from talweg.spec import parse_run, parse_study
-from talweg.store import RunRow, Store, open_store
+from talweg.spec import parse_run
+from talweg.store import RunRow, Store
 from talweg.tracking import connect
+from talweg.tracking.thinning import Budget, Thinning
 
 PROBLEM = "digits-mlp"
+OPTIMIZERS = ["sgd", "momentum", "rmsprop", "adam"]
 
 
-def main(runs: int = 8, steps: int = 500) -> None:
-    """Print the table."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        with (
-            open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store,
-            mlflow_server.running(folder, port=port) as url,
-        ):
-            trained = _study(store, runs, steps)
-            direct, mirrored = _rates(store, trained, url)
-            files = _files(store, trained, url)
+def rates(runs: int = 8, steps: int = 500) -> None:
+    """Print the table of the first form."""
+    with laboratory() as (store, _, url):
+        _, rows = trained(store, PROBLEM, ["adam"], runs=runs, steps=steps)
+        direct, mirrored = _rates(store, rows, url)
+        files = _files(store, rows, url)
     print(f"{runs} runs of {PROBLEM}, {steps} steps")
     print(f"direct log_batch      {median(direct):8,.0f} points a second (median over runs)")
     print(f"mirror, points        {median(mirrored):8,.0f}")
@@ -46,13 +42,24 @@ def main(runs: int = 8, steps: int = 500) -> None:
     print(f"files of a run        {files:8.2f} s (page, figures, record: drawn and sent)")
 
 
-def _study(store: Store, runs: int, steps: int) -> list[RunRow]:
-    settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
-    spec = {"problem": PROBLEM, "optimizers": ["adam"], "seeds": runs, "steps": steps}
-    study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
-    for cohort in cohorts:
-        train(store, cohort, owner="benchmark", settings=settings)
-    return store.runs_of(study.id)
+def study(runs: int = 100, steps: int = 1000) -> None:
+    """Print how long the second form's study takes."""
+    with laboratory() as (store, database, url):
+        _, rows = trained(store, PROBLEM, OPTIMIZERS, runs=runs, steps=steps)
+        destination = connect(url)
+        from talweg.tracking.drawers import Beside
+        from talweg.tracking.mirror import Mirror
+
+        chosen = Settings()
+        budget = Budget(chosen.mirror_budget, chosen.mirror_study_budget)
+        beside = Beside(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
+        mirror = Mirror(store, destination, budget=budget, at_once=chosen.mirror_at_once, beside=beside)
+        begun = time.perf_counter()
+        while mirror.drain():
+            pass
+        seconds = time.perf_counter() - begun
+        mirror.close()
+    print(f"{len(rows)} runs of {PROBLEM}, {steps} steps, with files and report: {seconds:.1f} s")
 
 
 def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], list[float]]:
@@ -62,16 +69,17 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
     from talweg.tracking.copying import Copied
     from talweg.tracking.destination import batches
+    from talweg.tracking.evaluating import Evaluated
     from talweg.tracking.mirror import Mirror
     from talweg.tracking.series import Portion, read
-    from talweg.tracking.thinning import Thinning
 
     client = MlflowClient(url)
     experiment = client.create_experiment("direct")
     direct, mirrored = [], []
     for run in runs:
         metric = problem_of(parse_run(run.spec)).metric
-        portions = list(batches(read(store, Portion(run, 0, run.step, ended=True, thinning=Thinning()), metric)))
+        portion = Portion(run, 0, run.step, ended=True, thinning=Thinning())
+        portions = list(batches(read(store, portion, metric, Evaluated(store))))
         points = sum(map(len, portions))
         target = client.create_run(experiment).info.run_id
         begun = time.perf_counter()
@@ -90,11 +98,11 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
 def _files(store: Store, runs: list[RunRow], url: str) -> float:
     """Seconds a run for what is left once its points are there."""
+    destination = connect(url)
     from talweg.tracking.copying import Copied
     from talweg.tracking.mirror import Mirror
 
-    marks = Copied(runs)
-    mirror = Mirror(store, connect(url), budget=10**9, marks=marks)
+    mirror = Mirror(store, destination, budget=10**9, marks=Copied(runs))
     while mirror.send_points():
         pass
     begun = time.perf_counter()
@@ -104,4 +112,7 @@ def _files(store: Store, runs: list[RunRow], url: str) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:2] == ["study"]:
+        study(*map(int, sys.argv[2:]))
+    else:
+        rates(*map(int, sys.argv[1:]))

@@ -7,42 +7,30 @@ and a headless Chromium opens the experiment's page, each time with an empty cac
 """
 
 import shutil
-import socket
 import sys
-import tempfile
 import time
-from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import Browser, sync_playwright
+from tracked import laboratory, trained
 
-from talweg import mlflow_server
-from talweg.execution import submit_study, train
 from talweg.mlflow_server import experiment_page
 from talweg.settings import Settings
-from talweg.spec import parse_study
-from talweg.store import Store, open_store
+from talweg.store import Store
 from talweg.tracking import connect
 
+OPTIMIZERS = [{"name": "sgd", "learning_rate": rate} for rate in (0.001, 0.01, 0.1, 1.0)]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 PATIENCE = 120_000
 
 
 def main(runs: int = 200, repeats: int = 5) -> None:
     """Print the seconds of each visit."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        with (
-            open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store,
-            mlflow_server.running(folder, port=port) as url,
-            sync_playwright() as playwright,
-        ):
-            page = experiment_page(url, _mirrored(store, runs, url)).replace("CHART", "TABLE")
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
-            seconds = [_visit(browser, page) for _ in range(repeats)]
-            browser.close()
+    with laboratory() as (store, _, url), sync_playwright() as playwright:
+        page = experiment_page(url, _mirrored(store, runs, url)).replace("CHART", "TABLE")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
+        seconds = [_visit(browser, page) for _ in range(repeats)]
+        browser.close()
     shown = ", ".join(f"{each:.1f}" for each in seconds)
     print(f"{runs} runs: median {median(seconds):.1f} s to the table, least {min(seconds):.1f} ({shown})")
 
@@ -52,13 +40,8 @@ def _mirrored(store: Store, runs: int, url: str) -> str:
     destination = connect(url)
     from talweg.tracking.mirror import Mirror
 
-    settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
-    optimizers = [{"name": "sgd", "learning_rate": rate} for rate in (0.001, 0.01, 0.1, 1.0)]
-    spec = {"problem": "two-layer-line", "optimizers": optimizers, "seeds": runs // 4, "steps": 20}
-    study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
-    for cohort in cohorts:
-        train(store, cohort, owner="benchmark", settings=settings)
-    mirror = Mirror(store, destination, budget=settings.mirror_budget)
+    study, _ = trained(store, "two-layer-line", OPTIMIZERS, runs=runs, steps=20)
+    mirror = Mirror(store, destination, budget=Settings().mirror_budget)
     while mirror.send_points():
         pass
     return str(store.study(study.id).mlflow_experiment_id)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from talweg.errors import ChildFailed
 
+# Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
+WORKFLOW = "workflowType=machine_learning"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -84,13 +86,14 @@ def health_url(port: int, host: str = "127.0.0.1") -> str:
 
 def experiment_page(url: str, experiment: str) -> str:
     """Where people see an experiment's runs and charts; `url` is the server as their browser reaches it."""
-    # Without its last part, MLflow opens a new browser on what it has about language models, which is nothing.
-    return f"{url.rstrip('/')}/#/experiments/{experiment}/runs?compareRunsMode=CHART&workflowType=machine_learning"
+    # The key is that of the view that the mirror saved there, whose charts stand in sections.
+    query = f"compareRunsMode=CHART&{WORKFLOW}&viewStateShareKey=talweg"
+    return f"{url.rstrip('/')}/#/experiments/{experiment}/runs?{query}"
 
 
 def run_page(url: str, run: str) -> str:
     """Where people see one run."""
-    return f"{url.rstrip('/')}/#/runs/{run}"
+    return f"{url.rstrip('/')}/#/runs/{run}?{WORKFLOW}"
 
 
 @contextmanager

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
     mirror_seconds: float = Field(1.0, gt=0)
     # A run sends at most this many metric points to MLflow; above it they are evenly thinned, as a tag says.
     mirror_budget: int = Field(50_000, ge=100)
+    # And all runs of a study together this many, but each a thousand in any case.
+    mirror_study_budget: int = Field(300_000, ge=100)
+    # Runs whose points are sent at a time, and processes that draw runs' figures and pages where many wait for theirs.
+    mirror_at_once: int = Field(2, ge=1, le=32)
+    mirror_drawers: int = Field(1, ge=0, le=32)
 
     numerics: Literal["native", "portable"] = "native"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import FrameLocator, Page, expect
 
-from talweg.mlflow_server import experiment_page, run_page
+from talweg.mlflow_server import WORKFLOW, experiment_page, run_page
 
 # The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -33,11 +33,22 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
     # At least one line a run; MLflow draws some twice, smoothed and not.
     expect(chart.locator(".js-line").nth(7)).to_be_attached(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-study-charts.png")
+    # Each kind of metric has a section of its own, and none stands twice.
+    for section in ("Cost", "Gradient norms", "Update norms", "Parameter norms", "System metrics"):
+        expect(page.get_by_text(section, exact=True).first).to_be_attached()
+    # What is far below is not there before it is near.
+    page.get_by_text("Gradient norms", exact=True).first.scroll_into_view_if_needed()
+    expect(page.get_by_role("heading", name="gradient_norm.dense1.weight")).to_have_count(1, timeout=PATIENCE)
+    page.get_by_role("heading", name="gradient_norm.dense2.weight").scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / "mlflow-study-sections.png")
 
 
 def test_the_table_shows_parameters(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
     expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=PATIENCE)
+    # Those that people compare by have columns without a click.
+    for column in ("optimizer", "learning_rate", "seed", "cost", "cost.validation"):
+        expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-study-table.png")
 
 
@@ -82,13 +93,15 @@ def test_the_description_has_the_results_and_leads_to_the_report(page: Page, see
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
         expect(report.get_by_role("cell", name=optimizer, exact=True).first).to_be_visible()
     expect(report.get_by_role("img").first).to_be_visible()
+    # What MLflow has about language models stays away.
+    expect(page.get_by_text("Evaluation runs")).to_have_count(0)
     page.screenshot(path=screenshots / "mlflow-study-report.png")
 
 
 def open_page(page: Page, seen: Any, run: Any) -> FrameLocator:
     """The run's interactive page, as MLflow shows it."""
     experiment = MlflowClient(seen.mlflow_url).get_run(run.mlflow_run_id).info.experiment_id
-    page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/run.html")
+    page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/run.html?{WORKFLOW}")
     frame = page.frame_locator("iframe").first
     expect(frame.get_by_role("slider")).to_be_visible(timeout=PATIENCE)
     return frame

@@ -1,12 +1,14 @@
 """What the API answers, as pydantic models: the store's rows without what is its own business."""
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel
 
+from talweg.mlflow_server import experiment_page, run_page
 from talweg.records import Explanation
 from talweg.settings import Settings
 from talweg.store import RunRow, StudyRow
@@ -195,7 +197,7 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         record=row.record,
         numerics=row.numerics,
         error=row.error,
-        mlflow_url=_link(settings, "runs", row.mlflow_run_id),
+        mlflow_url=_link(settings, run_page, row.mlflow_run_id),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -215,7 +217,7 @@ def study_view(row: StudyRow, settings: Settings) -> StudyView:
         steps_total=row.steps_total,
         runs=row.runs,
         paused=row.paused,
-        mlflow_url=_link(settings, "experiments", row.mlflow_experiment_id),
+        mlflow_url=_link(settings, experiment_page, row.mlflow_experiment_id),
         created_at=row.created_at,
     )
 
@@ -250,6 +252,6 @@ def mlflow_url(settings: Settings) -> str | None:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _link(settings: Settings, noun: str, id_: str | None) -> str | None:
+def _link(settings: Settings, page: Callable[[str, str], str], id_: str | None) -> str | None:
     base = mlflow_url(settings)
-    return None if base is None or id_ is None else f"{base.rstrip('/')}/#/{noun}/{id_}"
+    return None if base is None or id_ is None else page(base, id_)

@@ -1,4 +1,4 @@
-"""Keeps a claim's lease alive while its cohort trains, from a thread of its own."""
+"""Keeps a claim's lease alive while its cohort trains, and samples what that takes, from a thread of its own."""
 
 import threading
 from types import TracebackType
@@ -6,7 +6,8 @@ from types import TracebackType
 import structlog
 
 from talweg.errors import LeaseLost
-from talweg.store import Claim, Store
+from talweg.execution.sampling import Sampler
+from talweg.store import Claim, Sample, Store
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,7 @@ class Heartbeat:
         self.lost = False
         self._store, self._claim = store, claim
         self._seconds, self._lease_seconds = seconds, lease_seconds
+        self._sampler = Sampler()
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{claim.cohort_id}", daemon=True)
 
@@ -37,6 +39,9 @@ class Heartbeat:
         """Stop, and wait for a beat under way."""
         self._left.set()
         self._thread.join()
+        if kind is None and not self.lost:
+            # A training that is over before the first beat has one too.
+            self._keep(self._sampler.sample())
 
     def _beat(self) -> None:
         while not self._left.wait(self._seconds):
@@ -49,3 +54,13 @@ class Heartbeat:
                 # A database that is away for a moment ends no training: the fence guards every write, and the
                 # lease outlasts three beats.
                 log.warning("heartbeat failed", cohort=self._claim.cohort_id, error=repr(error))
+            else:
+                self._keep(self._sampler.beat())
+
+    def _keep(self, sample: Sample | None) -> None:
+        try:
+            if sample is not None:
+                self._store.add_sample(self._claim, sample)
+        except Exception as error:  # noqa: BLE001
+            # Nobody's training waits for it, or ends with it.
+            log.warning("sample not kept", cohort=self._claim.cohort_id, error=repr(error))

@@ -2,7 +2,7 @@
 
 from talweg.records.batches import Batch, batch
 from talweg.records.beginning import Beginning, beginning
-from talweg.records.clocks import evaluations_made, seconds
+from talweg.records.clocks import evaluations_between, evaluations_made, seconds
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
 from talweg.records.mending import Mended, mend
@@ -35,6 +35,7 @@ __all__ = [
     "beginning",
     "cohort_of",
     "engine_rules",
+    "evaluations_between",
     "evaluations_made",
     "explain",
     "explain_step",

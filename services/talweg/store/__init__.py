@@ -13,6 +13,7 @@ from talweg.store.batch import (
     NewRun,
     NewStudy,
     Progress,
+    Sample,
     StepRows,
 )
 from talweg.store.rows import (
@@ -33,6 +34,7 @@ from talweg.store.rows import (
     Retracing,
     RunRow,
     RunState,
+    SampleRow,
     StepTable,
     StopReason,
     StudyRow,
@@ -69,6 +71,8 @@ __all__ = [
     "Retracing",
     "RunRow",
     "RunState",
+    "Sample",
+    "SampleRow",
     "Signs",
     "StepRows",
     "StepTable",

@@ -70,6 +70,15 @@ class StepRows:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What a worker's process took since its last sample: `processor` in percent of one core, `memory` in bytes."""
+
+    number: int
+    processor: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Cost and metric of θ_step on a whole split."""
 

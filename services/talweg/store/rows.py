@@ -272,6 +272,15 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True)
+class SampleRow:
+    """What a cohort's worker took of its machine: `processor` in percent of one core, `memory` in bytes."""
+
+    taken_at: datetime
+    processor: float
+    memory: int
+
+
+@dataclass(frozen=True)
 class DerivativeRow:
     """One coordinate at one step; `position` is its index in the tensor, "3,5"."""
 

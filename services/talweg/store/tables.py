@@ -232,6 +232,19 @@ tokens = Table(
     Column("limits", _Json),
 )
 
+# What a cohort's worker took of its machine: `number` counts the samples of a claim, which is the `fence`'s.
+samples = Table(
+    "samples",
+    metadata,
+    Column("cohort_id", Id, ForeignKey("cohorts.id"), primary_key=True),
+    Column("fence", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("taken_at", Instant, nullable=False),
+    # Percent of one core, and bytes.
+    Column("processor", Double, nullable=False),
+    Column("memory", BigInteger, nullable=False),
+)
+
 # Which token a cohort counts against, by the token's digest.
 charges = Table(
     "charges",

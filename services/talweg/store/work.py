@@ -12,13 +12,15 @@ from talweg.store import (
     outbox,
     pausing,
     retrying,
+    samples,
 )
-from talweg.store.batch import CommitBatch
+from talweg.store.batch import CommitBatch, Sample
 from talweg.store.database import Database
 from talweg.store.rows import (
     Asked,
     Claim,
     CohortRow,
+    SampleRow,
 )
 from talweg.store.signs import Signs
 from talweg.store.signs import signs as read_signs
@@ -69,6 +71,16 @@ class Work(Database):
         """Extend the lease; raises LeaseLost."""
         with self._write() as connection:
             leases.extend(connection, claim, lease_seconds)
+
+    def add_sample(self, claim: Claim, sample: Sample) -> None:
+        """Keep what the claim's worker takes of its machine; one of this number that is there already stays."""
+        with self._write() as connection:
+            samples.add(connection, claim, sample)
+
+    def samples(self, cohort_id: str) -> list[SampleRow]:
+        """What the cohort's workers took of their machines, oldest first."""
+        with self._read() as connection:
+            return samples.of_cohort(connection, cohort_id)
 
     def commit(self, claim: Claim, batch: CommitBatch, *, again: bool = False) -> None:
         """Make a batch durable, whole or not at all; raises LeaseLost.

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,6 +18,10 @@ from talweg.settings import Settings, settings
 from talweg.store import open_store
 from talweg.tracking import connect
 from talweg.tracking.loop import keep_mirroring
+from talweg.tracking.thinning import Budget
+
+if TYPE_CHECKING:
+    from talweg.tracking.drawers import Beside
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,9 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with open_store(chosen.database_url.get_secret_value()) as store:
         from talweg.tracking.mirror import Mirror
 
-        mirror = Mirror(store, destination, budget=chosen.mirror_budget)
+        mirror = Mirror(
+            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_beside(chosen)
+        )
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
-        keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+        try:
+            keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+        finally:
+            mirror.close()
     return 0
 
 
@@ -53,12 +63,30 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
 
     with open_store(chosen.database_url.get_secret_value()) as store:
         try:
-            sent = copy(store, destination, study=study, budget=chosen.mirror_budget)
+            sent = copy(
+                store,
+                destination,
+                study=study,
+                budget=_budget(chosen),
+                at_once=chosen.mirror_at_once,
+                beside=_beside(chosen),
+            )
         except TalwegError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
     sys.stdout.write(f"{sent} runs are at {url}\n")
     return 0
+
+
+def _budget(chosen: Settings) -> Budget:
+    return Budget(chosen.mirror_budget, chosen.mirror_study_budget)
+
+
+def _beside(chosen: Settings) -> "Beside | None":
+    from talweg.tracking.drawers import Beside
+
+    assert chosen.database_url is not None
+    return Beside(chosen.database_url.get_secret_value(), chosen.mirror_drawers) if chosen.mirror_drawers else None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ from dataclasses import replace
 from talweg.errors import TalwegError
 from talweg.store import RunRow, RunState, Store
 from talweg.tracking.destination import Destination
+from talweg.tracking.drawers import Beside
 from talweg.tracking.mirror import Mirror
+from talweg.tracking.thinning import Budget
 
 _PAGE = 500
 
@@ -48,7 +50,15 @@ class Copied:
         self._told.add(study_id)
 
 
-def copy(store: Store, destination: Destination, *, study: str | None, budget: int) -> int:
+def copy(
+    store: Store,
+    destination: Destination,
+    *,
+    study: str | None,
+    budget: Budget | int,
+    at_once: int = 1,
+    beside: Beside | None = None,
+) -> int:
     """Send a study (by id or name), or where None everything, and return how many runs that were.
 
     What is there already is found and not sent anew. Raises NotFound for the study, Unreachable where the server does
@@ -57,9 +67,10 @@ def copy(store: Store, destination: Destination, *, study: str | None, budget: i
     sent = 0
     for runs in _portions(store, study):
         marks = Copied(runs)
-        mirror = Mirror(store, destination, budget=budget, marks=marks)
+        mirror = Mirror(store, destination, budget=budget, marks=marks, at_once=at_once, beside=beside)
         while mirror.drain():
             pass
+        mirror.close()
         if refused := marks.outbox(_PAGE) or marks.untold_studies():
             names = ", ".join(one.name if isinstance(one, RunRow) else f"report of {one}" for one in refused[:5])
             raise TalwegError(f"{destination.url}: does not take {len(refused)} of {len(runs)} runs: {names}")

@@ -68,7 +68,10 @@ class Destination:
             return False
 
     def experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
-        """The id of the study's experiment, found by its tag or created; restored where it was deleted."""
+        """The id of the study's experiment, found by its tag or created with these; restored where it was deleted.
+
+        One that is found gets those of the tags that it has not: what people changed there stays.
+        """
         with self._errors():
             chosen = f"tags.`{STUDY_TAG}` = '{study}'"
             found = self._client.search_experiments(view_type=ViewType.ALL, filter_string=chosen)
@@ -76,6 +79,8 @@ class Destination:
                 return self._create_experiment(study, name, tags)
             if found[0].lifecycle_stage == "deleted":
                 self._client.restore_experiment(found[0].experiment_id)
+            for key in tags.keys() - found[0].tags.keys():
+                self._client.set_experiment_tag(found[0].experiment_id, key, tags[key])
             return str(found[0].experiment_id)
 
     def run(self, experiment: str, run: str, *, name: str, start: int, tags: Mapping[str, str]) -> str:

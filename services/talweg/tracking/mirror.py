@@ -4,8 +4,10 @@ The order is what makes it safe to be killed anywhere: first MLflow, by calls th
 mark in SQL. Whatever was sent and not marked is sent again, and MLflow keeps it once.
 """
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -16,12 +18,18 @@ from talweg.errors import TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
+from talweg.tracking.artifacts import drawn
 from talweg.tracking.destination import Destination, Gone, Refused
+from talweg.tracking.drawers import Beside, Files
+from talweg.tracking.evaluating import Evaluated
 from talweg.tracking.marks import Marks
 from talweg.tracking.places import Places
 from talweg.tracking.series import Portion, metrics_a_step, plan, read
 from talweg.tracking.studies import tell_study
+from talweg.tracking.system import system
 from talweg.tracking.telling import close_run, open_run
+from talweg.tracking.thinning import Budget
+from talweg.tracking.turns import each
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +41,10 @@ TURN = 10_000
 OUTBOX = 500
 # Runs that get their files before those that still train have their turn again.
 CLOSED = 4
+# From so many on they are drawn beside, and so many ahead of those that are sent.
+MANY, AHEAD = 3, 16
+# Runs whose points one pass sends, before files that are made have their turn.
+PASS = 16
 FIRST_DELAY, LAST_DELAY = 5.0, 600.0
 
 
@@ -50,15 +62,30 @@ class Mirror:
         store: Store,
         destination: Destination,
         *,
-        budget: int,
+        budget: Budget | int,
         marks: Marks | None = None,
         clock: Callable[[], float] = time.monotonic,
+        at_once: int = 1,
+        beside: Beside | None = None,
     ) -> None:
-        """`budget`: about how many points a run may take; `marks`: the store's own; `clock` in seconds."""
+        """A mirror of everything in `store`; the caller closes it.
+
+        Args:
+            store: Where runs come from.
+            destination: Where they go.
+            budget: How many points they may take there; a number: each run, however many there are.
+            marks: How far the server has come: the store's own marks where None.
+            clock: Seconds.
+            at_once: How many runs' points are sent at a time.
+            beside: Draws files where many runs wait for theirs; else they are drawn here, one after another.
+        """
         serve(store)
         self.destination = destination
-        self._store, self._budget, self._clock = store, budget, clock
+        self._store, self._clock, self._at_once = store, clock, at_once
+        self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
+        self._beside = beside
         self._marks: Marks = marks or store
+        self._evaluated = Evaluated(store)
         self._places = Places(store, self._marks, destination)
         self._paused: dict[str, _Pause] = {}
 
@@ -70,22 +97,58 @@ class Mirror:
         and holds up no other. Raises Unreachable where MLflow or the database does not answer; what was marked until
         then stays so.
         """
-        behind = self.send_points()
-        closing = [run for run in self._marks.outbox(OUTBOX) if _only_files(run) and not self._is_paused(run.id)]
-        for run in closing[: 1 if behind else CLOSED]:
-            self._guarded(run.id, self._turn, run)
-        behind |= len(closing) > CLOSED
+        growing, closing = self._waiting()
+        self._begin(closing)
+        behind = self._send(growing[:PASS]) or len(growing) > PASS
+        _, closing = self._waiting()
+        made = self._begin(closing)
+        closed = self._close(closing, made, behind)
+        behind |= closed < len(closing)
+        if not closing and not behind:
+            self.close()
         for study in () if behind else self._marks.untold_studies(OUTBOX):
             self._guarded(study, self._tell, study)
         return behind
 
     def send_points(self) -> bool:
-        """The first half of `drain`: give each run that has points left its turn; returns whether any has more."""
-        behind = False
-        for run in self._marks.outbox(OUTBOX):
-            if not _only_files(run):
-                behind |= self._guarded(run.id, self._turn, run)
-        return behind
+        """Part of `drain`: give each run that has points left its turn; returns whether any has more."""
+        growing, _ = self._waiting()
+        return self._send(growing)
+
+    def _waiting(self) -> tuple[list[RunRow], list[RunRow]]:
+        """Runs that have points left, and those that only have to be closed; each longest not mirrored first."""
+        waiting = [run for run in self._marks.outbox(OUTBOX) if not self._is_paused(run.id)]
+        return [run for run in waiting if not _only_files(run)], [run for run in waiting if _only_files(run)]
+
+    def _send(self, runs: Sequence[RunRow]) -> bool:
+        return each(lambda run: self._guarded(run.id, self._turn, run), runs, at_once=self._at_once)
+
+    def close(self) -> None:
+        """End what draws beside, until it is needed again."""
+        if self._beside is not None:
+            self._beside.rest()
+
+    def _begin(self, runs: Sequence[RunRow]) -> dict[str, Future[Files]]:
+        """Let files be made beside while points are sent; by run, those that are under way."""
+        if self._beside is None or len(runs) < MANY:
+            return {}
+        return {run.id: self._beside.begin(run, self._places.of(run).name(run)) for run in runs[:AHEAD]}
+
+    def _close(self, runs: Sequence[RunRow], made: Mapping[str, Future[Files]], behind: bool) -> int:
+        """Close some of these runs, fewer where others have points left; returns how many that were."""
+        if made:
+            if not behind:
+                wait(made.values(), return_when=FIRST_COMPLETED)
+            runs = [run for run in runs if run.id in made and made[run.id].done()]
+        else:
+            runs = runs[: 1 if behind else CLOSED]
+        for run in runs:
+            self._guarded(run.id, self._turn, run)
+        return len(runs)
+
+    def _files(self, run: RunRow, title: str) -> Files:
+        made = None if self._beside is None else self._beside.take(run)
+        return drawn(self._store, run, title) if made is None else made
 
     def _guarded(self, what: str, do: Callable[[T], bool], argument: T) -> bool:
         """Returns what `do` does, or False where it may not try yet or is in trouble."""
@@ -132,17 +195,22 @@ class Mirror:
         """Send the next portion of a run and tell the store; returns whether there is another."""
         place = self._places.of(run)
         problem = problem_of(parse_run(run.spec))
-        thinning = plan(run, splits=len(problem.splits), metric=problem.metric is not None, budget=self._budget)
+        thinning = plan(
+            run, splits=len(problem.splits), metric=problem.metric is not None, budget=self._budget.share(place.runs)
+        )
         run_id = run.mlflow_run_id or open_run(self.destination, place, run, problem, thinning)
-        first = run.mirrored_step // thinning.cost * thinning.cost
-        stop = min(run.step, first + max(TURN // metrics_a_step(run), 1) * thinning.others * thinning.cost)
+        first = run.mirrored_step // thinning.others * thinning.others
+        # Of each so many steps three are sent.
+        widths = TURN // (metrics_a_step(run) * min(thinning.others, 3))
+        stop = min(run.step, first + max(widths, 1) * thinning.others)
         whole = stop == run.step
         ended = whole and run.ended
         portion = Portion(run, first, stop, ended=ended, thinning=thinning)
-        self.destination.send(run_id, read(self._store, portion, problem.metric))
         closes = ended and _only_files(run)
+        points = read(self._store, portion, problem.metric, self._evaluated)
+        self.destination.send(run_id, [*points, *system(self._store, run, ended=closes)])
         if closes:
-            close_run(self._store, self.destination, place, run, run_id, problem, thinning)
+            close_run(self.destination, place, run, run_id, problem, thinning, self._files(run, place.name(run)))
         self._marks.mark_mirrored(run.id, stop, run_id, run.state if closes or (whole and not ended) else "running")
         return not whole
 

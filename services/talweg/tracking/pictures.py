@@ -1,4 +1,4 @@
-"""Figures of one run: its norms, its histograms over time, and its path over a test function."""
+"""Figures of one run: its cost, its norms, its histograms over time, and its path over a test function."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from talweg.comparison.axes import INK, MUTED, dress, scale
-from talweg.comparison.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
-from talweg.comparison.curves import DRAWN, extremes
+from talweg.comparison.axes import MUTED, scale
+from talweg.comparison.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, style
+from talweg.comparison.curves import DRAWN, extremes, median_curve
 from talweg.comparison.results import Floats, Steps
 from talweg.records import Look
 from talweg.store import RunRow
+from talweg.tracking.frame import explain, framed, name, plain
 from talweg.tracking.page import surfaces
 from talweg.tracking.page.weights import histogram, slices
 from talweg_core.problems import SurfaceProblem
@@ -23,24 +25,59 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 LINES, ROWS = 12, 6
 # Runs with at most this many coordinates have too few for a histogram: each is a line.
 FEW = 8
+# Bins of a histogram, and columns of pixels that it is drawn with.
+BINS, PIXELS = 61, 480
+# More points than a panel has pixels across.
+ACROSS = 1000
+
+
+def cost_curve(run: RunRow, costs: Floats, validation: tuple[Steps, Floats] | None, *, title: str) -> Figure:
+    """The cost of every step, with a thick running median where it is noisy; and the `validation` cost beside it.
+
+    A run that diverged is dotted, up to a cross where it ended.
+    """
+    colour = style(run.optimizer).colour
+    curve = None if run.stop_reason == "diverged" else median_curve([costs])
+    notes = [
+        "line: every step" if len(costs) <= DRAWN else f"{-(-2 * len(costs) // DRAWN)} steps a point, extremes kept"
+    ]
+    if curve is not None and curve.window:
+        notes.append(f"thick: running median of {curve.window} steps")
+    columns = 1 if validation is None else 2
+    note = "; ".join(notes)
+    figure, panels = framed(title, width=7.6 if columns == 1 else 11.0, height=3.3, columns=columns, note=note)
+    axes = panels[0, 0]
+    name(axes, "Cost" if validation is None else "Training cost (each step’s batch)")
+    if curve is None:
+        _to_its_end(axes, costs, colour)
+    elif curve.smooth is None:
+        # A single point would be no line.
+        axes.plot(curve.steps, curve.median, "o" if len(costs) == 1 else "-", color=colour, linewidth=1.6)
+    else:
+        axes.plot(curve.steps, curve.median, color=colour, linewidth=0.6, alpha=0.45)
+        axes.plot(*curve.smooth, color=colour, linewidth=2.0)
+    scale(axes, [costs[np.isfinite(costs)]])
+    if validation is not None:
+        name(panels[0, 1], "Validation cost")
+        panels[0, 1].plot(*validation, color=colour, linewidth=1.6, marker="o", markersize=3.8)
+        scale(panels[0, 1], [validation[1]])
+    return figure
 
 
 def norm_curves(run: RunRow, norms: Floats, *, title: str) -> Figure:
     """Gradient norm, and update norm over parameter norm, of each tensor; `norms` (n, 3, T) of steps 0 … n − 1."""
-    figure = _figure(title, 11.0, 4.4)
     names = [str(tensor["name"]) for tensor in run.tensors[:LINES]]
+    left = len(run.tensors) - len(names)
+    note = "one line a tensor" + (f"; {left} more tensors are not drawn" if left > 0 else "")
+    figure, panels = framed(title, width=11.0, height=3.2, columns=2, entries=len(names), note=note)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = norms[:, 2] / norms[:, 1]
-    panels = figure.subplots(1, 2, squeeze=False, sharex=True)[0]
-    for axes, name, values in zip(
-        panels, ("Gradient norm", "Update norm / parameter norm"), (norms[:, 0], ratio), strict=True
-    ):
-        dress(axes, name)
-        drawn = [_line(axes, values[:, t], k, tensor) for k, (t, tensor) in enumerate(enumerate(names))]
+    both = ("Gradient norm", norms[:, 0]), ("Update norm / parameter norm", ratio)
+    for axes, (word, values) in zip(panels[0], both, strict=True):
+        name(axes, word)
+        drawn = [_line(axes, values[:, t], t, tensor) for t, tensor in enumerate(names)]
         scale(axes, [line[np.isfinite(line)] for line in drawn])
-    left = len(run.tensors) - len(names)
-    more = f"; {left} more tensors are not drawn" if left > 0 else ""
-    _legend(figure, len(names), f"one line a tensor{more}")
+    explain(figure, panels[0, 0].lines)
     return figure
 
 
@@ -48,30 +85,43 @@ def histograms(run: RunRow, looks: Sequence[Look], *, title: str) -> Figure:
     """How the derivatives and the parameters of each tensor are spread, from step to step; lines where few."""
     found = slices(run)[:ROWS]
     few = sum(math.prod(shape) for _, shape, _ in found) <= FEW
-    rows = 1 if few else len(found)
-    figure = _figure(title, 11.0, 1.0 + 1.9 * rows if rows > 1 else 4.0)
-    panels = figure.subplots(rows, 2, squeeze=False, sharex=True)
     steps = np.array([look.step for look in looks])
+    left = len(run.tensors) - len(found)
+    note = f"{len(steps)} step{'s' if len(steps) > 1 else ''}" + (
+        f"; {left} more tensors are not drawn" if left > 0 else ""
+    )
+    figure, panels = framed(
+        title,
+        width=11.0,
+        height=2.9 if few else 1.35,
+        rows=1 if few else len(found),
+        columns=2,
+        entries=sum(math.prod(shape) for _, shape, _ in found) if few else 0,
+        note=note,
+    )
     for column, (word, quantity) in enumerate((("derivatives", "gradient"), ("parameters", "parameters"))):
         values = np.stack([np.asarray(getattr(look, quantity), dtype=np.float64) for look in looks])
         if few:
             _coordinates(panels[0, column], run, steps, values, word)
         else:
-            for row, (name, _, where) in enumerate(found):
-                _heat(panels[row, column], steps, values[:, where], f"{name}: {word}")
+            for row, (tensor, _, where) in enumerate(found):
+                _heat(panels[row, column], steps, values[:, where], f"{tensor}: {word}")
     for axes in panels[:-1].flat:
-        axes.set_xlabel("")
-    left = len(run.tensors) - len(found)
-    text = f"{len(steps)} steps" + (f"; {left} more tensors are not drawn" if left > 0 else "")
-    _legend(figure, 0 if not few else sum(math.prod(shape) for _, shape, _ in found), text)
+        # The last row's numbers are all rows'.
+        axes.xaxis.set_visible(False)
+    if len(steps) == 1:
+        panels[-1, 0].set_xticks(steps)
+    if few:
+        explain(figure, panels[0, 0].lines)
     return figure
 
 
 def path(problem: SurfaceProblem, points: Floats, *, title: str) -> Figure:
     """The way (n, 2) over lines of equal cost, from a dot to a cross, and where the minimum is."""
-    figure = _figure(title, 7.0, 5.6)
-    axes = figure.subplots()
-    dress(axes, "Path over the cost")
+    words = "dot: start; cross: end; star: minimum; lines: equal cost, even in log(cost − minimum)"
+    figure, panels = framed(title, width=7.0, height=4.5, note=words)
+    axes = panels[0, 0]
+    name(axes, "Path over the cost")
     low, high = surfaces.bounds(points, problem.minimiser)
     count = 160
     heights = surfaces.heights(surfaces.costs_over(problem, low, high, count), problem.least)
@@ -86,58 +136,58 @@ def path(problem: SurfaceProblem, points: Floats, *, title: str) -> Figure:
     axes.set_ylabel("x[1]", color=MUTED)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(visible=False)
-    words = "dot: start; cross: end; star: minimum; lines: equal cost, even in log(cost − minimum)"
-    axes.set_title(words, loc="left", fontsize=8.5, color=MUTED)
     return figure
 
 
-def _figure(title: str, width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    # matplotlib would read what is between two dollar signs as a formula.
-    plain = title.replace("$", r"\$")
-    figure.suptitle(plain, x=0.012, ha="left", color=INK, fontsize=13, fontweight="bold")
-    return figure
+def _to_its_end(axes: Axes, costs: Floats, colour: str) -> None:
+    finite = costs[np.isfinite(costs)]
+    if finite.size:
+        axes.plot(finite, color=colour, linewidth=1.4, linestyle=":")
+        axes.plot(finite.size - 1, finite[-1], "x", color=colour, markersize=8, markeredgewidth=2.2, clip_on=False)
 
 
-def _line(axes: Axes, values: Floats, k: int, name: str, steps: Steps | None = None) -> Floats:
-    width = -(-2 * len(values) // DRAWN)
+def _line(axes: Axes, values: Floats, k: int, label: str, steps: Steps | None = None) -> Floats:
+    width = -(-2 * len(values) // ACROSS)
     kept = np.arange(len(values)) if width == 1 else extremes(values, width)
-    dashes = "-" if k < len(COLOURS) else "--"
     at = kept if steps is None else steps[kept]
-    axes.plot(at, values[kept], dashes, color=COLOURS[k % len(COLOURS)], linewidth=1.2, label=name.replace("$", r"\$"))
+    line = Line2D(at, values[kept], color=COLOURS[k % len(COLOURS)], linewidth=1.2, label=plain(label))
+    if k >= len(COLOURS):
+        line.set_dashes((4, 2))
+    axes.add_line(line)
     return values[kept]
 
 
 def _coordinates(axes: Axes, run: RunRow, steps: Steps, values: Floats, word: str) -> None:
-    dress(axes, word.capitalize())
+    name(axes, word.capitalize())
     names = [
-        name if math.prod(shape) == 1 else f"{name}[{', '.join(map(str, index))}]"
-        for name, shape, _ in slices(run)
+        tensor if math.prod(shape) == 1 else f"{tensor}[{', '.join(map(str, index))}]"
+        for tensor, shape, _ in slices(run)
         for index in np.ndindex(shape)
     ]
-    for k, name in enumerate(names):
-        _line(axes, values[:, k], k, name, steps)
+    for k, label in enumerate(names):
+        _line(axes, values[:, k], k, label, steps)
+    axes.autoscale_view()
 
 
-def _heat(axes: Axes, steps: Steps, values: Floats, name: str) -> None:
-    dress(axes, name.replace("$", r"\$"))
-    reach, counts = histogram(values, 61)
+def _heat(axes: Axes, steps: Steps, values: Floats, title: str) -> None:
+    name(axes, title)
+    reach, counts = histogram(values, BINS)
     if len(steps) > 1:
         # Each column as wide as the steps that it stands for.
         middle = (steps[1:] + steps[:-1]) / 2
         edges = np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])
     else:
         edges = np.array([steps[0] - 0.5, steps[0] + 0.5])
-    bins = np.linspace(-reach, reach, 62)
-    shown = np.ma.masked_equal(counts.T, 0)
-    axes.pcolormesh(edges, bins, shown, cmap="Purples", norm=LogNorm(0.5, max(counts.max(), 1)), rasterized=True)
+    # An image has columns of one width, and is drawn ten times as fast as a mesh of rectangles.
+    places = np.linspace(edges[0], edges[-1], 2 * PIXELS + 1)[1::2]
+    columns = counts[np.searchsorted(edges, places) - 1]
+    axes.imshow(
+        np.ma.masked_equal(columns.T, 0),
+        extent=(edges[0], edges[-1], -reach, reach),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Purples",
+        norm=LogNorm(0.5, max(counts.max(), 1)),
+    )
     axes.grid(visible=False)
-
-
-def _legend(figure: Figure, entries: int, text: str) -> None:
-    if entries:
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower left", ncols=min(entries, 4), frameon=False, labelcolor=INK, fontsize=9
-        )
-    figure.text(0.988, 0.985, text, ha="right", va="top", color=MUTED, fontsize=8.5)

@@ -10,8 +10,9 @@ from talweg.comparison.results import Floats, Steps
 from talweg.records.reading import norms
 from talweg.store import RunRow, Store
 from talweg.tracking.destination import Series
+from talweg.tracking.evaluating import Evaluated
 from talweg.tracking.naming import metric_key
-from talweg.tracking.thinning import Thinning, kept_costs, kept_steps, thinning
+from talweg.tracking.thinning import Thinning, kept_steps, thinning
 
 NORMS = ("gradient_norm", "parameter_norm", "update_norm")
 # Runs with at most this many coordinates have each of them as metrics, as the store has a row for each.
@@ -60,36 +61,27 @@ def plan(run: RunRow, *, splits: int, metric: bool, budget: int) -> Thinning:
 
 
 def metrics_a_step(run: RunRow) -> int:
-    """Cost, learning rate, three norms a tensor, and each coordinate twice where there are few."""
-    return 2 + len(NORMS) * len(run.tensors) + 2 * len(coordinates(run))
+    """Cost, learning rate, evaluations, three norms a tensor, and each coordinate twice where there are few."""
+    return 3 + len(NORMS) * len(run.tensors) + 2 * len(coordinates(run))
 
 
-def read(store: Store, portion: Portion, metric: str | None) -> list[Series]:
+def read(store: Store, portion: Portion, metric: str | None, evaluated: Evaluated) -> list[Series]:
     """Every metric of the portion."""
+    run, thinning = portion.run, portion.thinning
+    table = store.steps(run.id, portion.first, portion.stop)
+    kept = kept_steps(table.gradient_norm, thinning.others, ended=portion.ended)
     return [
-        *_steps(store, portion),
-        *_norms(store, portion),
-        *_derivatives(store, portion),
+        portion.series("cost", table.cost, kept_steps(table.cost, thinning.cost, ended=portion.ended)),
+        portion.series("learning_rate", table.learning_rate, kept),
+        portion.series("evaluations", evaluated.so_far(run, portion.first, portion.stop), kept),
+        *_norms(store, portion, kept),
+        *_derivatives(store, portion, kept),
         *_evaluations(store, portion, metric),
     ]
 
 
-def _kept(portion: Portion) -> Steps:
-    return kept_steps(portion.first, portion.stop, portion.thinning.others, ended=portion.ended)
-
-
-def _steps(store: Store, portion: Portion) -> list[Series]:
-    table = store.steps(portion.run.id, portion.first, portion.stop)
-    kept = kept_costs(table.cost, portion.thinning.cost, ended=portion.ended)
-    return [
-        portion.series("cost", table.cost, kept),
-        portion.series("learning_rate", table.learning_rate, _kept(portion)),
-    ]
-
-
-def _norms(store: Store, portion: Portion) -> list[Series]:
+def _norms(store: Store, portion: Portion, kept: Steps) -> list[Series]:
     table = np.asarray(norms(store, portion.run, portion.first, portion.stop), dtype=np.float64)
-    kept = _kept(portion)
     return [
         portion.series(metric_key(quantity, tensor["name"]), table[:, q, t], kept)
         for q, quantity in enumerate(NORMS)
@@ -105,7 +97,7 @@ def coordinates(run: RunRow) -> list[tuple[str, str]]:
     return [(name, ",".join(map(str, index))) for name, shape in shapes.items() for index in np.ndindex(shape)]
 
 
-def _derivatives(store: Store, portion: Portion) -> list[Series]:
+def _derivatives(store: Store, portion: Portion, kept: Steps) -> list[Series]:
     columns = {coordinate: i for i, coordinate in enumerate(coordinates(portion.run))}
     if not columns:
         return []
@@ -115,7 +107,7 @@ def _derivatives(store: Store, portion: Portion) -> list[Series]:
         # None, where a number was none, becomes NaN.
         derivative[place], parameter[place] = row.derivative, row.parameter
     return [
-        portion.series(metric_key(word, tensor, *position.split(",")), table[:, i], _kept(portion))
+        portion.series(metric_key(word, tensor, *position.split(",")), table[:, i], kept)
         for word, table in (("derivative", derivative), ("parameter", parameter))
         for (tensor, position), i in columns.items()
     ]

@@ -1,6 +1,7 @@
 """What MLflow is told of a study as a whole: a run that stands for it, with its ranking, its figures, its report."""
 
 from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report, summary
+from talweg.mlflow_server import WORKFLOW
 from talweg.store import Store, StudyRow
 from talweg.tracking.destination import Destination
 from talweg.tracking.naming import problem_name, status, tags
@@ -30,7 +31,7 @@ def tell_study(store: Store, destination: Destination, study: StudyRow, experime
         "figures/cost.svg": picture(study, compared, "svg"),
     }
     destination.attach(run_id, files)
-    address = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html"
+    address = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html?{WORKFLOW}"
     note = tags({NOTE_TAG: study_note(study.name, study.spec, outcome=summary(compared), report=address)})
     destination.describe(run_id, {}, own | note)
     destination.annotate(experiment, note)

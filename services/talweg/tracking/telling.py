@@ -3,13 +3,11 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
-import structlog
 
-from talweg.errors import TalwegError
-from talweg.store import RunRow, Store
-from talweg.tracking.artifacts import files
+from talweg.store import RunRow
 from talweg.tracking.destination import Destination
 from talweg.tracking.naming import parameters, problem_name, status, tags
 from talweg.tracking.notes import run_note
@@ -19,8 +17,6 @@ from talweg.tracking.studies import NOTE_TAG
 from talweg.tracking.thinning import Thinning
 from talweg_core.layers.base import Layer
 from talweg_core.problems import NetworkProblem, Problem
-
-log = structlog.get_logger(__name__)
 
 
 def open_run(destination: Destination, place: Place, run: RunRow, problem: Problem, thinning: Thinning) -> str:
@@ -36,24 +32,20 @@ def open_run(destination: Destination, place: Place, run: RunRow, problem: Probl
 
 
 def close_run(
-    store: Store, destination: Destination, place: Place, run: RunRow, run_id: str, problem: Problem, thinning: Thinning
+    destination: Destination,
+    place: Place,
+    run: RunRow,
+    run_id: str,
+    problem: Problem,
+    thinning: Thinning,
+    files: Mapping[str, bytes],
 ) -> None:
     """Say how the run ended: tags, note, files, name and status, in that order; the status comes last."""
     about = _tags(run, problem, thinning)
     destination.describe(run_id, {}, about)
-    destination.attach(run_id, {"note.md": about[NOTE_TAG].encode(), **_files(store, run, place.name(run))})
+    destination.attach(run_id, {"note.md": about[NOTE_TAG].encode(), **files})
     end = milliseconds(run.finished_at or run.created_at)
     destination.close_run(run_id, name=place.name(run), status=status(run.state), end=end)
-
-
-def _files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
-    try:
-        return files(store, run, title)
-    except TalwegError:
-        raise
-    except Exception:  # what one run's numbers do to a drawing must not hold up all other runs
-        log.exception("files not drawn", run=run.name)
-        return {}
 
 
 def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:

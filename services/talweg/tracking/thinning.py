@@ -1,4 +1,4 @@
-"""Which steps of a long run MLflow gets: evenly spaced ones, and the extremes of the cost between them.
+"""Which steps of a long run MLflow gets: evenly spaced ones, and the extremes of cost and gradient between them.
 
 What is kept depends on the run's planned length alone, never on when it was sent, so sending a run twice, or
 in other portions, keeps the same steps.
@@ -11,6 +11,9 @@ import numpy as np
 from talweg.comparison.curves import extremes
 from talweg.comparison.results import Floats, Steps
 
+# Points of a run, however many share a budget.
+LEAST = 1000
+
 
 @dataclass(frozen=True)
 class Thinning:
@@ -18,7 +21,8 @@ class Thinning:
 
     Attributes:
         cost: of each so many steps the first, the cheapest and the costliest are kept.
-        others: of every other metric's steps each so many-th is kept.
+        others: of each so many steps every other metric is kept at the first, and where the gradient's norm is least
+            and greatest: they are the same steps in all, and a spike is in all of them. A multiple of `cost`.
         evaluations: of the evaluations each so many-th is kept.
     """
 
@@ -37,10 +41,31 @@ class Thinning:
         if self.cost > 1:
             parts.append(f"cost: the first, least and greatest of every {self.cost} steps")
         if self.others > 1:
-            parts.append(f"other metrics: every {_ordinal(self.others)} step")
+            words = f"the first of every {self.others} steps, and those with the least and the greatest gradient norm"
+            parts.append(f"other metrics: {words}")
         if self.evaluations > 1:
             parts.append(f"evaluations: every {_ordinal(self.evaluations)}")
         return "; ".join([*parts, "and always the last"]) if parts else "none: every step is here"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """About how many points MLflow is to take.
+
+    A study of many runs has fewer points a run: a server takes some 5,000 a second, and its charts ask for 320 a line.
+    Which steps are kept follows from the study as it was submitted, with all its stages.
+
+    Attributes:
+        run: the most of one run.
+        study: of all runs of a study together; but each has LEAST in any case.
+    """
+
+    run: int = 50_000
+    study: int = 300_000
+
+    def share(self, runs: int) -> int:
+        """What one of so many runs may take."""
+        return min(self.run, max(self.study // runs, LEAST))
 
 
 def thinning(steps: int, *, others: int, evaluations: int, per_evaluation: int, budget: int) -> Thinning:
@@ -54,30 +79,22 @@ def thinning(steps: int, *, others: int, evaluations: int, per_evaluation: int, 
     cost = 1 if steps <= budget // 2 else -(-3 * steps // (budget // 2))
     every = max(1, -(-evaluations * per_evaluation // max(budget // 8, 1)))
     left = budget - min(steps, budget // 2) - -(-evaluations // every) * per_evaluation
-    # The last step is sent besides the evenly spaced ones.
-    stride = max(1, -(-steps * others // max(left - others, 1)))
-    return Thinning(cost, min(stride, steps), every)
+    # The last step is sent besides, and the last of the stretches may be a short one.
+    width = 1 if steps * others <= left else -(-3 * steps * others // max(left - 4 * others, 1))
+    return Thinning(cost, -(-min(width, steps) // cost) * cost, every)
 
 
-def kept_costs(costs: Floats, width: int, *, ended: bool) -> Steps:
-    """Which of these costs are kept, ascending; the first must begin a bucket of `width` steps.
+def kept_steps(values: Floats, width: int, *, ended: bool) -> Steps:
+    """Which of these steps are kept, ascending, by their values; the first must begin a bucket of `width` steps.
 
     A last bucket that is not full keeps its first step only, until it is full or the run has `ended`.
     """
-    count = len(costs)
+    count = len(values)
     if width == 1:
         return np.arange(count)
     full = count if ended else count // width * width
-    kept = [np.arange(0, count, width), extremes(costs[:full], width) if full else np.empty(0, dtype=np.int64)]
+    kept = [np.arange(0, count, width), extremes(values[:full], width) if full else np.empty(0, dtype=np.int64)]
     return np.unique(np.concatenate([*kept, [count - 1] if ended and count else []]).astype(np.int64))
-
-
-def kept_steps(first: int, stop: int, stride: int, *, ended: bool) -> Steps:
-    """Which of the steps first … stop − 1 are kept, as indices from `first`: multiples of `stride`, and the end."""
-    kept = np.arange(-first % stride, stop - first, stride)
-    if ended and stop > first:
-        kept = np.union1d(kept, [stop - first - 1])
-    return kept
 
 
 def _ordinal(number: int) -> str:

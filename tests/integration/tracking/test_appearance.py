@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
+from talweg.tracking.views import VIEW_TAG
 
 # The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
 pytestmark = pytest.mark.timeout(300, func_only=True)
@@ -48,6 +49,7 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
     assert experiment.name == "appearance"
     assert "3 optimizer settings × 2 seeds" in experiment.tags["mlflow.note.content"]
     assert laboratory.store.study("appearance").mlflow_experiment_id == experiment.experiment_id
+    assert VIEW_TAG in experiment.tags
 
     # Parameters, tags, note and data of the first run.
     run = study[0]

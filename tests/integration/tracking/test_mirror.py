@@ -11,12 +11,13 @@ from mlflow import MlflowClient
 from requests.adapters import HTTPAdapter
 
 from talweg.execution import fork_run, resume_run, submit_run, train
-from talweg.records import norms
+from talweg.records import evaluations_made, norms
 from talweg.settings import Settings
 from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
+from talweg.tracking.drawers import Beside
 from talweg.tracking.mirror import Mirror
 
 # The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
@@ -49,6 +50,8 @@ def recorded(store: Store, run: RunRow) -> History:
     for t in range(run.step):
         points["cost"].append((t, float(table.cost[t])))
         points["learning_rate"].append((t, float(table.learning_rate[t])))
+    made = evaluations_made(store, run)
+    points["evaluations"] = list(enumerate(np.cumsum(np.ones(run.step) if made is None else made.sum(axis=1))))
     for t, step in enumerate(norms(store, run, 0, run.step)):
         for q, quantity in enumerate(["gradient_norm", "parameter_norm", "update_norm"]):
             for k, tensor in enumerate(run.tensors):
@@ -62,6 +65,10 @@ def recorded(store: Store, run: RunRow) -> History:
         points[f"cost.{evaluation.split}"].append((evaluation.step, evaluation.cost))
         if evaluation.metric is not None:
             points[f"accuracy.{evaluation.split}"].append((evaluation.step, evaluation.metric))
+    for sample in store.samples(run.cohort_id):
+        after = int(1000 * (sample.taken_at - run.created_at).total_seconds()) // 1000
+        points["system/worker_cpu_percent_of_a_core"].append((after, round(sample.processor, 1)))
+        points["system/worker_memory_megabytes"].append((after, round(sample.memory / 1e6, 1)))
     return dict(points)
 
 
@@ -69,7 +76,7 @@ def same(found: History, expected: History) -> None:
     """Equal key by key and step by step; NaN equals NaN, and stands for infinity, which would ruin a chart."""
     assert found.keys() == expected.keys()
     for key, points in expected.items():
-        table = np.array(points)
+        table = np.array(points, dtype=np.float64)
         table[np.isinf(table)] = np.nan
         np.testing.assert_array_equal(np.array(found[key]), table, err_msg=key)
 
@@ -94,9 +101,9 @@ def test_mirrored_metrics_equal_sql_step_by_step(
 
 
 def test_ten_random_runs_of_a_trained_study_equal_sql(
-    laboratory: Any, mirror: Mirror, client: MlflowClient, train_study: Callable[..., str]
+    laboratory: Any, destination: Destination, client: MlflowClient, train_study: Callable[..., str], sqlite_url: str
 ) -> None:
-    optimizers = ["sgd", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
+    optimizers = ["sam", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
     study = train_study(
         problem="two-layer-line",
         optimizers=optimizers,
@@ -105,7 +112,10 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         evaluate_every=7,
         schedule={"name": "cosine", "steps": 30},
     )
+    # As the local stack does it: several at a time, files drawn beside.
+    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, beside=Beside(sqlite_url, 1))
     drain(mirror)
+    mirror.close()
     runs = laboratory.store.runs_of(study)
     for chosen in np.random.default_rng(5).choice(len(runs), size=10, replace=False):
         same(history(client, laboratory.store, runs[chosen]), recorded(laboratory.store, runs[chosen]))
@@ -210,7 +220,8 @@ def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror
     drain(mirror)
     found, expected = history(client, store, fork), recorded(store, fork)
     assert len(found["cost"]) == 60
-    # What it measured at what was its end then is not taken back in MLflow.
-    assert {key: points for key, points in found.items() if "." not in key} == {
-        key: points for key, points in expected.items() if "." not in key
+    # What it measured at what was its end then, and what its worker took until then, is not taken back in MLflow.
+    assert {key: points for key, points in found.items() if not set(key) & set("./")} == {
+        key: points for key, points in expected.items() if not set(key) & set("./")
     }
+    assert set(found["system/worker_memory_megabytes"]) > set(expected["system/worker_memory_megabytes"])

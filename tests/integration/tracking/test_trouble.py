@@ -60,6 +60,17 @@ def test_a_run_deleted_in_mlflow_is_not_brought_back(laboratory: Any, mirror: Mi
     assert client.get_run(run_id).info.lifecycle_stage == "deleted"
 
 
+def test_an_experiment_that_is_there_gets_what_it_lacks_and_keeps_what_people_changed(
+    destination: Destination, client: MlflowClient
+) -> None:
+    study = str(uuid.uuid4())
+    experiment = destination.experiment(study, f"older {study}", {"note": "as it was"})
+    client.set_experiment_tag(experiment, "note", "changed by hand")
+    assert destination.experiment(study, f"older {study}", {"note": "anew", "view": "charts"}) == experiment
+    tags = client.get_experiment(experiment).tags
+    assert (tags["note"], tags["view"]) == ("changed by hand", "charts")
+
+
 def test_a_deleted_experiment_is_restored_for_new_runs(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
     worker, (first,) = laboratory.submit()
     worker.finish(first)

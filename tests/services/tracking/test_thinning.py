@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.tracking.thinning import Thinning, kept_costs, kept_steps, thinning
+from talweg.tracking.thinning import LEAST, Budget, Thinning, kept_steps, thinning
 
 
 def test_a_run_within_its_budget_is_not_thinned() -> None:
@@ -15,13 +15,14 @@ def test_a_run_within_its_budget_is_not_thinned() -> None:
 def test_cost_keeps_every_step_as_long_as_it_takes_half_of_the_budget() -> None:
     found = thinning(5_000, others=13, evaluations=101, per_evaluation=4, budget=50_000)
     assert found.cost == found.evaluations == 1
-    assert found.others == 2
+    assert found.others == 5
 
 
 def test_the_tag_says_what_was_left_out() -> None:
     said = str(Thinning(cost=4, others=8, evaluations=3))
     assert said == (
-        "cost: the first, least and greatest of every 4 steps; other metrics: every 8th step; "
+        "cost: the first, least and greatest of every 4 steps; other metrics: the first of every 8 steps, and those "
+        "with the least and the greatest gradient norm; "
         "evaluations: every 3rd; and always the last"
     )
     assert str(Thinning()) == "none: every step is here"
@@ -37,7 +38,9 @@ def test_the_budget_holds(steps: int, others: int, every: int, budget: int) -> N
     evaluations = 1 + steps // every
     found = thinning(steps, others=others, evaluations=evaluations, per_evaluation=4, budget=budget)
     costs = steps if found.cost == 1 else 3 * -(-steps // found.cost)
-    rest = others * (-(-steps // found.others) + 1) + 4 * (-(-evaluations // found.evaluations) + 1)
+    each = steps if found.others == 1 else 3 * -(-steps // found.others)
+    assert found.others % found.cost == 0
+    rest = others * (each + 1) + 4 * (-(-evaluations // found.evaluations) + 1)
     # The ends are sent besides, and one step of each metric always is.
     assert costs + rest <= budget + 3 + 2 * others + 8
 
@@ -47,11 +50,11 @@ def test_the_budget_holds(steps: int, others: int, every: int, budget: int) -> N
 )
 def test_portions_keep_the_same_steps_as_the_whole(numbers: list[float], width: int, portion: int) -> None:
     costs = np.array(numbers)
-    whole = set(kept_costs(costs, width, ended=True).tolist())
+    whole = set(kept_steps(costs, width, ended=True).tolist())
     sent: set[int] = set()
     for stop in [*range(portion, len(costs), portion), len(costs)]:
         first = max(stop - portion, 0) // width * width
-        kept = kept_costs(costs[first:stop], width, ended=stop == len(costs))
+        kept = kept_steps(costs[first:stop], width, ended=stop == len(costs))
         sent |= {first + int(step) for step in kept}
     assert sent == whole
 
@@ -59,15 +62,13 @@ def test_portions_keep_the_same_steps_as_the_whole(numbers: list[float], width: 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=80), st.integers(1, 9))
 def test_extremes_and_ends_are_always_kept(numbers: list[float], width: int) -> None:
     costs = np.array(numbers)
-    kept = kept_costs(costs, width, ended=True)
+    kept = kept_steps(costs, width, ended=True)
     assert {0, len(costs) - 1} <= set(kept.tolist())
     assert costs[kept].min() == costs.min()
     assert costs[kept].max() == costs.max()
     assert len(kept) <= 3 * -(-len(costs) // width) + 1
 
 
-@pytest.mark.parametrize(
-    ("first", "stop", "ended", "kept"), [(0, 10, False, [0, 4, 8]), (5, 10, False, [3]), (5, 11, True, [3, 5])]
-)
-def test_other_metrics_keep_multiples_and_the_end(first: int, stop: int, ended: bool, kept: list[int]) -> None:
-    assert kept_steps(first, stop, 4, ended=ended).tolist() == kept
+@pytest.mark.parametrize(("runs", "share"), [(1, 50_000), (6, 50_000), (100, 3_000), (100_000, LEAST)])
+def test_runs_of_a_study_share_its_budget(runs: int, share: int) -> None:
+    assert Budget(run=50_000, study=300_000).share(runs) == share

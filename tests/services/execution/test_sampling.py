@@ -1,0 +1,70 @@
+"""What a worker takes of its machine is kept beside its runs, and holds up nothing."""
+
+import time
+from collections.abc import Callable
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import pytest
+
+from talweg.errors import Unreachable
+from talweg.execution import submit_run, train
+from talweg.execution.sampling import OFTEN, Sampler
+from talweg.settings import Settings
+from talweg.spec import RunSpec
+from talweg.store import Sample, Store
+
+SETTINGS = Settings().model_copy(update={"workers": 1, "heartbeat_seconds": 0.01})
+
+
+def test_a_training_leaves_samples(store: Store, spec: Callable[..., RunSpec]) -> None:
+    run = submit_run(store, spec(steps=2000), publish=lambda _: None, settings=SETTINGS)
+    assert train(store, run.cohort_id, owner="t", settings=SETTINGS) == "finished"
+    samples = store.samples(run.cohort_id)
+    assert len(samples) > 1
+    run = store.run(run.id)
+    assert run.started_at is not None
+    times = [run.started_at, *(sample.taken_at for sample in samples)]
+    assert times == sorted(times)
+    assert all(0 < sample.memory < psutil.virtual_memory().total for sample in samples)
+    # No more than it has cores, with room for clocks that tick coarsely.
+    assert max(sample.processor for sample in samples) > 0
+
+
+def test_a_sample_counts_the_time_since_the_last() -> None:
+    sampler, begun = Sampler(), time.process_time()
+    while time.process_time() - begun < 0.1:
+        pass
+    busy = sampler.sample()
+    assert busy.number == 0
+    assert busy.processor > 0
+    assert sampler.sample().number == 1
+
+
+def test_samples_become_rarer_so_that_a_long_run_has_few() -> None:
+    sampler = Sampler()
+    taken = sum(sampler.beat() is not None for _ in range(20 * OFTEN))
+    assert 3 * OFTEN < taken < 5 * OFTEN
+
+
+def test_a_store_that_takes_no_sample_ends_no_training(
+    store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def away(*_: object) -> None:
+        asked.append(1)
+        raise Unreachable("is away")
+
+    monkeypatch.setattr(Store, "add_sample", away)
+    run = submit_run(store, spec(), publish=lambda _: None, settings=SETTINGS)
+    assert train(store, run.cohort_id, owner="t", settings=SETTINGS) == "finished"
+    assert asked
+
+
+def test_the_same_sample_twice_is_there_once(store: Store, spec: Callable[..., RunSpec]) -> None:
+    run = submit_run(store, spec(), publish=lambda _: None, settings=SETTINGS)
+    claim = store.claim(run.cohort_id, "t", 60.0)
+    assert claim is not None
+    for sample in (Sample(0, 50.0, 1), Sample(0, 70.0, 2), Sample(1, 10.0, 3)):
+        store.add_sample(claim, sample)
+    assert [(row.processor, row.memory) for row in store.samples(run.cohort_id)] == [(50.0, 1), (10.0, 3)]
