@@ -26,6 +26,8 @@ def instruments(
     """Gradient noise, step quality, curvature and more, from the record of a run."""
     from talweg.client.instruments import listed
 
+    if figure is not None and figure.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise InvalidSpec(f"figure: must end in .svg, .png or .pdf, got {str(figure)!r}")
     with laboratory(home) as lab:
         if run is None:
             entries = catalogue_of(lab, "instruments")
@@ -38,8 +40,6 @@ def instruments(
         found = lab.run(run)
         readings = found.instruments(*names or (), steps=None if steps is None else _steps(steps))
     if figure is not None:
-        if figure.suffix.lower() not in (".svg", ".png", ".pdf"):
-            raise InvalidSpec(f"figure: must end in .svg, .png or .pdf, got {str(figure)!r}")
         readings.figure().savefig(figure)
     for why in readings.left_out.values():
         say(clean(why))

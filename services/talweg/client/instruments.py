@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    Array = NDArray[np.generic]
+    Numbers = NDArray[np.float64]
 
 # Steps that are looked at where none are named: an eigenvalue takes tens of gradients.
 STEPS: Final = 50
@@ -37,13 +37,13 @@ class Readings:
     """
 
     run: str
-    steps: "Array"
+    steps: "NDArray[np.int64]"
     columns: dict[str, list[str]]
-    values: "dict[str, Array]"
+    values: "dict[str, Numbers]"
     edges: dict[str, list[float]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def __getitem__(self, name: str) -> "Array":
+    def __getitem__(self, name: str) -> "Numbers":
         """(n,) of an instrument or one of its columns; (n, bins) of a histogram."""
         import numpy as np
 
@@ -98,7 +98,7 @@ class Readings:
         notes = "".join(f"<p>{html.escape(why)}</p>" for why in self.left_out.values())
         return f"{picture}<details><summary>{len(self)} steps</summary>{self.table._repr_html_()}</details>{notes}"
 
-    def _table(self, names: "Sequence[str] | dict[str, Array]") -> Table:
+    def _table(self, names: "Sequence[str] | dict[str, Numbers]") -> Table:
         import numpy as np
 
         cells = [np.where(np.isnan(self.values[name]), None, self.values[name]).tolist() for name in names]  # type: ignore[call-overload]  # numbers
@@ -129,6 +129,8 @@ class Instrumented(Live):
         count = int(self.refresh().view["step"])
         chosen = slice(None, None, max(1, -(-count // STEPS))) if steps is None else steps
         start, stop, stride = span(chosen, count)
+        if count and start == stop:
+            raise InvalidSpec(f"steps: there is no step in {chosen} of {count}")
         columns: dict[str, list[str]] = {}
         found: list[int] = []
         rows: list[list[float | None]] = []
