@@ -41,7 +41,7 @@ def replay(
     return values
 
 
-def replayed(
+def replay_chosen(
     store: Store, run: RunRow, steps: Sequence[int], enough: Callable[[], bool]
 ) -> Iterator[tuple[int, float, Array, Array]]:
     """Chosen recorded steps, ascending: cost, parameters (P,) and gradient (P,) of each; raises as `replay` does.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from talweg.records.lineage import Piece, pieces
 from talweg.records.policy import CHUNK_STEPS
 from talweg.records.reading import records, size_of
-from talweg.records.replay import replayed
+from talweg.records.replay import replay_chosen
 from talweg.store import RunRow, Store
 from talweg_core.layout import Array
 
@@ -37,7 +37,7 @@ def walk(store: Store, run: RunRow, steps: Sequence[int], enough: Callable[[], b
 
 
 def _recomputed(store: Store, piece: Piece, steps: Sequence[int], enough: Callable[[], bool]) -> Iterator[Point]:
-    for step, cost, parameters, gradient in replayed(store, piece.run, steps, enough):
+    for step, cost, parameters, gradient in replay_chosen(store, piece.run, steps, enough):
         yield Point(piece.run, step, cost, parameters, gradient)
 
 
