@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from talweg import Lab
 from talweg.local import status, stop
@@ -122,7 +122,7 @@ def worker_memory(home: Path) -> float:
     assert state is not None
     pids = [child.pid for child in state.children if child.name.startswith("worker") and child.pid]
     members = [member for pid in pids for member in (psutil.Process(pid), *psutil.Process(pid).children(True))]
-    return max(member.memory_info().rss for member in members) / 1e6
+    return float(max(member.memory_info().rss for member in members)) / 1e6
 
 
 def script(python: str, steps: int) -> float:

@@ -30,7 +30,7 @@ from talweg.errors import TalwegError, Unreachable
 from talweg.store.migrate import upgrade
 
 TOKEN = secrets.token_urlsafe(32)
-RUN = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20}
+RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20}
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
         engine.dispose()
     print(
         f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * RUN['steps']} steps"
-    )  # type: ignore[operator]
+    )
     return bool(finished == runs and steps == runs * 20)
 
 

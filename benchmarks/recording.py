@@ -126,7 +126,7 @@ def full(store: Store, options: argparse.Namespace) -> Iterator[Row]:
                 for segment in segments:
                     writer.put(segment)
             times.append(since(start))
-        values = sum(s.gradients.size + s.parameters.size for s in segments)  # type: ignore[union-attr]
+        values = sum(s.gradients.size + s.parameters.size for s in segments)  # type: ignore[union-attr, misc]
         payloads = one(
             store, "SELECT SUM(LENGTH(payload)) FROM chunks WHERE run_id = :run AND quantity <> 'norms'", run
         )
@@ -141,7 +141,7 @@ def full(store: Store, options: argparse.Namespace) -> Iterator[Row]:
 def trajectory(run: RunRow) -> list[Segment]:
     """A run's segments, computed beforehand; every fourth ends with a commit."""
     cohort = cohort_of([RunSpec.model_validate(run.spec)])
-    segments = []
+    segments: list[Segment] = []
     while cohort.step < run.total_steps:
         segment = Segment.of(cohort, "full", run.total_steps)
         assert segment.parameters is not None

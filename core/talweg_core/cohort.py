@@ -121,6 +121,23 @@ class Cohort:
         self.parameters[:] = kept
         return costs
 
+    def examples(self) -> Iterator[tuple[float, Array]]:
+        """Of the one run, each example's own cost and gradient (P,) at this step; moves nothing; a live buffer.
+
+        Their means are the batch's; they come in the order in which they were drawn, none where the problem has none.
+        Raises EngineError where an example has no cost of its own.
+        """
+        with np.errstate(all="ignore"):
+            for cost in self._oracle.examples(self.step):
+                yield cost, self._gradient[0]
+
+    def hessian_product(self, vector: Array) -> Array:
+        """H v (P,) in float64 for the one run, on this step's batch; see talweg_core.evaluations for its error."""
+        self._trials.begin(self.step)
+        with np.errstate(all="ignore"):
+            product: Array = self._trials.hessian_product(vector.astype(np.float64)[None], self.active)[0]
+        return product
+
     def advance(self) -> Record:
         """Make one step, in place."""
         stepped = self.active.copy()

@@ -3,7 +3,7 @@
 Source: Rumelhart, Hinton & Williams 1986. Derivatives are computed here and nowhere applied.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -123,6 +123,7 @@ class BoundNetwork:
         derivative = self._stack.output_derivative
         if derivative is None:
             derivative = space.array(*self.predictions.shape)
+        self._description, self._targets, self._derivative = network, targets, derivative
         self._cost: BoundCost = network.cost.bind(self.predictions, targets, derivative)
         self._penalty: BoundPenalty | None = None
         if space.training and (network.cost.l1 or network.cost.l2):
@@ -148,6 +149,30 @@ class BoundNetwork:
         self._stack.backward()
         if self._penalty is not None:
             self._penalty.add_to_gradient()
+
+    def examples(self, step: int) -> Iterator[float]:
+        """Of one run, each example's own cost C_b, where C = mean C_b; ∂C_b/∂θ is in the gradient by then.
+
+        What examples share, such as batch norm's mean, is the whole batch's: a pass backward for each example, from
+        its own prediction alone. Terms for the size of the weights are part of each. Raises InvalidNetwork where a
+        layer adds to the cost, since no example's part in that is known.
+        """
+        if self._stack.costs:
+            raise InvalidNetwork("examples: have no cost of their own where a layer adds to it (gaussian)")
+        self._stack.forward(step)
+        # The cost sees each example as a run of its own.
+        batch = self.predictions.shape[1]
+        slopes = np.empty((batch, 1, *self.predictions.shape[2:]), self.predictions.dtype)
+        cost = self._description.cost.bind(self.predictions.reshape(slopes.shape), self._targets[0][:, None], slopes)
+        cost.forward()
+        added = np.zeros(1)
+        if self._penalty is not None:
+            self._penalty.add_to(added)
+        for b in range(batch):
+            self._derivative[:] = 0
+            self._derivative[0, b] = slopes[b, 0]
+            self.backward()
+            yield float(cost.costs[b] + added[0])
 
     def settle(self, active: NDArray[np.bool_]) -> None:
         """Carry what the last forward saw into the state of the runs that are active."""

@@ -1,7 +1,7 @@
 """What a problem is: something with parameters, a cost, and its gradient."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,13 @@ class Oracle(ABC):
 
     def settle(self, active: NDArray[np.bool_]) -> None:  # noqa: B027  # most problems have no state
         """Carry what the last evaluation saw into the state of the runs that are active; once a step."""
+
+    def examples(self, step: int) -> Iterator[float]:
+        """Of one run, the cost of each example of its batch, whose mean is C; its gradient is in the buffer by then.
+
+        Nothing where the problem has no examples. Raises EngineError where the cost is no sum over examples.
+        """
+        return iter(())
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
         """Which training examples (B,) run `row` sees at `step`; none for a test function."""

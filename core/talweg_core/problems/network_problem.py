@@ -1,6 +1,6 @@
 """A network trained on a dataset, as an optimizer sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,6 +139,11 @@ class _NetworkOracle(Oracle):
         costs = self.costs(step)
         self._network.backward()
         return costs
+
+    def examples(self, step: int) -> Iterator[float]:
+        """Each example of the batch, in its order."""
+        _gather(self._batches.at(step), *self._flat)
+        return self._network.examples(step)
 
     def settle(self, active: NDArray[np.bool_]) -> None:
         self._network.settle(active)

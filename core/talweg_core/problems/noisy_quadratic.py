@@ -4,7 +4,7 @@ Source: Schneider, Balles & Hennig 2019, "DeepOBS: a deep learning optimizer ben
 the spectrum follows Chaudhari et al. 2017, "Entropy-SGD", figure 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,16 @@ class _NoisyOracle(Oracle):
 
     def gradient(self, step: int) -> NDArray[np.float64]:
         return self._evaluate(step, self._gradient)
+
+    def examples(self, step: int) -> Iterator[float]:
+        """Each draw x_b: ½ (θ − x_b)ᵀ Q (θ − x_b)."""
+        problem = self._problem
+        normal(self._keys, step, self._draws)
+        u = problem.rotation @ self._parameters[0].astype(np.float64)
+        for draw in self._draws[0].reshape(problem.draws, DIMENSION):
+            away = u - problem.noise * draw
+            self._gradient[0] = (problem.curvatures * away) @ problem.rotation
+            yield float(0.5 * np.sum(problem.curvatures * away * away))
 
     def _evaluate(self, step: int, gradient: Array) -> NDArray[np.float64]:
         problem = self._problem

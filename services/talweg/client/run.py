@@ -9,6 +9,7 @@ from talweg.client.analyses import Analysed
 from talweg.client.branching import Branching
 from talweg.client.explanation import Explanation
 from talweg.client.export import write_parquet
+from talweg.client.instruments import Instrumented
 from talweg.client.progress import Progress
 from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-class Run(Branching, Recorded, Analysed):
+class Run(Branching, Recorded, Analysed, Instrumented):
     """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
 
     kind: ClassVar[str] = "run"

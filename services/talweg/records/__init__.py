@@ -5,6 +5,7 @@ from talweg.records.beginning import Beginning, beginning
 from talweg.records.clocks import evaluations_between, evaluations_made, seconds
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.instruments import INSTRUMENTS, Instrument, Measured, measure
 from talweg.records.mending import Mended, mend
 from talweg.records.prospects import Next, next_updates
 from talweg.records.reading import gradient, norms, parameters, records, size_of
@@ -22,10 +23,13 @@ from talweg.records.retracing import Look, retrace, stored
 from talweg.records.verification import Verification, verify
 
 __all__ = [
+    "INSTRUMENTS",
     "Batch",
     "Beginning",
     "Explanation",
+    "Instrument",
     "Look",
+    "Measured",
     "Mended",
     "Next",
     "Part",
@@ -40,6 +44,7 @@ __all__ = [
     "explain",
     "explain_step",
     "gradient",
+    "measure",
     "mend",
     "next_updates",
     "normalise",

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -79,6 +80,7 @@ def _stored(
 ) -> Array:
     """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
     run, start, stop = piece.run, piece.start, piece.stop
+    _check_places(store, piece, quantity)
     values = np.empty((stop - start, len(np.empty(width, np.bool_)[columns])), dtype)
     filled = 0
     for chunk in _chunks(store, piece, quantity):
@@ -93,6 +95,26 @@ def _stored(
             f"run {run.name}: {quantity} of the steps {_span(start, stop)} must be {stop - start} rows, got {filled}"
         )
     return values
+
+
+def _check_places(store: Store, piece: Piece, quantity: Stored) -> None:
+    """Raise CorruptRecord where a chunk reaches into its neighbour's steps, or out of the run's.
+
+    A digest covers a chunk's bytes and not where its row puts them: a row that was moved by some steps would give other
+    steps' numbers. Moved, it overlaps one of its neighbours. A gap is none of these: what is gone is found by whoever
+    asks for it, and the rest stays readable.
+    """
+    run = piece.run
+    bounds = store.chunk_bounds(run.id, quantity, piece.start, piece.stop)
+    # Of a run under way more may be recorded by now than its row said.
+    end = run.step if run.ended else max([run.step, *(last for _, last in bounds)])
+    edges = [(run.parent_step or 0,) * 2, *bounds, (end, end)]
+    for (first, last), (following, until) in pairwise(edges):
+        if following < last:
+            raise CorruptRecord(
+                f"run {run.name}: {quantity} of the steps {_span(first, max(first + 1, last))} and of "
+                f"{_span(following, max(following + 1, until))} must not overlap"
+            )
 
 
 def _chunks(store: Store, piece: Piece, quantity: Stored) -> Iterator[ChunkRow]:

@@ -5,7 +5,7 @@ comes after at most K steps: then everything between is what the engine held.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +42,28 @@ def replay(
             if record is not None and quantity == "gradient" and inside:
                 values[step - start] = record.gradient[0, columns]
     return values
+
+
+def replay_chosen(
+    store: Store, run: RunRow, steps: Sequence[int], enough: Callable[[], bool]
+) -> Iterator[tuple[int, float, Array, Array]]:
+    """Chosen recorded steps, ascending: cost, parameters (P,) and gradient (P,) of each; raises as `replay` does.
+
+    Stretches between checkpoints that hold none of them are left out. `enough` is asked before each step; once it says
+    so, the stretch under way is still compared to its end.
+    """
+    left = iter(steps)
+    wanted = None if enough() else next(left, None)
+    while wanted is not None:
+        with _replayed(store, run, wanted, wanted + 1) as (cohort, moved):
+            for step, record in moved:
+                if step != wanted:
+                    continue
+                if record is None:
+                    before = cohort.parameters[0].copy()
+                else:
+                    yield step, float(record.costs[0]), before, record.gradient[0].copy()
+                    wanted = None if enough() else next(left, None)
 
 
 @dataclass(frozen=True, eq=False)

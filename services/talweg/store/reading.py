@@ -68,6 +68,24 @@ def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop:
     return [chunk for chunk in found if chunk.first_step + chunk.steps > start]
 
 
+def chunk_bounds(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[tuple[int, int]]:
+    """From the one before that which holds `start` to the one after that which holds `stop` − 1."""
+    of_run = (_CHUNKS.c.run_id == run_id, _CHUNKS.c.quantity == quantity)
+    holding = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
+    before = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step < holding).scalar_subquery()
+    after = select(func.min(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step >= stop).scalar_subquery()
+    query = (
+        select(_CHUNKS.c.first_step, _CHUNKS.c.steps)
+        .where(
+            *of_run,
+            _CHUNKS.c.first_step >= func.coalesce(before, holding, 0),
+            _CHUNKS.c.first_step <= func.coalesce(after, stop),
+        )
+        .order_by(_CHUNKS.c.first_step)
+    )
+    return [(row.first_step, row.first_step + row.steps) for row in connection.execute(query)]
+
+
 def latest_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """By run."""
     found = {}

@@ -56,6 +56,11 @@ class Recorded(Database):
         with self._read() as connection:
             return reading.chunks(connection, run_id, quantity, start, stop)
 
+    def chunk_bounds(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[tuple[int, int]]:
+        """First step and end of the chunks that hold the steps, and of the two beside them, in order."""
+        with self._read() as connection:
+            return reading.chunk_bounds(connection, run_id, quantity, start, stop)
+
     def replace_chunk(self, chunk: Chunk) -> None:
         """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
         with self._write() as connection:

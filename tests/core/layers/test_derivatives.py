@@ -6,11 +6,13 @@ Where a layer takes inputs from another, a dense layer stands before it, so that
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talweg_core.checks import check_gradient
+from talweg_core.errors import InvalidNetwork
 from talweg_core.layers import CATALOGUE
 from talweg_core.layout import Array
 from talweg_core.problems import NetworkProblem
@@ -148,3 +150,28 @@ def test_every_layer_s_derivatives_are_those_of_its_outputs(
         assert check_gradient(problem, parameters=point, seed=seed).worst <= TOLERANCE
 
     holds()
+
+
+@pytest.mark.parametrize("kind", sorted(CATALOGUE))
+def test_the_gradients_of_single_examples_have_the_batch_s_as_their_mean(
+    kind: str, problem_of: Callable[..., NetworkProblem]
+) -> None:
+    @settings(derandomize=True, deadline=None, max_examples=10)
+    @given(CASES[kind])
+    def hold(case: Case) -> None:
+        shape, layers, vocabulary = case
+        problem = problem_of(shape, layers, vocabulary=vocabulary)
+        row = problem.initial(0)[None]
+        gradient = np.zeros_like(row)
+        oracle = problem.bind(row, gradient, [0], 4)
+        cost, whole = float(oracle.gradient(1)[0]), gradient[0].copy()
+        if "gaussian" in repr(layers):
+            with pytest.raises(InvalidNetwork, match="where a layer adds to it"):
+                list(oracle.examples(1))
+            return
+        single = [(cost, gradient[0].copy()) for cost in oracle.examples(1)]
+        assert len(single) == 4
+        assert np.mean([cost for cost, _ in single]) == pytest.approx(cost, rel=1e-12)
+        np.testing.assert_allclose(np.mean([one for _, one in single], axis=0), whole, rtol=1e-9, atol=1e-12)
+
+    hold()

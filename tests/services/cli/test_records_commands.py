@@ -73,3 +73,19 @@ def test_a_run_is_exported(remote: Talweg, name: str, tmp_path: Path) -> None:
     assert (tmp_path / "run.parquet").stat().st_size > 80 * 275
     assert "duckdb" in done.err
     assert remote("export", name, "run.csv").status == 2
+
+
+def test_instruments_are_listed_read_and_drawn(remote: Talweg, name: str, tmp_path: Path) -> None:
+    listed = remote("instruments")
+    assert listed.status == 0, listed.err
+    assert "hessian_eigenvalue" in listed.out
+    done = remote("instruments", name, "alpha", "gradient_snr", "--steps", "10:40:10")
+    assert done.status == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines()] == ["step", "10", "20", "30"]
+    values = remote("instruments", name, "alpha", "--steps", "79", "--json").json
+    assert values == {"steps": [79], "alpha": [None]}
+    drawn = remote("instruments", name, "distance", "--figure", str(tmp_path / "all.svg"))
+    assert (drawn.status, drawn.out) == (0, f"{tmp_path / 'all.svg'}\n"), drawn.err
+    assert (tmp_path / "all.svg").read_text().count("</svg>") == 1
+    for wrong in (["alpah"], ["alpha", "--steps", "1:2:0"], ["alpha", "--steps", "x"], ["--figure", "all.gif"]):
+        assert remote("instruments", name, *wrong).status == 2

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pyarrow.parquet as pq
@@ -11,6 +12,8 @@ import pytest
 
 from talweg.client import Lab, export
 from talweg.errors import InvalidSpec
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_run_is_exported_with_its_vectors(
@@ -51,3 +54,37 @@ def test_a_study_is_one_file(lab: Lab, train: Callable[[], None], tmp_path: Path
     assert '{"learning_rate": 0.1}' in set(frame["setting"])
     with pytest.raises(InvalidSpec, match=r"must end in \.parquet"):
         study.export(tmp_path / "study.csv")
+
+
+def test_duckdb_and_pandas_ask_an_export_the_same(
+    lab: Lab, train: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = lab.compare(
+        problem="two-layer-line",
+        optimizers=[{"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 0.01}],
+        seeds=3,
+        steps=60,
+    )
+    train()
+    monkeypatch.chdir(tmp_path)
+    frame = pd.read_parquet(study.export("study.parquet"))
+    # The query that the README shows.
+    found = duckdb.execute((ROOT / "examples" / "export.sql").read_text()).fetchall()
+    first: dict[str, list[int]] = {}
+    for run in study.runs:
+        first.setdefault(run.view["spec"]["optimizer"]["name"], []).append(
+            int(np.argmax(run.costs.astype(np.float64) < 0.5))
+        )
+    expected = [(name, float(np.median(steps)), len(steps)) for name, steps in first.items()]
+    assert found == sorted(expected, key=lambda row: row[1])
+    low = frame[frame["cost"] < 0.5].groupby(["optimizer", "run"], observed=True)["step"].min()
+    assert low.groupby("optimizer", observed=True).median().to_dict() == {name: steps for name, steps, _ in found}
+
+
+def test_duckdb_reads_single_coordinates(lab: Lab, train: Callable[[], None], tmp_path: Path) -> None:
+    run = lab.submit(problem="two-layer-line", optimizer="adam", steps=40)
+    train()
+    path = run.export(tmp_path / "run.parquet", vectors=True)
+    rows = duckdb.execute(f"SELECT gradient[1], parameters[4] FROM '{path}' ORDER BY step").fetchall()  # noqa: S608  # our own path
+    tensors = [run.gradients.fetch(0, 40, 4)[:, 0], run.trajectory.fetch(0, 40, 4)[:, 3]]
+    assert rows == list(zip(*(part.tolist() for part in tensors), strict=True))

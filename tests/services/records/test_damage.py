@@ -125,3 +125,42 @@ def test_a_chunk_is_not_mended_from_what_does_not_agree(store: Store, trained: C
     assert "cost of step 20 must equal the recorded one" in left.problem
     with pytest.raises(CorruptRecord):
         records(store, run, "gradient", 64, 65)
+
+
+@pytest.mark.parametrize("quantity", ["gradient", "parameters", "norms"])
+@pytest.mark.parametrize(
+    ("chunk", "moved"), [(0, 1), (64, 65), (64, 63), (64, 127), (64, 1), (128, 129), (128, 127), (128, 192)]
+)
+def test_a_chunk_whose_row_was_moved_is_never_other_steps_numbers(
+    store: Store, trained: Callable[[str], RunRow], quantity: str, chunk: int, moved: int
+) -> None:
+    run = trained("full")
+
+    def read(step: int) -> bytes:
+        if quantity == "norms":
+            return norms(store, run, step, step + 1).tobytes()
+        return records(store, run, quantity, step, step + 1).tobytes()  # type: ignore[arg-type]  # one of the two
+
+    whole = [read(step) for step in range(150)]
+    write(
+        store,
+        "UPDATE chunks SET first_step = :moved WHERE run_id = :run AND quantity = :quantity AND first_step = :chunk",
+        run=run.id, quantity=quantity, chunk=chunk, moved=moved,
+    )  # fmt: skip
+    refused = 0
+    for step in range(0, 150, 7):
+        try:
+            assert read(step) == whole[step]
+        except CorruptRecord:
+            refused += 1
+    assert refused
+
+
+def test_what_is_gone_leaves_its_neighbours_readable(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("full")
+    before, after = (records(store, run, "gradient", *span).tobytes() for span in ((0, 64), (128, 150)))
+    write(store, "DELETE FROM chunks WHERE run_id = :run AND quantity = 'gradient' AND first_step = 64", run=run.id)
+    assert records(store, run, "gradient", 0, 64).tobytes() == before
+    assert records(store, run, "gradient", 128, 150).tobytes() == after
+    with pytest.raises(CorruptRecord):
+        records(store, run, "gradient", 100, 101)
