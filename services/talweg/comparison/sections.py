@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 from talweg.comparison.bootstrap import Interval
@@ -15,6 +16,7 @@ from talweg.comparison.standings import Standing
 from talweg.comparison.tables import Cell, Table, figures, percent
 from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
+from talweg.protocols import Halving, Search
 
 
 @dataclass(frozen=True)
@@ -269,9 +271,9 @@ def method(comparison: Comparison) -> list[str]:
     elif spec.protocol == "search" and spec.search is not None:
         how = (
             f"Protocol search: for each of {_seeds(len(seeds))} {spec.search.trials} trials, the first with the "
-            f"settings as given, the others at quasi-random points of {', '.join(spec.search.space)}, the same for "
-            "every optimizer; the best trial of each seed counts."
+            f"settings as given, {_points(spec.search)}; the best trial of each seed counts."
         )
+        how += "" if spec.search.pruning is None else f" {_halving(spec.search.pruning)}"
     else:
         how = f"Protocol fixed: every setting as given, with {_seeds(len(seeds))}."
     budget = (
@@ -279,6 +281,25 @@ def method(comparison: Comparison) -> list[str]:
         "same start and the same batches."
     )
     return [f"{how} {budget}", _STATISTICS]
+
+
+def _points(search: Search) -> str:
+    names = ", ".join(search.space)
+    if search.sampler == "halton":
+        return f"the others at quasi-random points of {names}, the same for every optimizer"
+    first = f"those up to the {search.begins}th at quasi-random points of {names}, the same for every optimizer, and "
+    return (first if search.begins > 1 else "") + (
+        f"the others one by one at points of {names} that TPE (Optuna {version('optuna')}) suggested from what the "
+        "same optimizer's trials before had reached, on the same problem and seed"
+    )
+
+
+def _halving(pruning: Halving) -> str:
+    return (
+        f"Successive halving: {pruning.rungs} times on the way, first after 1 / {pruning.factor**pruning.rungs} of the "
+        f"steps, the best 1 / {pruning.factor} of a seed's trials went on, and the others were pruned: by the same "
+        "rule for every optimizer, each among its own trials."
+    )
 
 
 _STATISTICS = (
@@ -326,8 +347,9 @@ def _time(value: float) -> str:
 def _ending(standing: Standing) -> str:
     if standing.complete == standing.runs:
         return str(standing.runs)
-    rest = standing.runs - standing.complete - standing.diverged
+    rest = standing.runs - standing.complete - standing.diverged - standing.pruned
     parts = [f"{standing.complete} of {standing.runs}"]
+    parts += [f"{standing.pruned} pruned"] if standing.pruned else []
     parts += [f"{standing.diverged} diverged"] if standing.diverged else []
     parts += [f"{rest} not finished"] if rest else []
     return ", ".join(parts)
