@@ -10,9 +10,10 @@ from talweg.comparison.bootstrap import Interval
 from talweg.comparison.clocks import UNITS
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import guards
+from talweg.comparison.normalised import aggregates
 from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
-from talweg.comparison.standings import Standing
+from talweg.comparison.standings import Standing, one_and_the_same
 from talweg.comparison.tables import Cell, Table, figures, percent
 from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
@@ -56,6 +57,7 @@ def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Pi
     if comparison.several:
         report.append(_over_problems(comparison, draw))
     report += [_on_problem(comparison, problem, draw) for problem in comparison.problems]
+    report += _aggregates(comparison)
     if more:
         report.append(Section("Paths", tuple(more)))
     if any(problem.tunings for problem in comparison.problems):
@@ -206,6 +208,33 @@ def overall_table(comparison: Comparison) -> Table:
 
 def _negative(interval: Interval | None) -> Interval | None:
     return interval and Interval(-interval.estimate, -interval.high, -interval.low)
+
+
+def _aggregates(comparison: Comparison) -> list[Section]:
+    """One section, or none where the runs have no common scale."""
+    found = aggregates(comparison)
+    if len(found) < 2 or all(one_and_the_same(problem.standings) for problem in comparison.problems):
+        return []
+    head = ("#", "optimizer", "interquartile mean", "optimality gap", "P(better than another)")
+    rows = tuple(
+        (
+            Cell(str(place)),
+            Cell(each.contender.label),
+            _interval(each.interquartile_mean),
+            _interval(each.optimality_gap),
+            _interval(each.improvement),
+        )
+        for place, each in enumerate(found, start=1)
+    )
+    words = (
+        "Each run is scored by how far down it came: 0 at the cost before the first step, 1 at the best median final "
+        "cost of this study, on a log scale where costs are positive; diverged runs have 0. The interquartile mean "
+        "is of the middle half of all runs, the optimality gap is by how much they fall short of 1 on average (less "
+        "is better), the last column how likely a run ends lower than one of another optimizer, mean over the "
+        "others. Intervals are of the stratified bootstrap (rliable); the scale is this study's, so the numbers say "
+        "nothing outside of it."
+    )
+    return [Section("Aggregate scores", (Table(head, rows, (True, False, True, True, True)), Words(words, "note")))]
 
 
 def _speed_up(score: Score, reference: str) -> Cell:
