@@ -10,6 +10,7 @@ from talweg.comparison.bootstrap import Interval
 from talweg.comparison.clocks import UNITS
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import guards
+from talweg.comparison.interactive import Chart, along_charts, curve_charts
 from talweg.comparison.normalised import aggregates
 from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
@@ -37,11 +38,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Charts:
+    """Charts to look into, and the figure that stands in their place on paper."""
+
+    charts: tuple[Chart, ...]
+    still: Picture
+
+
+Part = Words | Table | Picture | Charts
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what stands under it."""
 
     title: str
-    parts: tuple[Words | Table | Picture, ...]
+    parts: tuple[Part, ...]
 
 
 # Draws one figure of a comparison: "overview", "profiles", "sensitivities" or "curves".
@@ -67,7 +79,7 @@ def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Pi
 
 
 def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
-    parts: list[Words | Table | Picture] = []
+    parts: list[Part] = []
     if comparison.scores:
         reference = comparison.contenders[0].label
         head = (
@@ -101,12 +113,13 @@ def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
     if comparison.overall:
         parts.append(overall_table(comparison))
     if draw is not None:
-        parts.append(Picture("cost along the way on each problem, one line per optimizer", draw("overview")))
+        still = Picture("cost along the way on each problem, one line per optimizer", draw("overview"))
+        parts.append(Charts(tuple(along_charts(comparison)), still))
     return Section("All problems", tuple(parts))
 
 
 def _on_problem(comparison: Comparison, problem: OnProblem, draw: Draw | None) -> Section:
-    parts: list[Words | Table | Picture] = []
+    parts: list[Part] = []
     if comparison.several:
         parts.append(Words(on_problem(problem) if problem.differences else "One optimizer alone."))
     parts.append(standing_table(comparison, problem))
@@ -115,7 +128,8 @@ def _on_problem(comparison: Comparison, problem: OnProblem, draw: Draw | None) -
     if problem.trials:
         parts.append(trial_table(problem))
     if draw is not None and not comparison.several:
-        parts.append(Picture("cost by step, one line per optimizer", draw("curves")))
+        still = Picture("cost by step, one line per optimizer", draw("curves"))
+        parts.append(Charts(tuple(curve_charts(comparison, problem)), still))
     if math.isfinite(problem.target):
         parts.append(Words(f"Target: {problem.judged_by} {figures(problem.target)} ({problem.target_rule}).", "note"))
     return Section(problem.name if comparison.several else "Results", tuple(parts))
@@ -272,7 +286,7 @@ def sensitivity_table(problem: OnProblem) -> Table:
 def _tuning(comparison: Comparison, draw: Draw | None) -> Section:
     tables = [sensitivity_table(problem) for problem in comparison.problems if problem.tunings]
     whole = Table(tables[0].head, tuple(row for table in tables for row in table.rows), tables[0].numeric)
-    parts: list[Words | Table | Picture] = [whole]
+    parts: list[Part] = [whole]
     if draw is not None:
         parts.append(Picture("median final cost by learning rate, one line per optimizer", draw("sensitivities")))
     parts.append(

@@ -12,7 +12,7 @@ from talweg.comparison import Comparison, Evaluations, Result, compare, guards, 
 from talweg.comparison.contours import paths
 from talweg.comparison.drawing import draw
 from talweg.comparison.figures import svg
-from talweg.comparison.sections import Picture
+from talweg.comparison.sections import Charts, Picture
 from talweg.comparison.standings import contenders
 from talweg.comparison.tables import Table
 from talweg.records import normalise_study
@@ -115,8 +115,11 @@ def test_the_same_runs_give_the_same_report(comparison: Comparison) -> None:
 
 def test_every_figure_of_a_report_is_drawn(comparison: Comparison) -> None:
     found = sections(comparison, lambda kind: draw(comparison, kind))
-    pictures = [part for section in found for part in section.parts if isinstance(part, Picture)]
-    assert len(pictures) == 2
+    parts = [part for section in found for part in section.parts]
+    stills = [part.still for part in parts if isinstance(part, Charts)]
+    pictures = [part for part in parts if isinstance(part, Picture)]
+    assert (len(pictures), len(stills)) == (1, 1)
+    pictures += stills
     for picture in pictures:
         assert picture.svg.startswith(b"<?xml")
     tables = [part for section in found for part in section.parts if isinstance(part, Table)]
