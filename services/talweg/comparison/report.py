@@ -60,9 +60,10 @@ img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .
 .keys button[aria-pressed="false"] { opacity: .4; text-decoration: line-through; }
 .keys output { color: var(--muted); }
 .keys svg { flex: none; }
-@media print { .live .charts { display: none; } .live .still { display: block; } }
+@media print { .moving { display: none; } .live .charts { display: none; } .live .still { display: block; } }
 @media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
   p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
+  p.warning, p.note { font-size: 9pt; }
   th, td { padding: .25rem .7rem .25rem 0; } .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 1.4rem; }
   tr, img, p { break-inside: avoid; } @page { margin: 16mm; } }
 """
@@ -164,7 +165,8 @@ def _part(part: Words | Table | Picture | Charts) -> str:
         return f'<div class="wide">{_html_table(part)}</div>'
     # As an image, whatever an SVG might hold can neither run nor ask for anything.
     picture = base64.b64encode(part.svg).decode()
-    return f'<img alt="{html.escape(part.alt)}" src="data:image/svg+xml;base64,{picture}">'
+    moving = ' class="moving"' if part.kind == "image/gif" else ""
+    return f'<img{moving} alt="{html.escape(part.alt)}" src="data:{part.kind};base64,{picture}">'
 
 
 def _html_table(rows: Table) -> str:

@@ -31,10 +31,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG, and what it shows for who cannot see it."""
+    """A figure as SVG, or of the kind that it says, and what it shows for who cannot see it."""
 
     alt: str
     svg: bytes
+    kind: Literal["image/svg+xml", "image/gif"] = "image/svg+xml"
 
 
 @dataclass(frozen=True)
