@@ -82,6 +82,8 @@ def _chart(
         notes.append(f"thick: running median of {window} steps")
     if (thinned := max((curve.thinned for curve in known.values()), default=1)) > 1:
         notes.append(f"{thinned} steps a point, extremes kept")
+    if math.isfinite(target):
+        notes.append("dashed: target")
     return Chart(
         {
             "title": title,

@@ -22,6 +22,12 @@ from talweg.pages import vendored
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SCRIPTED = _POLICY + "; script-src {scripts}"
 
+# For who uses the charts: not on paper, and not where no script runs.
+_HOW = (
+    '<p class="note how">Point at a chart to read it, drag to look closer, double-click to go back, '
+    "click a name to hide it.</p>\n"
+)
+
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5dae0; --muted: #59636e; --ink: #1b1f24; --paper: #fff;
   --panel: #f4f6f8; --grid: #e3e7eb; --verdict: #0072b2; --warning: #b45309; --refused: #b3261e; }
@@ -50,6 +56,8 @@ small { display: block; color: var(--muted); font-size: .85em; }
 img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .5rem 0; }
 .charts { display: none; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.25rem 1.5rem; }
 .live .charts { display: grid; }
+.how { display: none; }
+.live .how { display: block; }
 .live .still { display: none; }
 .chart { min-width: 0; }
 .chart h3 { font-size: .95rem; margin: .4rem 0 0; }
@@ -60,7 +68,7 @@ img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .
 .keys button[aria-pressed="false"] { opacity: .4; text-decoration: line-through; }
 .keys output { color: var(--muted); }
 .keys svg { flex: none; }
-@media print { .moving { display: none; } .live .charts { display: none; } .live .still { display: block; } }
+@media print { .live .how, .live .charts, .moving { display: none; } .live .still { display: block; } }
 @media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
   p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
   p.warning, p.note { font-size: 9pt; }
@@ -157,7 +165,7 @@ def _section(section: Section) -> str:
 def _part(part: Words | Table | Picture | Charts) -> str:
     if isinstance(part, Charts):
         places = "".join('<div class="chart"></div>' for _ in part.charts)
-        return f'<div class="charts">{places}</div>\n<div class="still">{_part(part.still)}</div>'
+        return f'{_HOW}<div class="charts">{places}</div>\n<div class="still">{_part(part.still)}</div>'
     if isinstance(part, Words):
         opening = "<p>" if part.tone == "plain" else f'<p class="{part.tone}">'
         return f"{opening}{html.escape(part.text)}</p>"

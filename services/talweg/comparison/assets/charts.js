@@ -112,6 +112,12 @@
     }
 
     const axis = { stroke: () => variable("--muted"), grid: { stroke: () => variable("--grid"), width: 1 }, ticks: { show: false } };
+    // Of a logarithmic axis that spans decades their bounds alone: nine lines each would hide the curves.
+    const lines = (plot, places) => {
+      const { min, max } = plot.scales.y;
+      if (!chart.log || max < 1000 * min) return places;
+      return places.map((place) => (Math.abs(Math.log10(place) - Math.round(Math.log10(place))) < 1e-9 ? place : null));
+    };
     const font = "12px system-ui, sans-serif";
     const options = {
       width: Math.max(canvas.clientWidth, 240),
@@ -122,7 +128,7 @@
       scales: { x: { time: false }, y: chart.log ? { distr: 3 } : {} },
       axes: [
         { ...axis, font, label: "step", labelFont: font, labelSize: 18, size: 32, values: (_, all) => all.map((value) => tick(value, false)) },
-        { ...axis, font, size: 62, values: (_, all) => all.map((value) => tick(value, chart.log)) },
+        { ...axis, grid: { ...axis.grid, filter: lines }, font, size: 62, values: (_, all) => all.map((value) => tick(value, chart.log)) },
       ],
       cursor: { points: { show: false }, y: false },
       hooks: {
