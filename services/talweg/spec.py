@@ -125,7 +125,8 @@ Stage = Literal["tuning", "final"]
 class Planned:
     """A run and its part in a study: of which problem and optimizer, by their positions in the spec.
 
-    Runs of the stage "tuning" choose settings and are no result. `trial` counts those of a search, from 0.
+    Runs of the stage "tuning" choose settings and are no result. `trial` counts those of a search, from 0. `until`: how
+    many steps it makes before it is held against others; None: all of them.
     """
 
     spec: RunSpec
@@ -133,11 +134,12 @@ class Planned:
     optimizer: int
     stage: Stage = "final"
     trial: int | None = None
+    until: int | None = None
 
     @property
     def part(self) -> Json:
-        """All but the spec, as plain data."""
-        return {name: value for name, value in vars(self).items() if name != "spec"}
+        """What stays with the run, as plain data."""
+        return {name: value for name, value in vars(self).items() if name not in ("spec", "until")}
 
 
 # Came after the first studies were stored: left out where they say nothing, so that those keep their digests.
@@ -174,7 +176,12 @@ class StudySpec(_Training):
     @property
     def staged(self) -> bool:
         """Whether more runs follow when the first have ended."""
-        return self.protocol == "grid"
+        return self.protocol == "grid" or self.adaptive
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it is a search whose trials depend on those before them."""
+        return self.protocol == "search" and self.search is not None and self.search.adaptive
 
     def each_problem(self) -> list[StudyProblem]:
         """Every problem with steps, batch size, evaluation and target filled in from the study's; never none."""
@@ -249,23 +256,30 @@ class StudySpec(_Training):
             for position, optimizer in enumerate(self.optimizers):
                 if self.protocol == "grid":
                     for rate in (self.grid or Grid()).learning_rates():
-                        setting = _with(optimizer, {"learning_rate": rate})
+                        setting = with_values(optimizer, {"learning_rate": rate})
                         for seed in self.tuning_seed_list():
                             yield Planned(self._run(problem, setting, seed), problem, position, "tuning")
                 elif self.protocol == "search":
                     for seed, trials in zip(self.seed_list(), self._settings(optimizer), strict=True):
                         for trial, setting in enumerate(trials):
-                            yield Planned(self._run(problem, setting, seed), problem, position, "final", trial)
+                            yield self.trial(problem, position, seed, trial, setting)
                 else:
                     yield from self.final(problem, position, optimizer)
+
+    def trial(self, problem: int, optimizer: int, seed: int, trial: int, setting: OptimizerSpec) -> Planned:
+        """One trial of a search."""
+        spec = self._run(problem, setting, seed)
+        pruning = self.search.pruning if self.search is not None else None
+        until = None if pruning is None else pruning.stops(spec.steps)[0]
+        return Planned(spec, problem, optimizer, "final", trial, until)
 
     def _settings(self, optimizer: OptimizerSpec) -> list[list[OptimizerSpec]]:
         """Of each seed, the optimizer's trials."""
         search = self.search or Search()
-        points = search.points if search.trials > 1 else [[]] * len(self.seed_list())
+        points = search.points if search.begins > 1 else [[]] * len(self.seed_list())
         if points is None:
             raise InvalidSpec("search.points: must be drawn before the study has runs")
-        return [[optimizer, *(_with(optimizer, point) for point in own)] for own in points]
+        return [[optimizer, *(with_values(optimizer, point) for point in own)] for own in points]
 
     def _run(self, problem: int, optimizer: OptimizerSpec, seed: int) -> RunSpec:
         own = self.each_problem()[problem]
@@ -284,7 +298,7 @@ class StudySpec(_Training):
         )
 
 
-def _with(optimizer: OptimizerSpec, values: Mapping[str, float]) -> OptimizerSpec:
+def with_values(optimizer: OptimizerSpec, values: Mapping[str, float]) -> OptimizerSpec:
     """The optimizer with those of the values that are hyperparameters of it; every default is filled in by then."""
     own = {name: value for name, value in values.items() if name in optimizer.settings}
     return OptimizerSpec(name=optimizer.name, **(optimizer.settings | own))

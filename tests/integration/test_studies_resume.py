@@ -52,3 +52,33 @@ def test_a_grid_killed_in_both_stages_and_submitted_again_runs_only_what_is_miss
     spec = RunSpec.model_validate(judged[0].spec)
     costs = np.array([record.costs[0] for record in cohort_of([spec]).run(1500)])
     assert stack.store.steps(judged[0].id).cost.tobytes() == costs.tobytes()
+
+
+LEARNS = StudySpec.model_validate(
+    {
+        "name": "learns",
+        "problem": "wine-mlp",
+        "optimizers": ["sgd", "adam"],
+        "protocol": "search",
+        "search": {"trials": 4, "startup": 2, "sampler": "tpe"},
+        "seeds": 2,
+        "steps": 600,
+        "evaluate_every": 300,
+    }
+)
+
+
+def test_a_search_by_tpe_needs_no_client_and_survives_its_worker(
+    stack: "Stack", eventually: Callable[[Callable[[], bool], str], None]
+) -> None:
+    """Two workers look for what follows, and one of them is killed on the way: each trial is made once."""
+    study = stack.submit_study(LEARNS)
+    workers = [stack.start_worker(), stack.start_worker()]
+    stack.start_reconciler()
+    eventually(lambda: stack.store.study(study.id).runs == 2 * 2 * 3, "the first trials that were suggested")
+    workers[0].kill()
+    eventually(lambda: stack.store.study(study.id).state == "finished", "the study")
+    runs = stack.store.runs_of(study.id)
+    trials = sorted((part["optimizer"], run.seed, part["trial"]) for run in runs if (part := run.part) is not None)
+    assert trials == [(optimizer, seed, trial) for optimizer in (0, 1) for seed in (0, 1) for trial in range(4)]
+    assert {(run.state, run.step) for run in runs} == {("finished", 600)}

@@ -8,11 +8,12 @@ from pydantic import BaseModel
 
 from talweg.comparison import Comparison
 from talweg.comparison.bootstrap import Interval
+from talweg.comparison.normalised import aggregates
 from talweg.comparison.profiles import R_MAX, profile
 from talweg.comparison.stored import comparison_of
 from talweg.store import Store, StudyRow
 
-Name = Literal["differences", "profile", "sensitivity", "standings"]
+Name = Literal["differences", "profile", "scores", "sensitivity", "standings"]
 # τ of a profile's columns.
 _TAUS = np.linspace(1.0, R_MAX, 13)
 
@@ -82,9 +83,16 @@ def _sensitivity(found: Comparison) -> tuple[list[str], Rows]:
     return ["problem", "optimizer", "sensitivity", "best", "at_edge", "learning_rate", "median_cost"], rows
 
 
+def _scores(found: Comparison) -> tuple[list[str], Rows]:
+    """Of each optimizer what rliable reports: over all problems, of scores between the start and the study's best."""
+    rows = [[a.contender.label, a.interquartile_mean, a.optimality_gap, a.improvement] for a in aggregates(found)]
+    return ["optimizer", "interquartile_mean", "optimality_gap", "probability_of_improvement"], rows
+
+
 _TABLES = {
     "differences": _differences,
     "profile": _profile,
+    "scores": _scores,
     "sensitivity": _sensitivity,
     "standings": _standings,
 }

@@ -30,7 +30,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
 
     @property
     def stop_reason(self) -> str | None:
-        """finished, diverged, cancelled or failed; None while it goes on."""
+        """finished, diverged, pruned, cancelled or failed; None while it goes on."""
         reason = self._now()["stop_reason"]
         return None if reason is None else str(reason)
 

@@ -75,6 +75,13 @@ class Study(Live):
         """Of each optimizer the share of problems within a factor τ of the fastest, and its integral with interval."""
         return self._table("profile")
 
+    def scores(self) -> Table:
+        """Interquartile mean, optimality gap and probability of improvement over the others, with 95 % intervals.
+
+        Over all problems, of scores that are 0 at the cost before the first step and 1 at the study's best.
+        """
+        return self._table("scores")
+
     def sensitivity(self) -> Table:
         """How much the learning rate matters: of a tuned study the cost of each that was tried."""
         return self._table("sensitivity")

@@ -11,13 +11,14 @@ from talweg.comparison.labels import label, number, varying
 from talweg.comparison.report import escape, markdown, markdown_table, page
 from talweg.comparison.results import Evaluations, Group, Result, groups
 from talweg.comparison.scores import Ranking, Row, Spread, ranking
-from talweg.comparison.sections import Picture, Section, Words, sections
+from talweg.comparison.sections import Charts, Picture, Section, Words, sections
 from talweg.comparison.tables import Table, table
 from talweg.comparison.verdict import verdict
 
 __all__ = [
     "CLOCKS",
     "UNITS",
+    "Charts",
     "Clock",
     "Comparison",
     "Evaluations",

@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from talweg.comparison.curves import spans_decades
 from talweg.comparison.results import Floats
 
 INK, MUTED, GRID, FRAME = "#1B1F24", "#59636E", "#E3E7EB", "#B7C0C9"
-# Beyond this ratio of greatest to least value, a linear axis shows one curve and a floor.
-DECADES = 10.0
 
 
 def dress(axes: Axes, name: str) -> None:
@@ -35,7 +34,7 @@ def scale(axes: Axes, parts: Sequence[Floats]) -> None:
         return
     low, high = float(values.min()), float(values.max())
     least = float(values.min(initial=np.inf, where=values > 0))
-    if low >= 0 and high > DECADES * least:
+    if spans_decades([values]):
         _logarithmic(axes, least, high)
     elif high > low:
         room = 0.05 * (high - low)

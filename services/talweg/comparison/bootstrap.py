@@ -1,8 +1,9 @@
 """Intervals by resampling, from a generator of their own: the same data and seed give the same interval.
 
-Two kinds. Of a mean the studentised bootstrap, whose 95 % intervals hold the truth in about 95 % of studies from six
-seeds on, where those of the plain percentile bootstrap hold it in 82 (five seeds) to 90 % (ten). Of anything else, over
-problems and runs, the percentile bootstrap with runs drawn within each problem (stratified), as rliable does it.
+Two kinds. Of a mean the studentised bootstrap, steadied by Student's t: its 95 % intervals hold the truth in 93 to 97 %
+of studies (`benchmarks/intervals.py`), where those of the plain percentile bootstrap hold it in 82 (five seeds) to 90 %
+(ten). Of anything else, over problems and runs, the percentile bootstrap with runs drawn within each problem
+(stratified), as rliable does it.
 """
 
 import math
@@ -20,6 +21,9 @@ LEVEL = 0.95
 # Fewer values than this are not resampled.
 _FEW = 5
 _GREATEST = 709.0
+# From so many values on a skew shows; where the bootstrap's shorter reach is this share of the longer, there is none.
+_SHOWS = 8
+_ALIKE = 0.7
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, level: float = LEVEL, res
     (m − q_{1−α/2} s, m − q_{α/2} s). Of fewer than five values too many resamples are one value over and over; there
     q is Student's. Of one value the interval is unbounded, of equal ones it is that value.
 
+    Deviation: quantiles of so few values are themselves noise, too short where tails are heavy, too long where there
+    are none. So the shorter reach goes half of the way to Student's, the longer is at least that, and where eight
+    values or more show no skew both are that.
+
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5.
     """
     sample = np.asarray(values, dtype=np.float64)
@@ -56,19 +64,29 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, level: float = LEVEL, res
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(n)
     if error == 0:
         return Interval(float(mean), float(mean), float(mean))
-    if n < _FEW:
-        # scipy takes a tenth of a second to import.
-        from scipy.special import stdtrit
+    # scipy takes a tenth of a second to import.
+    from scipy.special import stdtrit
 
-        reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
-        return Interval(float(mean), float(mean - reach), float(mean + reach))
+    student = float(stdtrit(n - 1, (1 + level) / 2))
+    if n < _FEW:
+        return Interval(float(mean), float(mean - student * error), float(mean + student * error))
     drawn = sample[generator(seed).integers(0, n, size=(resamples, n))]
     means, errors = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / np.sqrt(n)
     # A resample of one value over and over has no spread of its own: it is as far out as can be.
     away = means - mean
     t = np.divide(away, errors, out=np.copysign(np.inf, away), where=errors > 1e-12 * error)
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="higher")
-    return Interval(float(mean), float(mean - high * error), float(mean - low * error))
+    above, below = _steadied(-float(low), float(high), student, n)
+    return Interval(float(mean), float(mean - below * error), float(mean + above * error))
+
+
+def _steadied(above: float, below: float, student: float, n: int) -> tuple[float, float]:
+    """The reaches of a studentised bootstrap, in standard errors, with Student's as what is known without the data."""
+    short, long = sorted((above, below))
+    if n >= _SHOWS and math.isfinite(long) and short >= _ALIKE * long:
+        return student, student
+    short, long = (short + student) / 2, max(long, student)
+    return (short, long) if above <= below else (long, short)
 
 
 def exponential(interval: Interval) -> Interval:

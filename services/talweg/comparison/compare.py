@@ -163,7 +163,8 @@ def _on_problem(
         tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
         tuple(_tunings(everyone, by_contender)),
-        _trials(everyone, final) if spec.protocol == "search" else {},
+        # What a pruned trial would have come to is not known, and one that learned from others is no draw of its own.
+        _trials(everyone, final) if spec.protocol == "search" and not spec.adaptive else {},
     )
 
 

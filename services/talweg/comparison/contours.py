@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -14,6 +15,7 @@ from talweg_core.problems.surface import SurfaceProblem
 
 _CELLS = 160
 _LEVELS = 18
+_DRAWN = 1000
 # How far from start and minimum the picture reaches, in their distance: a path may leave it.
 _REACH = 1.5
 
@@ -23,9 +25,16 @@ def paths(problem: SurfaceProblem, taken: Mapping[Contender, Floats]) -> Figure:
 
     A dot is the start, a star a known minimum, a ring where a path ends. A path that leaves the picture is cut there.
     """
+    return drawn(problem, taken)[0]
+
+
+def drawn(
+    problem: SurfaceProblem, taken: Mapping[Contender, Floats], *, window: Mapping[Contender, Floats] | None = None
+) -> tuple[Figure, Axes]:
+    """The figure and its axes, which hold the paths of `window` where these are to come."""
     figure = figure_of(10.0, 6.2)
     axes = figure.subplots()
-    low, high = _window(problem, list(taken.values()))
+    low, high = _window(problem, list((taken if window is None else window).values()))
     x, y = np.linspace(low[0], high[0], _CELLS), np.linspace(low[1], high[1], _CELLS)
     heights = _costs(problem, x, y) - problem.least
     dress(axes, f"{problem.name}: cost, darker is lower")
@@ -39,6 +48,10 @@ def paths(problem: SurfaceProblem, taken: Mapping[Contender, Floats]) -> Figure:
     shades.set_rasterized(True)
     for contender, path in taken.items():
         inside = path[np.isfinite(path).all(axis=1)]
+        if not len(inside):
+            continue
+        # Of a long path not every point can be seen, and each is a mark on the page; its end stays.
+        inside = np.concatenate([inside[: -1 : len(inside) // _DRAWN + 1], inside[-1:]])
         axes.add_line(line(look(contender), inside[:, 0], inside[:, 1], marker=".", markersize=3.5, alpha=0.95))
         axes.plot(*inside[-1], "o", markersize=9, fillstyle="none", color=look(contender).colour, markeredgewidth=2)
     axes.plot(*problem.start, "o", color=INK, markersize=7)
@@ -50,7 +63,7 @@ def paths(problem: SurfaceProblem, taken: Mapping[Contender, Floats]) -> Figure:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(visible=False)
     legend(figure, list(taken))
-    return figure
+    return figure, axes
 
 
 def _window(problem: SurfaceProblem, taken: list[Floats]) -> tuple[Floats, Floats]:

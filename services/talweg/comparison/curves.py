@@ -9,6 +9,8 @@ from talweg.comparison.results import Floats, Steps
 
 # More points than a figure has pixels across; each bucket keeps its extremes, so no spike is lost.
 DRAWN = 1600
+# Beyond this ratio of greatest to least value, a linear axis shows one curve and a floor.
+DECADES = 10.0
 # A curve that goes up and down this many times its height is noise around a trend.
 NOISY = 8.0
 
@@ -31,12 +33,13 @@ class Curve:
     window: int = 0
 
 
-def median_curve(costs: Sequence[Floats], steps: Steps | None = None) -> Curve | None:
+def median_curve(costs: Sequence[Floats], steps: Steps | None = None, *, points: int = DRAWN) -> Curve | None:
     """Median and range, step by step, as far as every run has come; None where there is no step to draw.
 
     Args:
         costs: of each run, (n_r,), finite.
         steps: what the columns stand for, at least as long as the shortest run; 0, 1, 2, … where None.
+        points: at most about so many are drawn.
     """
     length = min((len(run) for run in costs), default=0)
     if length == 0:
@@ -49,14 +52,23 @@ def median_curve(costs: Sequence[Floats], steps: Steps | None = None) -> Curve |
         window = length // 25 | 1
         places = np.unique(np.linspace(0, length - 1, 400).astype(np.int64))
         smooth = axis[places], running_median(median, places, window)
-    width = -(-2 * length // DRAWN)
-    if length <= DRAWN:
+    width = -(-2 * length // points)
+    if length <= points:
         return Curve(axis, median, low, high, 1, smooth, window)
     starts = np.arange(0, length, width)
     kept = extremes(median, width)
     low = np.repeat(np.minimum.reduceat(low, starts), 2)
     high = np.repeat(np.maximum.reduceat(high, starts), 2)
     return Curve(axis[kept], median[kept], low, high, width, smooth, window)
+
+
+def spans_decades(parts: Sequence[Floats]) -> bool:
+    """Whether the finite values are ≥ 0 and want a logarithmic axis."""
+    values = np.concatenate([*parts, np.empty(0)])
+    values = values[np.isfinite(values)]
+    if not values.size or values.min() < 0:
+        return False
+    return bool(values.max() > DECADES * values.min(initial=np.inf, where=values > 0))
 
 
 def _noisy(values: Floats) -> bool:

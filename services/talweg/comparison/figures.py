@@ -12,22 +12,25 @@ from matplotlib.lines import Line2D
 
 from talweg.comparison.axes import INK, MUTED, dress, scale
 from talweg.comparison.colours import Style, style
-from talweg.comparison.curves import Curve, median_curve
+from talweg.comparison.curves import DRAWN, Curve, median_curve
 from talweg.comparison.results import Group, Result, groups
 
+_FEWEST = 100
 
-def cost_curves(results: Sequence[Result], *, title: str) -> Figure:
+
+def cost_curves(results: Sequence[Result], *, title: str, points: int | None = None) -> Figure:
     """The cost of every step per optimizer setting: median over seeds as a line, full range as a band.
 
     Where steps are noisy, a thick line shows the running median of the thin one. Where runs were evaluated on
     the validation split, a second panel shows that cost. A run that diverged is not part of a median; it is
-    drawn alone, dotted, up to a cross where it ended.
+    drawn alone, dotted, up to a cross where it ended. All lines of a panel together have at most about `points` points.
     """
     members = groups(results)
     validated = any("validation" in result.evaluations for result in results)
     figure = Figure(figsize=(11.0 if validated else 7.6, 4.6), layout="constrained", facecolor="white")
     panels = figure.subplots(1, 2 if validated else 1, squeeze=False, sharex=True)[0]
-    curves = [_training(group) for group in members]
+    each = DRAWN if points is None else min(DRAWN, max(points // max(len(members), 1), _FEWEST))
+    curves = [_training(group, each) for group in members]
     _panel(panels[0], "Training cost (each step’s batch)" if validated else "Cost", members, curves)
     _diverged(panels[0], members)
     if validated:
@@ -58,8 +61,8 @@ def _saved(figure: Figure, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _training(group: Group) -> Curve | None:
-    return median_curve([result.costs for result in group.results if result.counts])
+def _training(group: Group, points: int) -> Curve | None:
+    return median_curve([result.costs for result in group.results if result.counts], points=points)
 
 
 def _validation(group: Group) -> Curve | None:

@@ -6,7 +6,7 @@ reader has to know.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from talweg.comparison.compare import Comparison, OnProblem
 from talweg.comparison.paired import seeds_needed
 from talweg.comparison.results import Result
 from talweg.comparison.standings import best_of_seeds, of_contender, one_and_the_same
-from talweg.comparison.times import median_time
+from talweg.comparison.times import median_time, time_to_target
 
 Level = Literal["refused", "warning", "note"]
 # By how much the gradient evaluations of a run may differ before it is said.
@@ -245,6 +245,28 @@ def _unfinished(comparison: Comparison) -> Iterator[Guard]:
             yield Guard("no setting", "note", f"On {problem.name} no judged runs (yet) of {said}.", tuple(lost))
 
 
+def _pruned(comparison: Comparison) -> Iterator[Guard]:
+    """Counted as what it is, with what it costs: a trial that was pruned has shown no time to target."""
+    runs = [run for run in comparison.results if run.trial is not None]
+    lost = [run for run in runs if run.pruned]
+    if lost:
+        missed = sum(time_to_target(run, problem.target) == math.inf for problem, run in _on_problems(comparison, lost))
+        yield Guard(
+            "pruned",
+            "note",
+            f"{len(lost):,} of {len(runs):,} trials were pruned by successive halving, by one rule for all: they have "
+            "no final cost, are in no median, and count as neither failed nor diverged. Of the times to target this "
+            f"makes upper bounds: whether and when {missed:,} of them would have met it is not known. A setting that "
+            "starts slowly and ends well is lost this way.",
+        )
+
+
+def _on_problems(comparison: Comparison, runs: Sequence[Result]) -> Iterator[tuple[OnProblem, Result]]:
+    by_name = {problem.name: problem for problem in comparison.problems}
+    for run in runs:
+        yield by_name.get(run.problem, comparison.problems[0]), run
+
+
 def _cut_short(comparison: Comparison) -> Iterator[Guard]:
     clock = comparison.spec.clock
     if clock == "steps":
@@ -291,6 +313,7 @@ _LOOKS = (
     _nothing_random,
     _unequal_evaluations,
     _cut_short,
+    _pruned,
     _unfinished,
     _changing_ranks,
     _early_stopping,

@@ -28,7 +28,8 @@ def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str]
         run=run.id,
         optimizer=run.spec["optimizer"],
         seed=run.seed,
-        state=run.state,
+        # One that rests at a rung of successive halving has an end to come.
+        state="running" if run.stop_reason == "finished" and run.total_steps < run.spec["steps"] else run.state,
         stop_reason=run.stop_reason,
         costs=store.steps(run.id, 0, run.step).cost,
         evaluations={split: _evaluations(rows) for split, rows in by_split.items()},

@@ -1,24 +1,38 @@
 """A comparison on one page: what may be said, the numbers, the pictures. As Markdown, or as one HTML file.
 
 Every word that came from outside is escaped, figures are images without script, and the page forbids itself any
-script and any request.
+request. Where it has charts, their script and uPlot's, by their hashes, are all that may run; in print and without
+scripts the figures stand in their place.
 """
 
 import base64
+import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 
-from talweg.comparison.sections import Picture, Section, Words
+from talweg.comparison.interactive import Chart
+from talweg.comparison.sections import Charts, Picture, Section, Words
 from talweg.comparison.tables import Cell, Table
+from talweg.pages import vendored
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_SCRIPTED = _POLICY + "; script-src {scripts}"
+
+# For who uses the charts: not on paper, and not where no script runs.
+_HOW = (
+    '<p class="note how">Point at a chart to read it, drag to look closer, double-click to go back, '
+    "click a name to hide it.</p>\n"
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d5dae0; --muted: #59636e; --ink: #1b1f24; --paper: #fff;
-  --panel: #f4f6f8; --verdict: #0072b2; --warning: #b45309; --refused: #b3261e; }
+  --panel: #f4f6f8; --grid: #e3e7eb; --verdict: #0072b2; --warning: #b45309; --refused: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a424b; --muted: #9aa5b1; --ink: #e6e9ec; --paper: #14181c;
-  --panel: #1d2329; --verdict: #56b4e9; --warning: #e69f00; --refused: #ff8a80; } }
+  --panel: #1d2329; --grid: #2b323a; --verdict: #56b4e9; --warning: #e69f00; --refused: #ff8a80; } }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 66rem; margin: 2.5rem auto; padding: 0 1.25rem;
   color: var(--ink); background: var(--paper); }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
@@ -40,8 +54,24 @@ th { font-weight: 600; vertical-align: bottom; }
 .number { text-align: right; }
 small { display: block; color: var(--muted); font-size: .85em; }
 img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .5rem 0; }
+.charts { display: none; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.25rem 1.5rem; }
+.live .charts { display: grid; }
+.how { display: none; }
+.live .how { display: block; }
+.live .still { display: none; }
+.chart { min-width: 0; }
+.chart h3 { font-size: .95rem; margin: .4rem 0 0; }
+.chart p { font-size: .8rem; color: var(--muted); margin: .1rem 0 .3rem; }
+.keys { display: flex; flex-wrap: wrap; gap: .1rem .9rem; font-size: .82rem; font-variant-numeric: tabular-nums; }
+.keys button { all: unset; cursor: pointer; display: inline-flex; align-items: center; gap: .4rem; }
+.keys button:focus-visible { outline: 2px solid var(--verdict); outline-offset: 2px; border-radius: 2px; }
+.keys button[aria-pressed="false"] { opacity: .4; text-decoration: line-through; }
+.keys output { color: var(--muted); }
+.keys svg { flex: none; }
+@media print { .live .how, .live .charts, .moving { display: none; } .live .still { display: block; } }
 @media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
   p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
+  p.warning, p.note { font-size: 9pt; }
   th, td { padding: .25rem .7rem .25rem 0; } .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 1.4rem; }
   tr, img, p { break-inside: avoid; } @page { margin: 16mm; } }
 """
@@ -76,22 +106,50 @@ def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -
         f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd></div>" for key, value in protocol.items()
     )
     body = "\n".join(_section(section) for section in sections)
+    charts = [
+        chart for section in sections for part in section.parts if isinstance(part, Charts) for chart in part.charts
+    ]
+    policy, style, scripts = _POLICY, _STYLE, ""
+    if charts:
+        parts = vendored("uPlot.iife.min.js"), _script()
+        policy = _SCRIPTED.format(scripts=" ".join(f"'{_hash(part)}'" for part in parts))
+        style = vendored("uPlot.min.css") + _STYLE
+        data = f'<script type="application/json" id="charts">{_embedded(charts)}</script>'
+        scripts = "\n".join([data, *(f"<script>{part}</script>" for part in parts)])
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width">
 <title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
+<style>{style}</style>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
 <dl>{facts}</dl>
 {body}
+{scripts}
 </body>
 </html>
 """
+
+
+@cache
+def _script() -> str:
+    return files("talweg.comparison").joinpath("assets", "charts.js").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(charts: Sequence[Chart]) -> str:
+    """JSON that no HTML parser takes for anything else: within it these signs stand in strings only."""
+    text = json.dumps([chart.content for chart in charts], ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def escape(text: str) -> str:
@@ -104,7 +162,10 @@ def _section(section: Section) -> str:
     return "\n".join([f"<h2>{html.escape(section.title)}</h2>", *(_part(part) for part in section.parts)])
 
 
-def _part(part: Words | Table | Picture) -> str:
+def _part(part: Words | Table | Picture | Charts) -> str:
+    if isinstance(part, Charts):
+        places = "".join('<div class="chart"></div>' for _ in part.charts)
+        return f'{_HOW}<div class="charts">{places}</div>\n<div class="still">{_part(part.still)}</div>'
     if isinstance(part, Words):
         opening = "<p>" if part.tone == "plain" else f'<p class="{part.tone}">'
         return f"{opening}{html.escape(part.text)}</p>"
@@ -112,7 +173,8 @@ def _part(part: Words | Table | Picture) -> str:
         return f'<div class="wide">{_html_table(part)}</div>'
     # As an image, whatever an SVG might hold can neither run nor ask for anything.
     picture = base64.b64encode(part.svg).decode()
-    return f'<img alt="{html.escape(part.alt)}" src="data:image/svg+xml;base64,{picture}">'
+    moving = ' class="moving"' if part.kind == "image/gif" else ""
+    return f'<img{moving} alt="{html.escape(part.alt)}" src="data:{part.kind};base64,{picture}">'
 
 
 def _html_table(rows: Table) -> str:

@@ -65,9 +65,14 @@ class Result:
         return self.stop_reason == "diverged"
 
     @property
+    def pruned(self) -> bool:
+        """It was worse than others of its search on the way, and makes no further step: neither failed nor diverged."""
+        return self.stop_reason == "pruned"
+
+    @property
     def complete(self) -> bool:
         """It went to its end with finite numbers: the only kind of run whose numbers enter a score."""
-        return self.state == "finished" and not self.diverged
+        return self.state == "finished" and not self.diverged and not self.pruned
 
     @property
     def counts(self) -> bool:

@@ -3,18 +3,22 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 from talweg.comparison.bootstrap import Interval
 from talweg.comparison.clocks import UNITS
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import guards
+from talweg.comparison.interactive import Chart, along_charts, curve_charts
+from talweg.comparison.normalised import aggregates
 from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
-from talweg.comparison.standings import Standing
+from talweg.comparison.standings import Standing, one_and_the_same
 from talweg.comparison.tables import Cell, Table, figures, percent
 from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
+from talweg.protocols import Halving, Search
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,22 @@ class Words:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG, and what it shows for who cannot see it."""
+    """A figure as SVG, or of the kind that it says, and what it shows for who cannot see it."""
 
     alt: str
     svg: bytes
+    kind: Literal["image/svg+xml", "image/gif"] = "image/svg+xml"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts to look into, and the figure that stands in their place on paper."""
+
+    charts: tuple[Chart, ...]
+    still: Picture
+
+
+Part = Words | Table | Picture | Charts
 
 
 @dataclass(frozen=True)
@@ -38,7 +54,7 @@ class Section:
     """A heading and what stands under it."""
 
     title: str
-    parts: tuple[Words | Table | Picture, ...]
+    parts: tuple[Part, ...]
 
 
 # Draws one figure of a comparison: "overview", "profiles", "sensitivities" or "curves".
@@ -54,6 +70,7 @@ def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Pi
     if comparison.several:
         report.append(_over_problems(comparison, draw))
     report += [_on_problem(comparison, problem, draw) for problem in comparison.problems]
+    report += _aggregates(comparison)
     if more:
         report.append(Section("Paths", tuple(more)))
     if any(problem.tunings for problem in comparison.problems):
@@ -63,7 +80,7 @@ def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Pi
 
 
 def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
-    parts: list[Words | Table | Picture] = []
+    parts: list[Part] = []
     if comparison.scores:
         reference = comparison.contenders[0].label
         head = (
@@ -97,12 +114,13 @@ def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
     if comparison.overall:
         parts.append(overall_table(comparison))
     if draw is not None:
-        parts.append(Picture("cost along the way on each problem, one line per optimizer", draw("overview")))
+        still = Picture("cost along the way on each problem, one line per optimizer", draw("overview"))
+        parts.append(Charts(tuple(along_charts(comparison)), still))
     return Section("All problems", tuple(parts))
 
 
 def _on_problem(comparison: Comparison, problem: OnProblem, draw: Draw | None) -> Section:
-    parts: list[Words | Table | Picture] = []
+    parts: list[Part] = []
     if comparison.several:
         parts.append(Words(on_problem(problem) if problem.differences else "One optimizer alone."))
     parts.append(standing_table(comparison, problem))
@@ -111,7 +129,8 @@ def _on_problem(comparison: Comparison, problem: OnProblem, draw: Draw | None) -
     if problem.trials:
         parts.append(trial_table(problem))
     if draw is not None and not comparison.several:
-        parts.append(Picture("cost by step, one line per optimizer", draw("curves")))
+        still = Picture("cost by step, one line per optimizer", draw("curves"))
+        parts.append(Charts(tuple(curve_charts(comparison, problem)), still))
     if math.isfinite(problem.target):
         parts.append(Words(f"Target: {problem.judged_by} {figures(problem.target)} ({problem.target_rule}).", "note"))
     return Section(problem.name if comparison.several else "Results", tuple(parts))
@@ -206,6 +225,33 @@ def _negative(interval: Interval | None) -> Interval | None:
     return interval and Interval(-interval.estimate, -interval.high, -interval.low)
 
 
+def _aggregates(comparison: Comparison) -> list[Section]:
+    """One section, or none where the runs have no common scale."""
+    found = aggregates(comparison)
+    if len(found) < 2 or all(one_and_the_same(problem.standings) for problem in comparison.problems):
+        return []
+    head = ("#", "optimizer", "interquartile mean", "optimality gap", "P(better than another)")
+    rows = tuple(
+        (
+            Cell(str(place)),
+            Cell(each.contender.label),
+            _interval(each.interquartile_mean),
+            _interval(each.optimality_gap),
+            _interval(each.improvement),
+        )
+        for place, each in enumerate(found, start=1)
+    )
+    words = (
+        "Each run is scored by how far down it came: 0 at the cost before the first step, 1 at the best median final "
+        "cost of this study, on a log scale where costs are positive; diverged runs have 0. The interquartile mean "
+        "is of the middle half of all runs, the optimality gap is by how much they fall short of 1 on average (less "
+        "is better), the last column how likely a run ends lower than one of another optimizer, mean over the "
+        "others. Intervals are of the stratified bootstrap (rliable); the scale is this study's, so the numbers say "
+        "nothing outside of it."
+    )
+    return [Section("Aggregate scores", (Table(head, rows, (True, False, True, True, True)), Words(words, "note")))]
+
+
 def _speed_up(score: Score, reference: str) -> Cell:
     if score.contender.label == reference:
         return Cell("1")
@@ -241,7 +287,7 @@ def sensitivity_table(problem: OnProblem) -> Table:
 def _tuning(comparison: Comparison, draw: Draw | None) -> Section:
     tables = [sensitivity_table(problem) for problem in comparison.problems if problem.tunings]
     whole = Table(tables[0].head, tuple(row for table in tables for row in table.rows), tables[0].numeric)
-    parts: list[Words | Table | Picture] = [whole]
+    parts: list[Part] = [whole]
     if draw is not None:
         parts.append(Picture("median final cost by learning rate, one line per optimizer", draw("sensitivities")))
     parts.append(
@@ -269,9 +315,9 @@ def method(comparison: Comparison) -> list[str]:
     elif spec.protocol == "search" and spec.search is not None:
         how = (
             f"Protocol search: for each of {_seeds(len(seeds))} {spec.search.trials} trials, the first with the "
-            f"settings as given, the others at quasi-random points of {', '.join(spec.search.space)}, the same for "
-            "every optimizer; the best trial of each seed counts."
+            f"settings as given, {_points(spec.search)}; the best trial of each seed counts."
         )
+        how += "" if spec.search.pruning is None else f" {_halving(spec.search.pruning)}"
     else:
         how = f"Protocol fixed: every setting as given, with {_seeds(len(seeds))}."
     budget = (
@@ -279,6 +325,25 @@ def method(comparison: Comparison) -> list[str]:
         "same start and the same batches."
     )
     return [f"{how} {budget}", _STATISTICS]
+
+
+def _points(search: Search) -> str:
+    names = ", ".join(search.space)
+    if search.sampler == "halton":
+        return f"the others at quasi-random points of {names}, the same for every optimizer"
+    first = f"those up to the {search.begins}th at quasi-random points of {names}, the same for every optimizer, and "
+    return (first if search.begins > 1 else "") + (
+        f"the others one by one at points of {names} that TPE (Optuna {version('optuna')}) suggested from what the "
+        "same optimizer's trials before had reached, on the same problem and seed"
+    )
+
+
+def _halving(pruning: Halving) -> str:
+    return (
+        f"Successive halving: {pruning.rungs} times on the way, first after 1 / {pruning.factor**pruning.rungs} of the "
+        f"steps, the best 1 / {pruning.factor} of a seed's trials went on, and the others were pruned: by the same "
+        "rule for every optimizer, each among its own trials."
+    )
 
 
 _STATISTICS = (
@@ -326,8 +391,9 @@ def _time(value: float) -> str:
 def _ending(standing: Standing) -> str:
     if standing.complete == standing.runs:
         return str(standing.runs)
-    rest = standing.runs - standing.complete - standing.diverged
+    rest = standing.runs - standing.complete - standing.diverged - standing.pruned
     parts = [f"{standing.complete} of {standing.runs}"]
+    parts += [f"{standing.pruned} pruned"] if standing.pruned else []
     parts += [f"{standing.diverged} diverged"] if standing.diverged else []
     parts += [f"{rest} not finished"] if rest else []
     return ", ".join(parts)

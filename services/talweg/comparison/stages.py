@@ -1,20 +1,55 @@
 """What follows in a study when the runs it has have ended: a pure function of its spec and their results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from talweg.comparison.results import Result
+from talweg.comparison.suggestions import suggested
 from talweg.comparison.times import judged, median_time
-from talweg.spec import OptimizerSpec, Planned, StudySpec
+from talweg.protocols import Search
+from talweg.spec import OptimizerSpec, Planned, StudySpec, with_values
 
 
-def next_stage(spec: StudySpec, results: Sequence[Result]) -> list[Planned]:
-    """The judged runs of a grid: of each problem and optimizer the best learning rate, with the study's seeds.
+@dataclass(frozen=True)
+class Stage:
+    """What comes next.
+
+    Attributes:
+        new: runs to be made.
+        going: of runs that rest at a rung, by their ids, how many steps each shall have in all.
+        pruned: ids of runs that make no further step.
+        last: whether nothing comes after it.
+    """
+
+    new: list[Planned] = field(default_factory=list)
+    going: dict[str, int] = field(default_factory=dict)
+    pruned: list[str] = field(default_factory=list)
+    last: bool = True
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.new or self.going or self.pruned)
+
+
+def next_stage(spec: StudySpec, results: Sequence[Result]) -> Stage:
+    """The judged runs of a grid, the next trials of a search that learns, or the next rung of one that prunes."""
+    if spec.protocol == "grid":
+        return Stage(_best_again(spec, results))
+    if not spec.adaptive or spec.search is None:
+        return Stage()
+    if spec.search.pruning is not None:
+        return _halved(spec, spec.search, results)
+    new = list(_suggested(spec, spec.search, results))
+    return Stage(new, last=all((each.trial or 0) + 1 >= spec.search.trials for each in new))
+
+
+def _best_again(spec: StudySpec, results: Sequence[Result]) -> list[Planned]:
+    """Of each problem and optimizer the best learning rate, with the study's seeds.
 
     An optimizer all of whose tuning runs diverged or failed on a problem has none there.
     """
-    if not spec.staged:
-        return []
     names, found = spec.problem_names(), []
     for problem in range(len(names)):
         for position, optimizer in enumerate(spec.optimizers):
@@ -26,11 +61,62 @@ def next_stage(spec: StudySpec, results: Sequence[Result]) -> list[Planned]:
     return found
 
 
+def _suggested(spec: StudySpec, search: Search, results: Sequence[Result]) -> Iterator[Planned]:
+    """One trial more for each problem, optimizer and seed that has fewer than it shall have."""
+    for (problem, position, seed), trials in _by_seed(spec, results).items():
+        if trials and len(trials) < search.trials:
+            optimizer = spec.optimizers[position]
+            space = {name: whole for name, whole in search.space.items() if name in optimizer.settings}
+            told = [({name: float(run.optimizer[name]) for name in space}, final_judged(run)) for run in trials]
+            point = suggested(space, told, (search.seed, problem, position, seed, len(trials)))
+            yield spec.trial(problem, position, seed, len(trials), with_values(optimizer, point))
+
+
+def _halved(spec: StudySpec, search: Search, results: Sequence[Result]) -> Stage:
+    """Of each seed's trials at the highest rung the best go on, by their judged cost there; the others are pruned.
+
+    Counted are all that came to the rung, those that diverged on the way among them.
+    """
+    assert search.pruning is not None
+    steps = [own.steps or spec.steps for own in spec.each_problem()]
+    going: dict[str, int] = {}
+    pruned: list[str] = []
+    last = True
+    for (problem, _, _), trials in _by_seed(spec, results).items():
+        stops = search.pruning.stops(steps[problem])
+        rung = max((run.steps or 0 for run in trials), default=0)
+        if rung not in stops[:-1]:
+            continue
+        entered = [run for run in trials if run.steps == rung]
+        waiting = [run for run in trials if run.stop_reason == "finished"]
+        best = sorted((run for run in waiting if run.steps == rung), key=_cost_at_its_end)
+        chosen = best[: -(-len(entered) // search.pruning.factor)]
+        following = stops[stops.index(rung) + 1]
+        going |= {run.run: following for run in chosen}
+        last = last and (following == stops[-1] or not chosen)
+        # One that failed at a lower rung and was taken up again came too late.
+        pruned += [run.run for run in waiting if run not in chosen]
+    return Stage(going=going, pruned=pruned, last=last)
+
+
+def _cost_at_its_end(run: Result) -> float:
+    _, costs = judged(run)
+    return float(costs[-1]) if costs.size and math.isfinite(costs[-1]) else math.inf
+
+
+def _by_seed(spec: StudySpec, results: Sequence[Result]) -> Mapping[tuple[int, int, int], list[Result]]:
+    """The trials of each problem, optimizer and seed, in the order of their numbers."""
+    names = spec.problem_names()
+    found: dict[tuple[int, int, int], list[Result]] = {}
+    for run in sorted(results, key=lambda run: run.trial or 0):
+        if run.contender is not None:
+            found.setdefault((names.index(run.problem), run.contender, run.seed), []).append(run)
+    return dict(sorted(found.items()))
+
+
 def final_judged(result: Result) -> float:
     """The cost where a run was judged last; infinite where it diverged or did not come to its end."""
-    _, costs = judged(result)
-    last = float(costs[-1]) if costs.size else math.inf
-    return last if result.complete and math.isfinite(last) else math.inf
+    return _cost_at_its_end(result) if result.complete else math.inf
 
 
 def tuned(results: Sequence[Result]) -> dict[float, float]:

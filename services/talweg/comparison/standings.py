@@ -35,7 +35,9 @@ class Standing:
         bests: by seed the least judged cost on the way.
         mean: of the finite scores, with its interval: geometric where all costs of the problem are positive.
         times: by seed the time to target; infinite where it was missed.
-        gradients: gradient evaluations a run took on average.
+        gradients: gradient evaluations a run took on average, pruned ones apart.
+        pruned: trials that successive halving ended on the way; they have no score, and count as neither complete nor
+            diverged.
     """
 
     contender: Contender
@@ -48,6 +50,7 @@ class Standing:
     mean: Interval | None
     times: Mapping[int, float]
     gradients: float
+    pruned: int = 0
 
     @property
     def median(self) -> float:
@@ -122,6 +125,7 @@ def standing(
     over = {seed: own for seed, own in by_seed.items() if all(_over(run) for run in own)}
     scores = {seed: min(map(final_judged, own)) for seed, own in over.items()}
     finite = [score for score in scores.values() if math.isfinite(score)]
+    taken = [ticks(run, "gradients")[-1] for run in runs if not run.pruned]
     return Standing(
         contender,
         _setting(runs) if tuned else "",
@@ -132,12 +136,13 @@ def standing(
         {seed: min(best_judged(run) for run in own) for seed, own in over.items()},
         _mean(finite, positive),
         {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in over.items()},
-        float(np.mean([ticks(run, "gradients")[-1] for run in runs])) if runs else math.nan,
+        float(np.mean(taken)) if taken else math.nan,
+        sum(run.pruned for run in runs),
     )
 
 
 def _over(run: Result) -> bool:
-    return run.complete or run.diverged
+    return run.complete or run.diverged or run.pruned
 
 
 def _mean(finite: Sequence[float], positive: bool) -> Interval | None:

@@ -8,13 +8,20 @@ import numpy as np
 from talweg import comparison
 from talweg.comparison.compare import Comparison, compare, shown
 from talweg.comparison.reading import results_of
-from talweg.records import problems_of, records
+from talweg.comparison.results import Floats
+from talweg.comparison.standings import Contender
+from talweg.records import problems_of, records, size_of
 from talweg.spec import StudySpec
 from talweg.store import Store, StudyRow
+from talweg_core.problems import Problem
+from talweg_core.problems.network_problem import NetworkProblem
 from talweg_core.problems.surface import SurfaceProblem
 
 # Of a longer run the points of a path are more than a picture can show.
 _LONGEST_PATH = 20_000
+# On a plane, where the paths of networks are drawn; of more values a reader would wait too long.
+_PLANE_POINTS = 60
+_READ_AT_MOST = 20_000_000
 
 
 def comparison_of(store: Store, study: StudyRow) -> Comparison:
@@ -63,22 +70,56 @@ def report(study: StudyRow, found: Comparison, more: Sequence[comparison.Picture
 
 
 def paths_of(store: Store, found: Comparison) -> list[comparison.Picture]:
-    """Of a test function of two coordinates, the path of each optimizer's first run over its contours."""
+    """The path of each optimizer's first run: over a test function's contours, or on a plane through networks' minima.
+
+    None of several problems, nor of a record that would take long to read.
+    """
     problem, *others = problems_of(found.spec)
-    if others or not isinstance(problem, SurfaceProblem) or problem.layout.size != 2:
+    if others:
         return []
     from talweg.comparison import figures
-    from talweg.comparison.contours import paths
 
+    if isinstance(problem, SurfaceProblem):
+        taken = _taken(store, found, 1) if problem.layout.size == 2 else {}
+        if not taken:
+            return []
+        from talweg.comparison.contours import paths
+        from talweg.comparison.moving import animation
+
+        return [
+            comparison.Picture("contours of the cost with each optimizer's path", figures.svg(paths(problem, taken))),
+            comparison.Picture("the same paths, step by step", animation(problem, taken), kind="image/gif"),
+        ]
+    taken = _taken(store, found, _PLANE_POINTS) if "validation" in problem.splits and not _stateful(problem) else {}
+    if len(taken) < 2:
+        return []
+    from talweg.comparison.planes import picture as plane
+
+    return [comparison.Picture("the cost over a plane, with each optimizer's path", figures.svg(plane(problem, taken)))]
+
+
+def _stateful(problem: Problem) -> bool:
+    # Its cost is not one of its parameters alone: batch norm's running statistics belong to a run.
+    return isinstance(problem, NetworkProblem) and problem.network.state.size > 0
+
+
+def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floats]:
+    """Of each contender the path (n, P) of its first finished run: every step, or about so many `points` of it."""
     taken = {}
     for contender in found.contenders:
-        runs = [run for run in shown(found, found.problems[0], contender) if 0 < len(run.costs) <= _LONGEST_PATH]
-        if runs:
-            row = store.run(runs[0].run)
+        runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
+        runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
+        if not runs:
+            continue
+        row = store.run(runs[0].run)
+        if points == 1:
             taken[contender] = records(store, row, "parameters", 0, row.step).astype(np.float64)
-    if not taken:
-        return []
-    return [comparison.Picture("contours of the cost with each optimizer's path", figures.svg(paths(problem, taken)))]
+        elif size_of(row) * row.step <= _READ_AT_MOST:
+            path = records(store, row, "parameters", 0, row.step + 1)
+            # Closer together at the start, where a path is quick.
+            places = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
+            taken[contender] = path[places].astype(np.float64)
+    return taken
 
 
 def markdown(study: StudyRow, found: Comparison) -> str:

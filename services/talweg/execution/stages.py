@@ -25,12 +25,18 @@ def extend_studies(store: Store, publish: Callable[[str], None], *, settings: Se
     for study_id in store.studies_to_extend():
         study = store.study(study_id)
         try:
-            planned = next_stage(StudySpec.model_validate(study.spec), results_of(store, study))
+            stage = next_stage(StudySpec.model_validate(study.spec), results_of(store, study))
         except (CorruptRecord, InvalidSpec) as error:
             # One study that cannot go on must not keep the others waiting; it says so at each pass.
             log.error("study cannot go on", study=study.name, reason=str(error))
             continue
-        if extend_study(store, study, planned, publish=publish, settings=settings):
-            log.info("study goes on", study=study.name, runs=len(planned))
+        if extend_study(store, study, stage, publish=publish, settings=settings):
+            log.info(
+                "study goes on",
+                study=study.name,
+                runs=len(stage.new) + len(stage.going),
+                pruned=len(stage.pruned),
+                last=stage.last,
+            )
             extended.append(study_id)
     return extended

@@ -4,9 +4,9 @@ Nothing is half-written: the rows go in as one transaction. Publishing may fail;
 """
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -15,12 +15,16 @@ from talweg import queue
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
-from talweg.records.policy import resolve
+from talweg.records.policy import checkpoint_every, resolve
+from talweg.records.reading import size_of
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
-from talweg.store import NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
+from talweg.store import Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
+
+if TYPE_CHECKING:
+    from talweg.comparison.stages import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -96,36 +100,63 @@ def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publ
     """Queue what was cancelled or failed again, and the next stage with it; what ran to its end stays as it is."""
     runs = store.runs_of(study.id)
     interrupted = [run for run in runs if run.state in ("cancelled", "failed")]
-    if not interrupted:
+    spec = StudySpec.model_validate(study.spec)
+    if not interrupted and not (spec.adaptive and not study.open and _has_more(store, study, spec)):
         return study
     # Runs of a cohort train in lock-step: those that stopped at different steps go on apart.
     parts: dict[tuple[str, int], list[str]] = {}
     for run in interrupted:
         parts.setdefault((run.cohort_id, run.step), []).append(run.id)
-    staged = StudySpec.model_validate(study.spec).staged
-    unfinished = staged and all((run.part or {}).get("stage") == "tuning" for run in runs)
+    unfinished = spec.adaptive or (spec.staged and all((run.part or {}).get("stage") == "tuning" for run in runs))
     cohorts = {str(uuid7()): run_ids for run_ids in parts.values()}
     publish_all(store, store.resume_study(study.id, cohorts, reopen=unfinished), publish)
     return store.study(study.id)
 
 
+def _has_more(store: Store, study: StudyRow, spec: StudySpec) -> bool:
+    """Whether something was to follow when it was cancelled between two stages."""
+    # A submission as such needs no results, nor what reads them.
+    from talweg.comparison.reading import results_of
+    from talweg.comparison.stages import next_stage
+
+    return not next_stage(spec, results_of(store, study)).empty
+
+
 def extend_study(
     store: Store,
     study: StudyRow,
-    planned: Sequence[Planned],
+    stage: "Stage",
     *,
     publish: Publish = queue.publish,
     settings: Settings | None = None,
 ) -> bool:
-    """Write a study's next stage and publish it; false where another did."""
-    spec = StudySpec.model_validate(study.spec)
-    specs = [each.spec for each in planned]
-    runs = _Runs(specs, run_names(study.name, spec, planned), study.id, planned)
-    cohorts, rows = runs.rows(settings or process_settings())
-    if not store.extend_study(study.id, rows, cohorts):
+    """Write a study's next stage, concluded from `study` and its runs, and publish it; false where another did."""
+    spec, chosen = StudySpec.model_validate(study.spec), settings or process_settings()
+    specs = [each.spec for each in stage.new]
+    runs = _Runs(specs, run_names(study.name, spec, stage.new), study.id, stage.new)
+    cohorts, rows = runs.rows(chosen)
+    going = _going(store, study, stage.going, chosen)
+    extension = Extension(rows, cohorts, going, stage.pruned, stage.last, study.runs, study.steps_total)
+    if not store.extend_study(study.id, extension):
         return False
-    publish_all(store, [cohort.id for cohort in cohorts], publish)
+    publish_all(store, [*(cohort.id for cohort in cohorts), *going], publish)
     return True
+
+
+def _going(store: Store, study: StudyRow, until: Mapping[str, int], settings: Settings) -> dict[str, list[Going]]:
+    """The runs that go on, by new cohorts: those of one problem and rule that are at the same step, side by side."""
+    by_step: dict[tuple[int, int], list[RunRow]] = {}
+    for run in store.runs_of(study.id) if until else ():
+        if run.id in until:
+            by_step.setdefault((run.step, until[run.id]), []).append(run)
+    found = {}
+    for (step, steps), runs in by_step.items():
+        for places in plan_all([RunSpec.model_validate(run.spec) for run in runs], settings):
+            found[str(uuid7())] = [
+                Going(run.id, step, steps, step % checkpoint_every(run.record, size_of(run), steps) == 0)
+                for run in (runs[place] for place in places)
+            ]
+    return found
 
 
 @dataclass(frozen=True)
@@ -161,7 +192,9 @@ class _Runs:
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
         part = None if self.planned is None else self.planned[position].part
-        return new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id, part)
+        found = new_run(self.specs[position], self.names[position], cohort_id, row, self.study_id, part)
+        until = None if self.planned is None else self.planned[position].until
+        return found if until is None else replace(found, total_steps=until)
 
 
 def new_run(

@@ -4,14 +4,15 @@ from talweg.protocols import Search
 
 
 def drawn(search: Search, seeds: int) -> list[list[dict[str, float]]]:
-    """For each of so many seeds, trials − 1 points of the space, by a scrambled Halton sequence.
+    """For each of so many seeds, a point of the space for each trial that it begins with but the first.
 
-    The sequence goes on from seed to seed: each seed's points, and all together, fill the space evenly.
+    They are of a scrambled Halton sequence. It goes on from seed to seed: each seed's points, and all together, fill
+    the space evenly.
 
     Source: Bousquet, Gelly, Kurach, Teytaud, Vincent, "Critical Hyper-Parameters: No Random, No Cry", 2017; Owen, "A
     randomized Halton algorithm in R", 2017.
     """
-    each = search.trials - 1
+    each = search.begins - 1
     if not each:
         return [[] for _ in range(seeds)]
     # scipy.stats takes half a second to import, and only searches need it.

@@ -146,8 +146,9 @@ def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) ->
         search = spec.search or Search()
         _check(optimizers, search.space, "search.space")
         points = drawn(search, seeds) if search.points is None else search.points
-        if [len(own) for own in points] != [search.trials - 1] * seeds:
-            raise InvalidSpec(f"search.points: must be {search.trials - 1} for each of {seeds} seeds")
+        if [len(own) for own in points] != [search.begins - 1] * seeds:
+            raise InvalidSpec(f"search.points: must be {search.begins - 1} for each of {seeds} seeds")
+        _check_rungs(spec, search)
         return {"search": search.model_copy(update={"points": points})}
     return {}
 
@@ -161,6 +162,13 @@ def _check(optimizers: Sequence[OptimizerSpec], space: Mapping[str, Range], wher
         for name in own:
             for end in (space[name].low, space[name].high):
                 optimizer_of(OptimizerSpec(name=optimizer.name, **(optimizer.settings | {name: end})))
+
+
+def _check_rungs(spec: StudySpec, search: Search) -> None:
+    """Between two rungs there is a step at least."""
+    least = min(own.steps or spec.steps for own in spec.each_problem())
+    if search.pruning is not None and least < (needed := search.pruning.factor**search.pruning.rungs):
+        raise InvalidSpec(f"search.pruning: needs at least factor^rungs = {needed:,} steps, got {least:,}")
 
 
 def _schedule(spec: ScheduleSpec) -> ScheduleSpec:

@@ -56,6 +56,37 @@ class NewRun:
     part: Json | None = None
 
 
+@dataclass(frozen=True)
+class Going:
+    """An ended run that goes on, from `step` to `steps`; `keep`: its last checkpoint is one that stays."""
+
+    run_id: str
+    step: int
+    steps: int
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Extension:
+    """How a study goes on.
+
+    Attributes:
+        runs, cohorts: what is new.
+        going: by new cohort, the ended runs that go on in it.
+        pruned: ids of ended runs that will not.
+        last: whether nothing follows.
+        runs_seen, steps_seen: how many runs, and steps that these were to make, this was concluded from.
+    """
+
+    runs: Sequence[NewRun]
+    cohorts: Sequence[NewCohort]
+    going: Mapping[str, Sequence[Going]]
+    pruned: Sequence[str]
+    last: bool
+    runs_seen: int
+    steps_seen: int
+
+
 @dataclass(frozen=True, eq=False)
 class StepRows:
     """Columns (n,) of a run's steps from `first_step` on; NaN becomes NULL, and −0 becomes 0."""

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
 CohortState = Literal["queued", "leased", "finished", "quarantined"]
-StopReason = Literal["finished", "diverged", "cancelled", "failed", "target"]
+StopReason = Literal["finished", "diverged", "cancelled", "failed", "target", "pruned"]
 # "evaluations": what each step took, where a rule asked for more than its gradient. "seconds": how long it took.
 Quantity = Literal["gradient", "parameters", "norms", "evaluations", "seconds"]
 

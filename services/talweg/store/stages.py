@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from talweg.store import runs, tables
-from talweg.store.batch import NewCohort, NewRun
+from talweg.store.batch import Extension, Going, NewCohort
 from talweg.store.rows import LIVE
 from talweg.store.types import FromNow
 
 _STUDIES = tables.studies
 _COHORTS = tables.cohorts
 _RUNS = tables.runs
+_EVALUATIONS = tables.evaluations
+_CHECKPOINTS = tables.checkpoints
 _INTERRUPTED = ("cancelled", "failed")
 
 
@@ -22,13 +24,57 @@ def ready(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def extend(connection: Connection, study_id: str, new: Sequence[NewRun], cohorts: Sequence[NewCohort]) -> bool:
-    """Add the last stage and close the study; one conditional UPDATE decides who does it."""
-    closed = connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id, _STUDIES.c.open).values(open=False))
-    if closed.rowcount != 1:
+def extend(connection: Connection, study_id: str, extension: Extension) -> bool:
+    """Add the next stage, and close the study where it is the last.
+
+    One conditional UPDATE decides who does it: whoever waited for its lock finds the study closed, or grown since it
+    was looked at.
+    """
+    mine = update(_STUDIES).where(_STUDIES.c.id == study_id, _STUDIES.c.open)
+    if connection.execute(mine.values(open=True)).rowcount != 1:
         return False
-    runs.add(connection, new, cohorts)
+    total = select(func.count(), func.sum(_RUNS.c.total_steps)).where(_RUNS.c.study_id == study_id)
+    count, steps = connection.execute(total).one()
+    if (count, int(steps or 0)) != (extension.runs_seen, extension.steps_seen):
+        return False
+    connection.execute(mine.values(open=not extension.last))
+    runs.add(connection, extension.runs, extension.cohorts)
+    for cohort_id, going in extension.going.items():
+        _go_on(connection, NewCohort(cohort_id, study_id), going)
+    if extension.pruned:
+        connection.execute(
+            update(_RUNS).where(_RUNS.c.id == bindparam("run")).values(stop_reason="pruned", unmirrored=True),
+            [{"run": run_id} for run_id in extension.pruned],
+        )
     return True
+
+
+def _go_on(connection: Connection, cohort: NewCohort, going: Sequence[Going]) -> None:
+    """Ended runs, queued for more steps; as in `resuming.resume`, what was made because they ended goes."""
+    waiting = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": FromNow()}
+    connection.execute(insert(_COHORTS).values(**vars(cohort), **waiting))
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == bindparam("run"))
+        .values(
+            cohort_id=cohort.id,
+            row=bindparam("place"),
+            total_steps=bindparam("until"),
+            state="queued",
+            stop_reason=None,
+            cancel_requested=False,
+            finished_at=None,
+            unmirrored=True,
+        ),
+        [{"run": run.run_id, "place": place, "until": run.steps} for place, run in enumerate(going)],
+    )
+    ends = [{"run": run.run_id, "at": run.step} for run in going]
+    at_its_end = and_(_EVALUATIONS.c.run_id == bindparam("run"), _EVALUATIONS.c.step == bindparam("at"))
+    connection.execute(delete(_EVALUATIONS).where(at_its_end), ends)
+    passing = [{"run": run.run_id, "at": run.step} for run in going if not run.keep]
+    if passing:
+        last = and_(_CHECKPOINTS.c.run_id == bindparam("run"), _CHECKPOINTS.c.step == bindparam("at"))
+        connection.execute(update(_CHECKPOINTS).where(last).values(kept=False), passing)
 
 
 def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence[str]], reopen: bool) -> list[str]:

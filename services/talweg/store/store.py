@@ -13,7 +13,7 @@ from talweg.store import (
     studies,
 )
 from talweg.store.access import Access
-from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
+from talweg.store.batch import Checkpoint, Extension, NewCohort, NewRun, NewStudy
 from talweg.store.engine import create_engine
 from talweg.store.recorded import Recorded
 from talweg.store.rows import (
@@ -147,13 +147,13 @@ class Store(Work, Recorded, Access):
         with self._read() as connection:
             return stages.ready(connection)
 
-    def extend_study(self, study_id: str, new_runs: Sequence[NewRun], cohorts: Sequence[NewCohort]) -> bool:
-        """Add a study's last stage and close it; false, and nothing is written, where it was closed before.
+    def extend_study(self, study_id: str, extension: Extension) -> bool:
+        """Add a study's next stage; false, and nothing is written, where it was closed or extended meanwhile.
 
         Raises Conflict where a run's name is taken.
         """
         with self._write() as connection:
-            return stages.extend(connection, study_id, new_runs, cohorts)
+            return stages.extend(connection, study_id, extension)
 
     def resume_study(self, study_id: str, cohorts: Mapping[str, Sequence[str]], *, reopen: bool = False) -> list[str]:
         """Queue cancelled and failed runs of a study again, to go on from their last checkpoints.

@@ -30,7 +30,7 @@ def run_name(spec: Mapping[str, Any], keys: Collection[str], *, alone: bool, sto
     """
     parts = [problem_name(spec)] if alone else []
     parts += [label(spec["optimizer"], {*keys, "learning_rate"}), f"seed {spec['seed']}"]
-    return SEPARATOR.join([*parts, "diverged"] if stop_reason == "diverged" else parts)
+    return SEPARATOR.join([*parts, stop_reason] if stop_reason in ("diverged", "pruned") else parts)
 
 
 def problem_name(spec: Mapping[str, Any]) -> str:

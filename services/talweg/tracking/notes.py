@@ -45,6 +45,8 @@ def study_note(name: str, spec: Mapping[str, Any], *, outcome: str = "", report:
 def _ending(run: RunRow) -> str:
     if not run.ended:
         return ""
+    if run.stop_reason == "pruned":
+        return f"It was **pruned** after {run.step:,} steps: others of its search were better by then."
     if run.stop_reason == "diverged":
         return f"It **diverged** at step {run.step - 1}: its cost or gradient was no longer finite there."
     numbers = "" if run.cost is None else f" Its last cost was {figures(run.cost)}"

@@ -120,6 +120,8 @@ def test_its_means_and_differences_have_intervals(study: Study) -> None:
     assert "value_low" in study.differences().to_pandas().columns
     assert len(study.standings()) == 2
     assert len(study.sensitivity()) == 0
+    assert study.scores().columns[1:] == ("interquartile_mean", "optimality_gap", "probability_of_improvement")
+    assert len(study.scores()) == 2
 
 
 def test_its_report_is_written_as_markdown_too(study: Study, tmp_path: Path) -> None:

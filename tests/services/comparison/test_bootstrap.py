@@ -1,14 +1,17 @@
 """Intervals: seeded, and with their coverage (the full figures: benchmarks/intervals.py)."""
 
+import math
+
 import numpy as np
 import pytest
 
 from talweg.comparison.aggregates import interquartile_mean
-from talweg.comparison.bootstrap import Interval, exponential, mean_interval, quantiles, stratified_interval
+from talweg.comparison.bootstrap import Interval, _steadied, exponential, mean_interval, quantiles, stratified_interval
 
 
 def test_the_same_data_and_seed_give_the_same_interval() -> None:
-    values = np.arange(8.0)
+    # Without a skew the interval would be Student's, which draws nothing.
+    values = np.exp(np.arange(8.0))
     assert mean_interval(values) == mean_interval(values) != mean_interval(values, seed=1)
 
 
@@ -52,3 +55,21 @@ def test_a_stratified_resample_draws_within_each_problem() -> None:
 
 def interquartile_mean_of(parts: object) -> float:
     return interquartile_mean(np.concatenate([np.ravel(part) for part in parts]))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("reaches", "n", "expected"),
+    [
+        # The shorter goes half of the way to Student's 2, the longer stays.
+        ((1.0, 5.0), 10, (1.5, 5.0)),
+        ((5.0, 1.0), 10, (5.0, 1.5)),
+        # Heavy tails: both are Student's at least.
+        ((1.0, 1.6), 10, (1.5, 2.0)),
+        # Nothing skewed: the longer is Student's; of fewer than eight values that cannot be told.
+        ((3.0, 4.0), 8, (2.0, 2.0)),
+        ((3.0, 4.0), 7, (2.5, 4.0)),
+        ((1.0, math.inf), 10, (1.5, math.inf)),
+    ],
+)
+def test_reaches_are_steadied_by_students(reaches: tuple[float, float], n: int, expected: tuple[float, float]) -> None:
+    assert _steadied(*reaches, 2.0, n) == expected

@@ -188,3 +188,30 @@ def test_runs_that_are_one_and_the_same_are_one_measurement(runs: list[Result]) 
     assert text.endswith("with these settings the validation costs are: adam 1.00, sgd 2.00.")
     # Were they said to be better, it would be by a test that took copies for evidence.
     assert "better" not in text
+
+
+def test_pruned_trials_are_said_and_count_as_nothing_else(runs: list[Result]) -> None:
+    """Each seed has a second trial, which was the best by half of the steps and ended there."""
+    pruned = [
+        replace(run, run=f"{run.run}-1", trial=1, stop_reason="pruned", costs=run.costs[:2], evaluations=early(run))
+        for run in runs
+    ]
+    study = normalise_study(
+        spec(protocol="search", steps=9, search={"trials": 2, "pruning": {"factor": 3, "rungs": 1}})
+    )
+    results = [replace(run, trial=0) for run in runs] + pruned
+    guard = found(study, results, "pruned")
+    assert (guard.level, guard.text[:55]) == ("note", "20 of 40 trials were pruned by successive halving, by o")
+    assert "whether and when 20 of them would have met it" in guard.text
+    comparison = compare(study, results)
+    assert [(s.complete, s.pruned, s.diverged) for s in comparison.problems[0].standings] == [(10, 10, 0)] * 2
+    assert comparison.problems[0].standings[0].scores[0] == 1.0
+    assert not {"divergence", "unfinished"} & {guard.kind for guard in guards(comparison)}
+    (last,) = [part for part in sections(comparison)[-1].parts if "Successive" in getattr(part, "text", "")]
+    assert "first after 1 / 3 of the steps, the best 1 / 3 of a seed's trials went on" in getattr(last, "text", "")
+
+
+def early(run: Result) -> dict[str, Evaluations]:
+    """What was known of a run by half of its steps, half as costly."""
+    whole = run.evaluations["validation"]
+    return {"validation": Evaluations(whole.steps[:3], whole.costs[:3] / 2)}

@@ -1,9 +1,13 @@
 """Reports: the numbers are there, and whatever came from outside stays text."""
 
+import base64
+import hashlib
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from talweg.comparison import Picture, Result, Section, Words, compare, markdown, page, ranking, sections, table
@@ -79,7 +83,49 @@ def test_markdown_holds_the_verdict_the_tables_and_the_figure(runs: list[Result]
 def test_the_page_is_whole_and_asks_for_nothing(runs: list[Result]) -> None:
     found = elements(page("digits", {"problem": "digits-mlp"}, reported(runs)))
     assert [link.partition(",")[0] for link in found.links] == ["data:image/svg+xml;base64"]
-    assert "script" not in found.found
+    # The charts' data, uPlot, and what draws them.
+    assert found.found.count("script") == 3
+    without = elements(page("t", {}, [Section("s", (Words("w"),))]))
+    assert "script" not in without.found
+
+
+def test_the_policy_lets_run_what_the_page_holds_and_nothing_else(runs: list[Result]) -> None:
+    text = page("digits", {}, reported(runs))
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert policy.startswith("default-src 'none'")
+    assert policy.endswith("script-src " + " ".join(f"'sha256-{found}'" for found in hashes))
+
+
+def test_a_page_of_many_long_runs_keeps_its_size_and_every_spike(result: Make) -> None:
+    random = np.random.default_rng(0)
+    costs = np.exp(random.normal(0, 0.5, (12, 20_000)) - np.linspace(0, 5, 20_000))
+    costs[:, 12_345] = 1e6
+    runs = [result(f"rule{i}", costs=row, validation=[1.0]) for i, row in enumerate(costs)]
+    text = page("long", {}, reported(runs))
+    assert len(text.encode()) < 2_000_000
+    (data,) = re.findall(r'id="charts">(.*?)</script>', text)
+    (chart, _) = json.loads(data)
+    assert "steps a point, extremes kept" in chart["note"]
+    for group in chart["groups"]:
+        assert max(group["median"]) == 1e6
+        assert group["steps"][group["median"].index(1e6)] == 12_345
+        assert len(group["steps"]) <= 2000
+
+
+def test_each_groups_numbers_are_its_own(result: Make) -> None:
+    """Whatever the page hides, no other number can change: they come as they are, one set a group."""
+    adam = [result("adam", seed=s, costs=[4.0, 2.0 + s]) for s in range(3)]
+    sgd = [result("sgd", seed=s, costs=[4.0, 9.0]) for s in range(3)]
+    (alone,), (both,) = ([json.loads(data)[0]["groups"][0] for data in charts(runs)] for runs in (adam, adam + sgd))
+    assert alone == both
+    assert (alone["median"], alone["low"], alone["high"]) == ([4.0, 3.0], [4.0, 2.0], [4.0, 4.0])
+
+
+def charts(runs: list[Result]) -> list[str]:
+    """The charts' data in the page of these runs."""
+    return re.findall(r'id="charts">(.*?)</script>', page("t", {}, reported(runs)))
 
 
 def test_a_refused_comparison_is_set_off() -> None:

@@ -1,16 +1,19 @@
 """Studies of several stages, and studies that were interrupted: only what is missing runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from talweg.comparison.reading import results_of
-from talweg.comparison.stages import best_learning_rate
-from talweg.errors import Conflict
+from talweg.comparison.stages import Stage, best_learning_rate, next_stage
+from talweg.errors import Conflict, InvalidSpec
 from talweg.execution import extend_studies, reconcile, submit_study, train
-from talweg.records import parameters
+from talweg.execution.submission import extend_study
+from talweg.protocols import Search
+from talweg.records import parameters, verify
 from talweg.settings import Settings
-from talweg.spec import StudySpec
+from talweg.spec import StudySpec, parse_study
 from talweg.store import RunRow, Store, StudyRow
 
 GRID = StudySpec.model_validate(
@@ -123,3 +126,149 @@ def test_another_study_does_not_resume_under_the_name(store: Store, settings: Se
     submit_study(store, FIXED, publish=nobody, settings=settings)
     with pytest.raises(Conflict, match="another study"):
         submit_study(store, FIXED.model_copy(update={"steps": 201}), publish=nobody, settings=settings)
+
+
+SEARCH = StudySpec.model_validate(
+    {
+        "name": "searched",
+        "problem": "wine-mlp",
+        "optimizers": ["sgd", "adam"],
+        "protocol": "search",
+        "search": {"space": {"learning_rate": {"low": 1e-4, "high": 10}}, "trials": 5, "startup": 3, "sampler": "tpe"},
+        "seeds": 2,
+        "steps": 20,
+        "evaluate_every": 5,
+    }
+)
+HALVED = SEARCH.model_copy(
+    update={
+        "name": "halved",
+        "search": Search.model_validate({"trials": 5, "pruning": {"factor": 2, "rungs": 2}}),
+        "steps": 40,
+    }
+)
+
+
+def run_study(store: Store, settings: Settings, study: str) -> None:
+    """Train and extend it until nothing follows."""
+    train_all(store, settings, study)
+    while extend_studies(store, nobody, settings=settings):
+        train_all(store, settings, study)
+
+
+def rates(store: Store, study: str) -> dict[tuple[int, int, int], float]:
+    """The learning rate of each trial, by optimizer, seed and trial."""
+    return {
+        (run.part["optimizer"], run.seed, run.part["trial"]): run.spec["optimizer"]["learning_rate"]
+        for run in store.runs_of(study)
+        if run.part is not None
+    }
+
+
+def test_a_search_by_tpe_learns_from_its_trials_and_resumes_to_the_same(store: Store, settings: Settings) -> None:
+    whole = submit_study(store, SEARCH, publish=nobody, settings=settings)
+    assert (whole.open, whole.runs) == (True, 2 * 2 * 3)
+    run_study(store, settings, whole.id)
+    assert (store.study(whole.id).state, store.study(whole.id).runs) == ("finished", 2 * 2 * 5)
+    # The first trials are everyone's, what follows is each one's own.
+    tried = rates(store, whole.id)
+    assert [tried[0, 0, t] == tried[1, 0, t] for t in range(1, 5)] == [True, True, False, False]
+    # Interrupted in each of its rounds: while it trained, and between two of them.
+    again = submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=nobody, settings=settings)
+    for leave_at in (3, 0, None):
+        calls = iter(range(leave_at or 0))
+        if leave_at is not None:
+            train_all(store, settings, again.id, leave=lambda calls=calls: next(calls, None) is None)  # type: ignore[misc]
+        else:
+            train_all(store, settings, again.id)
+        store.request_cancel(study=again.id)
+        assert extend_studies(store, nobody, settings=settings) == []
+        assert submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=nobody).open
+        if leave_at != 0:
+            train_all(store, settings, again.id)
+            assert extend_studies(store, nobody, settings=settings) == [again.id]
+    run_study(store, settings, again.id)
+    assert rates(store, again.id) == tried
+    costs = [store.steps(run.id).cost.tobytes() for run in store.runs_of(whole.id)]
+    assert [store.steps(run.id).cost.tobytes() for run in store.runs_of(again.id)] == costs
+    published: list[str] = []
+    resubmitted = submit_study(store, SEARCH, publish=published.append, settings=settings)
+    assert (resubmitted.open, published) == (False, [])
+
+
+def test_two_who_extend_a_study_at_once_make_one_round(store: Store, settings: Settings) -> None:
+    study = submit_study(store, SEARCH, publish=nobody, settings=settings)
+    train_all(store, settings, study.id)
+    seen = store.study(study.id)
+    stage = next_stage(StudySpec.model_validate(seen.spec), results_of(store, seen))
+    assert extend_study(store, seen, stage, publish=nobody, settings=settings)
+    other = Stage([replace(each, trial=9) for each in stage.new], last=stage.last)
+    assert not extend_study(store, seen, other, publish=nobody, settings=settings)
+    assert store.study(study.id).runs == 2 * 2 * 4
+
+
+def test_halving_prunes_the_worst_and_leaves_the_rest_as_they_would_have_been(store: Store, settings: Settings) -> None:
+    study = submit_study(store, HALVED, publish=nobody, settings=settings)
+    assert {run.total_steps for run in store.runs_of(study.id)} == {10}
+    run_study(store, settings, study.id)
+    assert store.study(study.id).state == "finished"
+    runs = store.runs_of(study.id)
+    # Of five trials three went on from step 10, and two of these from step 20: for each optimizer and seed.
+    for optimizer in (0, 1):
+        for seed in (0, 1):
+            mine = [r for r in runs if (r.part or {})["optimizer"] == optimizer and r.seed == seed]
+            assert sorted(run.step for run in mine) == [10, 10, 20, 40, 40]
+            assert all((run.stop_reason == "pruned") == (run.step < 40) for run in mine)
+            assert {run.state for run in mine} == {"finished"}
+            at_ten = {run.id: cost_at(store, run, 10) for run in mine}
+            lost = [at_ten[run.id] for run in mine if run.step == 10]
+            assert min(lost) >= max(at_ten[run.id] for run in mine if run.step > 10)
+    plain = HALVED.model_copy(update={"name": "plain", "search": Search(trials=5)})
+    other = submit_study(store, plain, publish=nobody, settings=settings)
+    train_all(store, settings, other.id)
+    pairs = zip(runs, store.runs_of(other.id), strict=True)
+    for run, same in [pair for pair in pairs if pair[0].stop_reason == "finished"]:
+        assert store.steps(run.id).cost.tobytes() == store.steps(same.id).cost.tobytes()
+        assert store.evaluations(run.id) == store.evaluations(same.id)
+        assert parameters(store, run, 40).tobytes() == parameters(store, same, 40).tobytes()
+        assert verify(store, run).agrees
+
+
+def test_a_halved_search_resumes_at_its_rungs(store: Store, settings: Settings) -> None:
+    whole = submit_study(store, HALVED, publish=nobody, settings=settings)
+    run_study(store, settings, whole.id)
+    named = HALVED.model_copy(update={"name": "again"})
+    again = submit_study(store, named, publish=nobody, settings=settings)
+    train_all(store, settings, again.id)
+    store.request_cancel(study=again.id)
+    assert submit_study(store, named, publish=nobody, settings=settings).open
+    assert extend_studies(store, nobody, settings=settings) == [again.id]
+    calls = iter(range(5))
+    train_all(store, settings, again.id, leave=lambda: next(calls, None) is None)
+    store.request_cancel(study=again.id)
+    assert submit_study(store, named, publish=nobody, settings=settings).open
+    run_study(store, settings, again.id)
+    ends = [(run.step, run.stop_reason, run.cost) for run in store.runs_of(whole.id)]
+    assert [(run.step, run.stop_reason, run.cost) for run in store.runs_of(again.id)] == ends
+
+
+@pytest.mark.parametrize(
+    ("search", "rule"),
+    [
+        ({"trials": 5, "sampler": "tpe", "pruning": {}}, "one by one"),
+        ({"trials": 5, "pruning": {"factor": 10, "rungs": 2}}, r"at least factor\^rungs = 100 steps, got 20"),
+        ({"trials": 5, "sampler": "tpe", "startup": 3, "points": [[{"learning_rate": 0.1}]] * 2}, "must be 2 for each"),
+    ],
+)
+def test_a_search_that_could_not_run_is_refused(store: Store, search: dict[str, object], rule: str) -> None:
+    with pytest.raises(InvalidSpec, match=rule):
+        submit_study(store, parse_study(SEARCH.model_dump(mode="json") | {"search": search}), publish=nobody)
+
+
+def test_a_search_without_what_came_later_reads_as_before() -> None:
+    assert set(Search(trials=3).model_dump(mode="json")) == {"space", "trials", "seed", "points"}
+
+
+def cost_at(store: Store, run: RunRow, step: int) -> float:
+    """Its validation cost there, or, where that was the end of a rung and is none any more, the nearest."""
+    return next(e.cost or 0.0 for e in store.evaluations(run.id) if (e.step, e.split) == (step, "validation"))

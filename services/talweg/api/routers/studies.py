@@ -69,7 +69,7 @@ def figure(here: Here, study: Reference, kind: Literal["png", "svg"]) -> Respons
 
 @router.get("/{study}/tables/{name}")
 def table(here: Here, study: Reference, name: Name) -> TableView:
-    """Standings, paired differences, performance profile or learning-rate sensitivity, with intervals."""
+    """Standings, differences, performance profile, aggregate scores or learning-rate sensitivity, with intervals."""
     return table_view(here.store, here.store.study(study), name)
 
 

@@ -1,0 +1,32 @@
+"""examples/acceleration.py in its short form: the rates of Lessard, Recht and Packard come out."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from talweg.records import cohort_of, normalise_study
+from talweg.spec import parse_study
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "acceleration.py"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    """The example as a module; it starts nothing until it is run."""
+    spec = importlib.util.spec_from_file_location("acceleration", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("condition", [50.0, 100.0, 1000.0])
+def test_the_published_rates_are_met(example: ModuleType, condition: float) -> None:
+    for run in normalise_study(parse_study(example.study(condition))).runs():
+        costs = [float(record.costs[0]) for record in cohort_of([run]).run(run.steps)]
+        off = example.measured(costs) / example.published(condition)[run.optimizer.name] - 1
+        # A double root makes the error fall as t ρᵗ: over the second half of 1,000 steps 2^(1/500), 0.14 %.
+        assert -1e-4 < off < 0.002
