@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Literal
+from uuid import uuid4
 
 import structlog
 
@@ -39,7 +40,9 @@ def train(
     """
     serve(store)
     patience = Patience(settings.store_patience_seconds, cohort_id, leave)
-    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds))
+    # The answer may be lost after the claim was made: asked for again under this id, it is the same one.
+    claim_id = str(uuid4())
+    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds, claim_id=claim_id))
     if claim is None:
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]

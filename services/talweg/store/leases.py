@@ -8,7 +8,7 @@ lease that ran out without anyone noticing still stands; taking the cohort back,
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, literal, or_, select, update
 
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import splitting, tables
@@ -72,23 +72,15 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
     return list(connection.execute(query).scalars())
 
 
-def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
-    """One conditional UPDATE decides; the runs are read behind it."""
+def claim(
+    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None = None
+) -> Claim | None:
+    """One conditional UPDATE decides; the runs are read behind it. A second one finds what `claim_id` took before."""
     if not storable(cohort_id):
         return None
-    taken = connection.execute(
-        update(_COHORTS)
-        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, _EXPIRED))
-        .values(
-            state="leased",
-            fence=_COHORTS.c.fence + 1,
-            attempts=_COHORTS.c.attempts + 1,
-            owner=owner[:300],
-            owner_since=FromNow(),
-            lease_until=FromNow(lease_seconds),
-        )
-        .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
-    ).one_or_none()
+    taken = _take(connection, cohort_id, owner, lease_seconds, claim_id)
+    if taken is None and claim_id is not None:
+        taken = _found_again(connection, cohort_id, lease_seconds, claim_id)
     if taken is None:
         return None
     connection.execute(
@@ -98,6 +90,37 @@ def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: flo
     )
     runs = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
     return Claim(cohort_id, taken.fence, tuple(row_of(row) for row in runs), taken.attempts)
+
+
+def _take(
+    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None
+) -> Row[tuple[int, int]] | None:
+    return connection.execute(
+        update(_COHORTS)
+        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, _EXPIRED))
+        .values(
+            state="leased",
+            fence=_COHORTS.c.fence + 1,
+            attempts=_COHORTS.c.attempts + 1,
+            owner=owner[:300],
+            owner_since=FromNow(),
+            lease_until=FromNow(lease_seconds),
+            claim_id=claim_id,
+        )
+        .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
+    ).one_or_none()
+
+
+def _found_again(
+    connection: Connection, cohort_id: str, lease_seconds: float, claim_id: str
+) -> Row[tuple[int, int]] | None:
+    """Neither the fence nor the attempts are raised: it is the same claim, whose answer did not arrive."""
+    return connection.execute(
+        update(_COHORTS)
+        .where(_COHORTS.c.id == cohort_id, _COHORTS.c.state == "leased", _COHORTS.c.claim_id == claim_id)
+        .values(lease_until=FromNow(lease_seconds))
+        .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
+    ).one_or_none()
 
 
 def guard(connection: Connection, claim: Claim, **values: Any) -> None:

@@ -131,6 +131,7 @@ class CohortRow:
     published_at: datetime | None
     publications: int
     paused: bool
+    claim_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,14 @@ class Work(Database):
             metering.count(connection, metering.LEASES_LOST, len(queued))
             return queued
 
-    def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
+    def claim(self, cohort_id: str, owner: str, lease_seconds: float, *, claim_id: str | None = None) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
 
-        None where it is finished, quarantined, leased to another or unknown.
+        None where it is finished, quarantined, leased to another or unknown. A caller who makes up a `claim_id` (a
+        uuid) before it asks may ask again with it, where no answer came: it gets the claim that it has.
         """
         with self._write() as connection:
-            return leases.claim(connection, cohort_id, owner, lease_seconds)
+            return leases.claim(connection, cohort_id, owner, lease_seconds, claim_id)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         """Extend the lease; raises LeaseLost."""
