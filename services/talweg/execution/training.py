@@ -11,6 +11,7 @@ from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.assembly import Assembler
 from talweg.execution.heartbeat import Heartbeat
+from talweg.execution.limits import TimeLimits
 from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
 from talweg.execution.writer import Writer
@@ -101,6 +102,7 @@ def _advance(
     """Step until all steps are made, no run is active, a run is to rest, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
+    limits = TimeLimits(runs)
     while cohort.step < runs[0].total_steps:
         if beat.lost:
             raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
@@ -110,6 +112,10 @@ def _advance(
                 [row for row, run in enumerate(runs) if run.id in asked.cancelled and cohort.active[row]],
                 "cancelled",
             )
+        if over := limits.over(recorder.seconds, cohort.active):
+            # It is the end that was asked for, so they are judged there.
+            recorder.evaluate(cohort.problem.splits, over)
+            recorder.stop(over, "time")
         # Runs move in lock-step: when one is to rest, all stop here, and the others go on without it.
         if leave() or asked.pause or not cohort.active.any():
             return

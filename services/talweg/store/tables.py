@@ -105,6 +105,8 @@ runs = Table(
     Column("step", Integer, nullable=False, server_default=text("0")),
     Column("cost", Double),
     Column("best_cost", Double),
+    # What its recorded steps took, its share of its cohort's.
+    Column("trained_seconds", Double, nullable=False, server_default=text("0")),
     Column("parent_run_id", Id, ForeignKey("runs.id")),
     Column("parent_step", Integer),
     Column("numerics", _Json),
