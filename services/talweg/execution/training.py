@@ -10,6 +10,7 @@ import structlog
 from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.assembly import Assembler
+from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
 from talweg.execution.limits import TimeLimits
 from talweg.execution.patience import Patience
@@ -63,7 +64,10 @@ def train(
         except Exception as error:  # noqa: BLE001
             # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
-            return store.fail(claim, traceback.format_exc(), settings.max_attempts)
+            outcome = store.fail(claim, traceback.format_exc(), settings.max_attempts)
+            if outcome == "quarantined":
+                tell_failed(store, cohort_id)
+            return outcome
     except LeaseLost as error:
         log.warning("lease lost", cohort=cohort_id, reason=str(error))
         return "lost"

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, li
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import splitting, tables
 from talweg.store.pages import storable
-from talweg.store.rows import LIVE, Asked, Claim, CohortRow
+from talweg.store.rows import LIVE, Asked, Claim, CohortRow, RunRow
 from talweg.store.runs import COLUMNS, row_of
 from talweg.store.types import FromNow
 
@@ -88,8 +88,13 @@ def claim(
         .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state == "queued")
         .values(state="running", started_at=func.coalesce(_RUNS.c.started_at, FromNow()), unmirrored=True)
     )
-    runs = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
-    return Claim(cohort_id, taken.fence, tuple(row_of(row) for row in runs), taken.attempts)
+    return Claim(cohort_id, taken.fence, runs_in(connection, cohort_id), taken.attempts)
+
+
+def runs_in(connection: Connection, cohort_id: str) -> tuple[RunRow, ...]:
+    """By their row."""
+    found = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
+    return tuple(row_of(row) for row in found)
 
 
 def _take(
@@ -172,11 +177,11 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
     return "quarantined"
 
 
-def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
+def requeue_expired(connection: Connection, max_attempts: int, given_up: list[str] | None = None) -> list[str]:
     """The fence is raised with it, so that whoever was paused past the lease has lost the cohort.
 
     Runs that were together at the last attempt get another one each in a cohort of its own: one of them alone may
-    be what ends its workers.
+    be what ends its workers. Cohorts that are given up are added to `given_up`.
     """
     # Rows that someone works on just now are skipped: they are not the ones that were left alone.
     left = connection.execute(
@@ -198,6 +203,8 @@ def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
                 queued += parts
             else:
                 _end_runs(connection, cohort.id, error)
+                if given_up is not None:
+                    given_up.append(cohort.id)
     _requeue_runs(connection, queued)
     splitting.park(connection, queued)
     return queued

@@ -19,6 +19,7 @@ from talweg.store.rows import (
     Asked,
     Claim,
     CohortRow,
+    RunRow,
 )
 from talweg.store.signs import Signs
 from talweg.store.signs import signs as read_signs
@@ -31,6 +32,11 @@ class Work(Database):
         """The cohort of that id; raises NotFound."""
         with self._read() as connection:
             return leases.find(connection, cohort_id)
+
+    def runs_in(self, cohort_id: str) -> tuple[RunRow, ...]:
+        """The runs of a cohort, by their row; none where there is no such cohort."""
+        with self._read() as connection:
+            return leases.runs_in(connection, cohort_id)
 
     def cohort_counts(self) -> dict[str, int]:
         """How many cohorts stand in each state."""
@@ -47,13 +53,13 @@ class Work(Database):
         with self._read() as connection:
             return leases.unpublished(connection, older_than_seconds, limit)
 
-    def requeue_expired(self, max_attempts: int) -> list[str]:
+    def requeue_expired(self, max_attempts: int, *, given_up: list[str] | None = None) -> list[str]:
         """Take back every cohort whose lease ran out: the ids that are queued again, to be published.
 
-        One that was tried `max_attempts` times without progress is quarantined instead.
+        One that was tried `max_attempts` times without progress is quarantined instead, and its id added to `given_up`.
         """
         with self._write() as connection:
-            queued = leases.requeue_expired(connection, max_attempts)
+            queued = leases.requeue_expired(connection, max_attempts, given_up)
             metering.count(connection, metering.LEASES_LOST, len(queued))
             return queued
 
