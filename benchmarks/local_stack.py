@@ -24,7 +24,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 from chaos.services import QUICK, until
 from chaos.verdict import judge
 
