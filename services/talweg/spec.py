@@ -85,6 +85,9 @@ class _Training(_Spec):
     # Steps between evaluations on the validation split; 0 evaluates at the end only.
     evaluate_every: int = Field(50, ge=0)
     record: Record = "auto"
+    # Of gradient and update, a run's share of its cohort's: a run that has trained for so long stops. Came later: left
+    # out where it is None, so that earlier specs keep their digests.
+    max_seconds: float | None = Field(None, gt=0, exclude_if=lambda value: value is None)
     name: Name | None = None
 
 
@@ -294,6 +297,7 @@ class StudySpec(_Training):
                 "evaluate_every": own.evaluate_every,
                 "optimizer": optimizer.model_dump(),
                 "seed": seed,
+                "max_seconds": self.max_seconds,
             }
         )
 
@@ -335,15 +339,21 @@ class ForkSpec(_Spec):
     steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
     evaluate_every: int | None = Field(None, ge=0)
     record: Record | None = None
+    # Of its own steps, those after the fork.
+    max_seconds: float | None = Field(None, gt=0)
     # The optimizer's: carried over, or as at its beginning. None: carried where the rule is the same.
     state: Literal["carried", "fresh"] | None = None
     name: Name | None = None
 
 
 class ResumeSpec(_Spec):
-    """How many steps an ended run is to have; None: those that it was asked for."""
+    """How many steps an ended run is to have; None: those that it was asked for.
+
+    `max_seconds` is a new limit, of all that it trains; without one, a limit that it came to is lifted.
+    """
 
     steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
+    max_seconds: float | None = Field(None, gt=0)
 
 
 S = TypeVar("S", bound=_Spec)

@@ -13,8 +13,10 @@ from talweg.settings import Settings
 def test_the_settings_are_those_that_were_measured() -> None:
     found = create_app(lambda: "redis://127.0.0.1:1/0").conf
     assert found.task_acks_late is False
-    assert found.worker_prefetch_multiplier == 1
+    # None beside `disable_prefetch`, which only Redis knows: a lost acknowledgement must not count for ever.
+    assert found.worker_prefetch_multiplier == 0
     assert found.worker_disable_prefetch is True
+    assert create_app(lambda: "amqp://127.0.0.1:1//").conf.worker_prefetch_multiplier == 1
     assert found.task_ignore_result is True
     assert found.broker_connection_max_retries is None
     assert found.broker_connection_retry_on_startup is True

@@ -45,6 +45,8 @@ class RunView(BaseModel):
     steps: int
     cost: Number
     best_cost: Number
+    # Of gradient and update, its share of its cohort's.
+    trained_seconds: float
     problem: str
     optimizer: str
     seed: int
@@ -188,6 +190,7 @@ def run_view(row: RunRow, settings: Settings) -> RunView:
         steps=row.total_steps,
         cost=row.cost,
         best_cost=row.best_cost,
+        trained_seconds=row.trained_seconds,
         problem=row.problem,
         optimizer=row.optimizer,
         seed=row.seed,

@@ -57,13 +57,16 @@ def resume(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Updates that it is to have in all.", show_default="as asked for at first")
     ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Seconds that it may train in all.", show_default="none where they were up")
+    ] = None,
     wait: Wait = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
     """Let an ended run go on, as if it had been asked for more from the start."""
     with laboratory(home) as lab:
-        _tell(lab, lab.run(run).resume(steps), wait=wait, json=json)
+        _tell(lab, lab.run(run).resume(steps, max_seconds=max_seconds), wait=wait, json=json)
 
 
 def _tell(lab: "Lab", run: "Run", *, wait: bool, json: bool) -> None:

@@ -57,7 +57,11 @@ def _of_laboratory(home: Path | None) -> list[tuple[str, str]]:
 def _of_stack(state: "StackState") -> list[tuple[str, str]]:
     found = []
     if state.error is not None:
-        found.append((state.error["message"], "talweg up"))
+        # What made a process end once ends it again, as long as nobody does what its last words ask for.
+        said = " ".join(state.error["message"].split())
+        found.append(
+            (said, "mend what it says, then talweg up" if state.error["code"] == "child-failed" else "talweg up")
+        )
     for child in state.children:
         if child.phase == "restarting" or (child.restarts and child.phase != "running"):
             last = " / ".join(line.strip() for line in child.last_lines[-_LINES:])

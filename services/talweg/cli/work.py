@@ -15,6 +15,7 @@ Schedule = Annotated[str | None, typer.Option(help="Learning-rate schedule.", sh
 Precision = Annotated[str | None, typer.Option(help="float32 or float64.", show_default="float32")]
 EvaluateEvery = Annotated[int | None, typer.Option(help="Steps between evaluations; 0: at the end only.")]
 Record = Annotated[str | None, typer.Option(help="auto, full or replay.", show_default="auto")]
+MaxSeconds = Annotated[float | None, typer.Option(help="Seconds that a run may train.", show_default="no limit")]
 Name = Annotated[str | None, typer.Option(help="A name to find it by.", show_default="made up")]
 
 _EXAMPLES = {
@@ -37,6 +38,7 @@ def compare(
     precision: Precision = None,
     evaluate_every: EvaluateEvery = None,
     record: Record = None,
+    max_seconds: MaxSeconds = None,
     name: Name = None,
     wait: Annotated[bool, typer.Option(help="Wait for the end and show the ranking.")] = True,
     home: Home = None,
@@ -51,6 +53,7 @@ def compare(
         precision=precision,
         evaluate_every=evaluate_every,
         record=record,
+        max_seconds=max_seconds,
         name=name,
     )
     if optimizers:
@@ -88,6 +91,7 @@ def submit(
     precision: Precision = None,
     evaluate_every: EvaluateEvery = None,
     record: Record = None,
+    max_seconds: MaxSeconds = None,
     name: Name = None,
     wait: Annotated[bool, typer.Option(help="Wait for the end.")] = False,
     home: Home = None,
@@ -101,6 +105,7 @@ def submit(
         precision=precision,
         evaluate_every=evaluate_every,
         record=record,
+        max_seconds=max_seconds,
         name=name,
     )
     alone = _given(optimizer=None if optimizer is None else named(optimizer), learning_rate=learning_rate, seed=seed)

@@ -40,17 +40,20 @@ class Branching(Live):
         body = fork_spec(self._view["spec"], {"step": step, **keywords}, self._hyperparameters_of)
         return type(self)(self._wire, self._wire.post(self._path("fork"), body))
 
-    def resume(self, steps: int | None = None) -> Self:
+    def resume(self, steps: int | None = None, *, max_seconds: float | None = None) -> Self:
         """Go on until there are `steps` steps, as if so many had been asked for from the start: with the same bits.
 
         Without `steps` a cancelled or failed run goes on to those it was asked for. The schedule is what its own
-        settings say: one that came to its end stays there. To change it, fork.
+        settings say: one that came to its end stays there. To change it, fork. Where its time was up, the limit is
+        lifted, or is from here on `max_seconds`, of all that it trains.
 
         Raises:
-            InvalidSpec: it has made more steps, diverged, or belongs to a study.
+            InvalidSpec: it has made more steps, diverged, belongs to a study, or has trained for longer already.
             Conflict: it has not ended.
         """
-        self._view = self._wire.post(self._path("resume"), {} if steps is None else {"steps": steps})
+        asked = {"steps": steps, "max_seconds": max_seconds}
+        given = {name: value for name, value in asked.items() if value is not None}
+        self._view = self._wire.post(self._path("resume"), given)
         return self
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:

@@ -23,7 +23,7 @@ from talweg.store import (
 from talweg_core import Layout
 from talweg_core.stopping import StopReason
 
-_ENDS: dict[StopReason, RunState] = {"cancelled": "cancelled", "failed": "failed"}
+_ENDS: dict[StopReason, RunState] = {"cancelled": "cancelled", "time": "cancelled", "failed": "failed"}
 
 
 @dataclass
@@ -33,6 +33,7 @@ class _Standing:
     step: int
     cost: float | None
     best_cost: float | None
+    seconds: float
     stop_reason: StopReason | None = None
     kept_at: int | None = None
 
@@ -58,7 +59,13 @@ class Assembler:
         self._full = runs[0].record == "full"
         self._coordinates = _coordinates(layout) if layout.size <= ROW_COORDINATES else None
         self._standing = [
-            _Standing(run.step, run.cost, run.best_cost, kept_at=run.step if run.step % every == 0 else None)
+            _Standing(
+                run.step,
+                run.cost,
+                run.best_cost,
+                run.trained_seconds,
+                kept_at=run.step if run.step % every == 0 else None,
+            )
             for run in runs
         ]
         self._pending = _Pending()
@@ -125,6 +132,7 @@ class Assembler:
                 )
         standing = self._standing[row]
         standing.step, standing.cost = first + steps, float(costs[-1])
+        standing.seconds += float(segment.seconds[:steps].sum())
         finite = costs[np.isfinite(costs)]
         if finite.size:
             best = standing.best_cost
@@ -144,7 +152,7 @@ class Assembler:
         state: RunState = "running" if now.stop_reason is None else _ENDS.get(now.stop_reason, "finished")
         # A run's first fingerprint stays, and as JSON it is long.
         numerics = None if row in self._told else self._numerics
-        return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, numerics)
+        return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, numerics, now.seconds)
 
 
 def _coordinates(layout: Layout) -> list[tuple[str, str]]:

@@ -69,13 +69,15 @@ def resume_run(
     run: RunRow,
     steps: int | None = None,
     *,
+    max_seconds: float | None = None,
     publish: Publish = queue.publish,
 ) -> RunRow:
     """Let an ended run go on until it has `steps` steps, as if it had been asked for so many from the start.
 
     Without `steps` a cancelled or failed run goes on to those that it was asked for. The schedule stays as its own
     settings say, and so does what is stored: neither follows from the number of steps. A run that has so many, or is
-    on its way there, stays as it is: asking twice is harmless.
+    on its way there, stays as it is: asking twice is harmless. A time limit that it came to is lifted; `max_seconds` is
+    a new one, of all that it trains.
 
     Raises:
         Conflict: The run is live, and was asked for another number of steps.
@@ -97,7 +99,8 @@ def resume_run(
             f"steps: the runs of a study have equally many, {run.total_steps}, got {wanted}; "
             f"fork the run at step {run.step} instead: its record has the same bits"
         )
-    spec = RunSpec.model_validate(run.spec).model_copy(update={"steps": wanted})
+    spec = RunSpec.model_validate(run.spec)
+    spec = spec.model_copy(update={"steps": wanted, "max_seconds": _limit(run, spec.max_seconds, max_seconds)})
     cohort = NewCohort(str(uuid7()), run.study_id)
     store.resume(
         run,
@@ -109,6 +112,14 @@ def resume_run(
     )
     publish_all(store, [cohort.id], publish)
     return store.run(run.id)
+
+
+def _limit(run: RunRow, before: float | None, wanted: float | None) -> float | None:
+    """Its time limit from here on; raises InvalidSpec where it has trained for so long already."""
+    if wanted is not None and wanted <= run.trained_seconds:
+        trained = f"{run.trained_seconds:.3g} s that run {run.name} has trained"
+        raise InvalidSpec(f"max_seconds: must be more than the {trained}, got {wanted}")
+    return None if wanted is None and run.stop_reason == "time" else wanted or before
 
 
 def _spec_of(parent: RunRow, fork: ForkSpec) -> RunSpec:

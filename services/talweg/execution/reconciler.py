@@ -16,6 +16,7 @@ import structlog
 
 from talweg import logs, queue
 from talweg.errors import TalwegError, Unreachable
+from talweg.execution.endings import tell_failed
 from talweg.execution.reconciliation import reconcile
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
@@ -48,6 +49,8 @@ def _pass(store: Store, publish: Callable[[str], None], settings: Settings) -> N
     done = reconcile(store, publish, settings=settings)
     for cohort_id in done.taken_back:
         log.warning("cohort taken back", cohort=cohort_id)
+    for cohort_id in done.given_up:
+        tell_failed(store, cohort_id)
     for cohort_id in done.published:
         log.info("cohort published again", cohort=cohort_id)
 

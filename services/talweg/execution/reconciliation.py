@@ -9,10 +9,11 @@ from talweg.store import Store
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What one pass did: cohorts taken back from leases that ran out, and cohorts published."""
+    """What one pass did: cohorts taken back from leases that ran out, published, given up after all attempts."""
 
     taken_back: tuple[str, ...]
     published: tuple[str, ...]
+    given_up: tuple[str, ...] = ()
 
 
 def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings) -> Reconciled:
@@ -23,7 +24,8 @@ def reconcile(store: Store, publish: Callable[[str], None], *, settings: Setting
 
     Raises Unreachable where the broker takes nothing; what was published by then is noted.
     """
-    taken_back = store.requeue_expired(settings.max_attempts)
+    given_up: list[str] = []
+    taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up)
     if store.studies_to_extend():
         # It needs the engine, which most passes do without: workers extend studies as a rule.
         from talweg.execution.stages import extend_studies
@@ -37,4 +39,4 @@ def reconcile(store: Store, publish: Callable[[str], None], *, settings: Setting
             published.append(cohort_id)
     finally:
         store.mark_published(published)
-    return Reconciled(tuple(taken_back), tuple(published))
+    return Reconciled(tuple(taken_back), tuple(published), tuple(given_up))

@@ -47,6 +47,8 @@ class Recorder:
         self._last_cut = time.monotonic()
         self._segment = self._open()
         self._before = np.empty_like(cohort.parameters)
+        # Of each run (R,): its share of what its steps took since this began.
+        self.seconds = np.zeros(cohort.runs)
 
     def step(self) -> None:
         """Advance the cohort by one step, in place, and keep its record."""
@@ -58,6 +60,7 @@ class Recorder:
         record = cohort.advance()
         seconds = time.perf_counter() - began
         segment.add(record, cohort.norms(before, record), seconds)
+        self.seconds += np.where(record.stepped, segment.seconds[segment.count - 1], 0.0)
         if record.diverged.any():
             self.stop([int(row) for row in np.flatnonzero(record.diverged)], "diverged")
         if cohort.step == self._last_step:
@@ -70,10 +73,10 @@ class Recorder:
         if segment.full or late:
             self.cut(commit=late or (waited >= self._interval and cohort.step % self._every == 0))
 
-    def evaluate(self, splits: Sequence[str]) -> None:
-        """Cost and metric of every live run's parameters as they stand, on whole splits."""
+    def evaluate(self, splits: Sequence[str], rows: Sequence[int] | None = None) -> None:
+        """Cost and metric of every live run's parameters as they stand, or of these rows', on whole splits."""
         for split in splits:
-            for row in np.flatnonzero(self.cohort.active):
+            for row in np.flatnonzero(self.cohort.active) if rows is None else rows:
                 cost, metric = self.cohort.evaluate(int(row), split)
                 self._segment.evaluated.append(Evaluated(int(row), self.cohort.step, split, cost, metric))
 

@@ -99,7 +99,8 @@ def _asked(spec: StudySpec) -> StudySpec:
 def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publish) -> StudyRow:
     """Queue what was cancelled or failed again, and the next stage with it; what ran to its end stays as it is."""
     runs = store.runs_of(study.id)
-    interrupted = [run for run in runs if run.state in ("cancelled", "failed")]
+    # One whose time was up would come to its limit again.
+    interrupted = [run for run in runs if run.state in ("cancelled", "failed") and run.stop_reason != "time"]
     spec = StudySpec.model_validate(study.spec)
     if not interrupted and not (spec.adaptive and not study.open and _has_more(store, study, spec)):
         return study

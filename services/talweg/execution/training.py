@@ -3,13 +3,16 @@
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Literal
+from uuid import uuid4
 
 import structlog
 
 from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.assembly import Assembler
+from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
+from talweg.execution.limits import TimeLimits
 from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
 from talweg.execution.writer import Writer
@@ -39,7 +42,9 @@ def train(
     """
     serve(store)
     patience = Patience(settings.store_patience_seconds, cohort_id, leave)
-    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds))
+    # The answer may be lost after the claim was made: asked for again under this id, it is the same one.
+    claim_id = str(uuid4())
+    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds, claim_id=claim_id))
     if claim is None:
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]
@@ -59,7 +64,10 @@ def train(
         except Exception as error:  # noqa: BLE001
             # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
-            return store.fail(claim, traceback.format_exc(), settings.max_attempts)
+            outcome = store.fail(claim, traceback.format_exc(), settings.max_attempts)
+            if outcome == "quarantined":
+                tell_failed(store, cohort_id)
+            return outcome
     except LeaseLost as error:
         log.warning("lease lost", cohort=cohort_id, reason=str(error))
         return "lost"
@@ -98,6 +106,7 @@ def _advance(
     """Step until all steps are made, no run is active, a run is to rest, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
+    limits = TimeLimits(runs)
     while cohort.step < runs[0].total_steps:
         if beat.lost:
             raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
@@ -107,6 +116,10 @@ def _advance(
                 [row for row, run in enumerate(runs) if run.id in asked.cancelled and cohort.active[row]],
                 "cancelled",
             )
+        if over := limits.over(recorder.seconds, cohort.active):
+            # It is the end that was asked for, so they are judged there.
+            recorder.evaluate(cohort.problem.splits, over)
+            recorder.stop(over, "time")
         # Runs move in lock-step: when one is to rest, all stop here, and the others go on without it.
         if leave() or asked.pause or not cohort.active.any():
             return

@@ -9,6 +9,7 @@ import threading
 from types import TracebackType
 
 from talweg.execution.assembly import Assembler
+from talweg.execution.endings import tell_committed
 from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
 from talweg.store import Asked, Claim, Store
@@ -68,4 +69,5 @@ class Writer:
         if segment.commit:
             batch = self._assembler.batch(self._lease_seconds)
             self._patience(lambda again: self._store.commit(self._claim, batch, again=again))
+            tell_committed(self._claim.cohort_id, batch)
             self.asked = self._patience(lambda _: self._store.asked(self._claim))

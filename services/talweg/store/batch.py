@@ -169,7 +169,8 @@ class Checkpoint:
 class Progress:
     """Where a run stands after a commit; NaN becomes None.
 
-    `stop_reason` belongs to a state that ends it. `numerics` is set once: the first fingerprint stays.
+    `stop_reason` belongs to a state that ends it. `numerics` is set once: the first fingerprint stays. What the steps
+    took in all, `trained_seconds`, stays as it was where it is None.
     """
 
     step: int
@@ -178,6 +179,7 @@ class Progress:
     state: RunState = "running"
     stop_reason: StopReason | None = None
     numerics: Json | None = None
+    trained_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,9 @@ def _write_progress(connection: Connection, batch: CommitBatch) -> None:
             state=bindparam("new_state"),
             stop_reason=bindparam("new_stop_reason"),
             numerics=func.coalesce(_RUNS.c.numerics, bindparam("new_numerics", type_=_RUNS.c.numerics.type)),
+            trained_seconds=func.coalesce(
+                bindparam("new_seconds", type_=_RUNS.c.trained_seconds.type), _RUNS.c.trained_seconds
+            ),
             started_at=func.coalesce(_RUNS.c.started_at, FromNow()),
             finished_at=case((ended, FromNow()), else_=None),
             unmirrored=True,
@@ -113,6 +116,7 @@ def _progress_values(run_id: str, progress: Progress) -> dict[str, Any]:
         "new_state": progress.state,
         "new_stop_reason": progress.stop_reason,
         "new_numerics": progress.numerics,
+        "new_seconds": progress.trained_seconds,
     }
 
 

@@ -42,6 +42,11 @@ class Database:
         with self._read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
+    def ping_writing(self) -> None:
+        """Raises Unreachable where the database takes no writes: SQLite waits half a minute for whoever locks it."""
+        with self._write() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     def check(self) -> None:
         """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
         from talweg.store import migrate

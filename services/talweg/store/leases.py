@@ -8,12 +8,12 @@ lease that ran out without anyone noticing still stands; taking the cohort back,
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, literal, or_, select, update
 
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import splitting, tables
 from talweg.store.pages import storable
-from talweg.store.rows import LIVE, Asked, Claim, CohortRow
+from talweg.store.rows import LIVE, Asked, Claim, CohortRow, RunRow
 from talweg.store.runs import COLUMNS, row_of
 from talweg.store.types import FromNow
 
@@ -72,11 +72,35 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
     return list(connection.execute(query).scalars())
 
 
-def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
-    """One conditional UPDATE decides; the runs are read behind it."""
+def claim(
+    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None = None
+) -> Claim | None:
+    """One conditional UPDATE decides; the runs are read behind it. A second one finds what `claim_id` took before."""
     if not storable(cohort_id):
         return None
-    taken = connection.execute(
+    taken = _take(connection, cohort_id, owner, lease_seconds, claim_id)
+    if taken is None and claim_id is not None:
+        taken = _found_again(connection, cohort_id, lease_seconds, claim_id)
+    if taken is None:
+        return None
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state == "queued")
+        .values(state="running", started_at=func.coalesce(_RUNS.c.started_at, FromNow()), unmirrored=True)
+    )
+    return Claim(cohort_id, taken.fence, runs_in(connection, cohort_id), taken.attempts)
+
+
+def runs_in(connection: Connection, cohort_id: str) -> tuple[RunRow, ...]:
+    """By their row."""
+    found = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
+    return tuple(row_of(row) for row in found)
+
+
+def _take(
+    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None
+) -> Row[tuple[int, int]] | None:
+    return connection.execute(
         update(_COHORTS)
         .where(_COHORTS.c.id == cohort_id, or_(_WAITS, _EXPIRED))
         .values(
@@ -86,18 +110,22 @@ def claim(connection: Connection, cohort_id: str, owner: str, lease_seconds: flo
             owner=owner[:300],
             owner_since=FromNow(),
             lease_until=FromNow(lease_seconds),
+            claim_id=claim_id,
         )
         .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
     ).one_or_none()
-    if taken is None:
-        return None
-    connection.execute(
-        update(_RUNS)
-        .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state == "queued")
-        .values(state="running", started_at=func.coalesce(_RUNS.c.started_at, FromNow()), unmirrored=True)
-    )
-    runs = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
-    return Claim(cohort_id, taken.fence, tuple(row_of(row) for row in runs), taken.attempts)
+
+
+def _found_again(
+    connection: Connection, cohort_id: str, lease_seconds: float, claim_id: str
+) -> Row[tuple[int, int]] | None:
+    """Neither the fence nor the attempts are raised: it is the same claim, whose answer did not arrive."""
+    return connection.execute(
+        update(_COHORTS)
+        .where(_COHORTS.c.id == cohort_id, _COHORTS.c.state == "leased", _COHORTS.c.claim_id == claim_id)
+        .values(lease_until=FromNow(lease_seconds))
+        .returning(_COHORTS.c.fence, _COHORTS.c.attempts)
+    ).one_or_none()
 
 
 def guard(connection: Connection, claim: Claim, **values: Any) -> None:
@@ -149,11 +177,11 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
     return "quarantined"
 
 
-def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
+def requeue_expired(connection: Connection, max_attempts: int, given_up: list[str] | None = None) -> list[str]:
     """The fence is raised with it, so that whoever was paused past the lease has lost the cohort.
 
     Runs that were together at the last attempt get another one each in a cohort of its own: one of them alone may
-    be what ends its workers.
+    be what ends its workers. Cohorts that are given up are added to `given_up`.
     """
     # Rows that someone works on just now are skipped: they are not the ones that were left alone.
     left = connection.execute(
@@ -175,6 +203,8 @@ def requeue_expired(connection: Connection, max_attempts: int) -> list[str]:
                 queued += parts
             else:
                 _end_runs(connection, cohort.id, error)
+                if given_up is not None:
+                    given_up.append(cohort.id)
     _requeue_runs(connection, queued)
     splitting.park(connection, queued)
     return queued

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
 CohortState = Literal["queued", "leased", "finished", "quarantined"]
-StopReason = Literal["finished", "diverged", "cancelled", "failed", "target", "pruned"]
+StopReason = Literal["finished", "diverged", "cancelled", "failed", "target", "pruned", "time"]
 # "evaluations": what each step took, where a rule asked for more than its gradient. "seconds": how long it took.
 Quantity = Literal["gradient", "parameters", "norms", "evaluations", "seconds"]
 
@@ -36,6 +36,7 @@ class RunRow:
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
+        trained_seconds: What its recorded steps took, its share of its cohort's: gradient and update, nothing else.
         part: What it is in its study (`talweg.spec.Planned.part`); None outside of one, and in the first studies.
     """
 
@@ -71,6 +72,7 @@ class RunRow:
     started_at: datetime | None
     finished_at: datetime | None
     part: Json | None = None
+    trained_seconds: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -131,6 +133,7 @@ class CohortRow:
     published_at: datetime | None
     publications: int
     paused: bool
+    claim_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ cohorts = Table(
     Column("queued_at", Instant, nullable=False),
     Column("published_at", Instant),
     Column("publications", Integer, nullable=False),
+    # Made by whoever holds it, before asking for it: the same claim asked for again is found by this.
+    Column("claim_id", String(36)),
     # Nobody claims it before it is asked to go on.
     Column("paused", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('queued', 'leased', 'finished', 'quarantined')", name="state"),
@@ -103,6 +105,8 @@ runs = Table(
     Column("step", Integer, nullable=False, server_default=text("0")),
     Column("cost", Double),
     Column("best_cost", Double),
+    # What its recorded steps took, its share of its cohort's.
+    Column("trained_seconds", Double, nullable=False, server_default=text("0")),
     Column("parent_run_id", Id, ForeignKey("runs.id")),
     Column("parent_step", Integer),
     Column("numerics", _Json),

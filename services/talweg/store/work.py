@@ -20,6 +20,7 @@ from talweg.store.rows import (
     Asked,
     Claim,
     CohortRow,
+    RunRow,
     SampleRow,
 )
 from talweg.store.signs import Signs
@@ -33,6 +34,11 @@ class Work(Database):
         """The cohort of that id; raises NotFound."""
         with self._read() as connection:
             return leases.find(connection, cohort_id)
+
+    def runs_in(self, cohort_id: str) -> tuple[RunRow, ...]:
+        """The runs of a cohort, by their row; none where there is no such cohort."""
+        with self._read() as connection:
+            return leases.runs_in(connection, cohort_id)
 
     def cohort_counts(self) -> dict[str, int]:
         """How many cohorts stand in each state."""
@@ -49,23 +55,24 @@ class Work(Database):
         with self._read() as connection:
             return leases.unpublished(connection, older_than_seconds, limit)
 
-    def requeue_expired(self, max_attempts: int) -> list[str]:
+    def requeue_expired(self, max_attempts: int, *, given_up: list[str] | None = None) -> list[str]:
         """Take back every cohort whose lease ran out: the ids that are queued again, to be published.
 
-        One that was tried `max_attempts` times without progress is quarantined instead.
+        One that was tried `max_attempts` times without progress is quarantined instead, and its id added to `given_up`.
         """
         with self._write() as connection:
-            queued = leases.requeue_expired(connection, max_attempts)
+            queued = leases.requeue_expired(connection, max_attempts, given_up)
             metering.count(connection, metering.LEASES_LOST, len(queued))
             return queued
 
-    def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
+    def claim(self, cohort_id: str, owner: str, lease_seconds: float, *, claim_id: str | None = None) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
 
-        None where it is finished, quarantined, leased to another or unknown.
+        None where it is finished, quarantined, leased to another or unknown. A caller who makes up a `claim_id` (a
+        uuid) before it asks may ask again with it, where no answer came: it gets the claim that it has.
         """
         with self._write() as connection:
-            return leases.claim(connection, cohort_id, owner, lease_seconds)
+            return leases.claim(connection, cohort_id, owner, lease_seconds, claim_id)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         """Extend the lease; raises LeaseLost."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from talweg import logs
 from talweg.errors import TalwegError
 from talweg.settings import Settings, settings
 from talweg.store import open_store
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = settings()
     if given.to is not None:
         return _copy(chosen, given.to, given.study)
+    logs.configure(chosen.log_level)
     if chosen.database_url is None or chosen.mlflow_url is None:
         raise TalwegError("tracking: TALWEG_DATABASE_URL and TALWEG_MLFLOW_URL must be set")
     stop = threading.Event()

@@ -49,6 +49,8 @@ def _ending(run: RunRow) -> str:
         return f"It was **pruned** after {run.step:,} steps: others of its search were better by then."
     if run.stop_reason == "diverged":
         return f"It **diverged** at step {run.step - 1}: its cost or gradient was no longer finite there."
+    if run.stop_reason == "time":
+        return f"It stopped after {run.step:,} steps: it may train no longer than {run.spec['max_seconds']:g} s."
     numbers = "" if run.cost is None else f" Its last cost was {figures(run.cost)}"
     numbers += "" if run.best_cost is None else f", its best {figures(run.best_cost)}"
     return f"It {_WORDS[run.state]} after {run.step:,} steps.{numbers}{'.' if numbers else ''}"

@@ -225,3 +225,28 @@ def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror
         key: points for key, points in expected.items() if not set(key) & set("./")
     }
     assert set(found["system/worker_memory_megabytes"]) > set(expected["system/worker_memory_megabytes"])
+
+
+def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_asking_twice_is_the_same(
+    laboratory: Any, mirror: Mirror, second_mlflow_url: str
+) -> None:
+    worker, runs = laboratory.submit(study="again", seeds=2, steps=40)
+    for run in runs:
+        worker.finish(run)
+    drain(mirror)
+    # Where the server was, there is one without anything of the study.
+    emptied, found = MlflowClient(tracking_uri=second_mlflow_url), []
+    for _ in range(2):
+        # What `talweg mirror --again again` asks for.
+        assert laboratory.store.mirror_again(study="again") == 2
+        drain(Mirror(laboratory.store, connect(second_mlflow_url), budget=BUDGET))
+        assert laboratory.store.outbox() == []
+        for run in runs:
+            same(history(emptied, laboratory.store, run), recorded(laboratory.store, run))
+        (experiment,) = emptied.search_experiments(filter_string="name = 'again'")
+        # And the study's own.
+        there = emptied.search_runs([experiment.experiment_id])
+        assert {run.info.status for run in there} == {"FINISHED"}
+        found.append(sorted(run.info.run_id for run in there))
+    assert len(found[0]) == 3
+    assert found[0] == found[1]

@@ -1,9 +1,17 @@
 """Whom the MLflow server answers."""
 
+import sqlite3
+import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+
+from talweg import mlflow_server
+from talweg.local.ports import choose
 
 # The first test also starts the server, which takes 20 s on a quiet machine and minutes on a busy one.
 pytestmark = pytest.mark.timeout(300, func_only=True)
@@ -32,3 +40,28 @@ def test_it_answers_to_its_own_names(mlflow_url: str) -> None:
 )
 def test_it_refuses_every_other_name(mlflow_url: str, host: str) -> None:
     assert status(mlflow_url, host) == 403
+
+
+def test_a_server_that_is_killed_while_it_makes_its_database_starts_again(
+    tmp_path: Path, eventually: Callable[[Callable[[], bool], str], None]
+) -> None:
+    # What broke: half of the tables were there, and no server ever started on those again.
+    port = choose(0, explicit=True, what="MLflow")[0]
+    with subprocess.Popen(
+        mlflow_server.command(tmp_path, port=port),
+        env=mlflow_server.environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as first:
+        eventually(lambda: _tables(tmp_path / "mlflow.db.new") > 3, "some tables")
+        first.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    with mlflow_server.running(tmp_path, port=port) as url:
+        assert status(url, f"127.0.0.1:{port}") == 200
+
+
+def _tables(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0])

@@ -1,14 +1,20 @@
 """What is wrong, and what to do: each trouble is told, and none where there is none."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import event
 
-from talweg.api.routers.troubles import of_store
+from talweg.api.routers.troubles import of_disk, of_store, of_writing
 from talweg.settings import Settings
-from talweg.store import Signs, Store
+from talweg.store import Signs, Store, open_store
 
 WELL: dict[str, Any] = {
     "waiting": 0,
@@ -62,3 +68,33 @@ def test_the_api_tells_what_the_store_shows(http: httpx2.Client, store: Store, t
     train()
     told = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
     assert not any("reconciler" in what or "failed" in what for what in told)
+
+
+def test_a_disk_with_little_room_is_told_while_there_is_some(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Settings().model_copy(update={"database_url": SecretStr(sqlite_url)})
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
+    assert of_disk(here) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=300_000_000))
+    ((told, to_do),) = of_disk(here)
+    assert "has 300 MB left" in told
+    assert "make room" in to_do
+    # Of a server's disk nothing is known here.
+    assert of_disk(here.model_copy(update={"database_url": SecretStr("postgresql://talweg@db/talweg")})) == []
+
+
+def test_a_database_that_someone_locks_is_told(sqlite_url: str) -> None:
+    with open_store(sqlite_url, create=True) as store:
+        assert of_writing(store) == []
+        # As it is after half a minute: SQLite waits so long for whoever holds the lock.
+        event.listen(store.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=20"))
+        store.engine.dispose()
+        with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            ((told, to_do),) = of_writing(store)
+            other.execute("ROLLBACK")
+        assert "nothing can be recorded: database: database is locked" in told
+        assert "end whoever else holds it" in to_do
+        assert of_writing(store) == []

@@ -167,6 +167,25 @@ def test_an_answer_that_was_lost_writes_no_step_twice(
     assert store.steps(run.id).cost.tobytes() == held(asked).costs.tobytes()
 
 
+def test_a_claim_whose_answer_was_lost_goes_on_at_once(
+    store: Store, submit: Submit, settings: Settings, spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Store.claim
+    asked: list[Any] = []
+
+    def silent(self: Store, *arguments: Any, **named: Any) -> Any:
+        asked.append(claim(self, *arguments, **named))
+        if len(asked) == 1:
+            raise Unreachable("database: the connection was lost before the answer came")
+        return asked[-1]
+
+    monkeypatch.setattr(Store, "claim", silent)
+    run = submit(spec())
+    assert train(store, run.cohort_id, owner="test", settings=settings) == "finished"
+    assert [made.fence for made in asked] == [1, 1]
+    assert store.cohort(run.cohort_id).fence == 1
+
+
 def test_one_bad_run_does_not_fail_its_cohort(
     store: Store,
     submitted_study: Callable[[StudySpec], StudyRow],

@@ -50,6 +50,30 @@ def test_what_is_leased_is_not_claimed_again(store: Store, claimed: Callable[...
     assert store.claim(claim.cohort_id, "worker-2", 60.0) is None
 
 
+def test_a_claim_whose_answer_was_lost_is_found_again_by_its_id(store: Store, submitted: Callable[..., Any]) -> None:
+    work = submitted(2)
+    first = store.claim(work.cohort, "worker-1", 5.0, claim_id="a")
+    again = store.claim(work.cohort, "worker-1", 60.0, claim_id="a")
+    assert first is not None
+    assert again is not None
+    # The same claim, with a lease from now on: no attempt is counted for a lost answer.
+    assert (again.fence, again.attempts, again.runs) == (first.fence, first.attempts, first.runs)
+    store.heartbeat(first, 60.0)
+    assert store.claim(work.cohort, "worker-2", 60.0, claim_id="b") is None
+    assert store.claim(work.cohort, "worker-1", 60.0) is None
+
+
+def test_a_claim_that_another_took_over_is_not_found_again(store: Store, submitted: Callable[..., Any]) -> None:
+    work = submitted(1)
+    assert store.claim(work.cohort, "worker-1", 60.0, claim_id="a") is not None
+    _expire(store, work.cohort)
+    taken = store.claim(work.cohort, "worker-2", 60.0, claim_id="b")
+    assert taken is not None
+    assert store.claim(work.cohort, "worker-1", 60.0, claim_id="a") is None
+    store.finish(taken)
+    assert store.claim(work.cohort, "worker-2", 60.0, claim_id="b") is None
+
+
 def test_of_many_that_claim_at_once_one_gets_it(database_url: str, store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(1)
     with open_store(database_url) as other, ThreadPoolExecutor(8) as threads:

@@ -55,7 +55,8 @@ def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: Idempotenc
 def resume(here: Here, run: Reference, body: JsonBody) -> RunView:
     """Let an ended run go on, as if it had been asked for more steps from the start."""
     asked, row = parse_resume(body), here.store.run(run)
-    return run_view(branching.resume_run(here.store, row, asked.steps, publish=here.publish), here.settings)
+    gone_on = branching.resume_run(here.store, row, asked.steps, max_seconds=asked.max_seconds, publish=here.publish)
+    return run_view(gone_on, here.settings)
 
 
 @router.post("/{run}/cancel")

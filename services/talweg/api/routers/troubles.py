@@ -1,5 +1,8 @@
 """What is wrong with the laboratory, and what to do about it."""
 
+import shutil
+from pathlib import Path
+
 from fastapi import APIRouter
 from pydantic import BaseModel
 
@@ -7,12 +10,15 @@ from talweg import queue
 from talweg.api.context import Here
 from talweg.errors import TalwegError
 from talweg.settings import Settings
-from talweg.store import Signs
+from talweg.store import Signs, Store
+from talweg.store.engine import parse
 
 router = APIRouter(tags=["laboratory"])
 
 # Seconds after which it is no longer a matter of patience.
 _LONG = 60.0
+# Bytes: with fewer, a database that grows is soon full.
+_ROOM = 1_000_000_000
 
 
 class Trouble(BaseModel):
@@ -25,7 +31,7 @@ class Trouble(BaseModel):
 @router.get("/v1/troubles")
 def troubles(here: Here) -> list[Trouble]:
     """Everything that looks wrong, the gravest first; empty where all is well."""
-    found = of_broker() + of_store(here.store.signs(), here.settings)
+    found = of_broker() + of_writing(here.store) + of_disk(here.settings) + of_store(here.store.signs(), here.settings)
     return [Trouble(what=what, remedy=remedy) for what, remedy in found]
 
 
@@ -36,6 +42,33 @@ def of_broker() -> list[tuple[str, str]]:
     except TalwegError as error:
         return [(str(error), "start the broker; nothing is lost meanwhile, the reconciler publishes what waits")]
     return []
+
+
+def of_writing(store: Store) -> list[tuple[str, str]]:
+    """Whether the database takes what is recorded."""
+    try:
+        store.ping_writing()
+    except TalwegError as error:
+        remedy = (
+            "end whoever else holds it (a shell with an open transaction, a backup); training waits and then goes on"
+        )
+        return [(f"nothing can be recorded: {error}", remedy)]
+    return []
+
+
+def of_disk(settings: Settings) -> list[tuple[str, str]]:
+    """Whether there is room where the database is, as far as it is a file here."""
+    if settings.database_url is None:
+        return []
+    parsed = parse(settings.database_url.get_secret_value())
+    if parsed.get_backend_name() != "sqlite" or parsed.database is None:
+        return []
+    folder = Path(parsed.database).resolve().parent
+    free = shutil.disk_usage(folder).free
+    if free >= _ROOM:
+        return []
+    remedy = "make room; record replay stores less than full. What was recorded is safe, and training goes on by itself"
+    return [(f"the disk that holds the records has {free / 1e6:.0f} MB left: {folder}", remedy)]
 
 
 def of_store(signs: Signs, settings: Settings) -> list[tuple[str, str]]:
