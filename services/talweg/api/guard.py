@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from talweg.api.answers import CODES, problem, refuse
-from talweg.api.bounds import Body
+from talweg.api.bounds import LONGEST, Body
 from talweg.api.context import Laboratory
 from talweg.api.public import PUBLIC
 from talweg.api.rates import Rates
@@ -65,7 +65,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        body = Body(receive, self._maximum(scope))
+        body = Body(receive, self._maximum(scope), self._seconds(scope))
         send = body.closing(send)
         try:
             await self._admit(scope)
@@ -104,6 +104,9 @@ class Guard:
 
     def _maximum(self, scope: Scope) -> int:
         return self.laboratory.settings.upload_bytes if _is_dataset(scope) else MAXIMUM_BODY
+
+    def _seconds(self, scope: Scope) -> float:
+        return self.laboratory.settings.upload_seconds if _is_dataset(scope) else LONGEST
 
     def _host(self, received: Iterable[str]) -> str:
         """The host asked for, in lower case; pages of other sites reach a loopback port under a name of their own."""
