@@ -174,6 +174,7 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
         began = time.monotonic()
         for number in range(2):
             start(100 + number)
+        # The ids are those that the API itself gave.
         marks = ", ".join(f"'{study}'" for study in studies)
         engine = create_engine(database)
         live = f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state IN ('queued', 'running')"  # noqa: S608
