@@ -30,7 +30,8 @@ from talweg.errors import TalwegError, Unreachable
 from talweg.store.migrate import upgrade
 
 TOKEN = secrets.token_urlsafe(32)
-RUN = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20}
+STEPS = 20
+RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps": STEPS}
 
 
 @contextmanager
@@ -194,10 +195,8 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
                 text(f"SELECT count(*) FROM steps JOIN runs ON id = run_id WHERE study_id IN ({marks})")  # noqa: S608
             ).scalar_one()
         engine.dispose()
-    print(
-        f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * RUN['steps']} steps"
-    )  # type: ignore[operator]
-    return bool(finished == runs and steps == runs * 20)
+    print(f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * STEPS} steps")
+    return bool(finished == runs and steps == runs * STEPS)
 
 
 def main() -> int:

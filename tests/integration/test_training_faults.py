@@ -51,7 +51,8 @@ def test_ten_deliveries_at_once_give_one_result(any_stack: "Stack", eventually: 
     any_stack.wait(run)
     eventually(lambda: any_stack.messages() == 0, "the queue to be empty")
     for worker in workers:
-        assert worker.terminate() == 0
+        # On a busy machine one may still be starting when the other has done it all: then it ends by the signal.
+        assert worker.terminate() in (0, -signal.SIGTERM)
     assert any_stack.store.cohort(run.cohort_id).fence == 1
     assert any_stack.store.steps(run.id).step.tolist() == list(range(SHORT.steps))
 
@@ -150,6 +151,8 @@ def test_a_forged_callback_runs_nothing(stack: "Stack", field: str) -> None:
         "kwargs": {},
         "options": {},
         "subtask_type": None,
+        # Else it would get what the first task returned as one argument too many.
+        "immutable": True,
     }
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, field: [follow]}
     carrier = stack.store.cohort(stack.submit(SHORT.model_copy(update={"seed": 1})).cohort_id)
