@@ -1,13 +1,14 @@
 """The whole API against what its own document allows and forbids: `python benchmarks/fuzz_api.py [--requests 20000]`.
 
-A laboratory is served on loopback from a folder of its own, with no worker. schemathesis makes up requests from the
-OpenAPI document, valid ones and broken ones, with a token of scope `admin`, with one of scope `read` and with none, and
-every answer is held against the document: no 5xx, no undocumented status or content type, answers of their schema,
-and nothing but 401 (or what is public) without a token. Prints the number of requests by status; the exit status is 1
-where anything was found.
+A laboratory is served on loopback from a folder of its own, which holds runs, a study and a dataset.
+schemathesis makes up requests from the OpenAPI document, valid ones and broken ones, half of them about what is there,
+with a token of each scope and with none. Every answer is held against the document: no 5xx, no undocumented status or
+content type, answers of their schema, nothing but 401 (or what is public) without a token, and nothing but 403 where
+the token's scope is too small. Prints the number of requests by status; the exit status is 1 where anything was found.
 """
 
 import argparse
+import io
 import logging
 import random
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import schemathesis
 import structlog
 import uvicorn
@@ -32,11 +34,16 @@ from talweg.api import create_app
 from talweg.api.document import openapi
 from talweg.api.server import listen
 from talweg.api.tokens import digest_of
+from talweg.client.wire import Wire
+from talweg.execution.training import train
 from talweg.settings import Settings
 from talweg.store import open_store
 
-TOKENS = {"admin": "a-token-that-may-do-everything-here", "read": "a-token-that-may-only-look-at-it"}
-PUBLIC = ("/healthz", "/readyz")
+TOKENS = {
+    "admin": "a-token-that-may-do-everything-here",
+    "submit": "a-token-that-may-hand-in-its-work",
+    "read": "a-token-that-may-only-look-at-it",
+}
 # What a schema cannot say is the engine's to refuse (which layer fits which data), and what it does say more narrowly
 # than the API takes (a number as text in a query) does no harm: so neither of these two finds anything here.
 LEFT_OUT = {"positive_data_acceptance", "negative_data_rejection"}
@@ -48,51 +55,121 @@ ENDLESS = "/v1/runs/{run}/events"
 def served(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The API's address and its document."""
     # Uploads are small, so that nothing made up takes long.
-    settings = Settings(port=0, upload_bytes=1_000_000, token_rate=1e6)
+    settings = Settings(port=0, upload_bytes=1_000_000, token_rate=1e6, token_runs=10**6)
     listener, url = listen(settings)
     with listener, open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
         for scope, token in TOKENS.items():
             store.add_token(digest_of(token), scope, [scope])
-        app = create_app(store, settings, lambda _: None)
+        published: list[str] = []
+        app = create_app(store, settings, published.append)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
+            fill(url)
+            # What is handed in from here on waits for ever.
+            for cohort_id in published[:-1]:
+                train(store, cohort_id, owner="fuzz", settings=settings)
             yield url, openapi(app)
         finally:
             server.should_exit = True
             thread.join()
 
 
+def fill(url: str) -> None:
+    """Hand in what `THERE` names; the last one stays queued."""
+    buffer = io.BytesIO()
+    np.savez(buffer, inputs=np.random.default_rng(0).normal(size=(40, 3)), targets=np.arange(40) % 2)
+    run = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20, "record": "full", "name": "small"}
+    study = {"problem": "quadratic", "optimizers": ["sgd", "adam"], "seeds": 2, "steps": 10, "name": "compared"}
+    with Wire(url, TOKENS["admin"]) as wire:
+        wire.put("/v1/datasets/mine", buffer.getvalue(), format="npz")
+        wire.post("/v1/runs", run)
+        replayed = run | {"problem": "wine-mlp", "record": "replay", "evaluate_every": 5, "name": "replayed"}
+        wire.post("/v1/runs", replayed)
+        wire.post("/v1/studies", study)
+        wire.post("/v1/runs", run | {"seed": 1, "name": "queued"})
+
+
+# Names by the parameter of a path that they may stand for.
+THERE = {"run": ("small", "replayed", "queued"), "study": ("compared",), "dataset": ("mine", "digits")}
+
+
 def fuzz(url: str, document: dict[str, Any], *, requests: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
     """Requests by who asked and what was answered, and what was found."""
     load_all_checks()
     checks = [CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in LEFT_OUT]
-    # With a token, a document that asks for none: else half of the requests would be about the token's header.
-    plain = {key: value for key, value in document.items() if key != "security"}
     answered: Counter[str] = Counter()
     found: list[str] = []
+    while (left := requests - answered.total()) > 0:
+        # Some routes take so little that there are few requests to be made: then the others get more.
+        _round(url, document, left, seed, checks, answered, found)
+        seed += 1
+    return answered, found
+
+
+def _round(
+    url: str,
+    document: dict[str, Any],
+    requests: int,
+    seed: int,
+    checks: Any,
+    answered: "Counter[str]",
+    found: list[str],
+) -> None:
     for who, token in [*TOKENS.items(), ("nobody", None)]:
-        schema = schemathesis.openapi.from_dict(document if token is None else plain)
-        # An operation that the document gets wrong has no `ok`, and ends the command here.
-        every = [result.ok() for result in schema.get_all_operations()]  # type: ignore[union-attr]  # on purpose
-        operations = [operation for operation in every if operation.path != ENDLESS]
+        # With a token, a document that asks for none: else half of the requests would be about the token's header.
+        schema = schemathesis.openapi.from_dict(document if token is None else _without_security(document))
+        operations = [one for one in map(_operation, schema.get_all_operations()) if one.path != ENDLESS]
         each = -(-requests // (len(operations) * (len(TOKENS) + 1) * 2))
         for operation in operations:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 try:
                     strategy = operation.as_strategy(generation_mode=mode)
-                    _try(strategy, operation, url, who, token, checks, each, seed, answered, found)
+                    owed = _refused(who, _needed(document, operation))
+                    _try(strategy, operation, url, who, token, owed, checks, each, seed, answered, found)
                 except hypothesis.errors.Unsatisfiable:
                     # A route that takes nothing has nothing that could be broken.
                     continue
-    return answered, found
+
+
+def _operation(result: Any) -> Any:
+    """Of a document that FastAPI wrote, every route can be read."""
+    return result.ok()
+
+
+def _without_security(document: dict[str, Any]) -> dict[str, Any]:
+    paths = {
+        path: {
+            method: {key: value for key, value in route.items() if key != "security"} for method, route in of.items()
+        }
+        for path, of in document["paths"].items()
+    }
+    return {key: value for key, value in document.items() if key != "security"} | {"paths": paths}
+
+
+def _needed(document: dict[str, Any], operation: Any) -> str:
+    """The scope that the document names for a route."""
+    security = document["paths"][operation.path][operation.method.lower()]["security"]
+    return str(security[0]["token"][0]) if security else ""
+
+
+def _refused(who: str, needed: str) -> int | None:
+    """The status that the guard owes whoever may not ask: 401 without a token, 403 where its scope is too small."""
+    if not needed:
+        return None
+    if who == "nobody":
+        return 401
+    scopes = list(reversed(TOKENS))
+    return 403 if scopes.index(who) < scopes.index(needed) else None
 
 
 def _try(
-    strategy: Any, operation: Any, url: str, who: str, token: str | None, checks: Any, each: int, seed: int,
-    answered: "Counter[str]", found: list[str],
+    strategy: Any, operation: Any, url: str, who: str, token: str | None, owed: int | None, checks: Any, each: int,
+    seed: int, answered: "Counter[str]", found: list[str],
 ) -> None:  # fmt: skip
+    chosen = random.Random(seed)
+
     @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=each,
@@ -107,13 +184,16 @@ def _try(
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if case.headers is not None:
             case.headers.pop("Authorization", None)
+        for name in THERE.keys() & set(case.path_parameters or {}):
+            if chosen.random() < 0.5:
+                case.path_parameters[name] = chosen.choice(THERE[name])
         response = case.call(base_url=url, headers=headers, timeout=60)
         answered[f"{who} {response.status_code}"] += 1
         try:
-            if token is None and operation.path not in PUBLIC:
-                if response.status_code not in (401, 403, 421):
-                    raise AssertionError(f"{response.status_code} without a token")
-            else:
+            # What is no route at all (a parameter that brings a slash) is told to those alone who may read.
+            if owed is not None and response.status_code != owed:
+                raise AssertionError(f"{response.status_code} where {owed} is owed")
+            if token is not None:
                 case.validate_response(response, checks=checks)
         except (FailureGroup, AssertionError) as error:
             said = "; ".join(_short(inner) for inner in getattr(error, "exceptions", [error]))

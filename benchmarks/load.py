@@ -30,7 +30,8 @@ from talweg.errors import TalwegError, Unreachable
 from talweg.store.migrate import upgrade
 
 TOKEN = secrets.token_urlsafe(32)
-RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20}
+STEPS = 20
+RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps": STEPS}
 
 
 @contextmanager
@@ -174,6 +175,7 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
         began = time.monotonic()
         for number in range(2):
             start(100 + number)
+        # The ids are those that the API itself gave.
         marks = ", ".join(f"'{study}'" for study in studies)
         engine = create_engine(database)
         live = f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state IN ('queued', 'running')"  # noqa: S608
@@ -193,10 +195,8 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
                 text(f"SELECT count(*) FROM steps JOIN runs ON id = run_id WHERE study_id IN ({marks})")  # noqa: S608
             ).scalar_one()
         engine.dispose()
-    print(
-        f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * RUN['steps']} steps"
-    )
-    return bool(finished == runs and steps == runs * 20)
+    print(f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * STEPS} steps")
+    return bool(finished == runs and steps == runs * STEPS)
 
 
 def main() -> int:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Run, Study
+    from talweg.client.aio import AsyncLab
     from talweg.errors import TalwegError
     from talweg.spec import RunSpec, StudySpec
 
-__all__ = ["Lab", "Run", "RunSpec", "Study", "StudySpec", "TalwegError", "__version__"]
+__all__ = ["AsyncLab", "Lab", "Run", "RunSpec", "Study", "StudySpec", "TalwegError", "__version__"]
 
 _HOMES = {
+    "AsyncLab": "talweg.client.aio",
     "Lab": "talweg.client",
     "Run": "talweg.client",
     "Study": "talweg.client",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pickle
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ def test_ten_deliveries_at_once_give_one_result(any_stack: "Stack", eventually: 
     any_stack.wait(run)
     eventually(lambda: any_stack.messages() == 0, "the queue to be empty")
     for worker in workers:
-        assert worker.terminate() == 0
+        # On a busy machine one may still be starting when the other has done it all: then it ends by the signal.
+        assert worker.terminate() in (0, -signal.SIGTERM)
     assert any_stack.store.cohort(run.cohort_id).fence == 1
     assert any_stack.store.steps(run.id).step.tolist() == list(range(SHORT.steps))
 
@@ -110,21 +112,32 @@ def test_one_worker_of_two_is_killed_and_the_other_does_the_work(stack: "Stack",
         stack.wait(run)
 
 
-def test_a_forged_message_changes_nothing_and_the_worker_lives(stack: "Stack") -> None:
-    stack.start_worker()
+def test_a_forged_message_changes_nothing_and_the_worker_lives(stack: "Stack", eventually: Eventually) -> None:
+    worker = stack.start_worker()
     done = stack.wait(stack.submit(SHORT))
+    eventually(lambda: stack.store.cohort(done.cohort_id).state == "finished", "the cohort to be left")
+    cohort = stack.store.cohort(done.cohort_id)
+    canary = stack.folder / "canary"
     forge = stack.celery.send_task
+    stack.celery.control.broadcast("shutdown")
     forge("talweg.train", args=["no such id"])
     forge("talweg.train", args=[{"an": "object"}])
     forge("talweg.train", args=[done.cohort_id, "one too many"])
     forge("talweg.train", args=[done.cohort_id])
     forge("talweg.unknown", args=["x"])
     forge("celery.map", args=[{"task": "talweg.train"}, ["x"]])
-    pickled = b"\x80\x04\x95\x0e\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93\x94."
+    # Unpickling it makes a folder: os.mkdir(canary).
+    pickled = f"cos\nmkdir\n(V{canary}\ntR.".encode()
     with stack.celery.connection_for_write() as connection:
         connection.SimpleQueue("talweg.train").put(pickled, content_type="application/x-python-serialize")
     stack.wait(stack.submit(SHORT.model_copy(update={"seed": 1})))
+    assert worker.process.poll() is None
     assert stack.store.run(done.id) == done
+    assert stack.store.cohort(done.cohort_id) == cohort
+    assert not canary.exists()
+    # It would have: the trap works.
+    pickle.loads(pickled)  # noqa: S301 - our own
+    assert canary.is_dir()
 
 
 @pytest.mark.parametrize("field", ["callbacks", "chain"])
@@ -138,6 +151,8 @@ def test_a_forged_callback_runs_nothing(stack: "Stack", field: str) -> None:
         "kwargs": {},
         "options": {},
         "subtask_type": None,
+        # Else it would get what the first task returned as one argument too many.
+        "immutable": True,
     }
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None, field: [follow]}
     carrier = stack.store.cohort(stack.submit(SHORT.model_copy(update={"seed": 1})).cohort_id)

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
+
+from talweg.local.folder import Folder
+from talweg.local.processes import marked
 
 if TYPE_CHECKING:
     from tests.packaging.conftest import Install, Installed
@@ -99,3 +103,24 @@ def test_the_quickstart_runs_outside_the_repository(full: "Installed") -> None:
     done = full.run("python", ROOT / "examples" / "quickstart.py", timeout=240)
     assert done.returncode == 0, done.stderr
     assert "(64, 64)" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_running_stack_listens_on_loopback_and_keeps_its_token_to_itself(full: "Installed") -> None:
+    assert full.run("talweg", "up", timeout=240).returncode == 0
+    folder = Folder.of(full.work / ".talweg")
+    processes = marked(folder.marker)
+    assert len(processes) > 4
+    listening = [
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    # What others may do with a file or a socket of it: nothing.
+    loose = [path for path in folder.home.rglob("*") if path.lstat().st_mode & 0o077]
+    assert loose == []
+    token = folder.token_file.read_text().strip()
+    assert not [process for process in processes if token in " ".join(process.cmdline())]

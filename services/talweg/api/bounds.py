@@ -1,5 +1,6 @@
 """A request's body, bounded in size and in time; and what becomes of a connection whose body was not read."""
 
+import time
 from typing import Final
 
 import anyio
@@ -9,31 +10,35 @@ from starlette.types import Message, Receive, Send
 
 # Seconds between two parts of a body, after which its sender is given up.
 IDLE: Final = 30.0
+# Seconds for the whole of a JSON body: who sends a byte now and then would hold a connection for days.
+LONGEST: Final = 120.0
 
 
 class Body:
     """The body of one request as it comes."""
 
-    def __init__(self, receive: Receive, maximum: int) -> None:
-        """Of what `receive` gives, at most `maximum` bytes are handed on."""
-        self._receive, self._maximum = receive, maximum
-        self._taken, self._ended = 0, False
+    def __init__(self, receive: Receive, maximum: int, seconds: float) -> None:
+        """Of what `receive` gives, at most `maximum` bytes are handed on, and only for so many seconds from now."""
+        self._receive, self._maximum, self._seconds = receive, maximum, seconds
+        self._taken, self._ended, self._until = 0, False, time.monotonic() + seconds
 
     async def receive(self) -> Message:
         """The next part.
 
         Raises:
             HTTPException: 413 once more came than may (a chunked body states no length); 408 where nothing comes for
-                IDLE: such a sender holds a connection and a file open.
+                IDLE, or not all of it in time: such a sender holds a connection and a file open.
         """
         if self._ended:
             # What comes after the body is the end of the connection, which may be waited for.
             return await self._receive()
+        left = self._until - time.monotonic()
         try:
-            with anyio.fail_after(IDLE):
+            with anyio.fail_after(max(0.0, min(IDLE, left))):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408, f"body: must go on within {IDLE:g} s, got nothing") from None
+            late = f"come within {self._seconds:g} s" if left < IDLE else f"go on within {IDLE:g} s, got nothing"
+            raise HTTPException(408, f"body: must {late}") from None
         self._taken += len(message.get("body", b""))
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)
         if self._taken > self._maximum:

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from talweg.api.guard import READING, needed_scope
 from talweg.api.public import PUBLIC
 from talweg.api.token_views import TokenSpec
 from talweg.spec import ForkSpec, ResumeSpec, RunSpec, StudySpec
@@ -12,7 +13,10 @@ _REFERENCE = "#/components/schemas/{model}"
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the schemas that `parameters.body_of` refers to and the token that every route needs."""
+    """The document, with the schemas that `parameters.body_of` refers to and the token that every route needs.
+
+    Beside `token` stands the scope, as OpenAPI 3.1 allows it for roles of any kind.
+    """
     document = app.openapi()
     components = document.setdefault("components", {})
     for kind in (RunSpec, StudySpec, ForkSpec, ResumeSpec, TokenSpec):
@@ -20,7 +24,8 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         components["schemas"] |= schema.pop("$defs", {}) | {kind.__name__: schema}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}]
-    for path in PUBLIC:
-        for route in document["paths"].get(path, {}).values():
-            route["security"] = []
+    for path, routes in document["paths"].items():
+        for method, route in routes.items():
+            reading = method.upper() in READING
+            route["security"] = [] if path in PUBLIC and reading else [{"token": [needed_scope(path, reading)]}]
     return document

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from talweg.api.answers import CODES, problem, refuse
-from talweg.api.bounds import Body
+from talweg.api.bounds import LONGEST, Body
 from talweg.api.context import Laboratory
 from talweg.api.public import PUBLIC
 from talweg.api.rates import Rates
@@ -65,7 +65,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        body = Body(receive, self._maximum(scope))
+        body = Body(receive, self._maximum(scope), self._seconds(scope))
         send = body.closing(send)
         try:
             await self._admit(scope)
@@ -90,7 +90,7 @@ class Guard:
             return
         token = await run_sync(authenticate, self.laboratory.store, _bearer(headers.getlist("authorization")))
         scope["state"] |= {"token": token.name, "holder": token}
-        needed = _needed(scope["path"], reading)
+        needed = needed_scope(scope["path"], reading)
         if not allows(token, needed):
             raise Refused(403, f"the token's scope must be {needed!r} or above, got {', '.join(token.scopes)}")
         rate = rate_of(token, self.laboratory.settings)
@@ -104,6 +104,9 @@ class Guard:
 
     def _maximum(self, scope: Scope) -> int:
         return self.laboratory.settings.upload_bytes if _is_dataset(scope) else MAXIMUM_BODY
+
+    def _seconds(self, scope: Scope) -> float:
+        return self.laboratory.settings.upload_seconds if _is_dataset(scope) else LONGEST
 
     def _host(self, received: Iterable[str]) -> str:
         """The host asked for, in lower case; pages of other sites reach a loopback port under a name of their own."""
@@ -128,7 +131,8 @@ def _bearer(received: list[str]) -> str:
     return token.strip()
 
 
-def _needed(path: str, reading: bool) -> str:
+def needed_scope(path: str, reading: bool) -> str:
+    """The scope that a token needs at a path, to read or to change; the document says the same of each route."""
     if path == TOKENS or path.startswith(f"{TOKENS}/"):
         return "admin"
     return "read" if reading else "submit"
@@ -140,10 +144,14 @@ def _is_dataset(scope: Scope) -> bool:
 
 
 def _sent(headers: Headers, expected: str, maximum: int) -> None:
-    """Forms and plain text are what a foreign page can send without being asked, hence refused."""
-    media = headers.get("content-type", "")
-    if media.partition(";")[0].strip().lower() != expected:
-        raise Refused(415, f"content-type: must be {expected}, got {media[:80]!r}")
+    """Forms and plain text are what a foreign page can send without being asked, hence refused.
+
+    Where nothing is sent, as with a cancel, there is nothing that a type could be said of.
+    """
     length = headers.get("content-length", "0")
+    media = headers.get("content-type", "")
+    nothing = not media and length == "0" and "transfer-encoding" not in headers
+    if not nothing and media.partition(";")[0].strip().lower() != expected:
+        raise Refused(415, f"content-type: must be {expected}, got {media[:80]!r}")
     if not length.isdecimal() or len(length) > 19 or int(length) > maximum:
         raise Refused(413, f"body: must have at most {maximum} bytes, got {length[:20]}")

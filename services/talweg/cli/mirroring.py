@@ -54,7 +54,7 @@ def copy_to(url: str, study: str | None, home: Path | None) -> None:
             raise InvalidSpec("mirror: --to reads the laboratory's database; TALWEG_DATABASE_URL must name it")
         variables["TALWEG_DATABASE_URL"] = f"sqlite:///{folder.database}"
     command = [*module("talweg.tracking"), "--to", url, *([] if study is None else [study])]
-    done = subprocess.run(command, env=variables, check=False)  # noqa: S603
+    done = subprocess.run(command, env=variables, check=False)  # noqa: S603 - ourselves, without a shell
     if done.returncode:
         raise typer.Exit(done.returncode)
     hint(f"open {url} in a browser")

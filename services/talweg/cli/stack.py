@@ -162,7 +162,7 @@ def migrate(home: Home = None) -> None:
     from talweg.local.children import module
 
     # In a process of its own: the command line knows nothing of the store.
-    done = subprocess.run(module("talweg.store.migrate"), env=environment, check=False)  # noqa: S603
+    done = subprocess.run(module("talweg.store.migrate"), env=environment, check=False)  # noqa: S603 - ourselves, without a shell
     if done.returncode:
         raise typer.Exit(done.returncode)
     hint("talweg up")

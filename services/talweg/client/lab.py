@@ -50,7 +50,7 @@ class Lab:
         elif token is None and read.token is not None:
             token = read.token.get_secret_value()
         self._wire = Wire(url, token)
-        self._hyperparameters: dict[str, list[str]] | None = None
+        self._hyperparameters: dict[str, list[str]] = {}
 
     @classmethod
     def from_env(cls) -> Self:
@@ -208,6 +208,7 @@ class Lab:
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
         """The names of an optimizer's hyperparameters; the catalogue is asked for once."""
-        if self._hyperparameters is None:
-            self._hyperparameters = {row["name"]: list(row["settings"]) for row in self._wire.get("/v1/optimizers")}
+        if not self._hyperparameters:
+            rows = self._wire.get("/v1/optimizers")
+            self._hyperparameters.update((row["name"], list(row["settings"])) for row in rows)
         return self._hyperparameters.get(optimizer)

@@ -1,25 +1,31 @@
 """One run, as a user sees it: its costs, and the derivatives and parameters of any of its steps."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex
 
 from talweg.client.analyses import Analysed
 from talweg.client.branching import Branching
+from talweg.client.events import Events
 from talweg.client.explanation import Explanation
 from talweg.client.export import write_parquet
 from talweg.client.instruments import Instrumented
 from talweg.client.progress import Progress
 from talweg.client.recorded import Recorded
 from talweg.client.table import Table, text
-from talweg.errors import InvalidSpec
+from talweg.errors import InvalidSpec, Unreachable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[np.generic]
+
+
+# Of one answer; of a long run there may be a million.
+_EVALUATIONS: Final = 10_000
 
 
 class Run(Branching, Recorded, Analysed, Instrumented):
@@ -75,9 +81,30 @@ class Run(Branching, Recorded, Analysed, Instrumented):
     @property
     def evaluations(self) -> Table:
         """step, split, cost and metric of each evaluation on held-out data."""
-        rows = self._wire.get(self._path("evaluations"))
+        rows: list[dict[str, Any]] = []
+        start, full = 0, True
+        while full:
+            page = self._wire.get(self._path("evaluations"), start=start, limit=_EVALUATIONS)
+            if not page or page[0]["step"] < start:
+                # An older laboratory gives everything at once, whatever it is asked for.
+                break
+            rows += page
+            # A page ends where the next step, of a few splits, would not fit.
+            start, full = page[-1]["step"] + 1, len(page) > _EVALUATIONS // 2
         columns = ("step", "split", "cost", "metric")
         return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Its progress (`state`, `step`, `steps`, `cost`, `best_cost`) whenever it changes, until the run is over.
+
+        A connection that is lost is opened again; a laboratory that stays away is Unreachable.
+        """
+        events = Events()
+        while not events.over:
+            with suppress(Unreachable):
+                # The laboratory ends it after ten minutes, so that a revoked token reads no longer.
+                yield from events.through(self._wire.lines(self._path("events")))
+            self.refresh()
 
     def gradient(self, step: SupportsIndex) -> "dict[str, Array]":
         """The derivatives of the step's cost, by tensor, bit for bit as the engine had them.

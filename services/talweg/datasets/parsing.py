@@ -1,14 +1,17 @@
 """Which parser reads what. Every parser gets an open file, never a name: so none can be led to another place."""
 
 import os
-from typing import IO
+from typing import IO, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg.datasets.columns import Column, Text
 from talweg.datasets.options import Options
 from talweg.datasets.preparing import Prepared, prepare, stack
 from talweg.errors import InvalidSpec
+
+_EXACT: Final = 2.0**53
 
 
 def read(handle: IO[bytes], options: Options) -> Prepared:
@@ -43,10 +46,15 @@ def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
             f"target: an npy file has no names, its target is the last column; got {options.target[:80]!r}"
         )
     targets = table[:, -1]
-    if options.kind == "labels" and targets.dtype.kind == "f" and (targets == np.round(targets)).all():
+    if options.kind == "labels" and targets.dtype.kind == "f" and _whole(targets):
         # One array has one type: classes beside real numbers are whole numbers written as real ones.
         targets = targets.astype(np.int64)
     return prepare(table[:, :-1], targets, options)
+
+
+def _whole(values: NDArray[Any]) -> bool:
+    """Whether all are integers that a float64 tells from their neighbours; NaN and infinity are none."""
+    return bool((np.abs(values) < _EXACT).all() and (values == np.round(values)).all())
 
 
 def _from_table(columns: dict[str, Column], target: str, options: Options) -> Prepared:

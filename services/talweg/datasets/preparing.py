@@ -83,7 +83,9 @@ def _numbers(name: str, values: NDArray[Any]) -> NDArray[Any]:
         return values.astype(np.uint8)
     if values.dtype == np.float16 or values.dtype.itemsize > 8:
         # Halves are widened without loss; what is longer than 8 bytes has no form that other machines read.
-        return values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64)
+        # What is too large for that becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            return values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64)
     return values
 
 

@@ -105,7 +105,7 @@ class Folder:
                 folder.mkdir(mode=0o700, exist_ok=True)
             ignore = self.home / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n", encoding="utf-8")
+                write_private(ignore, "*\n")
             # Permission bits do not tell all (root, read-only mounts, full disks); writing does.
             with tempfile.TemporaryFile(dir=self.home) as probe:
                 probe.write(b"\0")

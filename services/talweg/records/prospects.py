@@ -52,6 +52,8 @@ def next_updates(
     """
     if after is not None and after not in (names or optimizers.names()):
         raise InvalidSpec(f"after: must be one of the optimizers asked for, got {after[:80]!r}")
+    if "" in names:
+        raise InvalidSpec("optimizer: must be the name of one, got ''")
     before = parameters(store, run, step)
     holder = owner(store, run, step)
     spec = RunSpec.model_validate(holder.spec)

@@ -32,13 +32,14 @@ def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> 
     return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
 
 
-def evaluations(connection: Connection, run_id: str) -> list[EvaluationRow]:
-    """All of a run's."""
+def evaluations(connection: Connection, run_id: str, start: int, limit: int | None) -> list[EvaluationRow]:
+    """A run's from a step on."""
     names = [column for column in _EVALUATIONS.c if column.name != "run_id"]
-    found = []
-    for owner, first, last in lineage.ranges(connection, run_id, 0, None):
+    found: list[EvaluationRow] = []
+    for owner, first, last in lineage.ranges(connection, run_id, start, None):
         query = _range(select(*names), _EVALUATIONS, owner, first, last)
-        ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split)
+        left = None if limit is None else limit - len(found)
+        ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split).limit(left)
         found += [EvaluationRow(**row._mapping) for row in connection.execute(ordered)]
     return found
 

@@ -41,10 +41,10 @@ class Recorded(Database):
         with self._read() as connection:
             return reading.steps(connection, run_id, start, stop)
 
-    def evaluations(self, run_id: str) -> list[EvaluationRow]:
-        """Every evaluation, by step, then split."""
+    def evaluations(self, run_id: str, start: int = 0, limit: int | None = None) -> list[EvaluationRow]:
+        """Every evaluation from step `start` on, by step, then split; at most `limit` of them."""
         with self._read() as connection:
-            return reading.evaluations(connection, run_id)
+            return reading.evaluations(connection, run_id, start, limit)
 
     def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
         """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""

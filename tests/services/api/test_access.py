@@ -177,3 +177,24 @@ def test_answers_carry_headers_that_keep_browsers_out(http: httpx2.Client) -> No
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "access-control-allow-origin" not in headers
         assert "server" not in headers
+
+
+@pytest.mark.parametrize("noun", ["runs", "studies"])
+def test_a_change_that_needs_no_body_needs_no_type(http: httpx2.Client, noun: str) -> None:
+    for what in ("cancel", "pause", "unpause", "retry", "mirror"):
+        asked = http.post(f"/v1/{noun}/nobody/{what}")
+        assert "content-type" not in asked.request.headers
+        assert asked.status_code == 404, what
+    # Where a body is needed, it is missed by name.
+    missing = http.post("/v1/studies")
+    assert missing.status_code == 422
+    assert "optimizers: is required" in missing.json()["detail"]
+
+
+def test_what_is_sent_needs_a_type(http: httpx2.Client) -> None:
+    body = b'{"problem": "quadratic", "optimizer": "sgd"}'
+    assert http.post("/v1/runs", content=body).status_code == 415
+    # In pieces, it states no length.
+    assert http.post("/v1/runs", content=iter([body])).status_code == 415
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert http.post("/v1/runs/nobody/cancel", headers=form).status_code == 415

@@ -1,9 +1,11 @@
 """Datasets over the API: kept by name and digest, used in specs, refused in words."""
 
+import contextlib
 import io
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,14 +158,15 @@ def test_17_an_upload_has_a_limit_whether_or_not_it_states_its_length(
     assert "large" not in [row.name for row in store.datasets()]
 
 
-def _said(url: str, *headers: str) -> socket.socket:
+def _said(url: str, *headers: str, path: str = "/v1/datasets/large?format=csv") -> socket.socket:
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port), timeout=60)
+    dataset = "datasets" in path
     lines = [
-        "PUT /v1/datasets/large?format=csv HTTP/1.1",
+        f"{'PUT' if dataset else 'POST'} {path} HTTP/1.1",
         f"Host: {parts.netloc}",
         "Authorization: Bearer a-token-that-is-long-enough-for-tests",
-        "Content-Type: application/octet-stream",
+        f"Content-Type: application/{'octet-stream' if dataset else 'json'}",
         *headers,
     ]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -175,6 +178,25 @@ def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypa
     with _said(url, "Content-Length: 1000") as connection:
         connection.sendall(b"x,y\n")
         assert b" 408 " in connection.recv(65536).split(b"\r\n")[0]
+    assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets/slow?format=csv", "/v1/runs"])
+def test_a_sender_of_a_byte_now_and_then_is_given_up(
+    url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("talweg.api.guard.Guard._seconds", lambda *_: 0.5)
+    with _said(url, "Content-Length: 100000", path=path) as connection:
+        connection.settimeout(0.02)
+        answer, began = b"", time.monotonic()
+        while not answer and time.monotonic() - began < 20:
+            # However often a byte comes: the time that all of it may take runs out.
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert b"connection: close" in answer.lower()
     assert http.get("/healthz").status_code == 200
 
 

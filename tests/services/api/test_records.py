@@ -149,6 +149,21 @@ def test_evaluations_are_listed_by_step(http: httpx2.Client) -> None:
     assert [row["step"] for row in validation] == [0, 35, STEPS]
     assert all(0 <= row["metric"] <= 1 for row in validation)
     assert {row["split"] for row in rows if row["step"] == STEPS} == {"validation", "test"}
+    assert http.get("/v1/runs/wine-full/evaluations", params={"start": 1}).json() == [r for r in rows if r["step"] > 0]
+    assert http.get("/v1/runs/wine-full/evaluations", params={"start": STEPS + 1}).json() == []
+
+
+def test_evaluations_come_in_pages_of_whole_steps(http: httpx2.Client, train: Callable[[], None]) -> None:
+    spec = {"problem": "wine-mlp", "optimizer": "sgd", "steps": 10, "evaluate_every": 1, "name": "often"}
+    assert http.post("/v1/runs", json=spec).status_code == 201
+    train()
+    whole = http.get("/v1/runs/often/evaluations").json()
+    assert len(whole) == 12
+    first = http.get("/v1/runs/often/evaluations", params={"limit": 11}).json()
+    # The last step has two splits, of which one would fit.
+    assert first == whole[:10]
+    assert http.get("/v1/runs/often/evaluations", params={"start": first[-1]["step"] + 1}).json() == whole[10:]
+    assert http.get("/v1/runs/often/evaluations", params={"limit": 10_001}).status_code == 422
 
 
 def test_explain_says_in_words_what_the_numbers_are(http: httpx2.Client, train: Callable[[], None]) -> None:

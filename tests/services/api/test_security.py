@@ -32,6 +32,9 @@ REFERENCES = (
     "..%2f..%2fcanary",
     "..\\canary",
     "canary;x",
+    "canary%252fsecret",
+    "..%252f{folder}%252fcanary%252fsecret",
+    "..%255c{folder}%255ccanary",
     "%23",
     "%00",
     "%2f",
@@ -92,7 +95,8 @@ def test_15_no_reference_leads_to_a_file(url: str, store: Store) -> None:
     for method, path in routes():
         if "{}" not in path:
             continue
-        for reference in (*REFERENCES, str(canary / "secret"), "%2f".join(str(canary / "secret").split("/"))):
+        named = [reference.replace("{folder}", canary.parent.name) for reference in REFERENCES]
+        for reference in (*named, "canary", str(canary / "secret"), "%252f".join(str(canary / "secret").split("/"))):
             filled = path.replace("{}", reference)
             answer = raw(url, method, filled, "Content-Type: application/json", body=b"{}")
             assert 400 <= status(answer) < 500, (method, filled)

@@ -68,12 +68,17 @@ def test_it_listens_logs_changes_and_ends_when_asked(database: str, tmp_path: Pa
             # There is no broker: the run waits for the reconciler, and is handed in none the less.
             assert http.post("/v1/runs", json=spec).status_code == 201
             assert http.get("/v1/runs").status_code == 200
+            forged = "/v1/runs/a%0d%0a%7b%22event%22%3a%22forged%22%7d%1b%5b31m%e2%80%a8/cancel"
+            assert http.post(forged).status_code == 404
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=60)
     assert process.returncode == 0
     lines = [json.loads(line) for line in rest.splitlines()]
     changes = [line for line in lines if line["event"] == "changed"]
-    assert [(line["method"], line["path"], line["status"]) for line in changes] == [("POST", "/v1/runs", 201)]
+    said = [(line["method"], line["path"].partition("\r")[0], line["status"]) for line in changes]
+    assert said == [("POST", "/v1/runs", 201), ("POST", "/v1/runs/a", 404)]
+    # Line 49 of what must hold: a name ends no line, and steers no terminal.
+    assert all(line.isprintable() for line in rest.split("\n"))
     assert changes[0]["token"].startswith("settings-")
     assert not [line for line in lines if line["event"] == "read"]
     assert TOKEN not in rest

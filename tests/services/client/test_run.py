@@ -77,6 +77,15 @@ def test_evaluations_are_a_table(run: Run) -> None:
     assert list(run.evaluations.to_pandas().columns) == ["step", "split", "cost", "metric"]
 
 
+def test_many_evaluations_come_in_pages(lab: Lab, train: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = lab.submit(SPEC | {"steps": 30, "evaluate_every": 1})
+    train()
+    whole = list(run.evaluations)
+    assert len(whole) == 32
+    monkeypatch.setattr("talweg.client.run._EVALUATIONS", 8)
+    assert list(run.evaluations) == whole
+
+
 @pytest.mark.parametrize("step", [70, 1000])
 def test_a_step_that_is_not_recorded_is_said(run: Run, step: int) -> None:
     with pytest.raises(NoSuchStep, match=f"0 to 69, got.*{step}"):

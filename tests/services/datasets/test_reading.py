@@ -71,6 +71,24 @@ def test_numbers_are_values_unless_told_otherwise(here: Read, npz: Read) -> None
     assert here(as_npy(table), "npy").classes is None
 
 
+@pytest.mark.parametrize("far", [1e300, -(2.0**63), 2.0**53, np.inf, np.nan])
+def test_numbers_that_are_no_whole_ones_are_no_classes_of_those(here: Read, far: float) -> None:
+    """They were cast to integers, which gave the most negative one for all of them."""
+    table = np.column_stack([np.random.default_rng(0).normal(size=(20, 2)), np.append(np.arange(19.0) % 3, far)])
+    if np.isfinite(far):
+        assert here(as_npy(table), "npy", kind="labels").classes == sorted([0.0, 1.0, 2.0, far])
+    else:
+        with pytest.raises(InvalidSpec, match="finite"):
+            here(as_npy(table), "npy", kind="labels")
+
+
+def test_a_number_longer_than_a_float_must_fit_into_one(here: Read, npz: Read) -> None:
+    inputs = np.full((20, 2), 1, np.longdouble)
+    inputs[3, 1] = np.longdouble("1e400")
+    with pytest.raises(InvalidSpec, match="finite"):
+        here(npz(inputs=inputs), "npz")
+
+
 def test_pictures_keep_their_shape_and_type(here: Read, npz: Read) -> None:
     pictures = np.zeros((20, 1, 4, 4), np.uint8)
     pictures[:, 0, 1, 1] = np.arange(20)

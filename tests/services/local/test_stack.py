@@ -77,6 +77,19 @@ def test_a_stack_starts_answers_and_is_found_again(small: Small) -> None:
     assert first.token not in repr(first)
 
 
+def test_nothing_of_a_stack_is_for_others_to_read(small: Small, until: Until) -> None:
+    small.program("writer", "open('artifact', 'w').close(); print('written', flush=True); import time; time.sleep(600)")
+    before = os.umask(0)
+    try:
+        small.ensure()
+    finally:
+        os.umask(before)
+    until(lambda: "written" in small.folder.log("writer").read_text(), "the child's line")
+    found = {path.relative_to(small.home): path.lstat().st_mode for path in [small.home, *small.home.rglob("*")]}
+    assert {Path("artifact"), Path("logs/writer.log"), Path("stack.json")} <= found.keys()
+    assert {str(path): oct(mode) for path, mode in found.items() if mode & 0o077} == {}
+
+
 def test_two_at_once_start_one_stack(small: Small) -> None:
     with ThreadPoolExecutor(4) as pool:
         connections = list(pool.map(lambda _: small.ensure(), range(4)))

@@ -57,6 +57,8 @@ def test_gradient_descent_goes_straight_down(store: Store, run: RunRow) -> None:
 def test_what_cannot_be_answered_says_why(store: Store, run: RunRow) -> None:
     with pytest.raises(InvalidSpec, match="did you mean 'adam'"):
         next_updates(store, run, 70, ["adm"])
+    with pytest.raises(InvalidSpec, match="optimizer: must be the name of one, got ''"):
+        next_updates(store, run, 3, ["sgd", ""])
     with pytest.raises(InvalidSpec, match="batch_size must be all"):
         next_updates(store, run, 70, ["lbfgs"])
     with pytest.raises(NoSuchStep):

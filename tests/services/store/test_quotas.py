@@ -1,10 +1,12 @@
 """What a token may hold at once, whatever comes at the same moment."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
 from talweg.errors import Conflict, LimitReached, NotFound
 from talweg.store import Limits, Store
@@ -64,6 +66,43 @@ def test_of_many_at_once_only_as_many_get_in_as_may(store: Store, holder: Store,
     with ThreadPoolExecutor(4) as threads:
         got = list(threads.map(attempt, [new_work(1, total_steps=1) for _ in range(12)]))
     assert sum(got) == 3 == len(store.runs().items)
+
+
+def test_of_two_that_count_at_the_same_moment_one_gets_in(
+    store: Store, holder: Store, new_work: Callable[..., Any]
+) -> None:
+    """Each would count before the other's rows can be seen: so the second must not come that far."""
+    counting: list[bool] = []
+
+    def held_up() -> bool:
+        """Whether somebody waits for a lock. SQLite has one writer: whoever comes second waits to begin."""
+        if store.engine.dialect.name == "sqlite":
+            return True
+        with store.engine.connect() as connection:
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return bool(connection.execute(waiting).scalar_one())
+
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def meet(_: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "charges" in statement and "sum(" in statement:
+            counting.append(True)
+            deadline = time.monotonic() + 30
+            while len(counting) < 2 and not held_up():
+                assert time.monotonic() < deadline, "the other one neither came nor waits"
+                time.sleep(0.01)
+
+    def attempt(work: Any) -> bool:
+        try:
+            holder.submit(None, work.runs, work.cohorts)
+        except LimitReached:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        got = list(threads.map(attempt, [new_work(2, total_steps=1) for _ in range(2)]))
+    event.remove(store.engine, "before_cursor_execute", meet)
+    assert sorted(got) == [False, True]
+    assert len(store.runs().items) == 2
 
 
 def test_bytes_have_a_limit(holder: Store, store: Store) -> None:

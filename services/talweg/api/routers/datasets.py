@@ -72,7 +72,7 @@ async def upload(
     if target is not None and not target.isprintable():
         raise InvalidSpec(f"target: must be printable, got {target[:80]!r}")
     options = Options(form, target, kind, standardise, settings.upload_bytes)
-    async with spooled(request, settings.upload_seconds) as file:
+    async with spooled(request) as file:
         parsed = await run_sync(parse, file, options, settings.upload_seconds)
     add = partial(here.store.add_dataset, name, parsed.digest, parsed.kind, parsed.shape, parsed.size, parsed.payload)
     row = await run_sync(add)

@@ -76,9 +76,17 @@ def examples(
 
 
 @router.get("/evaluations")
-def evaluations(here: Here, run: Reference) -> list[EvaluationView]:
-    """Every evaluation on held-out data, by step."""
-    rows = here.store.evaluations(here.store.run(run).id)
+def evaluations(
+    here: Here,
+    run: Reference,
+    start: Step = 0,
+    limit: Annotated[int, Query(ge=8, le=10_000, description="At most so many, of whole steps.")] = 10_000,
+) -> list[EvaluationView]:
+    """Evaluations on held-out data, by step; those after a page begin at the step after its last one."""
+    rows = here.store.evaluations(here.store.run(run).id, start, limit + 1)
+    if len(rows) > limit:
+        # A step of several splits is not cut in two.
+        rows = [row for row in rows if row.step < rows[-1].step]
     return [EvaluationView(step=row.step, split=row.split, cost=row.cost, metric=row.metric) for row in rows]
 
 

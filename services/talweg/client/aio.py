@@ -1,0 +1,275 @@
+"""The laboratory for programs that await: many runs at once, and nothing held up by any of them.
+
+    async with AsyncLab() as lab:
+        runs = [await lab.submit(problem="digits-mlp", optimizer="adam", seed=seed) for seed in range(20)]
+        await asyncio.gather(*(run.wait() for run in runs))
+        costs = [await run.costs() for run in runs]
+
+Nothing is said twice here. What a `Run` or `Study` asks is plain code over a wire; `ask` lets that code run over a wire
+that knows the answers so far, awaits the first one that is missing, and begins again. So everything that those two can
+tell can be awaited: `await run.ask(lambda run: run.explain(37))`.
+"""
+
+import asyncio
+import copy
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar
+
+import httpx2
+
+from talweg.client.events import Events
+from talweg.client.lab import Lab
+from talweg.client.live import FIRST_LOOK, LAST_LOOK, PATIENCE_WHILE_WAITING, Live
+from talweg.client.run import Run
+from talweg.client.study import Study
+from talweg.client.table import Table
+from talweg.client.wire import Question, Wire, error_of, translated
+from talweg.errors import RunFailed, TalwegError, Unreachable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+
+T = TypeVar("T")
+Twin = TypeVar("Twin", bound=Lab | Live)
+Work = TypeVar("Work", bound=Live)
+
+
+class _Missing(TalwegError):
+    """A question whose answer is not known yet."""
+
+    code = "missing-answer"
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(f"{question.path}: must be asked within `ask`, or of what AsyncLab gives")
+        self.question = question
+
+
+class _Told(Wire):
+    """A wire that gives answers that came before, each once; it is connected to nothing."""
+
+    def __init__(self, url: str, answers: list[tuple[str, Any]]) -> None:
+        self.url = url
+        self._left = list(answers)
+
+    def _ask(self, question: Question) -> Any:
+        # By what was asked: what is kept from one time to the next, such as a catalogue, is not asked for again.
+        for position, (asked, answer) in enumerate(self._left):
+            if asked == _key(question):
+                del self._left[position]
+                return answer
+        raise _Missing(question)
+
+
+def _key(question: Question) -> str:
+    return f"{question.method} {question.path} {question.query}"
+
+
+class AsyncWire:
+    """The questions of a `Wire`, awaited; opened and closed with `async with`."""
+
+    def __init__(self, like: Wire) -> None:
+        """To where `like` leads, with its token."""
+        transport = None if like.socket is None else httpx2.AsyncHTTPTransport(uds=like.socket)
+        self.url = like.url
+        self.client = httpx2.AsyncClient(**like.options, transport=transport)
+
+    async def ask(self, question: Question) -> Any:
+        """What it answers; raises as a Wire does."""
+        async for attempt in question.retries():
+            with attempt:
+                with translated(self.url):
+                    response = await self.client.request(**question.request())
+                if response.is_error:
+                    raise error_of(self.url, response)
+                return question.read(response)
+        raise AssertionError("stamina ends with an answer or an exception")
+
+    async def through(self, twin: Twin, asked: Callable[[Twin], T]) -> T:
+        """What `asked` makes of `twin`, whose questions are awaited here; it is called once more for each of them."""
+        answers: list[tuple[str, Any]] = []
+        while True:
+            told = copy.copy(twin)
+            told._wire = _Told(self.url, answers)
+            try:
+                return asked(told)
+            except _Missing as missing:
+                answers.append((_key(missing.question), await self.ask(missing.question)))
+
+    async def lines(self, path: str) -> AsyncIterator[str]:
+        """The lines that a GET answers, as they come; asked once."""
+        with translated(self.url):
+            async with self.client.stream("GET", path) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise error_of(self.url, response)
+                async for line in response.aiter_lines():
+                    yield line
+
+
+class AsyncLive(Generic[Work]):
+    """A run or a study; `now` is what was last heard of it, a Run or a Study over no wire of its own."""
+
+    def __init__(self, wire: AsyncWire, now: Work) -> None:
+        """Stand for `now`, and ask over `wire`."""
+        self._wire = wire
+        self._now = now
+
+    @property
+    def id(self) -> str:
+        """Unique for ever (uuid 7)."""
+        return self._now.id
+
+    @property
+    def name(self) -> str:
+        """Unique and readable."""
+        return self._now.name
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The API's last answer about it, as plain data; `refresh` asks anew."""
+        return self._now.view
+
+    @property
+    def state(self) -> str:
+        """As of the last answer: queued, running, finished, failed or cancelled."""
+        return str(self._now.view["state"])
+
+    async def ask(self, asked: Callable[[Work], T]) -> T:
+        """Whatever the synchronous one can tell: `await run.ask(lambda run: run.evaluations)`.
+
+        `asked` is called once more for each answer that it needs: it should do nothing but ask.
+        """
+        return await self._wire.through(self._now, asked)
+
+    async def refresh(self) -> Self:
+        """Ask the laboratory how things stand."""
+        return await self._changed(lambda work: work.refresh())
+
+    async def cancel(self) -> Self:
+        """Stop after the step that is being made; what is recorded stays. Over already, nothing changes."""
+        return await self._changed(lambda work: work.cancel())
+
+    async def wait(self, *, timeout: float | None = None) -> Self:
+        """Return when it is over, having shown nothing. Cancelling the waiting leaves the work alone.
+
+        Raises:
+            RunFailed: it failed; the message holds the reason.
+            TimeoutError: it goes on after so many seconds.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_LOOK
+        while True:
+            await self._changed(_look)
+            if self._now._is_over():
+                break
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError(f"{self._now.kind} {self.name} is still {self.state}; it goes on")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, LAST_LOOK)
+        reason = await self.ask(lambda work: work._failure())
+        if reason is not None:
+            raise RunFailed(reason)
+        return self
+
+    async def _changed(self, asked: Callable[[Work], Live]) -> Self:
+        self._now._view = (await self.ask(asked))._view
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self._now._progress().words}>"
+
+
+class AsyncRun(AsyncLive[Run]):
+    """One run; what is not here, `ask` has."""
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Its progress (`state`, `step`, `steps`, `cost`, `best_cost`) whenever it changes, until the run is over."""
+        events = Events()
+        while not events.over:
+            with suppress(Unreachable):
+                async for line in self._wire.lines(self._now._path("events")):
+                    if (told := events.take(line)) is not None:
+                        yield told
+            await self.refresh()
+
+    async def costs(self) -> "Array":
+        """(steps,) float64: the cost of each recorded step, before its update."""
+        return await self.ask(lambda run: run.costs)
+
+    async def gradient(self, step: SupportsIndex) -> "dict[str, Array]":
+        """The derivatives of the step's cost, by tensor, bit for bit as the engine had them; raises NoSuchStep."""
+        return await self.ask(lambda run: run.gradient(step))
+
+    async def parameters(self, step: SupportsIndex) -> "dict[str, Array]":
+        """The parameters before the step's update, by tensor; raises NoSuchStep."""
+        return await self.ask(lambda run: run.parameters(step))
+
+
+class AsyncStudy(AsyncLive[Study]):
+    """One study; what is not here, `ask` has."""
+
+    async def runs(self) -> list[AsyncRun]:
+        """Every run, by optimizer setting, then by seed."""
+        return [AsyncRun(self._wire, run) for run in await self.ask(lambda study: study.runs)]
+
+    async def ranking(self) -> Table:
+        """The optimizer settings, best first."""
+        return await self.ask(lambda study: study.ranking())
+
+
+class AsyncLab:
+    """A laboratory, as `Lab` finds it, for `async with`; what is not here, `ask` has."""
+
+    def __init__(
+        self, url: str | None = None, *, token: str | None = None, home: str | os.PathLike[str] | None = None
+    ) -> None:
+        """As Lab's; nothing is found or started before `async with`."""
+        self._arguments: dict[str, Any] = {"url": url, "token": token, "home": home}
+
+    async def __aenter__(self) -> Self:
+        # Starting a local one takes seconds, of which others make use.
+        self._lab = await asyncio.to_thread(lambda: Lab(**self._arguments))
+        self._wire = AsyncWire(self._lab._wire)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lab.close()
+        await self._wire.client.aclose()
+
+    async def ask(self, asked: Callable[[Lab], T]) -> T:
+        """Whatever `Lab` can tell: `await lab.ask(lambda lab: lab.optimizers())`.
+
+        `asked` is called once more for each answer that it needs: it should do nothing but ask.
+        """
+        return await self._wire.through(self._lab, asked)
+
+    async def submit(self, spec: object = None, /, **keywords: Any) -> AsyncRun:
+        """Hand in one run, as `Lab.submit`."""
+        return AsyncRun(self._wire, await self.ask(lambda lab: lab.submit(spec, **keywords)))
+
+    async def compare(self, spec: object = None, /, **keywords: Any) -> AsyncStudy:
+        """Hand in a study, as `Lab.compare`."""
+        return AsyncStudy(self._wire, await self.ask(lambda lab: lab.compare(spec, **keywords)))
+
+    async def run(self, id_or_name: str) -> AsyncRun:
+        """The run of that id or name; raises NotFound."""
+        return AsyncRun(self._wire, await self.ask(lambda lab: lab.run(id_or_name)))
+
+    async def study(self, id_or_name: str) -> AsyncStudy:
+        """The study of that id or name; raises NotFound."""
+        return AsyncStudy(self._wire, await self.ask(lambda lab: lab.study(id_or_name)))
+
+
+def _look(work: Live) -> Live:
+    """As `refresh`, with the patience of whoever waits."""
+    work._view = work._wire.get(work._path(), patience=PATIENCE_WHILE_WAITING)
+    return work
