@@ -10,7 +10,7 @@ ARGS ?=
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
 
-.PHONY: help install demo test check format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test lock wheel clean
+.PHONY: help install demo test check format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test compose-faults lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ chaos: install ## faults at random, for half an hour: 200 on each database, then
 
 compose-test: install ## the same laboratory in containers, tested from outside (needs docker compose)
 	@$(BIN)/pytest -m compose tests/compose $(ARGS)
+
+compose-faults: install ## every service in containers killed and cut off in turn, while studies train: a quarter of an hour
+	@$(BIN)/pytest -m compose_faults tests/compose $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## resolve requirements/*.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
 	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements/dev.lock $(ARGS)
