@@ -33,6 +33,13 @@ def test_our_containers_run_as_nobody_special(containers: "Containers") -> None:
         assert inspected[service]["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
 
 
+def test_the_image_holds_no_compiler_and_a_root_that_nobody_changes(containers: "Containers") -> None:
+    look = "for tool in cc gcc g++ c++ clang ld make; do command -v $tool; done; touch /made && echo written; id -u"
+    assert containers.compose("exec", "-T", "worker", "sh", "-c", look).split() == ["10001"]
+    assert containers.docker("image", "inspect", "--format", "{{.Config.User}}", "talweg") == "talweg"
+    assert "health.py" in containers.docker("image", "inspect", "--format", "{{.Config.Healthcheck.Test}}", "talweg")
+
+
 def test_no_secret_stands_in_arguments_or_in_the_image(containers: "Containers") -> None:
     ids = containers.compose("ps", "--quiet").split()
     shown = "".join(
