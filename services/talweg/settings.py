@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from talweg.errors import InvalidSpec
 
-SECRETS = ("token", "database_url", "broker_url")
+SECRETS = ("token", "database_url", "broker_url", "api_database_password", "worker_database_password")
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     mlflow_url: str | None = None
+    # For the migration alone: the PostgreSQL roles that it makes for the API and for the workers.
+    api_database_password: SecretStr | None = None
+    worker_database_password: SecretStr | None = None
     # Where people open MLflow, when that differs from what the mirror connects to.
     mlflow_public_url: str | None = None
 
