@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from talweg.errors import TalwegError, Unreachable
 from talweg.settings import settings
+from talweg.tls import broker_settings
 
 QUEUE = "talweg.train"
 TRAIN = "talweg.train"
@@ -39,7 +40,7 @@ def create_app(broker_url: Callable[[], str]) -> Celery:
 def configuration(broker_url: str) -> dict[str, Any]:
     """Celery's settings; the measurements behind each stand in the documentation of the design."""
     return {
-        "broker_url": broker_url,
+        **broker_settings(broker_url),
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
