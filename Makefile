@@ -58,11 +58,18 @@ bench: install ## the tables that the README quotes
 	@for table in $(filter-out benchmarks/reliability.py benchmarks/local_stack.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$table"; $(BIN)/python "$$table" $(ARGS) || exit 1; done
 
 up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, worker
+	@$(NEW_SECRETS)
 	@docker compose up --detach --build --wait $(ARGS)
 	@. ./.env && echo "API http://127.0.0.1:$${TALWEG_PORT:-8000}   MLflow http://127.0.0.1:$${TALWEG_MLFLOW_PORT:-5055}   token: TALWEG_TOKEN in .env"
 
 down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@docker compose down $(ARGS)
+
+# A random secret for each that the example leaves empty and .env has no line for: of a laboratory that is there already,
+# those that came with a later version.
+NEW_SECRETS = umask 077; grep -o '^[A-Z_]*=$$' .env.example | while IFS= read -r name; do \
+	grep -q "^$$name" .env || { printf '%s%s\n' "$$name" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')" >> .env; \
+	                            echo "Added $${name%=} to .env."; }; done
 
 # A half-written file of secrets must not stay behind.
 .DELETE_ON_ERROR:

@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from talweg.errors import InvalidSpec
 
-SECRETS = ("token", "database_url", "broker_url", "api_database_password", "worker_database_password")
+SECRETS = ("token", "metrics_token", "database_url", "broker_url", "api_database_password", "worker_database_password")
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     # Where a client finds the laboratory; without `url` it starts or finds the local stack in `home`.
     url: str | None = None
     token: SecretStr | None = None
+    # Let in by the API with scope `read`, for whoever reads /metrics.
+    metrics_token: SecretStr | None = None
     home: Path = Path(".talweg")
 
     # What services connect to. URLs may hold passwords, hence secrets.

@@ -21,7 +21,16 @@ from talweg.local import stop
 from talweg.settings import settings
 
 ROOT = Path(__file__).parents[2]
-SECRETS = ("POSTGRES_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN")
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "API_DATABASE_PASSWORD",
+    "WORKER_DATABASE_PASSWORD",
+    "MLFLOW_DATABASE_PASSWORD",
+    "REDIS_PASSWORD",
+    "TALWEG_TOKEN",
+    "METRICS_TOKEN",
+    "GRAFANA_PASSWORD",
+)
 
 # About 10 seconds of one worker: long enough for something to happen meanwhile.
 STEPS = 2000
