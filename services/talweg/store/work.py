@@ -60,9 +60,13 @@ class Work(Database):
     def claim(self, cohort_id: str, owner: str, lease_seconds: float) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
 
-        None where it is finished, quarantined, leased to another or unknown.
+        None where it is finished, quarantined, leased to another or unknown. Raises TalwegError where the database was
+        migrated since it was opened: whoever knows another schema must begin nothing.
         """
+        from talweg.store import migrate
+
         with self._write() as connection:
+            migrate.check_revision(connection)
             return leases.claim(connection, cohort_id, owner, lease_seconds)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
