@@ -69,6 +69,8 @@ def grant(connection: Connection) -> None:
         if not _is_there(connection, role):
             continue
         for statement in (
+            # By default everyone may connect and make temporary tables, and before PostgreSQL 15 others too.
+            f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
             f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC",
             f"REVOKE ALL ON SCHEMA {schema} FROM {role}",
             f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",

@@ -20,6 +20,7 @@ FORBIDDEN = (
     "DROP TABLE steps",
     "ALTER TABLE steps ADD COLUMN more integer",
     "CREATE TABLE mine (id integer)",
+    "CREATE TEMPORARY TABLE mine (id integer)",
     "CREATE INDEX mine ON steps (cost)",
     "TRUNCATE steps",
     "DELETE FROM runs",
