@@ -31,7 +31,7 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
     """Let in the token that the settings name, with this scope, and end the one of this prefix that they named before.
 
     Raises:
-        InvalidSpec: it is too short to be a secret, or was revoked.
+        InvalidSpec: it is too short to be a secret, was revoked, or is there with another scope.
     """
     if len(token) < MINIMUM_LENGTH:
         raise InvalidSpec(
@@ -45,6 +45,8 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
     row = store.find_token(digest)
     if row is None or row.revoked_at is not None:
         raise InvalidSpec("token: was revoked; make another")
+    if list(row.scopes) != [scope]:
+        raise InvalidSpec(f"token: must have the scope {scope} alone, but is in use with {', '.join(row.scopes)}")
     for other in store.tokens():
         if other.name.startswith(prefix) and other.digest != digest and other.revoked_at is None:
             with contextlib.suppress(NotFound):
