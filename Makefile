@@ -10,7 +10,7 @@ ARGS ?=
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
 
-.PHONY: help install demo test check audit guards format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test lock wheel clean
+.PHONY: help install demo test check audit guards format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test compose-faults lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,11 +67,18 @@ bench: install ## the tables that the README quotes
 	@for table in $(filter-out benchmarks/reliability.py benchmarks/local_stack.py benchmarks/guards.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$table"; $(BIN)/python "$$table" $(ARGS) || exit 1; done
 
 up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, worker
+	@$(NEW_SECRETS)
 	@docker compose up --detach --build --wait $(ARGS)
 	@. ./.env && echo "API http://127.0.0.1:$${TALWEG_PORT:-8000}   MLflow http://127.0.0.1:$${TALWEG_MLFLOW_PORT:-5055}   token: TALWEG_TOKEN in .env"
 
 down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@docker compose down $(ARGS)
+
+# A random secret for each that the example leaves empty and .env has no line for: of a laboratory that is there already,
+# those that came with a later version.
+NEW_SECRETS = umask 077; grep -o '^[A-Z_]*=$$' .env.example | while IFS= read -r name; do \
+	grep -q "^$$name" .env || { printf '%s%s\n' "$$name" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')" >> .env; \
+	                            echo "Added $${name%=} to .env."; }; done
 
 # A half-written file of secrets must not stay behind.
 .DELETE_ON_ERROR:
@@ -112,6 +119,9 @@ chaos: install ## faults at random, for half an hour: 200 on each database, then
 
 compose-test: install ## the same laboratory in containers, tested from outside (needs docker compose)
 	@$(BIN)/pytest -m compose tests/compose $(ARGS)
+
+compose-faults: install ## every service in containers killed and cut off in turn, while studies train: a quarter of an hour
+	@$(BIN)/pytest -m compose_faults tests/compose $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## resolve requirements/*.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
 	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements/dev.lock $(ARGS)

@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from talweg.errors import InvalidSpec
 
-SECRETS = ("token", "database_url", "broker_url")
+SECRETS = ("token", "metrics_token", "database_url", "broker_url", "api_database_password", "worker_database_password")
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -65,12 +65,17 @@ class Settings(BaseSettings):
     # Where a client finds the laboratory; without `url` it starts or finds the local stack in `home`.
     url: str | None = None
     token: SecretStr | None = None
+    # Let in by the API with scope `read`, for whoever reads /metrics.
+    metrics_token: SecretStr | None = None
     home: Path = Path(".talweg")
 
     # What services connect to. URLs may hold passwords, hence secrets.
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     mlflow_url: str | None = None
+    # For the migration alone: the PostgreSQL roles that it makes for the API and for the workers.
+    api_database_password: SecretStr | None = None
+    worker_database_password: SecretStr | None = None
     # Where people open MLflow, when that differs from what the mirror connects to.
     mlflow_public_url: str | None = None
 

@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 OURS = {"api", "worker", "tracking", "reconciler", "mlflow"}
+NAMES = [line.rstrip("=") for line in (ROOT / ".env.example").read_text().splitlines() if line.endswith("=")]
 
 
 def test_only_the_api_and_mlflow_are_published_and_on_loopback(containers: "Containers") -> None:
@@ -31,6 +32,13 @@ def test_our_containers_run_as_nobody_special(containers: "Containers") -> None:
         assert inspected[service]["HostConfig"]["ReadonlyRootfs"]
         assert inspected[service]["HostConfig"]["CapDrop"] == ["ALL"]
         assert inspected[service]["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
+
+
+def test_the_image_holds_no_compiler_and_a_root_that_nobody_changes(containers: "Containers") -> None:
+    look = "for tool in cc gcc g++ c++ clang ld make; do command -v $tool; done; touch /made && echo written; id -u"
+    assert containers.compose("exec", "-T", "worker", "sh", "-c", look).split() == ["10001"]
+    assert containers.docker("image", "inspect", "--format", "{{.Config.User}}", "talweg") == "talweg"
+    assert "health.py" in containers.docker("image", "inspect", "--format", "{{.Config.Healthcheck.Test}}", "talweg")
 
 
 def test_no_secret_stands_in_arguments_or_in_the_image(containers: "Containers") -> None:
@@ -69,12 +77,34 @@ def test_foreign_hosts_are_refused(containers: "Containers", host: str) -> None:
     assert httpx2.get(f"{containers.url}/v1/runs", headers=token | {"Host": host}).status_code == 421
 
 
-@pytest.mark.parametrize("empty", ["POSTGRES_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN"])
+@pytest.mark.parametrize("service", ["api", "worker", "tracking", "reconciler"])
+def test_services_log_in_as_roles_that_change_no_schema(containers: "Containers", service: str) -> None:
+    login = "import os, psycopg; c = psycopg.connect(os.environ['TALWEG_DATABASE_URL'].replace('+psycopg', ''))"
+    for statement in ("DROP TABLE steps", "ALTER TABLE runs ADD x int", "CREATE TABLE x (y int)", "DELETE FROM runs"):
+        refused = (
+            f"{login}\ntry: c.execute('{statement}')\nexcept psycopg.errors.InsufficientPrivilege: print('refused')"
+        )
+        assert containers.compose("exec", "-T", service, "python", "-c", refused).strip() == "refused", statement
+    shown = containers.compose("exec", "-T", service, "env")
+    assert containers.settings["POSTGRES_PASSWORD"] not in shown
+
+
+def test_prometheus_s_token_reads_and_does_nothing_else(containers: "Containers") -> None:
+    token = {"Authorization": f"Bearer {containers.settings['METRICS_TOKEN']}"}
+    page = httpx2.get(
+        f"{containers.url}/metrics", headers=token | {"Host": f"api:{containers.settings['TALWEG_PORT']}"}
+    )
+    assert page.status_code == 200
+    assert "talweg_steps_total" in page.text
+    headers = token | {"Content-Type": "application/json"}
+    assert httpx2.post(f"{containers.url}/v1/runs", content="{}", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("empty", NAMES)
 def test_an_empty_secret_is_refused_before_anything_starts(tmp_path: Path, empty: str) -> None:
-    names = ("POSTGRES_PASSWORD", "MLFLOW_DATABASE_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN")
     env_file = tmp_path / "env"
-    env_file.write_text("".join(f"{name}={'' if name == empty else 'x' * 24}\n" for name in names))
-    config = ["docker", "compose", "--env-file", str(env_file), "config", "--quiet"]
+    env_file.write_text("".join(f"{name}={'' if name == empty else 'x' * 24}\n" for name in NAMES))
+    config = ["docker", "compose", "--env-file", str(env_file), "--profile", "monitoring", "config", "--quiet"]
     done = subprocess.run(config, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert empty in done.stderr

@@ -58,6 +58,17 @@ def test_mlflow_holds_the_same_costs_step_by_step(containers: "Containers") -> N
         assert mirrored[run][int(step)] == float(cost)
 
 
+@pytest.mark.usefixtures("printed")
+def test_no_kernel_was_compiled_by_a_first_run(containers: "Containers") -> None:
+    """Each container starts with the kernels that were compiled with the image, and the study needed no others."""
+    lists = [
+        containers.compose("exec", "-T", "worker", "sh", "-c", f"cd {folder} && find . -type f | sort").split()
+        for folder in ("/opt/kernels", "/tmp/numba")  # noqa: S108 - inside the container
+    ]
+    assert len(lists[0]) > 400
+    assert lists[0] == lists[1]
+
+
 def test_an_unknown_token_is_refused(containers: "Containers") -> None:
     for headers in ({}, {"Authorization": f"Bearer {'0' * 48}"}):
         assert httpx2.get(f"{containers.url}/v1/runs", headers=headers).status_code == 401

@@ -1,6 +1,7 @@
 """What is installed, what is forbidden in sources, and what containers may do; numbers are lines of what must hold."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from talweg.api.metrics import page
+from talweg.store import Meter
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
@@ -77,7 +81,7 @@ def compose() -> dict[str, Any]:
     return services
 
 
-@pytest.mark.parametrize("name", [*OURS, "redis"])
+@pytest.mark.parametrize("name", [*OURS, "redis", "prometheus", "grafana"])
 def test_33_containers_have_a_root_that_is_read_only_and_no_capabilities(compose: dict[str, Any], name: str) -> None:
     service = compose[name]
     assert service["read_only"] is True
@@ -94,11 +98,45 @@ def test_33_the_image_ends_as_nobody_special() -> None:
     assert last == "USER talweg"
 
 
-def test_34_only_two_ports_are_published_and_on_loopback(compose: dict[str, Any]) -> None:
+def test_34_only_the_ports_that_people_open_are_published_and_on_loopback(compose: dict[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose.items() if "ports" in service}
-    assert set(published) == {"api", "mlflow"}
+    assert set(published) == {"api", "mlflow", "grafana"}
+    assert compose["grafana"]["profiles"] == compose["prometheus"]["profiles"] == ["monitoring"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert "requirepass" in str(compose["redis"]["command"])
+
+
+def test_mlflow_is_closed_as_far_as_it_can_be(compose: dict[str, Any]) -> None:
+    options = dict(one[2:].partition("=")[::2] for one in compose["mlflow"]["command"] if one.startswith("--"))
+    assert options["serve-artifacts"] == ""
+    assert options["artifacts-destination"] == "file:///var/lib/mlflow"
+    assert options["x-frame-options"] == "DENY"
+    # By name and port, each: its own default pattern lets 10.evil.example in.
+    for option in ("allowed-hosts", "cors-allowed-origins"):
+        names = re.sub(r"\$\{[^}]*\}", "PORT", options[option]).split(",")
+        assert all(re.fullmatch(r"(http://)?(mlflow|127\.0\.0\.1|localhost):PORT", name) for name in names), option
+    environment = compose["mlflow"]["environment"]
+    assert environment["MLFLOW_BACKEND_STORE_URI"].startswith("postgresql+psycopg://mlflow:")
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    # What trains cannot be asked from there: none of the laboratory's secrets is.
+    assert not [name for name in environment if name.startswith("TALWEG_") and name != "TALWEG_MLFLOW_PORT"]
+
+
+def test_every_container_has_limits_and_is_started_again(compose: dict[str, Any]) -> None:
+    for name, service in compose.items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+
+
+def test_the_dashboard_asks_for_what_the_api_tells() -> None:
+    dashboard = json.loads((ROOT / "services/compose/grafana/talweg.json").read_text())
+    asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    told = page(Meter(runs={}, cohorts={}, steps=0, unmirrored=0, unmirrored_steps=0, mirror_lag=0, counters={}), 0)
+    names = set(re.findall(r"^# TYPE (talweg_\w+)", told, re.MULTILINE))
+    assert set(re.findall(r"talweg_\w+", asked)) == names
 
 
 def test_35_no_secret_is_built_into_the_image() -> None:
@@ -112,6 +150,9 @@ def test_35_no_secret_is_built_into_the_image() -> None:
 
 def test_06_no_default_of_compose_is_a_secret(compose: dict[str, Any]) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN", "MLFLOW_DATABASE_PASSWORD"):
+    example = (ROOT / ".env.example").read_text().splitlines()
+    secrets = [line.rstrip("=") for line in example if line.endswith("=")]
+    assert {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "TALWEG_TOKEN", "API_DATABASE_PASSWORD"} < set(secrets)
+    for name in secrets:
         # `:?` refuses an empty value, and one that is missing.
         assert set(re.findall(rf"\$\{{{name}([^}}]*)\}}", text)) == {":?"}

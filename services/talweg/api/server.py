@@ -15,7 +15,7 @@ import uvicorn
 from talweg import queue
 from talweg.api.app import create_app
 from talweg.api.logs import configure
-from talweg.api.tokens import register
+from talweg.api.tokens import FOR_METRICS, register
 from talweg.errors import LocalStackError, PortTaken, TalwegError
 from talweg.settings import Settings, settings
 from talweg.store import open_store
@@ -53,6 +53,8 @@ def serve(settings: Settings) -> None:
     with closing(listener, settings.socket), open_store(database) as store:
         if settings.token is not None:
             register(store, settings.token.get_secret_value())
+        if settings.metrics_token is not None:
+            register(store, settings.metrics_token.get_secret_value(), scope="read", prefix=FOR_METRICS)
         app = create_app(store, settings, queue.publish)
         config = uvicorn.Config(
             app,

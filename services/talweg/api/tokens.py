@@ -19,6 +19,7 @@ SCOPES: Final = ("read", "submit", "admin")
 MINIMUM_LENGTH: Final = 20
 # The names of tokens that came from the settings begin so.
 FROM_SETTINGS: Final = "settings-"
+FOR_METRICS: Final = "metrics-settings-"
 
 
 def digest_of(token: str) -> str:
@@ -26,11 +27,11 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def register(store: Store, token: str) -> None:
-    """Let in the token that the settings name, with every scope, and end the one that they named before.
+def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FROM_SETTINGS) -> None:
+    """Let in the token that the settings name, with this scope, and end the one of this prefix that they named before.
 
     Raises:
-        InvalidSpec: it is too short to be a secret, or was revoked.
+        InvalidSpec: it is too short to be a secret, was revoked, or is there with another scope.
     """
     if len(token) < MINIMUM_LENGTH:
         raise InvalidSpec(
@@ -40,12 +41,14 @@ def register(store: Store, token: str) -> None:
     digest = digest_of(token)
     # Another process of this laboratory may do the same at this moment.
     with contextlib.suppress(Conflict):
-        store.add_token(digest, f"{FROM_SETTINGS}{digest[:12]}", ["admin"])
+        store.add_token(digest, f"{prefix}{digest[:12]}", [scope])
     row = store.find_token(digest)
     if row is None or row.revoked_at is not None:
         raise InvalidSpec("token: was revoked; make another")
+    if list(row.scopes) != [scope]:
+        raise InvalidSpec(f"token: must have the scope {scope} alone, but is in use with {', '.join(row.scopes)}")
     for other in store.tokens():
-        if other.name.startswith(FROM_SETTINGS) and other.digest != digest and other.revoked_at is None:
+        if other.name.startswith(prefix) and other.digest != digest and other.revoked_at is None:
             with contextlib.suppress(NotFound):
                 store.revoke_token(other.name)
 
@@ -61,8 +64,9 @@ def create(
     """
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidSpec(f"expires_at: must lie in the future, got {expires_at.isoformat()}")
-    if name.startswith(FROM_SETTINGS):
-        raise InvalidSpec(f"name: must not begin with {FROM_SETTINGS!r}, got {name!r}")
+    for prefix in (FROM_SETTINGS, FOR_METRICS):
+        if name.startswith(prefix):
+            raise InvalidSpec(f"name: must not begin with {prefix!r}, got {name!r}")
     # 256 random bits; the prefix lets people and scanners of secrets know what they found.
     token = f"talweg_{secrets.token_urlsafe(32)}"
     store.add_token(digest_of(token), name, [scope], expires_at, limits or None)

@@ -33,6 +33,10 @@ def train_cohort(cohort_id: str) -> None:
         # Its lease, where it had one, runs out; the reconciler sees to it when the database is back.
         log.error("cohort left unsaid", cohort=cohort_id, reason=str(error))
         return
+    except TalwegError as error:
+        # Of another schema, by now: the cohort waits for a worker that knows it.
+        log.error("cohort not taken", cohort=cohort_id, reason=str(error))
+        return
     log.info("cohort left", cohort=cohort_id, outcome=outcome)
     if outcome in ("finished", "quarantined"):
         extend_studies(process_store(), publish, settings=settings())

@@ -21,6 +21,16 @@ _POSTGRESQL_LIMITS = {
     "idle_in_transaction_session_timeout": 30_000,
     "statement_timeout": 120_000,
 }
+# Who is on the other side of a network that was cut hears nothing, not even an end: without probes a worker would wait
+# for hours, and PostgreSQL would keep the locks of a vanished worker that was in the middle of a COPY, which no other
+# limit ends. Given up after 5 + 3 × 5 seconds without an answer, which is less than a lease. Unix sockets need none.
+_ALIVE_HERE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+_ALIVE_THERE = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 
 def parse(url: str) -> URL:
@@ -43,7 +53,8 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
     SQLite: WAL, so readers never wait; synchronous FULL, so what was committed survives a power cut and not
     only a crash (one sync a commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, answers
     in binary, and limits on how long a stopped process can hold locks; where the engine `migrates`, neither of the
-    latter: a migration takes its time, waits for another's, and reads the catalogue.
+    latter: a migration takes its time, waits for another's, and reads the catalogue. A connection whose other side
+    has vanished is given up after 20 seconds, here and there, unless the URL says otherwise.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -51,13 +62,13 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    options = {"timezone": "UTC"} | ({} if migrates else _POSTGRESQL_LIMITS)
+    options = {"timezone": "UTC"} | _ALIVE_THERE | ({} if migrates else _POSTGRESQL_LIMITS)
+    defaults = {"application_name": "talweg", "connect_timeout": 10} | _ALIVE_HERE
     engine = sqlalchemy.create_engine(
         parsed,
         pool_pre_ping=True,
         connect_args={
-            "application_name": "talweg",
-            "connect_timeout": 10,
+            **{name: value for name, value in defaults.items() if name not in parsed.query},
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )

@@ -1,5 +1,8 @@
 """Brings a database to this version's schema, or says why not. `python -m talweg.store.migrate` is its command.
 
+On PostgreSQL it also gives the roles of API and workers what they need on the tables (see `talweg.store.roles`), and
+makes these roles where TALWEG_API_DATABASE_PASSWORD and TALWEG_WORKER_DATABASE_PASSWORD are set.
+
 The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel.
 """
 
@@ -17,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, text
 
 from talweg.errors import NewerLaboratory, NotFound, TalwegError
 from talweg.settings import settings
-from talweg.store import reading, tables
+from talweg.store import reading, roles, tables
 from talweg.store.engine import create_engine, make_file, parse, translated
 
 # Any number, the same in every version: whoever migrates waits for who migrates already.
@@ -104,6 +107,9 @@ def _migrate(url: str, direction: str, revision: str) -> None:
             getattr(command, direction)(_config(connection), revision)
             if direction == "upgrade" and _revision(connection) != before:
                 _note(connection, made=before is None)
+            if direction == "upgrade":
+                # Each time: roles may have come since the last migration.
+                roles.grant(connection)
     finally:
         engine.dispose()
 
@@ -150,10 +156,14 @@ def _config(connection: Connection) -> Config:
 
 def main() -> int:
     """Migrate the database of the settings; the exit code, with the reason on stderr."""
-    url = settings().database_url
+    chosen = settings()
+    url = chosen.database_url
+    given = {roles.API: chosen.api_database_password, roles.WORKER: chosen.worker_database_password}
     try:
         if url is None:
             raise TalwegError("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")
+        passwords = {role: password.get_secret_value() for role, password in given.items() if password is not None}
+        roles.ensure(url.get_secret_value(), passwords)
         upgrade(url.get_secret_value())
     except TalwegError as error:
         sys.stderr.write(f"talweg: {error}\n")

@@ -70,8 +70,14 @@ class Work(Database):
 
         None where it is finished, quarantined, leased to another or unknown. A caller who makes up a `claim_id` (a
         uuid) before it asks may ask again with it, where no answer came: it gets the claim that it has.
+
+        Raises TalwegError where the database was migrated since it was opened: whoever knows another schema must
+        begin nothing.
         """
+        from talweg.store import migrate
+
         with self._write() as connection:
+            migrate.check_revision(connection)
             return leases.claim(connection, cohort_id, owner, lease_seconds, claim_id)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:

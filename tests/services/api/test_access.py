@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from talweg.api.guard import MAXIMUM_BODY
 from talweg.api.public import PUBLIC
 from talweg.api.routers import ALL
-from talweg.api.tokens import digest_of, register
+from talweg.api.tokens import FOR_METRICS, digest_of, register
 from talweg.errors import InvalidSpec
 from talweg.store import Store
 
@@ -111,6 +111,18 @@ def test_the_settings_token_replaces_the_one_before(store: Store) -> None:
     assert live == {digest_of(second)}
     with pytest.raises(InvalidSpec, match="was revoked"):
         register(store, first)
+
+
+def test_the_token_for_metrics_reads_alone_and_is_no_other(store: Store) -> None:
+    admin, metrics = "the-one-token-of-the-settings", "the-token-of-the-settings-for-metrics"
+    register(store, admin)
+    register(store, metrics, scope="read", prefix=FOR_METRICS)
+    # Starting again ends neither.
+    register(store, admin)
+    live = {row.digest: list(row.scopes) for row in store.tokens() if row.revoked_at is None}
+    assert (live[digest_of(admin)], live[digest_of(metrics)]) == (["admin"], ["read"])
+    with pytest.raises(InvalidSpec, match="must have the scope read alone, but is in use with admin"):
+        register(store, admin, scope="read", prefix=FOR_METRICS)
 
 
 @pytest.mark.parametrize("token", ["", "secret", "changeme", "a" * 19])

@@ -148,6 +148,18 @@ def test_postgresql_lets_no_stopped_process_hold_up_others_for_ever(postgres_url
     assert found == ["30s", "30s", "2min", "UTC"]
 
 
+@pytest.mark.parametrize(("query", "seconds"), [("", "5"), ("keepalives_idle=7", "7")])
+def test_postgresql_is_given_up_soon_where_the_network_was_cut(postgres_url: str, query: str, seconds: str) -> None:
+    joint = "&" if "?" in postgres_url else "?"
+    with open_store(postgres_url + joint + query) as store, store.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        asked = driver.info.get_parameters()
+    assert (asked["keepalives_idle"], asked["keepalives_count"], asked["tcp_user_timeout"]) == (seconds, "3", "20000")
+    # What the server was asked for the other direction; on a Unix socket it has no use for it.
+    assert "tcp_keepalives_idle=5" in asked["options"]
+
+
 def test_postgresql_stores_payloads_as_they_are(postgres_url: str) -> None:
     query = (
         "SELECT attrelid::regclass::text AS name, attstorage FROM pg_attribute WHERE attname = 'payload' AND attnum > 0"

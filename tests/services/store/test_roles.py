@@ -1,0 +1,109 @@
+"""PostgreSQL with least privilege: API and workers can do all of their work as their roles, and change no schema."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import ProgrammingError
+
+from talweg.execution import resume_run, submit_run, train
+from talweg.execution.reconciliation import reconcile
+from talweg.settings import Settings
+from talweg.spec import RunSpec
+from talweg.store import Store, open_store
+from talweg.store.migrate import upgrade
+from talweg.store.roles import API, WORKER, ensure
+
+SETTINGS = Settings().model_copy(update={"commit_seconds": 0.01})
+PASSWORDS = {API: "one % of two", WORKER: "an'other"}
+FORBIDDEN = (
+    "DROP TABLE steps",
+    "ALTER TABLE steps ADD COLUMN more integer",
+    "CREATE TABLE mine (id integer)",
+    "CREATE TEMPORARY TABLE mine (id integer)",
+    "CREATE INDEX mine ON steps (cost)",
+    "TRUNCATE steps",
+    "DELETE FROM runs",
+    "DELETE FROM chunks",
+    "DELETE FROM steps",
+    "UPDATE laboratory SET value = 'mine'",
+    "UPDATE alembic_version SET version_num = '0001'",
+    "CREATE ROLE mine",
+    "SET ROLE postgres",
+)
+
+
+@pytest.fixture(scope="module")
+def owned(new_postgres_database: Callable[[], str]) -> str:
+    """A migrated database with both roles; its owner's URL."""
+    url = new_postgres_database()
+    # Twice: the second time they are there.
+    ensure(url, PASSWORDS)
+    ensure(url, PASSWORDS)
+    upgrade(url)
+    return url
+
+
+@pytest.fixture
+def api(owned: str) -> Iterator[Store]:
+    """The store as the API opens it."""
+    with _as(owned, API) as store:
+        yield store
+
+
+@pytest.fixture
+def worker(owned: str) -> Iterator[Store]:
+    """The store as a worker opens it."""
+    with _as(owned, WORKER) as store:
+        yield store
+
+
+def _as(url: str, role: str) -> Store:
+    return open_store(make_url(url).set(username=role).render_as_string(hide_password=False))
+
+
+def test_api_and_worker_do_their_work(api: Store, worker: Store) -> None:
+    published: list[str] = []
+    spec = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 300, "record": "full"})
+    run = submit_run(api, spec, publish=published.append, settings=SETTINGS)
+    assert reconcile(worker, published.append, settings=SETTINGS.model_copy(update={"reconcile_seconds": 1e-9}))
+    # Left once in the middle, then finished.
+    asked = iter([False] * 100)
+    assert train(worker, run.cohort_id, owner="w", settings=SETTINGS, leave=lambda: next(asked, True)) == "released"
+    assert train(worker, run.cohort_id, owner="w", settings=SETTINGS) == "finished"
+    assert worker.lead("reconciler", "w", 1.0)
+    worker.step_down("reconciler", "w")
+    worker.mark_mirrored(run.id, 300, "mlflow's", "finished")
+    resume_run(api, api.run(run.id), 400, publish=published.append)
+    again = api.run(run.id)
+    assert train(worker, again.cohort_id, owner="w", settings=SETTINGS) == "finished"
+    assert api.run(run.id).step == 400
+    api.check()
+    worker.check()
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+@pytest.mark.parametrize("role", [API, WORKER])
+def test_neither_changes_the_schema_nor_takes_records_away(owned: str, role: str, statement: str) -> None:
+    with (
+        _as(owned, role) as store,
+        pytest.raises(ProgrammingError, match=r"must be owner|permission denied"),
+        store.engine.begin() as connection,
+    ):
+        connection.execute(text(statement))
+
+
+def test_workers_do_not_see_tokens(worker: Store) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"), worker.engine.begin() as connection:
+        connection.execute(text("SELECT * FROM tokens"))
+
+
+def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
+    with open_store(owned) as store, store.engine.begin() as connection:
+        found = connection.execute(
+            text(
+                "SELECT rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolpassword LIKE"
+                " 'SCRAM-SHA-256%' AS hidden FROM pg_authid WHERE rolname LIKE 'talweg_%' ORDER BY rolname"
+            )
+        ).all()
+    assert [tuple(row) for row in found] == [(name, True, False, False, False, False, True) for name in (API, WORKER)]
