@@ -1,0 +1,41 @@
+"""TPE's suggestions: the same for the same results, within the range, and better than chance in a valley."""
+
+import math
+
+import pytest
+
+from talweg.comparison.suggestions import suggested
+from talweg.protocols import Range
+
+SPACE = {"learning_rate": Range(low=1e-4, high=1.0), "momentum": Range(low=0.0, high=0.99, scale="linear")}
+
+
+def valley(point: dict[str, float]) -> float:
+    """Least at a learning rate of 0.01."""
+    return (math.log10(point["learning_rate"]) + 2) ** 2
+
+
+def test_the_same_results_give_the_same_point_and_other_keys_another() -> None:
+    told = [({"learning_rate": 0.1, "momentum": 0.5}, 1.0), ({"learning_rate": 0.01, "momentum": 0.9}, 0.5)]
+    first = suggested(SPACE, told, (0, 0, 0, 0, 2))
+    assert suggested(SPACE, told, (0, 0, 0, 0, 2)) == first
+    assert suggested(SPACE, told, (0, 0, 0, 1, 2)) != first
+    assert all(SPACE[name].low <= value <= SPACE[name].high for name, value in first.items())
+
+
+def test_a_trial_that_diverged_or_lies_outside_of_the_range_is_no_hindrance() -> None:
+    told = [({"learning_rate": 5.0, "momentum": 0.5}, 1.0), ({"learning_rate": 1.0, "momentum": 0.9}, math.inf)]
+    assert set(suggested(SPACE, told, (1,))) == set(SPACE)
+    # What lies outside is not told, so that it is as if it had not been.
+    assert suggested(SPACE, told, (1,)) == suggested(SPACE, told[1:], (1,))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_goes_where_costs_were_low(seed: int) -> None:
+    told: list[tuple[dict[str, float], float]] = []
+    for trial in range(25):
+        point = suggested(SPACE, told, (seed, trial))
+        told.append((point, valley(point)))
+    first, last = ([cost for _, cost in told[:8]], [cost for _, cost in told[-8:]])
+    assert sorted(last)[4] < sorted(first)[4]
+    assert min(cost for _, cost in told) < 0.1
