@@ -130,9 +130,14 @@ class Cohort:
         Their means are the batch's; they come in the order in which they were drawn, none where the problem has none.
         Raises EngineError where an example has no cost of its own.
         """
-        with np.errstate(all="ignore"):
-            for cost in self._oracle.examples(self.step):
-                yield cost, self._gradient[0]
+        found = self._oracle.examples(self.step)
+        while True:
+            # Not around the yield: what is done between two examples keeps its own warnings.
+            with np.errstate(all="ignore"):
+                cost = next(found, None)
+            if cost is None:
+                return
+            yield cost, self._gradient[0]
 
     def hessian_product(self, vector: Array) -> Array:
         """H v (P,) in float64 for the one run, on this step's batch.
