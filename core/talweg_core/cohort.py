@@ -22,6 +22,9 @@ from talweg_core.problems.base import Problem
 from talweg_core.schedules import Constant, Schedule
 from talweg_core.stopping import StopReason
 
+# Of differences of gradients in float64 that only look: see `Cohort.hessian_product`.
+_NARROW = 1e-9
+
 
 @dataclass(frozen=True)
 class Record:
@@ -127,15 +130,25 @@ class Cohort:
         Their means are the batch's; they come in the order in which they were drawn, none where the problem has none.
         Raises EngineError where an example has no cost of its own.
         """
-        with np.errstate(all="ignore"):
-            for cost in self._oracle.examples(self.step):
-                yield cost, self._gradient[0]
+        found = self._oracle.examples(self.step)
+        while True:
+            # Not around the yield: what is done between two examples keeps its own warnings.
+            with np.errstate(all="ignore"):
+                cost = next(found, None)
+            if cost is None:
+                return
+            yield cost, self._gradient[0]
 
     def hessian_product(self, vector: Array) -> Array:
-        """H v (P,) in float64 for the one run, on this step's batch; see talweg_core.evaluations for its error."""
+        """H v (P,) in float64 for the one run, on this step's batch.
+
+        As talweg_core.evaluations has it, with a width of 1e-9: a product rounds by about 1e-7 of the gradient's size,
+        which an eigenvalue bears, and hardly ever meets a relu's kink, where a secant may be a thousand times H.
+        """
         self._trials.begin(self.step)
         with np.errstate(all="ignore"):
-            product: Array = self._trials.hessian_product(vector.astype(np.float64)[None], self.active)[0]
+            vectors = vector.astype(np.float64)[None]
+            product: Array = self._trials.hessian_product(vectors, self.active, width=_NARROW)[0]
         return product
 
     def advance(self) -> Record:

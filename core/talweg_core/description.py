@@ -1,10 +1,11 @@
 """What the catalogues of optimizers, schedules and problems have in common as a person reads them."""
 
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 # Inline and half transparent: notebooks show it on light and on dark, and keep it when saved.
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);text-align:left;vertical-align:top"
@@ -27,6 +28,64 @@ class Setting:
         number = isinstance(self.default, float)
         said = f"{self.default:g}" if number else str(self.default)
         return self.name, self.range, said.lower() if isinstance(self.default, bool) else said
+
+
+class Entry(ABC):
+    """One entry of a catalogue: a frozen dataclass, made from a class and its docstring."""
+
+    # The head of the catalogue's table.
+    COLUMNS: ClassVar[tuple[str, ...]] = ()
+
+    settings: tuple[Setting, ...]
+
+    @abstractmethod
+    def said(self) -> tuple[str, list[str], str]:
+        """Its page: the title, the paragraphs before the settings, and where it is from."""
+
+    def row(self) -> tuple[str, ...]:
+        """What the catalogue's table shows of it, by COLUMNS."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        """As plain text, for a terminal."""
+        title, texts, source = self.said()
+        return page(title, texts, self.settings, last=source)
+
+    def _repr_html_(self) -> str:
+        title, texts, source = self.said()
+        return page_html(title, texts, self.settings, last=source)
+
+
+Kind = TypeVar("Kind")
+Said = TypeVar("Said", bound=Entry)
+
+
+class Table(dict[str, Kind], Generic[Kind, Said]):
+    """What there is, by name; it shows itself as a table."""
+
+    entry: ClassVar[type[Entry]]
+
+    def describe(self, kind: Kind) -> Said:
+        """One of them."""
+        raise NotImplementedError
+
+    def descriptions(self) -> list[Said]:
+        """Of each, by name."""
+        return [self.describe(self[name]) for name in sorted(self)]
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        return aligned([self.entry.COLUMNS, *(described.row() for described in self.descriptions())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self.entry.COLUMNS, [described.row() for described in self.descriptions()])
+
+
+def settings_of(plain: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Settings again, from what `defaults_and_ranges` made of them."""
+    return tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
 
 
 def defaults_and_ranges(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:

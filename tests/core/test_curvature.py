@@ -47,8 +47,8 @@ def test_a_cohorts_products_give_the_quadratics_largest_curvature() -> None:
     assert isinstance(problem, NoisyQuadratic)
     cohort = Cohort(problem, [optimizers.create("sgd")], [0])
     before = cohort.parameters.copy()
-    found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=100), tolerance=1e-9)
-    assert found.value == pytest.approx(float(problem.curvatures.max()), rel=1e-8)
+    found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=100), tolerance=1e-6)
+    assert found.value == pytest.approx(float(problem.curvatures.max()), rel=1e-6)
     assert np.array_equal(cohort.parameters, before)
 
 
@@ -56,9 +56,17 @@ def test_of_a_network_it_is_that_of_the_whole_hessian() -> None:
     cohort = Cohort(problems.create("wine-mlp"), [optimizers.create("sgd")], [0], precision="float64")
     size = cohort.problem.layout.size
     whole = np.stack([cohort.hessian_product(column) for column in np.eye(size)])
-    # The differences' own error: a Hessian is symmetric.
-    assert np.abs(whole - whole.T).max() < 1e-9
+    # The differences' own rounding: a Hessian is symmetric.
+    assert np.abs(whole - whole.T).max() < 1e-6
     truth = float(np.linalg.eigvalsh((whole + whole.T) / 2)[-1])
     found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=(size,)))
     assert found.value == pytest.approx(truth, rel=1e-4)
-    assert abs(found.value - truth) <= found.error + 1e-8
+    assert abs(found.value - truth) <= found.error + 1e-6
+
+
+def test_a_relu_that_is_nearly_at_its_kink_does_not_count_as_curvature() -> None:
+    # Differences as wide as is best for smooth costs met one here, and made 4,187 of it.
+    cohort = Cohort(problems.create("digits-mlp"), [optimizers.create("sgd")], [0])
+    size = cohort.problem.layout.size
+    found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=(size,)))
+    assert found.value == pytest.approx(4.325, abs=0.01)

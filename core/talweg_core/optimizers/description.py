@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from talweg_core.description import (
-    Setting,
-    aligned,
-    as_html,
-    defaults_and_ranges,
-    page,
-    page_html,
-    paragraphs,
-    range_of,
-)
+from talweg_core.description import Entry, Setting, Table, defaults_and_ranges, paragraphs, range_of, settings_of
 from talweg_core.optimizers.base import Around, Optimizer
 
 _FAMILIES = {
@@ -28,7 +19,7 @@ _FAMILIES = {
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Entry):
     """One optimizer, from its class and docstring."""
 
     name: str
@@ -68,45 +59,20 @@ class Description:
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Description":
         """From plain data."""
-        settings = tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
         fields = {field.name: plain[field.name] for field in dataclasses.fields(cls)}
-        return cls(**fields | {"state": tuple(plain["state"]), "settings": settings})
+        return cls(**fields | {"state": tuple(plain["state"]), "settings": settings_of(plain)})
 
-    def __str__(self) -> str:
-        """As plain text, for a terminal."""
-        head = f"{self.title} ({self.name}), {self.family}"
-        facts = f"state: {self._kept()}\nevaluations a step: {self.evaluations}"
-        return page(head, [self.formula, self.details, facts], self.settings, last=self.source)
-
-    def _repr_html_(self) -> str:
-        facts = f"{self.family}; state: {self._kept()}; a step: {self.evaluations}"
-        return page_html(
-            f"{self.title} ({self.name})", [self.formula, self.details, facts], self.settings, last=self.source
-        )
+    def said(self) -> tuple[str, list[str], str]:
+        """Formula, conditions, what it keeps and asks for."""
+        facts = f"state: {self._kept()}; evaluations a step: {self.evaluations}"
+        return f"{self.title} ({self.name}), {self.family}", [self.formula, self.details, facts], self.source
 
     def _kept(self) -> str:
         return f"{self.memory} ({', '.join(self.state)})" if self.state else self.memory
 
 
-class Catalogue(dict[str, type[Optimizer]]):
-    """Optimizers by name, which shows itself as a table."""
-
-    def descriptions(self) -> list[Description]:
-        """Of each, by name."""
-        return [describe(self[name]) for name in sorted(self)]
-
-    def __str__(self) -> str:
-        """The table as plain text."""
-        return aligned([Description.COLUMNS, *(described.row() for described in self.descriptions())])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return as_html(Description.COLUMNS, [described.row() for described in self.descriptions()])
-
-
 @dataclass(frozen=True)
-class AroundDescription:
+class AroundDescription(Entry):
     """One thing that can stand around a rule."""
 
     name: str
@@ -126,12 +92,9 @@ class AroundDescription:
         """Everything as plain data, for JSON."""
         return dataclasses.asdict(self) | {"description": self.formula} | defaults_and_ranges(self.settings)
 
-    def __str__(self) -> str:
-        """As plain text, for a terminal."""
-        return page(f"{self.name}, around any rule", [self.formula, self.details], self.settings, last=self.source)
-
-    def _repr_html_(self) -> str:
-        return page_html(f"{self.name}, around any rule", [self.formula, self.details], self.settings, last=self.source)
+    def said(self) -> tuple[str, list[str], str]:
+        """Formula and conditions."""
+        return f"{self.name}, around any rule", [self.formula, self.details], self.source
 
 
 def describe(kind: type[Optimizer]) -> Description:
@@ -155,6 +118,16 @@ def describe_around(kind: type[Around]) -> AroundDescription:
     """What `talweg optimizers --around <name>` prints."""
     formula, details, source = _said(kind)
     return AroundDescription(kind.name, formula, details, source, _settings(kind))
+
+
+class Catalogue(Table[type[Optimizer], Description]):
+    """Optimizers by name, which shows itself as a table."""
+
+    entry = Description
+
+    def describe(self, kind: type[Optimizer]) -> Description:
+        """One of them."""
+        return describe(kind)
 
 
 def _said(kind: type[Optimizer] | type[Around]) -> tuple[str, str, str]:

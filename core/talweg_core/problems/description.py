@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from talweg_core.description import Setting, page, page_html, paragraphs
+from talweg_core.description import Entry, Setting, paragraphs
 from talweg_core.problems.base import Problem
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Entry):
     """One problem: what its maker's docstring says, and how large it is as its settings stand."""
 
     name: str
@@ -29,12 +29,9 @@ class Description:
         said = {"description": self.purpose, "settings": {one.name: one.default for one in self.settings}}
         return dataclasses.asdict(self) | said
 
-    def __str__(self) -> str:
-        """As plain text, for a terminal."""
-        return page(self.name, [self.purpose, self.details, self._facts()], self.settings)
-
-    def _repr_html_(self) -> str:
-        return page_html(self.name, [self.purpose, self.details, self._facts()], self.settings)
+    def said(self) -> tuple[str, list[str], str]:
+        """What it is, and how large."""
+        return self.name, [self.purpose, self.details, self._facts()], ""
 
     def _facts(self) -> str:
         counted = f"parameters: {self.parameters:,}"

@@ -6,21 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from talweg_core.description import (
-    Setting,
-    aligned,
-    as_html,
-    defaults_and_ranges,
-    page,
-    page_html,
-    paragraphs,
-    range_of,
-)
+from talweg_core.description import Entry, Setting, Table, defaults_and_ranges, paragraphs, range_of, settings_of
 from talweg_core.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
-class Description:
+class Description(Entry):
     """One schedule, from its class and docstrings."""
 
     name: str
@@ -47,32 +38,11 @@ class Description:
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Description":
         """From plain data."""
-        settings = tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
-        return cls(plain["name"], plain["formula"], plain["details"], settings)
+        return cls(plain["name"], plain["formula"], plain["details"], settings_of(plain))
 
-    def __str__(self) -> str:
-        """As plain text, for a terminal."""
-        return page(self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], self.settings)
-
-    def _repr_html_(self) -> str:
-        return page_html(self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], self.settings)
-
-
-class Catalogue(dict[str, type[Schedule]]):
-    """Schedules by name, which shows itself as a table."""
-
-    def descriptions(self) -> list[Description]:
-        """Of each, by name."""
-        return [describe(self[name]) for name in sorted(self)]
-
-    def __str__(self) -> str:
-        """The table as plain text."""
-        return aligned([Description.COLUMNS, *(described.row() for described in self.descriptions())])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return as_html(Description.COLUMNS, [described.row() for described in self.descriptions()])
+    def said(self) -> tuple[str, list[str], str]:
+        """The factor, and what it means."""
+        return self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], ""
 
 
 def describe(kind: type[Schedule]) -> Description:
@@ -82,6 +52,16 @@ def describe(kind: type[Schedule]) -> Description:
     )
     formula = paragraphs(inspect.getdoc(kind.factor) or "").removesuffix(".")
     return Description(kind.name, formula, paragraphs(inspect.getdoc(kind) or ""), settings)
+
+
+class Catalogue(Table[type[Schedule], Description]):
+    """Schedules by name, which shows itself as a table."""
+
+    entry = Description
+
+    def describe(self, kind: type[Schedule]) -> Description:
+        """One of them."""
+        return describe(kind)
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

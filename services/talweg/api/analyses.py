@@ -91,7 +91,7 @@ class VerificationView(BaseModel):
 
 
 class MendedView(BaseModel):
-    """One damaged chunk; `problem` says why it could not be mended, null where it was."""
+    """One damaged chunk or checkpoint; `problem` says why it could not be mended, null where it was."""
 
     what: str
     problem: str | None

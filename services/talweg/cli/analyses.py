@@ -34,7 +34,9 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(min=1, help="So many stretches, drawn at random.", show_default="the whole run")
     ] = None,
-    mend: Annotated[bool, typer.Option("--mend", help="Put damaged chunks back first, where they agree.")] = False,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Put back what is damaged or gone first, where it agrees.")
+    ] = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:

@@ -104,9 +104,9 @@ class Analysed(Live):
         )
 
     def mend(self) -> Table:
-        """Compute damaged chunks again, and put back those that agree bit for bit with what is left of the record.
+        """Compute what is damaged or gone again, and put back what agrees bit for bit with what is left of the record.
 
-        Each damaged chunk is a row: what was wrong, and whether it is mended; where it is not, why.
+        Each damaged chunk or checkpoint is a row: what was wrong, and whether it is mended; where it is not, why.
         """
         rows = self._wire.post(self._path("mend"))
         return Table(

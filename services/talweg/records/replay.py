@@ -156,6 +156,22 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: Retracing, end: int) -> R
         yield step, record
 
 
+def kept_checkpoints(run: RunRow) -> list[int]:
+    """The steps of the checkpoints that the run must have by now; a fork begins with one."""
+    begin, every = run.parent_step, _every(run)
+    found = {step for step in range(0, run.step + 1, every) if step > (begin or 0)}
+    found |= ({run.step} if run.ended and run.step > (begin or 0) else set()) | (set() if begin is None else {begin})
+    return sorted(found)
+
+
+def checkpoint_again(store: Store, run: RunRow, step: int) -> bytes:
+    """A kept checkpoint computed from the one before it, and equal to its own recorded digest; raises as `replay`."""
+    cohort = _at_checkpoint_before(store, run, step - 1)
+    for _ in _recomputed(store, run, cohort, step):
+        pass
+    return cohort.checkpoint(0)
+
+
 def restored(store: Store, run: RunRow, step: int) -> Array:
     """The parameters (P,) in the checkpoint of exactly that step; raises CorruptRecord where there is none."""
     with _replayed(store, run, step, step) as (cohort, _):

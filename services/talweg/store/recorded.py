@@ -62,6 +62,11 @@ class Recorded(Database):
             return reading.chunk_bounds(connection, run_id, quantity, start, stop)
 
     def replace_chunk(self, chunk: Chunk) -> None:
-        """Put these bytes in place of a damaged chunk of the same run, quantity and steps; raises NotFound."""
+        """Put these bytes in place of a chunk of the same steps, or where it is gone; raises Conflict."""
         with self._write() as connection:
             resuming.replace_chunk(connection, chunk)
+
+    def replace_checkpoint(self, run_id: str, step: int, payload: bytes) -> None:
+        """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
+        with self._write() as connection:
+            resuming.replace_checkpoint(connection, run_id, step, payload)

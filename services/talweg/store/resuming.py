@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, delete, insert, select, update
 
 from talweg.errors import Conflict, NotFound
-from talweg.store import tables
+from talweg.store import codec, tables
 from talweg.store.batch import Chunk, NewCohort
 from talweg.store.rows import LIVE, Json, RunRow
 from talweg.store.types import FromNow
@@ -60,18 +60,29 @@ def resume(
 
 
 def replace_chunk(connection: Connection, chunk: Chunk) -> None:
-    """Put these bytes where a chunk of the same run, quantity and steps stands; raises NotFound."""
+    """Put these bytes where a chunk of the same run, quantity and steps stands, or where none begins at its step.
+
+    Raises Conflict where one of other steps does.
+    """
+    of_run = (_CHUNKS.c.run_id == chunk.run_id, _CHUNKS.c.quantity == chunk.quantity)
+    there = (*of_run, _CHUNKS.c.first_step == chunk.first_step)
+    held = connection.execute(select(_CHUNKS.c.steps).where(*there)).scalar_one_or_none()
+    if held not in (None, chunk.steps):
+        raise Conflict(f"run {chunk.run_id}: {chunk.quantity} from step {chunk.first_step} on must be {held} steps")
+    connection.execute(delete(_CHUNKS).where(*there))
+    connection.execute(insert(_CHUNKS).values(**vars(chunk)))
+
+
+def replace_checkpoint(connection: Connection, run_id: str, step: int, payload: bytes) -> None:
+    """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
     changed = connection.execute(
-        update(_CHUNKS)
+        update(_CHECKPOINTS)
         .where(
-            _CHUNKS.c.run_id == chunk.run_id,
-            _CHUNKS.c.quantity == chunk.quantity,
-            _CHUNKS.c.first_step == chunk.first_step,
-            _CHUNKS.c.steps == chunk.steps,
+            _CHECKPOINTS.c.run_id == run_id,
+            _CHECKPOINTS.c.step == step,
+            _CHECKPOINTS.c.digest == codec.digest_of(payload),
         )
-        .values(codec=chunk.codec, digest=chunk.digest, payload=chunk.payload)
+        .values(payload=payload)
     )
     if changed.rowcount != 1:
-        raise NotFound(
-            f"run {chunk.run_id}: has no {chunk.quantity} of the {chunk.steps} steps from {chunk.first_step} on"
-        )
+        raise NotFound(f"run {run_id}: has no checkpoint of step {step} with this digest")

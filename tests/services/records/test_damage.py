@@ -128,11 +128,8 @@ def test_a_chunk_is_not_mended_from_what_does_not_agree(store: Store, trained: C
 
 
 @pytest.mark.parametrize("quantity", ["gradient", "parameters", "norms"])
-@pytest.mark.parametrize(
-    ("chunk", "moved"), [(0, 1), (64, 65), (64, 63), (64, 127), (64, 1), (128, 129), (128, 127), (128, 192)]
-)
 def test_a_chunk_whose_row_was_moved_is_never_other_steps_numbers(
-    store: Store, trained: Callable[[str], RunRow], quantity: str, chunk: int, moved: int
+    store: Store, trained: Callable[[str], RunRow], quantity: str
 ) -> None:
     run = trained("full")
 
@@ -142,18 +139,17 @@ def test_a_chunk_whose_row_was_moved_is_never_other_steps_numbers(
         return records(store, run, quantity, step, step + 1).tobytes()  # type: ignore[arg-type]  # one of the two
 
     whole = [read(step) for step in range(150)]
-    write(
-        store,
-        "UPDATE chunks SET first_step = :moved WHERE run_id = :run AND quantity = :quantity AND first_step = :chunk",
-        run=run.id, quantity=quantity, chunk=chunk, moved=moved,
-    )  # fmt: skip
-    refused = 0
-    for step in range(0, 150, 7):
-        try:
-            assert read(step) == whole[step]
-        except CorruptRecord:
-            refused += 1
-    assert refused
+    move = "UPDATE chunks SET first_step = :to WHERE run_id = :run AND quantity = :quantity AND first_step = :at"
+    for at, to in ((0, 1), (64, 65), (64, 63), (64, 127), (64, 1), (128, 129), (128, 127), (128, 192)):
+        write(store, move, run=run.id, quantity=quantity, at=at, to=to)
+        refused = 0
+        for step in range(0, 150, 7):
+            try:
+                assert read(step) == whole[step]
+            except CorruptRecord:
+                refused += 1
+        assert refused
+        write(store, move, run=run.id, quantity=quantity, at=to, to=at)
 
 
 def test_what_is_gone_leaves_its_neighbours_readable(store: Store, trained: Callable[[str], RunRow]) -> None:
@@ -164,3 +160,46 @@ def test_what_is_gone_leaves_its_neighbours_readable(store: Store, trained: Call
     assert records(store, run, "gradient", 128, 150).tobytes() == after
     with pytest.raises(CorruptRecord):
         records(store, run, "gradient", 100, 101)
+
+
+@pytest.mark.parametrize("record", ["full", "replay"])
+def test_what_is_gone_is_mended_where_it_agrees(store: Store, trained: Callable[[str], RunRow], record: str) -> None:
+    run = trained(record)
+    quantities = ("gradient", "parameters", "norms") if record == "full" else ("norms",)
+    for quantity in quantities:
+        whole = store.chunks(run.id, quantity, 0, 150)  # type: ignore[arg-type]
+        for first, said in ((0, "0 to 63"), (64, "64 to 127"), (128, "128 to 149")):
+            gone = "DELETE FROM chunks WHERE run_id = :run AND quantity = :quantity AND first_step = :first"
+            write(store, gone, run=run.id, quantity=quantity, first=first)
+            (mended,) = mend(store, run)
+            assert (mended.what, mended.problem) == (f"run {run.name}: {quantity} of steps {said}: are gone", None)
+            assert store.chunks(run.id, quantity, 0, 150) == whole  # type: ignore[arg-type]
+    assert mend(store, run) == []
+    assert verify(store, run).agrees
+
+
+def test_damaged_checkpoints_are_mended_by_their_digest(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("replay")
+    last, kept = store.checkpoint_before(run.id, 150), store.checkpoint_before(run.id, 149)
+    assert last is not None
+    assert kept is not None
+    broken = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = :step"
+    for step, payload in (kept, last):
+        write(store, broken, payload=payload[:-1] + b"?", run=run.id, step=step)
+    first, second = mend(store, run)
+    assert (first.problem, second.problem) == (None, None)
+    assert f"checkpoint of step {kept[0]}" in first.what
+    assert (store.checkpoint_before(run.id, 149), store.checkpoint_before(run.id, 150)) == (kept, last)
+    # Without its digest nothing says what it was.
+    write(store, "DELETE FROM checkpoints WHERE run_id = :run AND step = :step", run=run.id, step=kept[0])
+    (left,) = mend(store, run)
+    assert left.problem == "its digest is gone with it"
+
+
+def test_chunks_that_claim_the_same_steps_are_left_alone(store: Store, trained: Callable[[str], RunRow]) -> None:
+    run = trained("full")
+    moved = "UPDATE chunks SET first_step = 65 WHERE run_id = :run AND quantity = 'gradient' AND first_step = 64"
+    write(store, moved, run=run.id)
+    (left,) = mend(store, run)
+    assert left.what == f"run {run.name}: gradient of the steps from 128 on: are in two chunks"
+    assert left.problem == "which of them is right, only a verification says"

@@ -50,5 +50,5 @@ def verification(here: Here, run: Reference, sample: Sample = None, start: Step 
 
 @router.post("/mend")
 def mending(here: Here, run: Reference) -> list[MendedView]:
-    """Compute damaged chunks of the record again, and put back those that agree with what is left of it."""
+    """Compute what is damaged or gone of the record again, and put back what agrees with what is left of it."""
     return [MendedView(what=one.what, problem=one.problem) for one in mend(here.store, here.store.run(run))]

@@ -13,7 +13,7 @@ class HessianEigenvalue(Instrument):
     """The largest eigenvalue of H = ∂²C/∂θ², on the step's batch; gradient descent needs η < 2/λ.
 
     By Lanczos' iteration in at most 64 products H v, each a central difference of two gradients of the same batch and
-    noise in float64, whose relative error is near 1e-10 where the cost is smooth (talweg_core.evaluations).
+    noise in float64, which rounds by about 1e-7 of the gradient (Cohort.hessian_product).
     `hessian_eigenvalue.error` is what the iteration itself leaves: an eigenvalue lies within it, and 1e-4 of the value
     is where it ends.
     """

@@ -164,3 +164,14 @@ def test_what_cannot_be_shown_says_why(store: Store, run: RunRow) -> None:
     assert found.left_out.keys() == {"gradient_snr"}
     assert "gradient_snr" not in found.columns
     assert found.rows.shape == (5, sum(map(len, found.columns.values())))
+
+
+def test_a_run_that_diverged_is_shown_up_to_its_end(store: Store, spec: Callable[..., RunSpec]) -> None:
+    asked = spec(problem="diabetes-linear", optimizer={"name": "sgd", "learning_rate": 1e6}, record="replay")
+    diverged = finished(store, asked)
+    assert diverged.stop_reason == "diverged"
+    found = measure(store, diverged, [], range(diverged.step))
+    assert found.steps[-1] == diverged.step - 1
+    assert np.isfinite([column(found, name)[0] for name in ("gradient_snr", "alpha", "hessian_eigenvalue")]).all()
+    # Its last cost is not finite, so no parabola goes through it.
+    assert np.isnan(column(found, "alpha")[-2:]).all()
