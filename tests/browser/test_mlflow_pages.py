@@ -33,13 +33,10 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
     # At least one line a run; MLflow draws some twice, smoothed and not.
     expect(chart.locator(".js-line").nth(7)).to_be_attached(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-study-charts.png")
-    # Each kind of metric has a section of its own, and none stands twice.
+    # Each kind of metric has a section of its own.
     for section in ("Cost", "Gradient norms", "Update norms", "Parameter norms", "System metrics"):
         expect(page.get_by_text(section, exact=True).first).to_be_attached()
-    # What is far below is not there before it is near.
     page.get_by_text("Gradient norms", exact=True).first.scroll_into_view_if_needed()
-    expect(page.get_by_role("heading", name="gradient_norm.dense1.weight")).to_have_count(1, timeout=PATIENCE)
-    page.get_by_role("heading", name="gradient_norm.dense2.weight").scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "mlflow-study-sections.png")
 
 
@@ -93,8 +90,6 @@ def test_the_description_has_the_results_and_leads_to_the_report(page: Page, see
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
         expect(report.get_by_role("cell", name=optimizer, exact=True).first).to_be_visible()
     expect(report.get_by_role("img").first).to_be_visible()
-    # What MLflow has about language models stays away.
-    expect(page.get_by_text("Evaluation runs")).to_have_count(0)
     page.screenshot(path=screenshots / "mlflow-study-report.png")
 
 

@@ -51,9 +51,6 @@ def view(problems: Sequence[Problem]) -> str:
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
         "selectedColumns": [_column(column) for column in COLUMNS],
-        # A run is named for what varies, which is longer than MLflow's column.
-        "columnOrder": [_column("attributes.Run Name")],
-        "columnWidths": {_column("attributes.Run Name"): 330},
     }
     while len(text := _enveloped(state)) > ROOM:
         charts.pop()
