@@ -166,10 +166,10 @@ def kept_checkpoints(run: RunRow) -> list[int]:
 
 def checkpoint_again(store: Store, run: RunRow, step: int) -> bytes:
     """A kept checkpoint computed from the one before it, and equal to its own recorded digest; raises as `replay`."""
-    cohort = _at_checkpoint_before(store, run, step - 1)
-    for _ in _recomputed(store, run, cohort, step):
-        pass
-    return cohort.checkpoint(0)
+    with _replayed(store, run, step - 1, step) as (cohort, moved):
+        for _ in moved:
+            pass
+        return cohort.checkpoint(0)
 
 
 def restored(store: Store, run: RunRow, step: int) -> Array:
