@@ -2,7 +2,7 @@
 
 import math
 
-import pytest
+import numpy as np
 
 from talweg.comparison.suggestions import suggested
 from talweg.protocols import Range
@@ -30,12 +30,14 @@ def test_a_trial_that_diverged_or_lies_outside_of_the_range_is_no_hindrance() ->
     assert suggested(SPACE, told, (1,)) == suggested(SPACE, told[1:], (1,))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_goes_where_costs_were_low(seed: int) -> None:
-    told: list[tuple[dict[str, float], float]] = []
-    for trial in range(25):
-        point = suggested(SPACE, told, (seed, trial))
-        told.append((point, valley(point)))
-    first, last = ([cost for _, cost in told[:8]], [cost for _, cost in told[-8:]])
-    assert sorted(last)[4] < sorted(first)[4]
-    assert min(cost for _, cost in told) < 0.1
+def test_it_goes_where_costs_were_low() -> None:
+    """After eight points evenly apart, over three searches; of points drawn at random half cost less than 1."""
+    later: list[float] = []
+    for seed in range(3):
+        even = [{"learning_rate": 10 ** (-4 * (i + 0.5) / 8), "momentum": 0.11 * i} for i in range(8)]
+        told = [(point, valley(point)) for point in even]
+        for trial in range(8, 24):
+            point = suggested(SPACE, told, (seed, trial))
+            told.append((point, valley(point)))
+        later += [cost for _, cost in told[8:]]
+    assert np.median(later) < 0.5
