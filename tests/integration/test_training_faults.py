@@ -181,19 +181,3 @@ def test_a_late_finisher_does_not_touch_a_cohort_that_was_given_up(stack: "Stack
         stack.store.finish(claim)
     ended = stack.store.run(run.id)
     assert (ended.state, ended.error) == ("failed", "Traceback: it broke")
-
-
-def test_a_broker_that_dies_while_a_worker_trains_does_not_leave_it_deaf(
-    stack: "Stack", eventually: Eventually
-) -> None:
-    # What broke: the broker was away when a task ended, its message could not be acknowledged, and with one message
-    # allowed at a time the worker took no other until it was started anew.
-    worker = stack.start_worker()
-    first = stack.submit(LONG.model_copy(update={"steps": 500}))
-    stack.wait_step(first, 10)
-    stack.broker.kill()
-    stack.wait(first)
-    eventually(lambda: worker.says("Couldn't ack"), "the worker to miss its broker")
-    stack.broker.start()
-    stack.wait(stack.submit(SHORT))
-    assert worker.process.poll() is None
