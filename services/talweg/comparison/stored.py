@@ -1,6 +1,7 @@
 """A study of the store, compared: what the API answers with and what the mirror tells MLflow."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 import numpy as np
@@ -10,9 +11,10 @@ from talweg.comparison.compare import Comparison, compare, shown
 from talweg.comparison.reading import results_of
 from talweg.comparison.results import Floats
 from talweg.comparison.standings import Contender
+from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records import problems_of, records, size_of
 from talweg.spec import StudySpec
-from talweg.store import Store, StudyRow
+from talweg.store import RunRow, Store, StudyRow
 from talweg_core.problems import Problem
 from talweg_core.problems.network_problem import NetworkProblem
 from talweg_core.problems.surface import SurfaceProblem
@@ -109,17 +111,22 @@ def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floa
     for contender in found.contenders:
         runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
         runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
-        if not runs:
-            continue
-        row = store.run(runs[0].run)
-        if points == 1:
-            taken[contender] = records(store, row, "parameters", 0, row.step).astype(np.float64)
-        elif size_of(row) * row.step <= _READ_AT_MOST:
-            path = records(store, row, "parameters", 0, row.step + 1)
-            # Closer together at the start, where a path is quick.
-            places = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
-            taken[contender] = path[places].astype(np.float64)
-    return taken
+        if runs:
+            # A record that cannot be read, or not recomputed on this machine, is no reason to have no report.
+            with suppress(CorruptRecord, ReplayDiverged):
+                taken[contender] = _path(store, store.run(runs[0].run), points)
+    return {contender: path for contender, path in taken.items() if path is not None}
+
+
+def _path(store: Store, row: RunRow, points: int) -> Floats | None:
+    if points == 1:
+        return records(store, row, "parameters", 0, row.step).astype(np.float64)
+    if size_of(row) * row.step > _READ_AT_MOST:
+        return None
+    path = records(store, row, "parameters", 0, row.step + 1)
+    # Closer together at the start, where a path is quick.
+    places = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
+    return path[places].astype(np.float64)
 
 
 def markdown(study: StudyRow, found: Comparison) -> str:
