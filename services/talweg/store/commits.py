@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, or_, select, tuple_, update
 
 from talweg.store import codec, leases, tables
 from talweg.store.batch import Checkpoint, CommitBatch, DerivativeRows, Evaluation, Progress, StepRows
@@ -123,23 +123,10 @@ def _progress_values(run_id: str, progress: Progress) -> dict[str, Any]:
 def _write_checkpoints(connection: Connection, checkpoints: Rows) -> None:
     if not checkpoints.values:
         return
-    # Two statements instead of one a run: PostgreSQL answers each.
-    runs = sorted({row[0] for row in checkpoints.values})
-    connection.execute(delete(_CHECKPOINTS).where(_CHECKPOINTS.c.run_id.in_(runs), ~_CHECKPOINTS.c.kept))
-    steps = sorted({row[1] for row in checkpoints.values})
-    again = connection.execute(
-        select(_CHECKPOINTS.c.run_id, _CHECKPOINTS.c.step).where(
-            _CHECKPOINTS.c.run_id.in_(runs), _CHECKPOINTS.c.step.in_(steps)
-        )
-    )
-    replaced = {tuple(row) for row in again} & {(row[0], row[1]) for row in checkpoints.values}
-    if replaced:
-        connection.execute(
-            delete(_CHECKPOINTS).where(
-                _CHECKPOINTS.c.run_id == bindparam("run"), _CHECKPOINTS.c.step == bindparam("at")
-            ),
-            [{"run": run, "at": step} for run, step in replaced],
-        )
+    made = {(row[0], row[1]) for row in checkpoints.values}
+    gives_way = or_(~_CHECKPOINTS.c.kept, tuple_(_CHECKPOINTS.c.run_id, _CHECKPOINTS.c.step).in_(made))
+    # One statement instead of one a run: PostgreSQL answers each.
+    connection.execute(delete(_CHECKPOINTS).where(_CHECKPOINTS.c.run_id.in_({run for run, _ in made}), gives_way))
     checkpoints.insert(connection)
 
 
