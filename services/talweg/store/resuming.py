@@ -3,10 +3,9 @@
 from sqlalchemy import Connection, delete, insert, select, update
 
 from talweg.errors import Conflict, NotFound
-from talweg.store import codec, tables
+from talweg.store import codec, queueing, tables
 from talweg.store.batch import Chunk, NewCohort
 from talweg.store.rows import LIVE, Json, RunRow
-from talweg.store.types import FromNow
 
 _RUNS = tables.runs
 _CHUNKS = tables.chunks
@@ -19,12 +18,9 @@ def resume(
 ) -> None:
     """Queue it alone in a new cohort; raises Conflict where it is not as `run` says any more.
 
-    The evaluations of its end go: a run that had been asked for more would not have made them there, and where one
-    is due at that step it is made again. Without `keep` its last checkpoint gives way to the next, as others do.
+    What was made because it ended goes, as `queueing.forget_ends` says.
     """
-    now = connection.execute(select(FromNow())).scalar_one()
-    fresh = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": now}
-    connection.execute(insert(tables.cohorts).values(id=cohort.id, study_id=cohort.study_id, **fresh))
+    queueing.add_cohorts(connection, [cohort])
     changed = connection.execute(
         update(_RUNS)
         .where(
@@ -39,24 +35,12 @@ def resume(
             spec=spec,
             spec_digest=digest,
             total_steps=steps,
-            state="queued",
-            stop_reason=None,
-            cancel_requested=False,
-            error=None,
-            finished_at=None,
-            unmirrored=True,
+            **queueing.AGAIN,
         )
     )
     if changed.rowcount != 1:
         raise Conflict(f"run {run.name}: has changed meanwhile; look at it again")
-    at_its_end = (_EVALUATIONS.c.run_id == run.id, _EVALUATIONS.c.step == run.step)
-    connection.execute(delete(_EVALUATIONS).where(*at_its_end))
-    if not keep:
-        connection.execute(
-            update(_CHECKPOINTS)
-            .where(_CHECKPOINTS.c.run_id == run.id, _CHECKPOINTS.c.step == run.step)
-            .values(kept=False)
-        )
+    queueing.forget_ends(connection, [(run.id, run.step, keep)])
 
 
 def replace_chunk(connection: Connection, chunk: Chunk) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import Conflict, InvalidSpec
-from talweg.store import codec, pages, tables
+from talweg.store import codec, pages, queueing, tables
 from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
 from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
 from talweg.store.types import FromNow
@@ -55,10 +55,7 @@ def submit(
 def add(connection: Connection, runs: Sequence[NewRun], cohorts: Sequence[NewCohort]) -> None:
     """Write runs with their cohorts, queued; raises Conflict where a name is taken."""
     _refuse_taken(connection, _RUNS, "run", [run.name for run in runs])
-    now = connection.execute(select(FromNow())).scalar_one()
-    if cohorts:
-        fresh = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": now}
-        connection.execute(insert(tables.cohorts), [fresh | asdict(cohort) for cohort in cohorts])
+    now = queueing.add_cohorts(connection, cohorts)
     if runs:
         waiting = {"state": "queued", "unmirrored": True, "created_at": now, "mirrored_at": now}
         # vars, not asdict: that would copy every spec, key by key.

@@ -4,17 +4,17 @@ Runs of a cohort move in lock-step, so one cannot wait while the others go on. A
 beside it, and its record knows nothing of cohorts: moving one is a change of two columns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from uuid_utils.compat import uuid7
 
-from talweg.store import tables
+from talweg.store import queueing, tables
+from talweg.store.batch import NewCohort
 from talweg.store.rows import LIVE
 from talweg.store.selection import IDS_AT_ONCE
-from talweg.store.types import FromNow
 
 _COHORTS = tables.cohorts
 _RUNS = tables.runs
@@ -35,7 +35,8 @@ def alone(connection: Connection, runs: Sequence[Row[*tuple[Any, ...]]]) -> list
     """Queue each run (`id`, `study_id`) in a new cohort; the ids of these."""
     made = [str(uuid7()) for _ in runs]
     if runs:
-        _make(connection, [(cohort, run.study_id) for cohort, run in zip(made, runs, strict=True)])
+        cohorts = [NewCohort(cohort, run.study_id) for cohort, run in zip(made, runs, strict=True)]
+        queueing.add_cohorts(connection, cohorts)
         connection.execute(
             update(_RUNS)
             .where(_RUNS.c.id == bindparam("run"))
@@ -57,16 +58,10 @@ def park(connection: Connection, cohort_ids: Sequence[str]) -> None:
             place = cohort_id
             if len(resting) < len(runs):
                 place = str(uuid7())
-                _make(connection, [(place, resting[0].study_id)])
+                queueing.add_cohorts(connection, [NewCohort(place, resting[0].study_id)])
                 mine = _RUNS.c.id.in_([run.id for run in resting])
                 connection.execute(update(_RUNS).where(mine).values(cohort_id=place))
             connection.execute(update(_COHORTS).where(_COHORTS.c.id == place).values(paused=True))
-
-
-def _make(connection: Connection, cohorts: Iterable[tuple[str, str | None]]) -> None:
-    now = connection.execute(select(FromNow())).scalar_one()
-    fresh = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": now}
-    connection.execute(insert(_COHORTS), [fresh | {"id": cohort, "study_id": study} for cohort, study in cohorts])
 
 
 def _live(connection: Connection, cohort_ids: Sequence[str]) -> Sequence[Row[*tuple[Any, ...]]]:

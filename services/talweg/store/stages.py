@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
 
-from talweg.store import runs, tables
+from talweg.store import queueing, runs, tables
 from talweg.store.batch import Extension, Going, NewCohort
 from talweg.store.rows import LIVE
-from talweg.store.types import FromNow
 
 _STUDIES = tables.studies
 _COHORTS = tables.cohorts
@@ -51,8 +50,7 @@ def extend(connection: Connection, study_id: str, extension: Extension) -> bool:
 
 def _go_on(connection: Connection, cohort: NewCohort, going: Sequence[Going]) -> None:
     """Ended runs, queued for more steps; as in `resuming.resume`, what was made because they ended goes."""
-    waiting = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": FromNow()}
-    connection.execute(insert(_COHORTS).values(**vars(cohort), **waiting))
+    queueing.add_cohorts(connection, [cohort])
     connection.execute(
         update(_RUNS)
         .where(_RUNS.c.id == bindparam("run"))
@@ -60,21 +58,11 @@ def _go_on(connection: Connection, cohort: NewCohort, going: Sequence[Going]) ->
             cohort_id=cohort.id,
             row=bindparam("place"),
             total_steps=bindparam("until"),
-            state="queued",
-            stop_reason=None,
-            cancel_requested=False,
-            finished_at=None,
-            unmirrored=True,
+            **queueing.AGAIN,
         ),
         [{"run": run.run_id, "place": place, "until": run.steps} for place, run in enumerate(going)],
     )
-    ends = [{"run": run.run_id, "at": run.step} for run in going]
-    at_its_end = and_(_EVALUATIONS.c.run_id == bindparam("run"), _EVALUATIONS.c.step == bindparam("at"))
-    connection.execute(delete(_EVALUATIONS).where(at_its_end), ends)
-    passing = [{"run": run.run_id, "at": run.step} for run in going if not run.keep]
-    if passing:
-        last = and_(_CHECKPOINTS.c.run_id == bindparam("run"), _CHECKPOINTS.c.step == bindparam("at"))
-        connection.execute(update(_CHECKPOINTS).where(last).values(kept=False), passing)
+    queueing.forget_ends(connection, [(run.run_id, run.step, run.keep) for run in going])
 
 
 def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence[str]], reopen: bool) -> list[str]:
@@ -86,22 +74,15 @@ def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence
     interrupted = or_(*(_RUNS.c.state == state for state in _INTERRUPTED))
     taken = []
     for cohort_id, run_ids in cohorts.items():
-        fresh = NewCohort(cohort_id, study_id)
-        waiting = {"state": "queued", "fence": 0, "attempts": 0, "publications": 0, "queued_at": FromNow()}
-        connection.execute(insert(_COHORTS).values(**vars(fresh), **waiting))
+        queueing.add_cohorts(connection, [NewCohort(cohort_id, study_id)])
         moved = connection.execute(
             update(_RUNS)
             .where(_RUNS.c.id == bindparam("run"), interrupted)
             .values(
                 cohort_id=cohort_id,
                 row=bindparam("place"),
-                state="queued",
-                stop_reason=None,
-                cancel_requested=False,
                 paused=False,
-                error=None,
-                finished_at=None,
-                unmirrored=True,
+                **queueing.AGAIN,
             ),
             [{"run": run_id, "place": place} for place, run_id in enumerate(run_ids)],
         )
