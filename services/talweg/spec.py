@@ -4,17 +4,17 @@ Only form is checked here (types, signs, unknown keys). What the engine alone kn
 optimizers, ranges, shapes) is checked at submission, which also fills in every default.
 """
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from talweg.errors import InvalidSpec
+from talweg.parsing import parse
 from talweg.plain_yaml import from_yaml
 from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 
@@ -356,9 +356,6 @@ class ResumeSpec(_Spec):
     max_seconds: float | None = Field(None, gt=0)
 
 
-S = TypeVar("S", bound=_Spec)
-
-
 def _digest(value: Json) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -366,22 +363,22 @@ def _digest(value: Json) -> str:
 
 def parse_run(value: Json) -> RunSpec:
     """A RunSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    return _parse(RunSpec, value)
+    return parse(RunSpec, value)
 
 
 def parse_study(value: Json) -> StudySpec:
     """A StudySpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    return _parse(StudySpec, value)
+    return parse(StudySpec, value)
 
 
 def parse_fork(value: Json) -> ForkSpec:
     """A ForkSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    return _parse(ForkSpec, value)
+    return parse(ForkSpec, value)
 
 
 def parse_resume(value: Json) -> ResumeSpec:
     """A ResumeSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    return _parse(ResumeSpec, value)
+    return parse(ResumeSpec, value)
 
 
 def read_spec(path: Path) -> RunSpec | StudySpec:
@@ -397,26 +394,3 @@ def read_spec(path: Path) -> RunSpec | StudySpec:
     if not isinstance(value, dict):
         raise InvalidSpec(f"{path}: must hold {'a mapping' if yaml else 'a JSON object'}, got {type(value).__name__}")
     return parse_study(value) if "optimizers" in value else parse_run(value)
-
-
-def _parse(kind: type[S], value: Json) -> S:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise InvalidSpec("; ".join(_rule(kind, problem) for problem in error.errors())) from None
-    except RecursionError:
-        raise InvalidSpec("spec: is nested too deeply") from None
-
-
-def _rule(kind: type[_Spec], problem: Any) -> str:
-    """One line for one broken rule: where, the rule, the value received, the nearest valid key."""
-    where = ".".join(str(part) for part in problem["loc"]) or "spec"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, kind.model_fields, n=1)
-        return f"{where}: is not a key of {kind.__name__}" + (f"; did you mean {near[0]!r}?" if near else "")
-    if problem["type"] == "missing":
-        return f"{where}: is required"
-    received = repr(problem["input"])
-    received = received if len(received) <= 80 else received[:77] + "..."
-    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if received in message else f", got {received}")

@@ -1,0 +1,34 @@
+"""Plain data to a pydantic model, with errors that say what to change."""
+
+import difflib
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from talweg.errors import InvalidSpec
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def parse(kind: type[S], value: object) -> S:
+    """The model from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise InvalidSpec("; ".join(_rule(kind, problem) for problem in error.errors())) from None
+    except RecursionError:
+        raise InvalidSpec("spec: is nested too deeply") from None
+
+
+def _rule(kind: type[BaseModel], problem: Any) -> str:
+    """One line for one broken rule: where, the rule, the value received, the nearest valid key."""
+    where = ".".join(str(part) for part in problem["loc"]) or "spec"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, kind.model_fields, n=1)
+        return f"{where}: is not a key of {kind.__name__}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if problem["type"] == "missing":
+        return f"{where}: is required"
+    received = repr(problem["input"])
+    received = received if len(received) <= 80 else received[:77] + "..."
+    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if received in message else f", got {received}")
