@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,16 +56,17 @@ def test_a_repeated_submission_counts_once(holder: Store, new_work: Callable[...
     assert holder.submit(None, work.runs, work.cohorts, "key").repeated
 
 
-def test_of_many_at_once_only_as_many_get_in_as_may(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
-    def attempt(work: Any) -> bool:
-        try:
-            holder.submit(None, work.runs, work.cohorts)
-        except LimitReached:
-            return False
-        return True
+def _gets_in(holder: Store, work: Any) -> bool:
+    try:
+        holder.submit(None, work.runs, work.cohorts)
+    except LimitReached:
+        return False
+    return True
 
+
+def test_of_many_at_once_only_as_many_get_in_as_may(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
     with ThreadPoolExecutor(4) as threads:
-        got = list(threads.map(attempt, [new_work(1, total_steps=1) for _ in range(12)]))
+        got = list(threads.map(partial(_gets_in, holder), [new_work(1, total_steps=1) for _ in range(12)]))
     assert sum(got) == 3 == len(store.runs().items)
 
 
@@ -91,15 +93,8 @@ def test_of_two_that_count_at_the_same_moment_one_gets_in(
                 assert time.monotonic() < deadline, "the other one neither came nor waits"
                 time.sleep(0.01)
 
-    def attempt(work: Any) -> bool:
-        try:
-            holder.submit(None, work.runs, work.cohorts)
-        except LimitReached:
-            return False
-        return True
-
     with ThreadPoolExecutor(2) as threads:
-        got = list(threads.map(attempt, [new_work(2, total_steps=1) for _ in range(2)]))
+        got = list(threads.map(partial(_gets_in, holder), [new_work(2, total_steps=1) for _ in range(2)]))
     event.remove(store.engine, "before_cursor_execute", meet)
     assert sorted(got) == [False, True]
     assert len(store.runs().items) == 2
