@@ -47,7 +47,9 @@ def test_an_old_laboratory_is_refused_then_migrated_and_goes_on(
     first = stack.wait(stack.submit(SPEC))
     stack.workers.pop().terminate()
     downgrade(stack.url, PREVIOUS)
-    environment = os.environ | {"TALWEG_DATABASE_URL": stack.url, "TALWEG_BROKER_URL": stack.broker.url}
+    # Any port: a laboratory that someone has running here keeps its own.
+    own = {"TALWEG_DATABASE_URL": stack.url, "TALWEG_BROKER_URL": stack.broker.url, "TALWEG_PORT": "0"}
+    environment = os.environ | own
     for service in ("execution.worker", "execution.reconciler", "api"):
         command = [sys.executable, "-m", f"talweg.{service}"]
         done = subprocess.run(command, env=environment, cwd=stack.folder, capture_output=True, text=True, check=False)
