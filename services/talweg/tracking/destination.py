@@ -5,6 +5,7 @@ The only module that imports MLflow. Every call may be repeated without harm.
 
 import re
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ class Destination:
         """Connects at the first call."""
         self.url = url.rstrip("/")
         self._client = MlflowClient(tracking_uri=self.url)
+        # MLflow refuses the second of two runs that bring it the same new dataset at once.
+        self._bringing = threading.Lock()
 
     def answers(self) -> bool:
         """The server is up, whatever it thinks of our requests."""
@@ -138,7 +141,7 @@ class Destination:
     def use(self, run_id: str, name: str, digest: str, source: str, *, context: str) -> None:
         """Say which data the run used, and for what."""
         dataset = Dataset(name=name, digest=digest, source_type="talweg", source=source)
-        with self._errors():
+        with self._bringing, self._errors():
             self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
