@@ -34,9 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.study is not None and given.to is None:
         parser.error("a study is named with --to only")
     chosen = settings()
+    logs.configure(chosen.log_level)
     if given.to is not None:
         return _copy(chosen, given.to, given.study)
-    logs.configure(chosen.log_level)
     if chosen.database_url is None or chosen.mlflow_url is None:
         raise TalwegError("tracking: TALWEG_DATABASE_URL and TALWEG_MLFLOW_URL must be set")
     stop = threading.Event()
