@@ -12,6 +12,9 @@ from starlette.types import Message, Receive, Send
 IDLE: Final = 30.0
 # Seconds for the whole of a JSON body: who sends a byte now and then would hold a connection for days.
 LONGEST: Final = 120.0
+# Seconds for which, and bytes up to which, a refused body is read on and thrown away.
+LINGER: Final = 2.0
+LINGER_BYTES: Final = 16_000_000
 
 
 class Body:
@@ -47,14 +50,30 @@ class Body:
         return message
 
     def closing(self, send: Send) -> Send:
-        """`send`, which ends the connection with a refusal of a body that was not read.
+        """`send`, which ends the connection with a refusal of a body that was not read, once its sender has the answer.
 
-        Kept open, it would wait for ever: the sender for room to send more, the server for nobody to read it.
+        Kept open, it would wait for ever: the sender for room to send more, the server for nobody to read it. Ended
+        while its sender writes, it is reset, and the answer may be lost with it (RFC 9112, 9.6).
         """
+        refused = False
 
         async def send_and_close(message: Message) -> None:
+            nonlocal refused
             if message["type"] == "http.response.start" and message["status"] >= 400 and not self._ended:
+                refused = True
                 MutableHeaders(scope=message)["Connection"] = "close"
+            if refused and message["type"] == "http.response.body" and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await self._read_away()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         return send_and_close
+
+    async def _read_away(self) -> None:
+        more, taken = True, 0
+        with anyio.move_on_after(LINGER):
+            while more and taken <= LINGER_BYTES:
+                message = await self._receive()
+                more = message["type"] == "http.request" and message.get("more_body", False)
+                taken += len(message.get("body", b""))

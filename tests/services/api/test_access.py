@@ -210,3 +210,22 @@ def test_what_is_sent_needs_a_type(http: httpx2.Client) -> None:
     assert http.post("/v1/runs", content=iter([body])).status_code == 415
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert http.post("/v1/runs/nobody/cancel", headers=form).status_code == 415
+
+
+def test_a_refusal_is_not_lost_because_the_body_was_not_read(http: httpx2.Client) -> None:
+    """A connection that ends while its sender writes is reset, and what it was answered goes with it."""
+    head = [
+        "POST /v1/runs HTTP/1.1",
+        f"Host: {http.base_url.netloc.decode()}",
+        f"Authorization: {http.headers['Authorization']}",
+        "Content-Length: 5000000",
+    ]
+    with socket.create_connection((http.base_url.host, http.base_url.port), timeout=60) as connection:
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        answer = connection.recv(65536)
+        connection.sendall(bytes(5_000_000))
+        while more := connection.recv(65536):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"connection: close" in answer.lower()
+    assert answer.endswith(b"}")
