@@ -1,5 +1,6 @@
-"""What the services' tests share: what the engine alone would have held, to compare records with."""
+"""What the services' tests share: what the engine alone would have held, to compare records with; how to wait."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -55,3 +56,16 @@ def spec() -> Callable[..., RunSpec]:
         return RunSpec.model_validate(base | changed)
 
     return make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool], str], None]:
+    """Waits for a condition, 20 s at most."""
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, f"in vain waited for: {what}"
+            time.sleep(0.02)
+
+    return wait

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,31 +14,23 @@ pytestmark = pytest.mark.timeout(300, func_only=True)
 
 PATIENCE = 120.0
 Start = Callable[[str], "subprocess.Popen[bytes]"]
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return when `condition` holds; fail, naming `what` was waited for, when it does not in time."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE:g} s in vain for {what}")
-        time.sleep(0.02)
+Eventually = Callable[[Callable[[], bool], str], None]
 
 
 def test_a_mirror_killed_half_way_goes_on_where_it_was(
-    laboratory: Any, start: Start, client: MlflowClient, mlflow_url: str, tmp_path: Path
+    laboratory: Any, start: Start, eventually: Eventually, client: MlflowClient, mlflow_url: str, tmp_path: Path
 ) -> None:
     worker, (run,) = laboratory.submit(problem="digits-mlp", steps=3000)
     costs = worker.draw.lognormal(size=3000)
     worker.record(run, 3000, costs=costs, state="finished", stop_reason="finished")
     first = start(mlflow_url)
-    wait_until(lambda: laboratory.store.run(run.id).mirrored_step > 0, "the first steps in MLflow")
+    eventually(lambda: laboratory.store.run(run.id).mirrored_step > 0, "the first steps in MLflow")
     first.kill()
     first.wait()
     assert laboratory.store.run(run.id).mirrored_step < 3000
 
     second = start(mlflow_url)
-    wait_until(lambda: laboratory.store.outbox() == [], "the rest")
+    eventually(lambda: laboratory.store.outbox() == [], "the rest")
     found = client.get_metric_history(laboratory.store.run(run.id).mlflow_run_id, "cost")
     assert [(point.step, point.value) for point in found] == list(enumerate(costs.tolist()))
 
@@ -49,12 +40,12 @@ def test_a_mirror_killed_half_way_goes_on_where_it_was(
 
 
 def test_without_mlflow_it_waits_and_says_so_and_leaves_when_asked(
-    laboratory: Any, start: Start, tmp_path: Path
+    laboratory: Any, start: Start, eventually: Eventually, tmp_path: Path
 ) -> None:
     worker, (run,) = laboratory.submit()
     worker.finish(run)
     process = start("http://127.0.0.1:9")
-    wait_until(lambda: "not mirroring" in (tmp_path / "tracking.log").read_text(), "word of the trouble")
+    eventually(lambda: "not mirroring" in (tmp_path / "tracking.log").read_text(), "word of the trouble")
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0

@@ -1,8 +1,7 @@
 """Small stacks: real supervisors over programs of a few lines, in folders that are ended with the test."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,16 +87,3 @@ def small(tmp_path: Path) -> Iterator[SmallStack]:
     yield stack
     if stack.folder.home.is_dir():
         stop(stack.home)
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], bool], str], None]:
-    """Waits for a condition, 20 s at most."""
-
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline, f"in vain waited for: {what}"
-            time.sleep(0.02)
-
-    return wait
