@@ -39,11 +39,12 @@ class Trace:
             return
         scope.setdefault("state", {})
         status, made, began = 500, None, time.perf_counter()
+        answered = None
 
         async def dressed(message: Message) -> None:
-            nonlocal status, made
+            nonlocal status, made, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], time.perf_counter()
                 headers = MutableHeaders(scope=message)
                 made = headers.get("location")
                 for name, value in HEADERS.items():
@@ -65,5 +66,6 @@ class Trace:
                 # What was made, where something was: its place says which one.
                 **({} if made is None else {"made": made}),
                 token=scope["state"].get("token"),
-                milliseconds=round((time.perf_counter() - began) * 1000, 1),
+                # Until the answer began: how long it then takes to go out is the other side's doing.
+                milliseconds=round(((answered or time.perf_counter()) - began) * 1000, 1),
             )
