@@ -4,9 +4,9 @@ import time
 from typing import Final
 
 import anyio
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Receive, Scope, Send
 
 # Seconds between two parts of a body, after which its sender is given up.
 IDLE: Final = 30.0
@@ -17,13 +17,19 @@ LINGER: Final = 2.0
 LINGER_BYTES: Final = 16_000_000
 
 
+def has_body(headers: Headers) -> bool:
+    """Whether a request says that a body follows."""
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
 class Body:
     """The body of one request as it comes."""
 
-    def __init__(self, receive: Receive, maximum: int, seconds: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, maximum: int, seconds: float) -> None:
         """Of what `receive` gives, at most `maximum` bytes are handed on, and only for so many seconds from now."""
         self._receive, self._maximum, self._seconds = receive, maximum, seconds
-        self._taken, self._ended, self._until = 0, False, time.monotonic() + seconds
+        self._taken, self._until = 0, time.monotonic() + seconds
+        self._ended = not has_body(Headers(scope=scope))
 
     async def receive(self) -> Message:
         """The next part.

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from talweg.api.answers import CODES, problem, refuse
-from talweg.api.bounds import LONGEST, Body
+from talweg.api.bounds import LONGEST, Body, has_body
 from talweg.api.context import Laboratory
 from talweg.api.public import PUBLIC
 from talweg.api.rates import Rates
@@ -65,7 +65,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        body = Body(receive, self._maximum(scope), self._seconds(scope))
+        body = Body(scope, receive, self._maximum(scope), self._seconds(scope))
         send = body.closing(send)
         try:
             await self._admit(scope)
@@ -150,7 +150,7 @@ def _sent(headers: Headers, expected: str, maximum: int) -> None:
     """
     length = headers.get("content-length", "0")
     media = headers.get("content-type", "")
-    nothing = not media and length == "0" and "transfer-encoding" not in headers
+    nothing = not media and not has_body(headers)
     if not nothing and media.partition(";")[0].strip().lower() != expected:
         raise Refused(415, f"content-type: must be {expected}, got {media[:80]!r}")
     if not length.isdecimal() or len(length) > 19 or int(length) > maximum:

@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import httpx2
@@ -229,3 +230,21 @@ def test_a_refusal_is_not_lost_because_the_body_was_not_read(http: httpx2.Client
     assert answer.startswith(b"HTTP/1.1 415 ")
     assert b"connection: close" in answer.lower()
     assert answer.endswith(b"}")
+
+
+def test_a_refusal_of_what_has_no_body_leaves_the_connection_as_it_was(http: httpx2.Client) -> None:
+    connection = HTTPConnection(http.base_url.host, http.base_url.port, timeout=60)
+    token = {"Authorization": http.headers["Authorization"]}
+    connection.connect()
+    held = connection.sock
+    for method, path, headers, status in (
+        ("GET", "/v1/runs", {}, 401),
+        ("GET", "/v1/runs/nobody", token, 404),
+        ("POST", "/v1/runs/nobody/cancel", token, 404),
+        ("GET", "/v1/runs", token, 200),
+    ):
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.getheader("connection"), connection.sock is held) == (status, None, True)
+    connection.close()
