@@ -2,6 +2,8 @@
 
 import math
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -168,3 +170,19 @@ def test_a_run_cancelled_before_it_began_is_mirrored_too(laboratory: Any, mirror
     drain(mirror)
     assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "KILLED"
     assert laboratory.store.outbox() == []
+
+
+def test_runs_that_bring_the_same_new_datasets_at_once_all_have_them(
+    destination: Destination, client: MlflowClient
+) -> None:
+    """MLflow looks for a dataset and then adds it, with nothing in between to hold the other one up."""
+    experiment = destination.experiment("at-once", "at once", {})
+    runs = [destination.run(experiment, f"at-once-{k}", name=f"r{k}", start=0, tags={}) for k in range(4)]
+    names = [f"new-{n}" for n in range(10)]
+    for name in names:
+        with ThreadPoolExecutor(len(runs)) as threads:
+            list(threads.map(partial(destination.use, name=name, digest="0", source="{}", context="training"), runs))
+    for run in runs:
+        inputs = client.get_run(run).inputs
+        assert inputs is not None
+        assert sorted(given.dataset.name for given in inputs.dataset_inputs) == sorted(names)
