@@ -142,12 +142,12 @@ def trajectory(run: RunRow) -> list[Segment]:
     """A run's segments, computed beforehand; every fourth ends with a commit."""
     cohort = cohort_of([RunSpec.model_validate(run.spec)])
     segments: list[Segment] = []
+    before = cohort.parameters.copy()
     while cohort.step < run.total_steps:
         segment = Segment.of(cohort, "full", run.total_steps)
         assert segment.parameters is not None
         while not segment.full:
-            before = segment.parameters[segment.count]
-            np.copyto(before, cohort.parameters)
+            segment.parameters[segment.count] = before
             record = cohort.advance()
             segment.add(record, cohort.norms(before, record), 0.0)
         segment.after = cohort.parameters.copy()

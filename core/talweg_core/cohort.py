@@ -191,7 +191,10 @@ class Cohort:
         self.stop_reasons[row] = reason
 
     def norms(self, previous: Array, record: Record) -> Numbers:
-        """Euclidean norms (3, R, T), a tensor each: of g_t, of θ_t = `previous` and of θ_{t+1} − θ_t."""
+        """Euclidean norms (3, R, T), a tensor each: of g_t, of θ_t = `previous` and of θ_{t+1} − θ_t.
+
+        `previous` then becomes θ_{t+1}: whoever watches every step goes through memory once instead of twice.
+        """
         offsets = self.problem.layout.offsets
         out = np.empty((3, self.runs, len(offsets) - 1))
         _norms(record.gradient, previous, self.parameters, offsets, out)
@@ -286,6 +289,7 @@ def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> No
                 # `float` would leave float32 as it is, and add squares up in it.
                 a, b = np.float64(g[i]), np.float64(p[i])
                 c = np.float64(q[i]) - b
+                p[i] = q[i]
                 slope += a * a
                 size += b * b
                 moved += c * c

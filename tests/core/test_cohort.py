@@ -127,7 +127,9 @@ def test_norms_are_those_of_gradient_parameters_and_update() -> None:
     runs = cohort("wine-mlp", [1e-2, 1e-3], [0, 1])
     before = runs.parameters.copy()
     record = runs.advance()
-    norms = runs.norms(before, record)
+    moved = before.copy()
+    norms = runs.norms(moved, record)
+    assert np.array_equal(moved, runs.parameters)
     layout = runs.problem.layout
     for quantity, flat in enumerate((record.gradient, before, runs.parameters - before)):
         for k, tensor in enumerate(layout.views(flat).values()):

@@ -46,20 +46,21 @@ class Recorder:
         self._interval = min(_FIRST_COMMIT, commit_seconds)
         self._last_cut = time.monotonic()
         self._segment = self._open()
-        self._before = np.empty_like(cohort.parameters)
+        # θ_t, which each step's norms move on to θ_{t+1}.
+        self._before = cohort.parameters.copy()
         # Of each run (R,): its share of what its steps took since this began.
         self.seconds = np.zeros(cohort.runs)
 
     def step(self) -> None:
         """Advance the cohort by one step, in place, and keep its record."""
         segment, cohort = self._segment, self.cohort
-        before = self._before if segment.parameters is None else segment.parameters[segment.count]
-        np.copyto(before, cohort.parameters)
+        if segment.parameters is not None:
+            segment.parameters[segment.count] = cohort.parameters
         # The clock that compares optimizers covers gradient and update, nothing else.
         began = time.perf_counter()
         record = cohort.advance()
         seconds = time.perf_counter() - began
-        segment.add(record, cohort.norms(before, record), seconds)
+        segment.add(record, cohort.norms(self._before, record), seconds)
         self.seconds += np.where(record.stepped, segment.seconds[segment.count - 1], 0.0)
         if record.diverged.any():
             self.stop([int(row) for row in np.flatnonzero(record.diverged)], "diverged")
