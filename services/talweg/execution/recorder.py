@@ -44,7 +44,7 @@ class Recorder:
         self._sink, self._last_step, self._record, self._every = sink, last_step, record, every
         self._commit_seconds = commit_seconds
         self._interval = min(_FIRST_COMMIT, commit_seconds)
-        self._last_cut = time.monotonic()
+        self._last_cut, self._committed = time.monotonic(), cohort.step
         self._segment = self._open()
         # θ_t, which each step's norms move on to θ_{t+1}.
         self._before = cohort.parameters.copy()
@@ -72,7 +72,8 @@ class Recorder:
         # kept is written in vain; slow ones do not wait for that for long.
         late = waited >= 2 * self._interval
         if segment.full or late:
-            self.cut(commit=late or (waited >= self._interval and cohort.step % self._every == 0))
+            due = waited >= self._interval or waited >= self._left(waited)
+            self.cut(commit=late or (due and cohort.step % self._every == 0))
 
     def evaluate(self, splits: Sequence[str], rows: Sequence[int] | None = None) -> None:
         """Cost and metric of every live run's parameters as they stand, or of these rows', on whole splits."""
@@ -100,10 +101,14 @@ class Recorder:
             segment.after = self.cohort.parameters.copy()
         segment.commit = commit
         if commit:
-            self._last_cut = time.monotonic()
+            self._last_cut, self._committed = time.monotonic(), step
             self._interval = min(2 * self._interval, self._commit_seconds)
         self._sink.put(segment)
         self._segment = self._open()
+
+    def _left(self, waited: float) -> float:
+        """Seconds to the last step, at the pace since the last commit."""
+        return waited * (self._last_step - self.cohort.step) / (self.cohort.step - self._committed)
 
     def _open(self) -> Segment:
         return Segment.of(self.cohort, self._record, self._last_step)

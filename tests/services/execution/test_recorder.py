@@ -1,7 +1,10 @@
 """From steps to segments: where they are cut, and which checkpoints are kept."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +80,16 @@ def test_what_is_recorded_does_not_depend_on_the_clock(spec: Callable[..., RunSp
             for kept in (once, often)
         ]
         assert joined[0].tobytes() == joined[1].tobytes()
+
+
+def test_the_last_commit_is_small(spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock by which every step takes as long as the others.
+    ticks = count()
+    steady = SimpleNamespace(monotonic=lambda: float(next(ticks)), perf_counter=time.perf_counter)
+    monkeypatch.setattr("talweg.execution.recorder.time", steady)
+    monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
+    segments = record([spec(steps=1000)], NEVER).segments
+    assert [s.first_step + s.count for s in segments if s.commit] == [512, 768, 896, 960, 1000]
 
 
 def test_a_diverged_run_stops_alone_with_its_last_step_recorded(spec: Callable[..., RunSpec]) -> None:
