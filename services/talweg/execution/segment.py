@@ -91,6 +91,13 @@ class Segment:
         """Whether there is no room for another step."""
         return self.count == self.capacity
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, or a little less."""
+        arrays = (self.norms, self.gradients, self.parameters, self.after)
+        payloads = (len(made.payload) for checkpoints in self.checkpoints.values() for made in checkpoints)
+        return sum(array.nbytes for array in arrays if array is not None) + sum(payloads)
+
     def add(self, record: Record, norms: Numbers, seconds: float) -> None:
         """Keep a step's record, whose gradient is a live buffer; its parameters were kept before it was made."""
         i = self.count

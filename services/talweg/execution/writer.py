@@ -1,7 +1,7 @@
 """Makes segments durable from a thread of its own, while the cohort goes on training.
 
 Encoding, hashing and the database wait outside the interpreter's lock, so a commit costs the training little. The
-queue is short: a database that cannot keep up slows the training down instead of filling the memory.
+queue is bounded: a database that cannot keep up slows the training down instead of filling the memory.
 """
 
 import queue
@@ -14,7 +14,8 @@ from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
 from talweg.store import Asked, Claim, Store
 
-_WAITING_SEGMENTS = 2
+# What was handed over and is not written yet. A commit may take longer than the training of a few small segments.
+_WAITING_BYTES = 32_000_000
 
 
 class Writer:
@@ -26,16 +27,20 @@ class Writer:
         """The thread starts when the context is entered."""
         self._store, self._claim, self._assembler, self._patience = store, claim, assembler, patience
         self._lease_seconds = lease_seconds
-        self._queue: queue.Queue[Segment | None] = queue.Queue(_WAITING_SEGMENTS)
+        self._queue: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
+        self._waiting, self._taken = 0, threading.Condition()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"writer-{claim.cohort_id}", daemon=True)
         # As of the last commit; replaced, never changed.
         self.asked = Asked(frozenset(), pause=False)
 
     def put(self, segment: Segment) -> None:
-        """Hand a segment over; waits while the queue is full. Raises what went wrong with an earlier one."""
-        if self._failure is None:
-            self._queue.put(segment)
+        """Hand a segment over; waits while too much is waiting. Raises what went wrong with an earlier one."""
+        size = segment.nbytes
+        with self._taken:
+            self._taken.wait_for(lambda: not self._waiting or self._waiting + size <= _WAITING_BYTES)
+            self._waiting += size
+        self._queue.put(segment)
         if self._failure is not None:
             raise self._failure
 
@@ -55,14 +60,16 @@ class Writer:
 
     def _run(self) -> None:
         while (segment := self._queue.get()) is not None:
-            if self._failure is not None:
-                # What follows a failure is dropped, so that whoever puts never waits for ever.
-                continue
-            try:
-                self._write(segment)
-            except BaseException as failure:  # noqa: BLE001
-                # Raised again where the training thread meets the writer.
-                self._failure = failure
+            # What follows a failure is dropped, so that whoever puts never waits for ever.
+            if self._failure is None:
+                try:
+                    self._write(segment)
+                except BaseException as failure:  # noqa: BLE001
+                    # Raised again where the training thread meets the writer.
+                    self._failure = failure
+            with self._taken:
+                self._waiting -= segment.nbytes
+                self._taken.notify()
 
     def _write(self, segment: Segment) -> None:
         self._assembler.take(segment)

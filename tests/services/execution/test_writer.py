@@ -1,0 +1,101 @@
+"""The writer's thread: how much may wait for it, and what becomes of that when it fails."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from talweg.execution.assembly import Assembler
+from talweg.execution.patience import Patience
+from talweg.execution.segment import Segment
+from talweg.execution.submission import submit_run
+from talweg.execution.writer import Writer
+from talweg.records import cohort_of
+from talweg.settings import Settings
+from talweg.spec import RunSpec
+from talweg.store import Store
+from talweg_core import numerics
+
+
+class Held(Exception):
+    """What goes wrong in these tests."""
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Segments are taken once it is set."""
+    event, take = threading.Event(), Assembler.take
+
+    def waiting(assembler: Assembler, segment: Segment) -> None:
+        assert event.wait(30)
+        take(assembler, segment)
+
+    monkeypatch.setattr(Assembler, "take", waiting)
+    return event
+
+
+@pytest.fixture
+def writer(store: Store, spec: Callable[..., RunSpec], settings: Settings) -> tuple[Writer, list[Segment]]:
+    """The writer of a claimed cohort of one run, and that run's segments."""
+    run = submit_run(store, spec(record="full"), publish=lambda _: None, settings=settings)
+    claim = store.claim(run.cohort_id, "test", 60)
+    assert claim is not None
+    cohort = cohort_of([RunSpec.model_validate(run.spec)])
+    segments = []
+    while cohort.step < run.total_steps:
+        segment, before = Segment.of(cohort, "full", run.total_steps), cohort.parameters.copy()
+        assert segment.parameters is not None
+        while not segment.full:
+            segment.parameters[segment.count] = before
+            record = cohort.advance()
+            segment.add(record, cohort.norms(before, record), 0.0)
+        segments.append(segment)
+    assembler = Assembler([run], cohort.problem.layout, every=64, numerics=numerics.fingerprint())
+    return Writer(store, claim, assembler, lease_seconds=60, patience=Patience(0, claim.cohort_id)), segments
+
+
+def test_who_hands_over_too_much_waits(
+    writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, (first, second, third) = writer
+    monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", first.nbytes + second.nbytes)
+    with made:
+        # The first is in hand, the second waits: nothing of this blocks.
+        made.put(first)
+        made.put(second)
+        last = threading.Thread(target=made.put, args=(third,))
+        last.start()
+        last.join(0.2)
+        assert last.is_alive()
+        gate.set()
+        last.join(30)
+        assert not last.is_alive()
+
+
+def test_one_segment_may_be_larger_than_what_may_wait(
+    writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
+    gate.set()
+    made, segments = writer
+    with made:
+        for segment in segments:
+            made.put(segment)
+
+
+def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
+    writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        assert gate.wait(30)
+        raise Held("no")
+
+    monkeypatch.setattr(Assembler, "take", fail)
+    monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
+    made, (first, second, third) = writer
+    threading.Timer(0.1, gate.set).start()
+    with pytest.raises(Held), made:  # noqa: PT012 - any of them may be the one that hears of it
+        made.put(first)
+        made.put(second)
+        made.put(third)
