@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ class Rows:
         if connection.dialect.name == "sqlite":
             for first in range(0, len(self.values), _ROWS_AT_ONCE):
                 some = self.values[first : first + _ROWS_AT_ONCE]
-                _insert(connection, self.table, self.columns, len(some), chain.from_iterable(some))
+                insertion = _insertion(self.table.name, self.columns, len(some))
+                _execute(connection, insertion, tuple(chain.from_iterable(some)))
             return
         with _copy(connection, self.table, self.columns) as copy:
             copy.set_types([_type_of(self.table, name) for name in self.columns])
@@ -68,9 +69,9 @@ class Blocks:
             for run_id, start, block in self.values:
                 for first in range(0, len(block), _ROWS_AT_ONCE):
                     some = block[first : first + _ROWS_AT_ONCE]
-                    steps = range(start + first, start + first + len(some))
-                    rows = zip(repeat(run_id), steps, *map(numbers, some.T), strict=False)
-                    _insert(connection, self.table, self.columns, len(some), chain.from_iterable(rows))
+                    insertion = _block_insertion(self.table.name, self.columns, len(some))
+                    # SQLite itself makes NULL of NaN.
+                    _execute(connection, insertion, (run_id, start + first, *(some + 0.0).ravel().tolist()))
             return
         with _copy(connection, self.table, self.columns) as copy:
             copy.write(b"".join((_COPY_HEADER, *map(_tuples, self.values), _COPY_END)))
@@ -95,19 +96,31 @@ def columns(rows: Iterable[Row], count: int) -> NDArray[np.float64]:
     return table.reshape(-1, count).T
 
 
-def _insert(connection: Connection, table: Table, names: tuple[str, ...], rows: int, values: Iterable[Any]) -> None:
+def _execute(connection: Connection, statement: str, values: tuple[Any, ...]) -> None:
     # Not through SQLAlchemy, which takes as long for a statement as SQLite for twenty rows.
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    driver.execute(_insertion(table.name, names, rows), tuple(values))
+    driver.execute(statement, values)
 
 
 @lru_cache(maxsize=256)
 def _insertion(table: str, names: tuple[str, ...], rows: int) -> str:
-    quoted = ", ".join(f'"{name}"' for name in names)
     marks = ", ".join("?" * len(names))
+    return _insertion_of(table, names, [marks] * rows)
+
+
+@lru_cache(maxsize=256)
+def _block_insertion(table: str, names: tuple[str, ...], rows: int) -> str:
+    """The run and its first step are given once, then each row's numbers."""
+    width = len(names) - 2
+    numbered = (", ".join(f"?{3 + row * width + i}" for i in range(width)) for row in range(rows))
+    return _insertion_of(table, names, [f"?1, ?2 + {row}, {marks}" for row, marks in enumerate(numbered)])
+
+
+def _insertion_of(table: str, names: tuple[str, ...], rows: Sequence[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
     # Names are those of our own schema.
-    return f'INSERT INTO "{table}" ({quoted}) VALUES {", ".join([f"({marks})"] * rows)}'  # noqa: S608
+    return f'INSERT INTO "{table}" ({quoted}) VALUES {", ".join(f"({row})" for row in rows)}'  # noqa: S608
 
 
 @contextmanager
