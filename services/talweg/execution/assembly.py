@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from talweg.execution.segment import Numbers, Segment
-from talweg.records.policy import ROW_COORDINATES
+from talweg.execution.segment import Columns, Numbers, Segment, joined
+from talweg.records.policy import CHUNK_STEPS, ROW_COORDINATES
 from talweg.store import (
     Checkpoint,
     Chunk,
@@ -22,6 +22,9 @@ from talweg.store import (
 )
 from talweg_core import Layout
 from talweg_core.stopping import StopReason
+
+# Steps whose columns (norms, seconds, evaluations) share a chunk: they are small, and each chunk has its cost.
+_JOINED_STEPS = 8 * CHUNK_STEPS
 
 _ENDS: dict[StopReason, RunState] = {"cancelled": "cancelled", "time": "cancelled", "failed": "failed"}
 
@@ -37,12 +40,23 @@ class _Standing:
     stop_reason: StopReason | None = None
     kept_at: int | None = None
 
+    def move(self, step: int, costs: Numbers, seconds: float) -> None:
+        """To `step`, by steps of these costs that took so long in all."""
+        self.step, self.cost = step, float(costs[-1])
+        self.seconds += seconds
+        finite = costs[np.isfinite(costs)]
+        if finite.size:
+            best = float(finite.min())
+            self.best_cost = best if self.best_cost is None else min(self.best_cost, best)
+
 
 @dataclass
 class _Pending:
     """What the next commit will hold."""
 
     moved: set[int] = field(default_factory=set)
+    columns: list[Columns] = field(default_factory=list)
+    stops: dict[int, StopReason] = field(default_factory=dict)
     steps: list[StepRows] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     derivatives: list[DerivativeRows] = field(default_factory=list)
@@ -72,31 +86,24 @@ class Assembler:
         self._told = {row for row, run in enumerate(runs) if run.numerics is not None}
 
     def take(self, segment: Segment) -> None:
-        """Encode a segment, to be part of the next batch."""
-        # What a step took is the same for all who made it, so it is encoded once.
-        seconds: dict[int, Chunk] = {}
-        # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
-        with np.errstate(all="ignore"):
-            # (n, 3, R): of whole vectors.
-            norms = np.sqrt(np.square(segment.norms[: segment.count]).sum(axis=3))
-            for row in range(len(self._runs)):
-                steps = segment.steps_of(row)
-                if steps:
-                    self._take_steps(segment, row, steps, norms[:steps, :, row])
-                    run = self._runs[row].id
-                    if steps not in seconds:
-                        seconds[steps] = Chunk.of(run, "seconds", segment.first_step, segment.seconds[:steps, None])
-                    self._pending.chunks.append(replace(seconds[steps], run_id=run))
-                self._take_checkpoints(segment, row)
-                if row in segment.stops:
-                    self._standing[row].stop_reason = segment.stops[row]
-                    self._pending.moved.add(row)
+        """Encode a segment's vectors; its columns wait for those of the segments that are in the same batch."""
+        for row in range(len(self._runs)):
+            if steps := segment.steps_of(row):
+                self._take_vectors(segment, row, steps)
+            self._take_checkpoints(segment, row)
         self._pending.evaluations += [
             Evaluation(self._runs[e.row].id, e.step, e.split, e.cost, e.metric) for e in segment.evaluated
         ]
+        self._pending.columns.append(Columns.of(segment))
+        self._pending.stops |= segment.stops
 
     def batch(self, lease_seconds: float) -> CommitBatch:
         """Everything taken since the last batch."""
+        for _, together in itertools.groupby(self._pending.columns, lambda part: part.first_step // _JOINED_STEPS):
+            self._take_columns(joined(list(together)))
+        for row, reason in self._pending.stops.items():
+            self._standing[row].stop_reason = reason
+            self._pending.moved.add(row)
         pending, self._pending = self._pending, _Pending()
         moved = {self._runs[row].id: self._progress(row) for row in sorted(pending.moved)}
         self._told |= pending.moved
@@ -110,33 +117,44 @@ class Assembler:
             pending.checkpoints,
         )
 
-    def _take_steps(self, segment: Segment, row: int, steps: int, whole: Numbers) -> None:
+    def _take_vectors(self, segment: Segment, row: int, steps: int) -> None:
+        if segment.gradients is None or segment.parameters is None:
+            return
         run, first, pending = self._runs[row].id, segment.first_step, self._pending
-        costs, norms = segment.costs[:steps, row], segment.norms[:steps, :, row]
-        pending.moved.add(row)
-        pending.steps.append(StepRows(run, first, costs, segment.learning_rates[:steps, row], *whole.T))
-        pending.chunks.append(Chunk.of(run, "norms", first, norms.reshape(steps, -1)))
-        if segment.evaluations is not None:
-            pending.chunks.append(Chunk.of(run, "evaluations", first, segment.evaluations[:steps, :, row]))
-        if segment.gradients is not None and segment.parameters is not None:
-            gradients, parameters = segment.gradients[:steps, row], segment.parameters[:steps, row]
-            if self._full:
-                pending.chunks.append(Chunk.of(run, "gradient", first, gradients))
-                pending.chunks.append(Chunk.of(run, "parameters", first, parameters))
-            if self._coordinates is not None:
-                assert segment.after is not None
-                after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
+        gradients, parameters = segment.gradients[:steps, row], segment.parameters[:steps, row]
+        if self._full:
+            pending.chunks.append(Chunk.of(run, "gradient", first, gradients))
+            pending.chunks.append(Chunk.of(run, "parameters", first, parameters))
+        if self._coordinates is not None:
+            assert segment.after is not None
+            after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
+            # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
+            with np.errstate(all="ignore"):
                 updates = after.astype(np.float64) - parameters
-                pending.derivatives.append(
-                    DerivativeRows(run, first, self._coordinates, parameters, gradients, updates)
-                )
-        standing = self._standing[row]
-        standing.step, standing.cost = first + steps, float(costs[-1])
-        standing.seconds += float(segment.seconds[:steps].sum())
-        finite = costs[np.isfinite(costs)]
-        if finite.size:
-            best = standing.best_cost
-            standing.best_cost = float(finite.min() if best is None else min(best, finite.min()))
+            pending.derivatives.append(DerivativeRows(run, first, self._coordinates, parameters, gradients, updates))
+
+    def _take_columns(self, columns: Columns) -> None:
+        # What a step took is the same for all who made it, so it is encoded once.
+        seconds: dict[int, Chunk] = {}
+        with np.errstate(all="ignore"):
+            # (n, 3, R): of whole vectors.
+            whole = np.sqrt(np.square(columns.norms).sum(axis=3))
+        for row, steps in enumerate(columns.stepped.sum(axis=0).tolist()):
+            if not steps:
+                continue
+            run, first, pending = self._runs[row].id, columns.first_step, self._pending
+            costs = columns.costs[:steps, row]
+            pending.moved.add(row)
+            pending.steps.append(
+                StepRows(run, first, costs, columns.learning_rates[:steps, row], *whole[:steps, :, row].T)
+            )
+            pending.chunks.append(Chunk.of(run, "norms", first, columns.norms[:steps, :, row].reshape(steps, -1)))
+            if columns.evaluations is not None:
+                pending.chunks.append(Chunk.of(run, "evaluations", first, columns.evaluations[:steps, :, row]))
+            if steps not in seconds:
+                seconds[steps] = Chunk.of(run, "seconds", first, columns.seconds[:steps, None])
+            pending.chunks.append(replace(seconds[steps], run_id=run))
+            self._standing[row].move(first + steps, costs, float(columns.seconds[:steps].sum()))
 
     def _take_checkpoints(self, segment: Segment, row: int) -> None:
         standing = self._standing[row]

@@ -1,5 +1,6 @@
 """A few consecutive steps of a cohort, as arrays: what travels from the training thread to the writer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -112,11 +113,64 @@ class Segment:
 
     def _count(self, i: int, record: Record) -> None:
         if self.evaluations is None:
-            self.evaluations = np.zeros((self.capacity, 3, len(record.costs)), dtype=np.int64)
-            self.evaluations[:, 0] = 1
+            self.evaluations = one_gradient_each(self.capacity, len(record.costs))
         made = record.evaluations
         self.evaluations[i] = made.gradients, made.costs, made.hessian_products
 
     def steps_of(self, row: int) -> int:
         """How many of the steps the run in this row made: it may have stopped on the way, and stays stopped."""
         return int(self.stepped[: self.count, row].sum())
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a segment holds beside vectors, of the steps that it has; shapes as in Segment."""
+
+    first_step: int
+    costs: Numbers
+    learning_rates: Numbers
+    stepped: NDArray[np.bool_]
+    norms: Numbers
+    seconds: Numbers
+    evaluations: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, segment: Segment) -> "Columns":
+        """Views of the segment's arrays, which keep none of its vectors."""
+        n, evaluations = segment.count, segment.evaluations
+        return cls(
+            segment.first_step,
+            segment.costs[:n],
+            segment.learning_rates[:n],
+            segment.stepped[:n],
+            segment.norms[:n],
+            segment.seconds[:n],
+            None if evaluations is None else evaluations[:n],
+        )
+
+    def counted(self) -> NDArray[np.int64]:
+        """The evaluations (n, 3, R), one gradient a step where nothing was counted."""
+        if self.evaluations is not None:
+            return self.evaluations
+        return one_gradient_each(*self.costs.shape)
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Parts of consecutive steps as one."""
+    counted = any(part.evaluations is not None for part in parts)
+    return Columns(
+        parts[0].first_step,
+        np.concatenate([part.costs for part in parts]),
+        np.concatenate([part.learning_rates for part in parts]),
+        np.concatenate([part.stepped for part in parts]),
+        np.concatenate([part.norms for part in parts]),
+        np.concatenate([part.seconds for part in parts]),
+        np.concatenate([part.counted() for part in parts]) if counted else None,
+    )
+
+
+def one_gradient_each(steps: int, runs: int) -> NDArray[np.int64]:
+    """Evaluations (steps, 3, runs): of gradients, costs and Hessian products."""
+    counts = np.zeros((steps, 3, runs), dtype=np.int64)
+    counts[:, 0] = 1
+    return counts

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from talweg.errors import CorruptRecord
 from talweg.execution import submit_run, train
 from talweg.records import mend, norms, records, verify
+from talweg.records.policy import CHUNK_STEPS
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
@@ -18,11 +19,15 @@ CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND 
 
 
 @pytest.fixture
-def trained(store: Store, spec: Callable[..., RunSpec]) -> Callable[[str], RunRow]:
-    """A finished run of 150 steps, recorded as asked."""
+def trained(store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRow]:
+    """A finished run of 150 steps, recorded as asked, whose norms are in the chunks of gradients, or in longer ones."""
 
-    def train_it(record: str) -> RunRow:
-        settings = Settings().model_copy(update={"workers": 1})
+    def train_it(record: str, *, joined: bool = False) -> RunRow:
+        if not joined:
+            monkeypatch.setattr("talweg.execution.assembly._JOINED_STEPS", CHUNK_STEPS)
+        # No commit but where a checkpoint is kept and most is done, however slow this machine is.
+        monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
+        settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
         run = submit_run(store, spec(record=record), publish=lambda _: None, settings=settings)
         train(store, run.cohort_id, owner="test", settings=settings)
         return store.run(run.id)
@@ -175,6 +180,21 @@ def test_what_is_gone_is_mended_where_it_agrees(store: Store, trained: Callable[
             assert (mended.what, mended.problem) == (f"run {run.name}: {quantity} of steps {said}: are gone", None)
             assert store.chunks(run.id, quantity, 0, 150) == whole  # type: ignore[arg-type]
     assert mend(store, run) == []
+    assert verify(store, run).agrees
+
+
+def test_norms_that_were_in_long_chunks_are_mended_in_short_ones(store: Store, trained: Callable[..., RunRow]) -> None:
+    run = trained("replay", joined=True)
+    assert [chunk.steps for chunk in store.chunks(run.id, "norms", 0, 150)] == [128, 22]
+    whole = norms(store, run, 0, 150).tobytes()
+    for first in (0, 128):
+        gone = "DELETE FROM chunks WHERE run_id = :run AND quantity = 'norms' AND first_step = :first"
+        write(store, gone, run=run.id, first=first)
+    with pytest.raises(CorruptRecord):
+        norms(store, run, 70, 71)
+    assert [one.problem for one in mend(store, run)] == [None] * 3
+    assert [chunk.steps for chunk in store.chunks(run.id, "norms", 0, 150)] == [64, 64, 22]
+    assert norms(store, run, 0, 150).tobytes() == whole
     assert verify(store, run).agrees
 
 

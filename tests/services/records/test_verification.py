@@ -85,16 +85,17 @@ def test_values_that_are_not_what_is_computed_are_named(
     store: Store, trained: Trained, record: str, quantity: str, what: str
 ) -> None:
     run = trained(record=record)
-    (chunk,) = store.chunks(run.id, quantity, 64, 65)  # type: ignore[arg-type]  # parametrised as plain strings
+    (chunk,) = store.chunks(run.id, quantity, 70, 71)  # type: ignore[arg-type]  # parametrised as plain strings
     kind = np.float64 if quantity == "norms" else np.float32
     values = chunk.array(kind, 12 if quantity == "norms" else 275).copy()
     # One bit of one number, with a digest that fits: only computing it again can tell.
-    values[6, 3] = np.nextafter(values[6, 3], kind(9))
-    other = Chunk.of(run.id, quantity, 64, values)  # type: ignore[arg-type]
+    at = 70 - chunk.first_step
+    values[at, 3] = np.nextafter(values[at, 3], kind(9))
+    other = Chunk.of(run.id, quantity, chunk.first_step, values)  # type: ignore[arg-type]
     change(
         store,
-        "UPDATE chunks SET payload = :p, digest = :d WHERE run_id = :r AND quantity = :q AND first_step = 64",
-        p=other.payload, d=other.digest, r=run.id, q=quantity,
+        "UPDATE chunks SET payload = :p, digest = :d WHERE run_id = :r AND quantity = :q AND first_step = :f",
+        p=other.payload, d=other.digest, r=run.id, q=quantity, f=chunk.first_step,
     )  # fmt: skip
     found = verify(store, run)
     assert not found.agrees
