@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+
 from chaos.jumping import set_clock
 from chaos.services import QUICK, Laboratory, Part, Postgresql
 from talweg.client.wire import Wire
@@ -16,6 +18,7 @@ from talweg.errors import TalwegError, Unreachable
 WORKER_KILLED = "worker: kill -9"
 WORKER_PAUSED = "worker: SIGSTOP past its lease, then SIGCONT"
 WORKER_LEFT = "worker: SIGTERM"
+SCRIBE_KILLED = "worker: kill -9 of its scribe alone"
 WORKER_JUMPED = "worker: its clock jumps, by up to two days to and fro"
 BROKER_KILLED = "broker: kill -9, away for up to a second"
 BROKER_FLUSHED = "broker: FLUSHALL"
@@ -30,8 +33,8 @@ DATABASE_KILLED = "PostgreSQL: kill -9 of all its processes, away for up to a se
 LOCKED = "SQLite: locked by another for up to three seconds"
 
 _WEIGHTS = {
-    WORKER_KILLED: 8, WORKER_PAUSED: 4, WORKER_LEFT: 2, WORKER_JUMPED: 2, BROKER_KILLED: 2, BROKER_FLUSHED: 2,
-    RECONCILER_KILLED: 2, REPEATED: 1, API_KILLED: 2, MIRROR_KILLED: 1, MLFLOW_KILLED: 1,
+    WORKER_KILLED: 8, WORKER_PAUSED: 4, WORKER_LEFT: 2, WORKER_JUMPED: 2, SCRIBE_KILLED: 2, BROKER_KILLED: 2,
+    BROKER_FLUSHED: 2, RECONCILER_KILLED: 2, REPEATED: 1, API_KILLED: 2, MIRROR_KILLED: 1, MLFLOW_KILLED: 1,
 }  # fmt: skip
 _ON_SQLITE = {LOCKED: 3}
 _ON_POSTGRESQL = {RESTARTED: 2, CRASHED: 1, DATABASE_KILLED: 1}
@@ -108,6 +111,11 @@ class Faults:
         elif kind == WORKER_PAUSED:
             # The others go on meanwhile: that is what it is about.
             self._beside(self._pause, worker, share)
+        elif kind == SCRIBE_KILLED:
+            # A worker that has just begun has none yet.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for scribe in psutil.Process(worker.process.pid).children():
+                    scribe.kill()
         elif kind == WORKER_JUMPED:
             set_clock(worker.clock, _DAY * (4 * share - 2))
         else:

@@ -1,6 +1,7 @@
 """Segments of a cohort taken apart by run, encoded, and put together as what one commit makes durable."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from talweg.execution.segment import Columns, Numbers, Segment, joined
-from talweg.records.policy import CHUNK_STEPS, ROW_COORDINATES
 from talweg.store import (
     Checkpoint,
     Chunk,
@@ -19,9 +19,9 @@ from talweg.store import (
     RunRow,
     RunState,
     StepRows,
+    StopReason,
 )
-from talweg_core import Layout
-from talweg_core.stopping import StopReason
+from talweg.store.policy import CHUNK_STEPS, ROW_COORDINATES
 
 # Steps whose columns (norms, seconds, evaluations) share a chunk: they are small, and each chunk has its cost.
 _JOINED_STEPS = 8 * CHUNK_STEPS
@@ -67,11 +67,11 @@ class _Pending:
 class Assembler:
     """Turns segments into commit batches. Encoding takes the time; it holds no transaction open."""
 
-    def __init__(self, runs: Sequence[RunRow], layout: Layout, *, every: int, numerics: dict[str, Any]) -> None:
+    def __init__(self, runs: Sequence[RunRow], *, every: int, numerics: dict[str, Any]) -> None:
         """`runs` by their row in the cohort that trains; `every` is how often a checkpoint is kept."""
         self._runs, self._numerics = runs, numerics
         self._full = runs[0].record == "full"
-        self._coordinates = _coordinates(layout) if layout.size <= ROW_COORDINATES else None
+        self._coordinates = _coordinates(runs[0].tensors)
         self._standing = [
             _Standing(
                 run.step,
@@ -173,10 +173,12 @@ class Assembler:
         return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, numerics, now.seconds)
 
 
-def _coordinates(layout: Layout) -> list[tuple[str, str]]:
-    """Tensor and position ("3,5") of each coordinate of the flat vector."""
+def _coordinates(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]] | None:
+    """Tensor and position ("3,5") of each coordinate of the flat vector, where there are few."""
+    if sum(math.prod(tensor["shape"]) for tensor in tensors) > ROW_COORDINATES:
+        return None
     return [
-        (name, ",".join(map(str, index)))
-        for name, shape in zip(layout.names, layout.shapes, strict=True)
-        for index in itertools.product(*map(range, shape))
+        (tensor["name"], ",".join(map(str, index)))
+        for tensor in tensors
+        for index in itertools.product(*map(range, tensor["shape"]))
     ]

@@ -18,9 +18,9 @@ from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
 from talweg.execution.submission import Publish, known, made_up_name, new_run, publish_all
 from talweg.records import beginning, normalise, size_of
-from talweg.records.policy import checkpoint_every
 from talweg.spec import ForkSpec, RunSpec
 from talweg.store import LIVE, Checkpoint, NewCohort, NewRun, RunRow, Store
+from talweg.store.policy import checkpoint_every
 
 
 def fork_run(

@@ -1,18 +1,18 @@
 """One line of the log for each run that ends, however it does."""
 
+from collections.abc import Mapping
+
 import structlog
 
-from talweg.store import CommitBatch, Store
+from talweg.store import Progress, Store
 
 log = structlog.get_logger("talweg.execution")
 
 
-def tell_committed(cohort_id: str, batch: CommitBatch) -> None:
+def tell_ended(cohort_id: str, ended: Mapping[str, Progress]) -> None:
     """Runs that a commit ended: once it is made, and not before."""
-    for run_id, progress in batch.progress.items():
-        if progress.stop_reason is not None:
-            seconds = progress.trained_seconds or 0.0
-            _tell(run_id, cohort_id, progress.state, progress.stop_reason, progress.step, seconds)
+    for run_id, progress in ended.items():
+        _tell(run_id, cohort_id, progress.state, progress.stop_reason, progress.step, progress.trained_seconds or 0.0)
 
 
 def tell_failed(store: Store, cohort_id: str) -> None:

@@ -19,12 +19,14 @@ class Heartbeat:
         lost: The claim is another worker's by now; this one must write nothing more.
     """
 
-    def __init__(self, store: Store, claim: Claim, *, seconds: float, lease_seconds: float) -> None:
-        """Nothing beats before the context is entered."""
+    def __init__(
+        self, store: Store, claim: Claim, *, seconds: float, lease_seconds: float, beside: int | None = None
+    ) -> None:
+        """Nothing beats before the context is entered. `beside`: a process that works for this one."""
         self.lost = False
         self._store, self._claim = store, claim
         self._seconds, self._lease_seconds = seconds, lease_seconds
-        self._sampler = Sampler()
+        self._sampler = Sampler(beside)
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{claim.cohort_id}", daemon=True)
 

@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.records.policy import CHUNK_STEPS, ROW_COORDINATES, Resolved
-from talweg_core import Cohort, Record
-from talweg_core.layout import Array
-from talweg_core.stopping import StopReason
+from talweg.store import StopReason
+from talweg.store.policy import CHUNK_STEPS, ROW_COORDINATES, Resolved
+
+# The process that writes has no engine: it would hold 100 MB more.
+if TYPE_CHECKING:
+    from talweg_core import Cohort, Record
+
+Array = NDArray[np.floating[Any]]
 
 Numbers = NDArray[np.float64]
 
@@ -67,7 +72,7 @@ class Segment:
     commit: bool = False
 
     @classmethod
-    def of(cls, cohort: Cohort, record: Resolved, last_step: int) -> "Segment":
+    def of(cls, cohort: "Cohort", record: Resolved, last_step: int) -> "Segment":
         """An empty segment at the cohort's step; it ends at a multiple of CHUNK_STEPS or earlier."""
         runs, size = cohort.parameters.shape
         tensors = len(cohort.problem.layout.names)
@@ -99,7 +104,7 @@ class Segment:
         payloads = (len(made.payload) for checkpoints in self.checkpoints.values() for made in checkpoints)
         return sum(array.nbytes for array in arrays if array is not None) + sum(payloads)
 
-    def add(self, record: Record, norms: Numbers, seconds: float) -> None:
+    def add(self, record: "Record", norms: Numbers, seconds: float) -> None:
         """Keep a step's record, whose gradient is a live buffer; its parameters were kept before it was made."""
         i = self.count
         self.seconds[i] = seconds / max(int(record.stepped.sum()), 1)
@@ -111,7 +116,7 @@ class Segment:
             self.gradients[i] = record.gradient
         self.count += 1
 
-    def _count(self, i: int, record: Record) -> None:
+    def _count(self, i: int, record: "Record") -> None:
         if self.evaluations is None:
             self.evaluations = one_gradient_each(self.capacity, len(record.costs))
         made = record.evaluations

@@ -15,13 +15,13 @@ from talweg import queue
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
-from talweg.records.policy import checkpoint_every, resolve
 from talweg.records.reading import size_of
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
 from talweg.store import Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
+from talweg.store.policy import checkpoint_every, resolve
 
 if TYPE_CHECKING:
     from talweg.comparison.stages import Stage

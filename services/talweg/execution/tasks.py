@@ -9,6 +9,7 @@ import structlog
 from celery.signals import worker_shutting_down
 
 from talweg.errors import NotWritable, TalwegError, Unreachable
+from talweg.execution.scribe import Scribe
 from talweg.execution.stages import extend_studies
 from talweg.execution.training import train
 from talweg.queue import TRAIN, app, publish
@@ -28,7 +29,14 @@ def train_cohort(cohort_id: str) -> None:
         log.warning("no cohort id", received=type(cohort_id).__name__)
         return
     try:
-        outcome = train(process_store(), cohort_id, owner=owner(), settings=settings(), leave=lambda: _leaving)
+        outcome = train(
+            process_store(),
+            cohort_id,
+            owner=owner(),
+            settings=settings(),
+            leave=lambda: _leaving,
+            scribe=process_scribe(),
+        )
     except (Unreachable, NotWritable) as error:
         # Its lease, where it had one, runs out; the reconciler sees to it when the database is back.
         log.error("cohort left unsaid", cohort=cohort_id, reason=str(error))
@@ -49,11 +57,21 @@ def train_cohort(cohort_id: str) -> None:
 
 @cache
 def process_store() -> Store:
-    """The store of this process, opened at the first task."""
+    """The store of this process."""
+    return open_store(_database_url())
+
+
+@cache
+def process_scribe() -> Scribe:
+    """The scribe of this process."""
+    return Scribe(_database_url())
+
+
+def _database_url() -> str:
     url = settings().database_url
     if url is None:
         raise TalwegError("store: TALWEG_DATABASE_URL is not set, so there is nothing to train from")
-    return open_store(url.get_secret_value())
+    return url.get_secret_value()
 
 
 def owner() -> str:

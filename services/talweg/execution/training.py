@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 from uuid import uuid4
 
@@ -9,36 +10,44 @@ import structlog
 
 from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
-from talweg.execution.assembly import Assembler
 from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
+from talweg.execution.ledger import StoreLedger
 from talweg.execution.limits import TimeLimits
 from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
+from talweg.execution.scribe import Scribe, ScribeLost
 from talweg.execution.writer import Writer
-from talweg.records.policy import checkpoint_every
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Claim, RunRow, Store
+from talweg.store.policy import checkpoint_every
 from talweg_core import Cohort, numerics
 
 log = structlog.get_logger(__name__)
 
-# unclaimed: nothing to do here (finished, leased by another, unknown). lost: another worker holds it by now.
+# unclaimed: nothing to do here (finished, leased by another, unknown). lost: another worker holds it by now, or soon.
 # stopped: the database took no more; the cohort goes on when it does.
 Outcome = Literal["finished", "released", "stopped", "unclaimed", "lost", "queued", "quarantined"]
 
 
 def train(
-    store: Store, cohort_id: str, *, owner: str, settings: Settings, leave: Callable[[], bool] = lambda: False
+    store: Store,
+    cohort_id: str,
+    *,
+    owner: str,
+    settings: Settings,
+    leave: Callable[[], bool] = lambda: False,
+    scribe: Scribe | None = None,
 ) -> Outcome:
     """Claim a cohort, train it to its end, and leave every step of it in the store.
 
     Safe to call twice at once: one caller gets the claim. Whatever goes wrong is written to the cohort, which
     comes back later or is quarantined; only a store that cannot even take that raises. A store that is away is
     waited for, and then left with the reason: that is no failed attempt of the cohort. `owner` is shown in the
-    store. `leave` is asked between steps: once true, what was done is committed and the lease given back.
+    store. `leave` is asked between steps: once true, what was done is committed and the lease given back. A `scribe`
+    of the same database does the writing; without one this process does.
     """
     serve(store)
     patience = Patience(settings.store_patience_seconds, cohort_id, leave)
@@ -49,13 +58,19 @@ def train(
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]
     log.info("cohort claimed", cohort=cohort_id, runs=live, fence=claim.fence, attempt=claim.attempts)
-    beat = Heartbeat(store, claim, seconds=settings.heartbeat_seconds, lease_seconds=settings.lease_seconds)
+    beat = Heartbeat(
+        store,
+        claim,
+        seconds=settings.heartbeat_seconds,
+        lease_seconds=settings.lease_seconds,
+        beside=scribe.pid if scribe else None,
+    )
     try:
         try:
             with beat:
-                ended = _train(store, claim, settings, beat, patience)
+                ended = _train(store, claim, settings, beat, patience, scribe)
             patience(lambda _: store.finish(claim) if ended else store.release(claim))
-        except LeaseLost:
+        except (LeaseLost, ScribeLost):
             raise
         except (Unreachable, NotWritable) as error:
             log.error("cohort stopped", cohort=cohort_id, reason=str(error))
@@ -71,18 +86,31 @@ def train(
     except LeaseLost as error:
         log.warning("lease lost", cohort=cohort_id, reason=str(error))
         return "lost"
+    except ScribeLost as error:
+        # As if this worker had been killed with it: the lease runs out, and the next one goes on from the last commit.
+        log.error("scribe lost", cohort=cohort_id, reason=str(error))
+        return "lost"
     return "finished" if ended else "released"
 
 
-def _train(store: Store, claim: Claim, settings: Settings, beat: Heartbeat, patience: Patience) -> bool:
+def _train(
+    store: Store, claim: Claim, settings: Settings, beat: Heartbeat, patience: Patience, scribe: Scribe | None
+) -> bool:
     """Whether the cohort came to its end; otherwise it was to leave, or a run of it to rest."""
     runs = [run for run in claim.runs if not run.ended]
     if not runs:
         return True
     cohort, steps = patience(lambda _: _resumed(store, runs)), runs[0].total_steps
     every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
-    assembler = Assembler(runs, cohort.problem.layout, every=every, numerics=_fingerprint(runs))
-    with Writer(store, claim, assembler, lease_seconds=settings.lease_seconds, patience=patience) as writer:
+    opened = partial(
+        scribe.open if scribe else partial(StoreLedger, store),
+        claim,
+        runs,
+        every=every,
+        numerics=_fingerprint(runs),
+        lease_seconds=settings.lease_seconds,
+    )
+    with Writer(patience(lambda _: opened()), patience) as writer:
         recorder = Recorder(
             cohort,
             writer,

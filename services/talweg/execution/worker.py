@@ -2,7 +2,8 @@
 
 The pool is Celery's "solo": the task runs in this very process. More workers are more processes, started by the
 local stack or by containers, so that one killed for want of memory takes down its own cohort and no other; a
-SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded.
+SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded. What it trains is
+written by a scribe, a process of its own beside it.
 """
 
 import os
@@ -21,12 +22,14 @@ def main() -> int:
     """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
     chosen = settings()
     _pin(numerics_environment(chosen.numerics))
-    from talweg.execution.tasks import owner, process_store
+    from talweg.execution.tasks import owner, process_scribe, process_store
     from talweg.queue import app
 
     logs.configure(chosen.log_level)
     # Each retry is a line of ours, with its cohort.
     set_on_retry_hooks(())
+    # It loads while this process does.
+    scribe = process_scribe()
     # A store that cannot be opened shows now, not at the first task.
     process_store()
     worker = app.Worker(
@@ -39,7 +42,8 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    worker.start()
+    with scribe:
+        worker.start()
     return int(worker.exitcode or 0)
 
 

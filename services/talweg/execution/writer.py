@@ -1,6 +1,6 @@
 """Makes segments durable from a thread of its own, while the cohort goes on training.
 
-Encoding, hashing and the database wait outside the interpreter's lock, so a commit costs the training little. The
+Where a scribe keeps the ledger, the thread only waits for it; else it encodes and writes itself. The
 queue is bounded: a database that cannot keep up slows the training down instead of filling the memory.
 """
 
@@ -8,11 +8,11 @@ import queue
 import threading
 from types import TracebackType
 
-from talweg.execution.assembly import Assembler
-from talweg.execution.endings import tell_committed
+from talweg.execution.endings import tell_ended
+from talweg.execution.ledger import Ledger
 from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
-from talweg.store import Asked, Claim, Store
+from talweg.store import Asked
 
 # What was handed over and is not written yet. A commit may take longer than the training of a few small segments.
 _WAITING_BYTES = 32_000_000
@@ -21,16 +21,13 @@ _WAITING_BYTES = 32_000_000
 class Writer:
     """Takes segments in order; leaving its context waits until the last commit is made."""
 
-    def __init__(
-        self, store: Store, claim: Claim, assembler: Assembler, *, lease_seconds: float, patience: Patience
-    ) -> None:
+    def __init__(self, ledger: Ledger, patience: Patience) -> None:
         """The thread starts when the context is entered."""
-        self._store, self._claim, self._assembler, self._patience = store, claim, assembler, patience
-        self._lease_seconds = lease_seconds
+        self._ledger, self._patience = ledger, patience
         self._queue: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._waiting, self._taken = 0, threading.Condition()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"writer-{claim.cohort_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"writer-{patience.cohort_id}", daemon=True)
         # As of the last commit; replaced, never changed.
         self.asked = Asked(frozenset(), pause=False)
 
@@ -72,9 +69,7 @@ class Writer:
                 self._taken.notify()
 
     def _write(self, segment: Segment) -> None:
-        self._assembler.take(segment)
+        self._ledger.take(segment)
         if segment.commit:
-            batch = self._assembler.batch(self._lease_seconds)
-            self._patience(lambda again: self._store.commit(self._claim, batch, again=again))
-            tell_committed(self._claim.cohort_id, batch)
-            self.asked = self._patience(lambda _: self._store.asked(self._claim))
+            tell_ended(self._patience.cohort_id, self._patience(lambda again: self._ledger.commit(again=again)))
+            self.asked = self._patience(lambda _: self._ledger.asked())

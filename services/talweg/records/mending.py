@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
-from talweg.records.policy import CHUNK_STEPS
 from talweg.records.reading import size_of
 from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
 from talweg.store import Chunk, ChunkRow, Quantity, RunRow, Store
+from talweg.store.policy import CHUNK_STEPS
 
 _QUANTITIES: dict[str, tuple[Quantity, ...]] = {"full": ("gradient", "parameters", "norms"), "replay": ("norms",)}
 # Chunks looked at together: their payloads are in memory.

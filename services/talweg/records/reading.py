@@ -10,10 +10,10 @@ import numpy as np
 from talweg.errors import CorruptRecord, NoSuchStep
 from talweg.records.coordinates import EVERY, Columns
 from talweg.records.lineage import Piece, pieces
-from talweg.records.policy import CHUNK_STEPS
 from talweg.records.replay import replay, restored
 from talweg.store import ChunkRow, RunRow, Store
 from talweg.store import Quantity as Stored
+from talweg.store.policy import CHUNK_STEPS
 from talweg_core.layout import Array
 
 Quantity = Literal["gradient", "parameters"]

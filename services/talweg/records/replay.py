@@ -15,9 +15,9 @@ import numpy as np
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records.coordinates import EVERY, Columns
 from talweg.records.lending import lent
-from talweg.records.policy import checkpoint_every
 from talweg.records.rebuild import engine_rules
 from talweg.store import Retracing, RunRow, Store, codec
+from talweg.store.policy import checkpoint_every
 from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 

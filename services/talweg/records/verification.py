@@ -12,12 +12,12 @@ import numpy as np
 
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
 from talweg.records.lineage import Piece, pieces
-from talweg.records.policy import CHUNK_STEPS, checkpoint_every
 from talweg.records.reading import norms, records, size_of
 from talweg.records.rebuild import problem_of
 from talweg.records.replay import recompute
 from talweg.spec import Json, RunSpec
 from talweg.store import RunRow, Store
+from talweg.store.policy import CHUNK_STEPS, checkpoint_every
 from talweg_core import numerics
 from talweg_core.checks import check_gradient
 from talweg_core.layout import Array

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from talweg.records.lineage import Piece, pieces
-from talweg.records.policy import CHUNK_STEPS
 from talweg.records.reading import records, size_of
 from talweg.records.replay import replay_chosen
 from talweg.store import RunRow, Store
+from talweg.store.policy import CHUNK_STEPS
 from talweg_core.layout import Array
 
 # Read at once, at most.

@@ -12,8 +12,8 @@ import pytest
 from talweg.execution.recorder import Recorder
 from talweg.execution.segment import Segment
 from talweg.records import cohort_of, normalise
-from talweg.records.policy import CHUNK_STEPS
 from talweg.spec import RunSpec
+from talweg.store.policy import CHUNK_STEPS
 
 NEVER, ALWAYS = 1e9, 1e-9
 

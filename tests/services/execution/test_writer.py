@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from talweg.execution.assembly import Assembler
+from talweg.execution.ledger import StoreLedger
 from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
 from talweg.execution.submission import submit_run
@@ -25,13 +25,13 @@ class Held(Exception):
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Segments are taken once it is set."""
-    event, take = threading.Event(), Assembler.take
+    event, take = threading.Event(), StoreLedger.take
 
-    def waiting(assembler: Assembler, segment: Segment) -> None:
+    def waiting(ledger: StoreLedger, segment: Segment) -> None:
         assert event.wait(30)
-        take(assembler, segment)
+        take(ledger, segment)
 
-    monkeypatch.setattr(Assembler, "take", waiting)
+    monkeypatch.setattr(StoreLedger, "take", waiting)
     return event
 
 
@@ -51,8 +51,8 @@ def writer(store: Store, spec: Callable[..., RunSpec], settings: Settings) -> tu
             record = cohort.advance()
             segment.add(record, cohort.norms(before, record), 0.0)
         segments.append(segment)
-    assembler = Assembler([run], cohort.problem.layout, every=64, numerics=numerics.fingerprint())
-    return Writer(store, claim, assembler, lease_seconds=60, patience=Patience(0, claim.cohort_id)), segments
+    ledger = StoreLedger(store, claim, [run], every=64, numerics=numerics.fingerprint(), lease_seconds=60)
+    return Writer(ledger, Patience(0, claim.cohort_id)), segments
 
 
 def test_who_hands_over_too_much_waits(
@@ -91,7 +91,7 @@ def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
         assert gate.wait(30)
         raise Held("no")
 
-    monkeypatch.setattr(Assembler, "take", fail)
+    monkeypatch.setattr(StoreLedger, "take", fail)
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
     made, (first, second, third) = writer
     threading.Timer(0.1, gate.set).start()

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from talweg.errors import CorruptRecord
 from talweg.execution import submit_run, train
 from talweg.records import mend, norms, records, verify
-from talweg.records.policy import CHUNK_STEPS
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
+from talweg.store.policy import CHUNK_STEPS
 
 CHUNK = "UPDATE chunks SET payload = :payload WHERE run_id = :run AND quantity = :quantity AND first_step = 64"
 CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = 128"

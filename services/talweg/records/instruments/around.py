@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from talweg.records.instruments.base import Around, Instrument
-from talweg.records.policy import CHUNK_STEPS
 from talweg.records.reading import norms, parameters
 from talweg.records.rebuild import cohort_of
 from talweg.records.walk import Point, walk
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
+from talweg.store.policy import CHUNK_STEPS
 from talweg_core import Cohort
 from talweg_core.layout import Array
 

@@ -11,9 +11,9 @@ from talweg.comparison.labels import number
 from talweg.comparison.results import Floats, Steps
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
 from talweg.records import Look, norms, problem_of, retrace, size_of, stored
-from talweg.records.policy import checkpoint_every
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
+from talweg.store.policy import checkpoint_every
 from talweg.tracking.page import networks, surfaces, weights
 from talweg.tracking.page.packing import Json, floats, numbers
 from talweg.tracking.page.steps import among, chosen, told

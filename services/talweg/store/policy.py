@@ -1,8 +1,9 @@
 """What of a run is stored: every gradient and parameter, or checkpoints to recompute them from."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from talweg.spec import Record
+if TYPE_CHECKING:
+    from talweg.spec import Record
 
 Resolved = Literal["full", "replay"]
 
@@ -16,7 +17,7 @@ ROW_COORDINATES = 32
 _CHECKPOINT_VALUES = 64_000_000
 
 
-def resolve(record: Record, size: int, steps: int) -> Resolved:
+def resolve(record: "Record", size: int, steps: int) -> Resolved:
     """`auto` by how much there is: `size` coordinates, `steps` steps."""
     if record != "auto":
         return record

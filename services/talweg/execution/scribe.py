@@ -1,0 +1,138 @@
+"""A process beside a worker that encodes and writes what the worker trains: one interpreter does not hold up the other.
+
+Both could be threads of one process, and are where there is no scribe; but then each waits for the other's lock some
+thousand times a second. The scribe knows only what it is told: a claim, and segments of it. It dies with its worker.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, Any, Self
+
+from talweg.errors import from_code
+from talweg.execution.parcel import pack
+from talweg.execution.segment import Segment
+from talweg.store import Asked, Claim, Progress, RunRow
+
+Answer = dict[str, Any]
+
+
+class ScribeLost(Exception):
+    """The scribe ended: it was killed, as its worker might have been."""
+
+
+class ScribeFailed(Exception):
+    """The scribe met with something that is no word of the laboratory's; carries its traceback."""
+
+
+class Scribe:
+    """The worker's side. Serves one claim at a time; a process that ended is followed by another at the next claim."""
+
+    def __init__(self, database_url: str) -> None:
+        """Starts the process, which reads the database's address from its environment."""
+        self._environment = {**os.environ, "TALWEG_DATABASE_URL": database_url}
+        # Where it was read from; two that differ would leave it open which one counts.
+        self._environment.pop("TALWEG_DATABASE_URL_FILE", None)
+        self._process = self._started()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves now."""
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        """The scribe itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End the process, and wait for that."""
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            # Where it is gone already, it did not read what was still to be sent.
+            with suppress(BrokenPipeError):
+                stream.close()
+        self._process.wait()
+
+    def open(
+        self, claim: Claim, runs: Sequence[RunRow], *, every: int, numerics: dict[str, Any], lease_seconds: float
+    ) -> "RemoteLedger":
+        """Begin a claim; arguments as in StoreLedger. Raises what `ask` raises."""
+        if self._process.poll() is not None:
+            self.close()
+            self._process = self._started()
+        said = {
+            "cohort": claim.cohort_id,
+            "fence": claim.fence,
+            "attempts": claim.attempts,
+            "runs": [run.id for run in runs],
+            "every": every,
+            "numerics": numerics,
+            "lease_seconds": lease_seconds,
+        }
+        self.ask("open", said)
+        return RemoteLedger(self)
+
+    def ask(self, what: str, said: Mapping[str, Any], body: bytes = b"") -> Answer:
+        """One question, one answer. Raises the TalwegError that the scribe met with; ScribeLost and ScribeFailed."""
+        line = json.dumps({"do": what, "said": said, "bytes": len(body)}).encode()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.write(body)
+            self._process.stdin.flush()
+            return _answer(self._process.stdout)
+        except (BrokenPipeError, EOFError) as error:
+            raise ScribeLost(f"scribe: process {self.pid} must answer, but ended") from error
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "talweg.execution.scribing"],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+
+class RemoteLedger:
+    """A claim's ledger, kept by a scribe."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        """Of the claim that the scribe has begun last."""
+        self._scribe = scribe
+
+    def take(self, segment: Segment) -> None:
+        """As in Ledger."""
+        self._scribe.ask("take", *pack(segment))
+
+    def commit(self, *, again: bool) -> Mapping[str, Progress]:
+        """As in Ledger."""
+        ended = self._scribe.ask("commit", {"again": again})["ended"]
+        return {run_id: Progress(**progress) for run_id, progress in ended.items()}
+
+    def asked(self) -> Asked:
+        """As in Ledger."""
+        asked = self._scribe.ask("asked", {})
+        return Asked(frozenset(asked["cancelled"]), asked["pause"])
+
+
+def _answer(stream: IO[bytes]) -> Answer:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    answer: Answer = json.loads(line)
+    if "code" in answer:
+        raise from_code(answer["code"], answer["error"])
+    if "failed" in answer:
+        raise ScribeFailed(f"scribe: must write what it is given, got\n{answer['failed']}")
+    return answer

@@ -1,0 +1,95 @@
+"""The scribe's own side: `python -m talweg.execution.scribing`, started by a worker and ended by its end of file.
+
+It imports no engine, and leaves signals to its worker, which decides what is still to be written.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import IO, Any
+
+from talweg.errors import TalwegError
+from talweg.execution.ledger import StoreLedger
+from talweg.execution.parcel import unpack
+from talweg.store import Claim, Store, open_store
+
+Answer = dict[str, Any]
+
+
+class Scribing:
+    """Answers one question after another."""
+
+    def __init__(self, open_it: Callable[[], Store]) -> None:
+        """The store is opened at the first claim, so that one that is away is waited for there."""
+        self._open_it = open_it
+        self._store: Store | None = None
+        self._ledger: StoreLedger | None = None
+
+    def answer(self, what: str, said: dict[str, Any], body: bytearray) -> Answer:
+        """Raises what the store raises."""
+        if what == "open":
+            self._ledger = self._begun(**said)
+            return {}
+        assert self._ledger is not None
+        if what == "take":
+            self._ledger.take(unpack(said, body))
+            return {}
+        if what == "commit":
+            ended = self._ledger.commit(again=said["again"])
+            return {"ended": {run_id: asdict(progress) for run_id, progress in ended.items()}}
+        asked = self._ledger.asked()
+        return {"cancelled": sorted(asked.cancelled), "pause": asked.pause}
+
+    def _begun(self, cohort: str, fence: int, attempts: int, runs: list[str], **said: Any) -> StoreLedger:
+        self._store = self._store or self._open_it()
+        # As they were claimed: nobody else moves them, and if someone did, the fence refuses what follows.
+        claim = Claim(cohort, fence, self._store.runs_in(cohort), attempts)
+        by_id = {run.id: run for run in claim.runs}
+        return StoreLedger(self._store, claim, [by_id[run_id] for run_id in runs], **said)
+
+
+def main() -> int:
+    """Serve until nobody asks any more."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    scribing = Scribing(lambda: open_store(os.environ["TALWEG_DATABASE_URL"]))
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := questions.readline():
+        asked = json.loads(line)
+        body = _read(questions, asked["bytes"])
+        if body is None:
+            break
+        try:
+            answer = scribing.answer(asked["do"], asked["said"], body)
+        except TalwegError as error:
+            answer = {"code": error.code, "error": str(error)}
+        except Exception:  # noqa: BLE001
+            # Whatever it is, the worker writes it to the cohort.
+            answer = {"failed": traceback.format_exc()}
+        try:
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+        except BrokenPipeError:
+            # The worker was killed; what is committed is.
+            break
+    # Not by way of the interpreter's end, which would flush to nobody.
+    os._exit(0)
+
+
+def _read(stream: IO[bytes], size: int) -> bytearray | None:
+    """So many bytes; None where they end before."""
+    body, at = bytearray(size), 0
+    while at < size:
+        read = stream.readinto(memoryview(body)[at:])  # type: ignore[attr-defined]  # a BufferedReader
+        if not read:
+            return None
+        at += read
+    return body
+
+
+if __name__ == "__main__":
+    main()

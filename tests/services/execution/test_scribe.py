@@ -1,0 +1,203 @@
+"""A scribe writes what its worker would have written, says what went wrong, and never outlives its worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+import pytest
+from sqlalchemy import select
+
+from talweg.errors import LeaseLost
+from talweg.execution import train
+from talweg.execution.scribe import Scribe, ScribeFailed, ScribeLost
+from talweg.settings import Settings
+from talweg.spec import RunSpec, StudySpec
+from talweg.store import RunRow, Store, StudyRow, tables
+from talweg_core import numerics
+
+Submit = Callable[[RunSpec], RunRow]
+# Of every run, everything that is no id and no time.
+RECORDED = {
+    tables.steps: ("step", "cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"),
+    tables.evaluations: ("step", "split", "cost", "metric"),
+    tables.derivatives: ("step", "tensor", "position", "parameter", "derivative", "update"),
+    tables.checkpoints: ("step", "kept", "digest", "payload"),
+}
+
+
+@pytest.fixture
+def scribe(store: Store) -> Iterator[Scribe]:
+    """Of the test's store."""
+    with Scribe(store.engine.url.render_as_string(hide_password=False)) as started:
+        yield started
+
+
+def recorded(store: Store, run: RunRow) -> list[list[Any]]:
+    """What the run left in the tables."""
+    found = []
+    with store.engine.connect() as connection:
+        for table, names in RECORDED.items():
+            query = select(*(table.c[name] for name in names)).where(table.c.run_id == run.id)
+            found.append(connection.execute(query.order_by(*(table.c[name] for name in names[:3]))).all())
+        chunks = tables.chunks.c
+        # Of how long steps took no two trainings say the same; how many steps share a chunk is up to the clock.
+        query = select(chunks.quantity, chunks.first_step, chunks.digest, chunks.payload)
+        kept = query.where(chunks.run_id == run.id, chunks.quantity.in_(["gradient", "parameters"]))
+        found.append(connection.execute(kept.order_by(chunks.quantity, chunks.first_step)).all())
+    return [list(map(tuple, rows)) for rows in found]
+
+
+@pytest.mark.parametrize("changed", [{"record": "full"}, {"record": "replay"}, {"problem": "rosenbrock"}])
+def test_it_writes_what_the_worker_would(
+    store: Store, scribe: Scribe, submit: Submit, spec: Callable[..., RunSpec], changed: dict[str, str]
+) -> None:
+    # No commit but at the end, so that the clock has no say.
+    settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
+    alone, beside = submit(spec(**changed)), submit(spec(**changed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
+        assert train(store, alone.cohort_id, owner="t", settings=settings) == "finished"
+        assert train(store, beside.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert recorded(store, beside) == recorded(store, alone)
+    assert recorded(store, beside)[0]
+    one, other = store.run(alone.id), store.run(beside.id)
+    assert (one.state, one.stop_reason, one.step, one.cost, one.best_cost, one.numerics) == (
+        other.state, other.stop_reason, other.step, other.cost, other.best_cost, other.numerics,
+    )  # fmt: skip
+    assert store.samples(beside.cohort_id)[-1].memory > 0
+
+
+def test_it_serves_one_claim_after_another_and_every_run_of_it(
+    store: Store,
+    scribe: Scribe,
+    submitted_study: Callable[[StudySpec], StudyRow],
+    settings: Settings,
+) -> None:
+    for rate in (0.01, 1e30):
+        rules = [{"name": "sgd", "learning_rate": rate}, {"name": "sgd", "learning_rate": 0.02}]
+        asked = {"problem": "diabetes-linear", "optimizers": rules, "seeds": 2, "steps": 150, "name": f"at {rate}"}
+        study = submitted_study(StudySpec.model_validate(asked))
+        for cohort_id in {run.cohort_id for run in store.runs_of(study.id)}:
+            assert train(store, cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+        reasons = {run.stop_reason for run in store.runs_of(study.id)}
+        assert reasons == ({"finished"} if rate < 1 else {"finished", "diverged"})
+
+
+def test_what_is_asked_of_runs_reaches_their_worker(
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+) -> None:
+    run = submit(spec(steps=100_000, record="replay"))
+    asked = iter(range(100_000))
+
+    def cancel() -> bool:
+        if next(asked) == 500:
+            store.request_cancel([run.id])
+        return False
+
+    assert train(store, run.cohort_id, owner="t", settings=settings, leave=cancel, scribe=scribe) == "finished"
+    run = store.run(run.id)
+    assert (run.state, run.stop_reason) == ("cancelled", "cancelled")
+    assert 500 <= run.step < 100_000
+
+
+def test_a_claim_that_passed_on_is_refused_in_the_laboratorys_words(
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+) -> None:
+    run = submit(spec(steps=100_000, record="replay"))
+    asked = iter(range(100_000))
+
+    def pass_on() -> bool:
+        if next(asked) == 500:
+            with store.engine.begin() as connection:
+                connection.execute(tables.cohorts.update().values(fence=tables.cohorts.c.fence + 1))
+        return False
+
+    assert train(store, run.cohort_id, owner="t", settings=settings, leave=pass_on, scribe=scribe) == "lost"
+    # And it serves the next one.
+    other = submit(spec())
+    assert train(store, other.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+
+
+def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+) -> None:
+    asked = spec(steps=3000, record="replay")
+    run, whole = submit(asked), submit(asked)
+    calls = iter(range(100_000))
+
+    def strike() -> bool:
+        if next(calls) == 1500:
+            os.kill(scribe.pid, signal.SIGKILL)
+        return False
+
+    hasty = settings.model_copy(update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1})
+    assert train(store, run.cohort_id, owner="t", settings=hasty, leave=strike, scribe=scribe) == "lost"
+    # Its claim is left to run out; nobody else has it before.
+    assert store.cohort(run.cohort_id).state == "leased"
+    while not store.requeue_expired(5):
+        pass
+    assert train(store, run.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert train(store, whole.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert store.steps(run.id).cost.tobytes() == store.steps(whole.id).cost.tobytes()
+    assert store.checkpoint_before(run.id, 3000) == store.checkpoint_before(whole.id, 3000)
+
+
+def test_what_nobody_foresaw_comes_with_its_traceback(
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+) -> None:
+    run = submit(spec())
+    claim = store.claim(run.cohort_id, "t", 60)
+    assert claim is not None
+    ledger = scribe.open(claim, claim.runs, every=64, numerics=numerics.fingerprint(), lease_seconds=60)
+    with pytest.raises(ScribeFailed, match=r"(?s)Traceback.*KeyError"):
+        scribe.ask("take", {"arrays": []})
+    # It is still there.
+    assert not ledger.asked().pause
+    store.release(claim)
+    with pytest.raises(LeaseLost):
+        ledger.commit(again=False)
+
+
+def test_signals_are_its_workers_business(scribe: Scribe, store: Store, submit: Submit, spec: Any) -> None:
+    run = submit(spec())
+    claim = store.claim(run.cohort_id, "t", 60)
+    assert claim is not None
+    ledger = scribe.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(scribe.pid, number)
+        assert ledger.asked().cancelled == frozenset()
+    os.kill(scribe.pid, signal.SIGKILL)
+    with pytest.raises(ScribeLost, match=f"process {scribe.pid} must answer, but ended"):
+        ledger.asked()
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(0)"])
+def test_it_ends_with_its_worker(sqlite_url: str, end: str) -> None:
+    worker = textwrap.dedent(f"""
+        import os, sys
+        from talweg.execution.scribe import Scribe
+        scribe = Scribe({sqlite_url!r})
+        print(scribe.pid, flush=True)
+        sys.stdin.read()
+        {end}
+    """)
+    line = [sys.executable, "-c", worker]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        scribe = psutil.Process(int(process.stdout.readline()))
+        assert "talweg.execution.scribing" in scribe.cmdline()
+        process.stdin.close()
+        assert scribe.wait(30) in (0, None)
+
+
+def test_it_holds_no_engine_and_shows_no_password() -> None:
+    look = "import sys, talweg.execution.scribing; print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
+    with Scribe("postgresql://me:secret-word@nowhere.invalid/talweg") as scribe:
+        assert not any("secret-word" in word for word in psutil.Process(scribe.pid).cmdline())
