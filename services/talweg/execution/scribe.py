@@ -20,6 +20,9 @@ from talweg.store import Asked, Claim, Progress, RunRow
 
 Answer = dict[str, Any]
 
+# Bytes, where the system has pipes of a size: of the usual 64 KiB, a segment takes hundreds.
+_PIPE = 1 << 20
+
 
 class ScribeLost(Exception):
     """The scribe ended: it was killed, as its worker might have been."""
@@ -82,14 +85,15 @@ class Scribe:
         self.ask("open", said)
         return RemoteLedger(self)
 
-    def ask(self, what: str, said: Mapping[str, Any], body: bytes = b"") -> Answer:
+    def ask(self, what: str, said: Mapping[str, Any], body: Sequence[memoryview] = ()) -> Answer:
         """One question, one answer. Raises the TalwegError that the scribe met with; ScribeLost and ScribeFailed."""
-        line = json.dumps({"do": what, "said": said, "bytes": len(body)}).encode()
+        line = json.dumps({"do": what, "said": said, "bytes": sum(map(len, body))}).encode()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(line + b"\n")
-            self._process.stdin.write(body)
+            for piece in body:
+                self._process.stdin.write(piece)
             self._process.stdin.flush()
             return _answer(self._process.stdout)
         except (BrokenPipeError, EOFError) as error:
@@ -101,6 +105,7 @@ class Scribe:
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pipesize=_PIPE,
         )
 
 

@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from talweg.errors import TalwegError
 from talweg.execution.ledger import StoreLedger
 from talweg.execution.parcel import unpack
@@ -29,7 +32,7 @@ class Scribing:
         self._store: Store | None = None
         self._ledger: StoreLedger | None = None
 
-    def answer(self, what: str, said: dict[str, Any], body: bytearray) -> Answer:
+    def answer(self, what: str, said: dict[str, Any], body: NDArray[np.uint8]) -> Answer:
         """Raises what the store raises."""
         if what == "open":
             self._ledger = self._begun(**said)
@@ -80,11 +83,11 @@ def main() -> int:
     os._exit(0)
 
 
-def _read(stream: IO[bytes], size: int) -> bytearray | None:
+def _read(stream: IO[bytes], size: int) -> NDArray[np.uint8] | None:
     """So many bytes; None where they end before."""
-    body, at = bytearray(size), 0
+    body, at = np.empty(size, np.uint8), 0
     while at < size:
-        read = stream.readinto(memoryview(body)[at:])  # type: ignore[attr-defined]  # a BufferedReader
+        read = stream.readinto(body[at:].data)  # type: ignore[attr-defined]  # a BufferedReader
         if not read:
             return None
         at += read
