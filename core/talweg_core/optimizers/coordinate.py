@@ -114,15 +114,15 @@ class BoundCoordinates(BoundOptimizer):
 
         A rule that carries nothing knows its scalars as soon as learning rate and count of updates are known, and
         these mostly go on as they did: the same rate, one more update. So the scalars of several steps are computed
-        at once, as those of so many more runs; a run's numbers depend on no other's. Twice as many each time that all
-        were used, one where something else came.
+        at once, as those of so many more runs; a run's numbers depend on no other's. Four times as many each time that
+        all were used, one where something else came.
         """
         seen, rates = updates.tobytes(), h.values["learning_rate"].tobytes()
         self._used += 1
         if rates == self._learning_rates:
             if self._used < self._steps and self._foreseen.startswith(seen, self._used * len(seen)):
                 return self._used
-            steps = min(2 * self._steps, len(self._buffer)) if self._used == self._steps else 1
+            steps = min(4 * self._steps, len(self._buffer)) if self._used == self._steps else 1
         else:
             steps = 1
         ahead = updates + np.arange(steps)[:, None] * active

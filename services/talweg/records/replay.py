@@ -146,12 +146,14 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: Retracing, end: int) -> R
     first, costs = cohort.step, recorded.costs
     if len(costs) != max(end - first, 0):
         raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(costs)}")
+    # Not asked for at each step: it takes as long as the tensors are many.
+    every = _every(run)
     for step in range(first, end):
         yield step, None
         record = cohort.advance()
         if not _same(record.costs[0], costs[step - first]):
             raise _diverged(run, f"cost of step {step}", record.costs[0], costs[step - first])
-        if _is_kept(run, step + 1):
+        if (step + 1) % every == 0 or (run.ended and step + 1 == run.step):
             _compare(run, cohort, recorded.digests.get(step + 1))
         yield step, record
 
@@ -185,10 +187,6 @@ def _next_checkpoint(run: RunRow, step: int) -> int:
     """The first kept checkpoint at or after `step`; where none is recorded yet, the last recorded step."""
     every = _every(run)
     return min(-(-step // every) * every, run.step)
-
-
-def _is_kept(run: RunRow, step: int) -> bool:
-    return step % _every(run) == 0 or (run.ended and step == run.step)
 
 
 def _every(run: RunRow) -> int:
