@@ -268,6 +268,7 @@ def _peer(what: str, values: int, seconds: float, stored: int) -> Row:
 def scribe_of(store: Store) -> Iterator[Scribe]:
     """A scribe as a worker has one."""
     with Scribe(store.engine.url.render_as_string(hide_password=False)) as scribe:
+        scribe.start()
         yield scribe
 
 

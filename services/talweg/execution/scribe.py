@@ -36,16 +36,16 @@ class Scribe:
     """The worker's side. Serves one claim at a time; a process that ended is followed by another at the next claim."""
 
     def __init__(self, database_url: str) -> None:
-        """Starts the process, which reads the database's address from its environment."""
+        """Nothing is started yet; the process reads the database's address from its environment."""
         self._environment = {**os.environ, "TALWEG_DATABASE_URL": database_url}
         # Where it was read from; two that differ would leave it open which one counts.
         self._environment.pop("TALWEG_DATABASE_URL_FILE", None)
-        self._process = self._started()
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def pid(self) -> int:
-        """Of the process that serves now."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Of the process that serves now, where one does."""
+        return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
         """The scribe itself."""
@@ -57,22 +57,36 @@ class Scribe:
         """Close."""
         self.close()
 
+    def start(self) -> None:
+        """Start the process, where none serves, without waiting for it."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "talweg.execution.scribing"],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pipesize=_PIPE,
+            )
+
     def close(self) -> None:
         """End the process, and wait for that."""
-        for stream in (self._process.stdin, self._process.stdout):
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
             assert stream is not None
             # Where it is gone already, it did not read what was still to be sent.
             with suppress(BrokenPipeError):
                 stream.close()
-        self._process.wait()
+        process.wait()
 
     def open(
         self, claim: Claim, runs: Sequence[RunRow], *, every: int, numerics: dict[str, Any], lease_seconds: float
     ) -> "RemoteLedger":
         """Begin a claim; arguments as in StoreLedger. Raises what `ask` raises."""
-        if self._process.poll() is not None:
-            self.close()
-            self._process = self._started()
+        self.start()
         said = {
             "cohort": claim.cohort_id,
             "fence": claim.fence,
@@ -88,25 +102,18 @@ class Scribe:
     def ask(self, what: str, said: Mapping[str, Any], body: Sequence[memoryview] = ()) -> Answer:
         """One question, one answer. Raises the TalwegError that the scribe met with; ScribeLost and ScribeFailed."""
         line = json.dumps({"do": what, "said": said, "bytes": sum(map(len, body))}).encode()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            self._process.stdin.write(line + b"\n")
+            process.stdin.write(line + b"\n")
             for piece in body:
-                self._process.stdin.write(piece)
-            self._process.stdin.flush()
-            return _answer(self._process.stdout)
+                process.stdin.write(piece)
+            process.stdin.flush()
+            return _answer(process.stdout)
         except (BrokenPipeError, EOFError) as error:
-            raise ScribeLost(f"scribe: process {self.pid} must answer, but ended") from error
-
-    def _started(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "talweg.execution.scribing"],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pipesize=_PIPE,
-        )
+            raise ScribeLost(f"scribe: process {process.pid} must answer, but ended") from error
 
 
 class RemoteLedger:

@@ -58,6 +58,8 @@ def train(
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]
     log.info("cohort claimed", cohort=cohort_id, runs=live, fence=claim.fence, attempt=claim.attempts)
+    if scribe:
+        scribe.start()
     beat = Heartbeat(
         store,
         claim,

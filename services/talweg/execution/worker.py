@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from stamina.instrumentation import set_on_retry_hooks
 
 from talweg import logs
@@ -28,8 +28,6 @@ def main() -> int:
     logs.configure(chosen.log_level)
     # Each retry is a line of ours, with its cohort.
     set_on_retry_hooks(())
-    # It loads while this process does.
-    scribe = process_scribe()
     # A store that cannot be opened shows now, not at the first task.
     process_store()
     worker = app.Worker(
@@ -42,7 +40,9 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
-    with scribe:
+    with process_scribe() as scribe:
+        # Whoever waits for this worker need not wait for its scribe as well.
+        worker_ready.connect(lambda **_: scribe.start(), weak=False)
         worker.start()
     return int(worker.exitcode or 0)
 

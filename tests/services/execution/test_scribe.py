@@ -34,7 +34,13 @@ RECORDED = {
 def scribe(store: Store) -> Iterator[Scribe]:
     """Of the test's store."""
     with Scribe(store.engine.url.render_as_string(hide_password=False)) as started:
+        started.start()
         yield started
+
+
+def kill(scribe: Scribe, number: int) -> None:
+    assert scribe.pid is not None
+    os.kill(scribe.pid, number)
 
 
 def recorded(store: Store, run: RunRow) -> list[list[Any]]:
@@ -132,7 +138,7 @@ def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
 
     def strike() -> bool:
         if next(calls) == 1500:
-            os.kill(scribe.pid, signal.SIGKILL)
+            kill(scribe, signal.SIGKILL)
         return False
 
     hasty = settings.model_copy(update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1})
@@ -169,9 +175,9 @@ def test_signals_are_its_workers_business(scribe: Scribe, store: Store, submit: 
     assert claim is not None
     ledger = scribe.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(scribe.pid, number)
+        kill(scribe, number)
         assert ledger.asked().cancelled == frozenset()
-    os.kill(scribe.pid, signal.SIGKILL)
+    kill(scribe, signal.SIGKILL)
     with pytest.raises(ScribeLost, match=f"process {scribe.pid} must answer, but ended"):
         ledger.asked()
 
@@ -182,6 +188,7 @@ def test_it_ends_with_its_worker(sqlite_url: str, end: str) -> None:
         import os, sys
         from talweg.execution.scribe import Scribe
         scribe = Scribe({sqlite_url!r})
+        scribe.start()
         print(scribe.pid, flush=True)
         sys.stdin.read()
         {end}
@@ -200,4 +207,5 @@ def test_it_holds_no_engine_and_shows_no_password() -> None:
     look = "import sys, talweg.execution.scribing; print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
     with Scribe("postgresql://me:secret-word@nowhere.invalid/talweg") as scribe:
+        scribe.start()
         assert not any("secret-word" in word for word in psutil.Process(scribe.pid).cmdline())
