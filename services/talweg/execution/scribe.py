@@ -4,6 +4,7 @@ Both could be threads of one process, and are where there is no scribe; but then
 thousand times a second. The scribe knows only what it is told: a claim, and segments of it. It dies with its worker.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from talweg.errors import from_code
 from talweg.execution.parcel import pack
@@ -20,7 +21,7 @@ from talweg.store import Asked, Claim, Progress, RunRow
 
 Answer = dict[str, Any]
 
-# Bytes, where the system has pipes of a size: of the usual 64 KiB, a segment takes hundreds.
+# Bytes that the pipe holds, where it may: of the usual 64 KiB, a segment takes hundreds.
 _PIPE = 1 << 20
 
 
@@ -67,8 +68,11 @@ class Scribe:
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pipesize=_PIPE,
             )
+            assert self._process.stdin is not None
+            # A system may have no such call, or have given its user as much as it gives.
+            with suppress(AttributeError, OSError):
+                fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, _PIPE)
 
     def close(self) -> None:
         """End the process, and wait for that."""
@@ -101,19 +105,21 @@ class Scribe:
 
     def ask(self, what: str, said: Mapping[str, Any], body: Sequence[memoryview] = ()) -> Answer:
         """One question, one answer. Raises the TalwegError that the scribe met with; ScribeLost and ScribeFailed."""
-        line = json.dumps({"do": what, "said": said, "bytes": sum(map(len, body))}).encode()
-        process = self._process
+        process, answer = self._process, None
         assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            process.stdin.write(line + b"\n")
-            for piece in body:
-                process.stdin.write(piece)
-            process.stdin.flush()
-            return _answer(process.stdout)
+            answer = _exchange(process, {"do": what, "said": said, "bytes": sum(map(len, body))}, body)
         except (BrokenPipeError, EOFError) as error:
             raise ScribeLost(f"scribe: process {process.pid} must answer, but ended") from error
+        finally:
+            if answer is None:
+                # Whatever came between: a question without its answer would get the next one's.
+                process.kill()
+        if "code" in answer:
+            raise from_code(answer["code"], answer["error"])
+        if "failed" in answer:
+            raise ScribeFailed(f"scribe: must write what it is given, got\n{answer['failed']}")
+        return answer
 
 
 class RemoteLedger:
@@ -138,13 +144,15 @@ class RemoteLedger:
         return Asked(frozenset(asked["cancelled"]), asked["pause"])
 
 
-def _answer(stream: IO[bytes]) -> Answer:
-    line = stream.readline()
+def _exchange(process: "subprocess.Popen[bytes]", question: dict[str, Any], body: Sequence[memoryview]) -> Answer:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(question).encode() + b"\n")
+    for piece in body:
+        process.stdin.write(piece)
+    process.stdin.flush()
+    line = process.stdout.readline()
     if not line.endswith(b"\n"):
         raise EOFError
     answer: Answer = json.loads(line)
-    if "code" in answer:
-        raise from_code(answer["code"], answer["error"])
-    if "failed" in answer:
-        raise ScribeFailed(f"scribe: must write what it is given, got\n{answer['failed']}")
     return answer

@@ -1,7 +1,7 @@
 """Makes segments durable from a thread of its own, while the cohort goes on training.
 
-Where a scribe keeps the ledger, the thread only waits for it; else it encodes and writes itself. The
-queue is bounded: a database that cannot keep up slows the training down instead of filling the memory.
+Where a scribe keeps the ledger, the thread only waits for it; else it encodes and writes itself. The queue is
+bounded: a database that cannot keep up slows the training down instead of filling the memory.
 """
 
 import queue

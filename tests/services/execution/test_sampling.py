@@ -1,5 +1,7 @@
 """What a worker takes of its machine is kept beside its runs, and holds up nothing."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -38,6 +40,23 @@ def test_a_sample_counts_the_time_since_the_last() -> None:
     assert busy.number == 0
     assert busy.processor > 0
     assert sampler.sample().number == 1
+
+
+def test_a_process_that_works_for_this_one_counts_until_it_ends() -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    line = [sys.executable, "-c", busy]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as beside:
+        assert beside.stdout is not None
+        alone, both = Sampler(), Sampler(beside.pid)
+        beside.stdout.readline()
+        one, two = alone.sample(), both.sample()
+        assert two.processor > one.processor
+        assert two.memory > one.memory + 2_000_000
+        beside.kill()
+        beside.wait()
+        # Nothing is left of it, and nothing is raised.
+        assert both.sample().processor >= 0
+        assert both.sample().memory < two.memory
 
 
 def test_samples_become_rarer_so_that_a_long_run_has_few() -> None:

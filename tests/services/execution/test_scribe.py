@@ -21,6 +21,7 @@ from talweg.store import RunRow, Store, StudyRow, tables
 from talweg_core import numerics
 
 Submit = Callable[[RunSpec], RunRow]
+Until = Callable[[Callable[[], bool], str], None]
 # Of every run, everything that is no id and no time.
 RECORDED = {
     tables.steps: ("step", "cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"),
@@ -41,6 +42,10 @@ def scribe(store: Store) -> Iterator[Scribe]:
 def kill(scribe: Scribe, number: int) -> None:
     assert scribe.pid is not None
     os.kill(scribe.pid, number)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def recorded(store: Store, run: RunRow) -> list[list[Any]]:
@@ -169,6 +174,24 @@ def test_what_nobody_foresaw_comes_with_its_traceback(
         ledger.commit(again=False)
 
 
+def test_a_question_that_was_cut_off_takes_no_other_ones_answer(
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+) -> None:
+    run = submit(spec())
+    claim = store.claim(run.cohort_id, "t", 60)
+    assert claim is not None
+    ledger = scribe.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("talweg.execution.scribe.json.loads", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.asked()
+    with pytest.raises(ScribeLost):
+        ledger.asked()
+    store.release(claim)
+    # The next claim has another process.
+    assert train(store, run.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+
+
 def test_signals_are_its_workers_business(scribe: Scribe, store: Store, submit: Submit, spec: Any) -> None:
     run = submit(spec())
     claim = store.claim(run.cohort_id, "t", 60)
@@ -183,7 +206,7 @@ def test_signals_are_its_workers_business(scribe: Scribe, store: Store, submit: 
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(0)"])
-def test_it_ends_with_its_worker(sqlite_url: str, end: str) -> None:
+def test_it_ends_with_its_worker(sqlite_url: str, end: str, until: Until) -> None:
     worker = textwrap.dedent(f"""
         import os, sys
         from talweg.execution.scribe import Scribe
@@ -198,14 +221,16 @@ def test_it_ends_with_its_worker(sqlite_url: str, end: str) -> None:
         assert process.stdout is not None
         assert process.stdin is not None
         scribe = psutil.Process(int(process.stdout.readline()))
-        assert "talweg.execution.scribing" in scribe.cmdline()
+        until(lambda: "talweg.execution.scribing" in scribe.cmdline(), "the process to be the scribe")
         process.stdin.close()
         assert scribe.wait(30) in (0, None)
 
 
-def test_it_holds_no_engine_and_shows_no_password() -> None:
+def test_it_holds_no_engine_and_shows_no_password(until: Until) -> None:
     look = "import sys, talweg.execution.scribing; print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
     with Scribe("postgresql://me:secret-word@nowhere.invalid/talweg") as scribe:
         scribe.start()
-        assert not any("secret-word" in word for word in psutil.Process(scribe.pid).cmdline())
+        process = psutil.Process(scribe.pid)
+        until(lambda: "talweg.execution.scribing" in process.cmdline(), "the process to be the scribe")
+        assert not any("secret-word" in word for word in process.cmdline())
