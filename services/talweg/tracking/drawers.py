@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import IO
 
-from talweg.errors import TalwegError, from_code
+from talweg.errors import TalwegError, Unreachable, from_code
 from talweg.store import RunRow
 
 Files = dict[str, bytes]
@@ -28,11 +28,13 @@ class Beside:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def begin(self, run: RunRow, title: str) -> "Future[Files]":
-        """Goes to the next process that is free; asking again gives what was begun."""
+        """Goes to the next process that is free; asking again gives what was begun, if the database was there."""
         key = (run.id, run.step, run.state)
-        if key not in self._begun:
-            self._begun[key] = self._threads.submit(self._draw, run.id, title)
-        return self._begun[key]
+        begun = self._begun.get(key)
+        # Each that failed with the database would hold up the mirror once more, long after it came back.
+        if begun is None or (begun.done() and isinstance(begun.exception(), Unreachable)):
+            begun = self._begun[key] = self._threads.submit(self._draw, run.id, title)
+        return begun
 
     def take(self, run: RunRow) -> Files | None:
         """What was begun, once it is made; None where nothing was. Raises what reading the record raised."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import psutil  # type: ignore[import-untyped]  # has no stubs in the lock
 import pytest
 
-from talweg.errors import NotFound
+from talweg.errors import NotFound, Unreachable
 from talweg.store import RunRow, Store
 from talweg.tracking.artifacts import files
 from talweg.tracking.drawers import Beside
@@ -55,3 +55,21 @@ def test_what_cannot_be_read_is_said_as_it_would_be_here(trained: Train, beside:
     beside.begin(run, "gone")
     with pytest.raises(NotFound, match="nobody"):
         beside.take(run)
+
+
+def test_what_failed_with_the_database_is_made_once_it_is_back(
+    local: Store, trained: Train, beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, draw = trained(problem="two-layer-line", optimizer="adam"), beside._draw
+    trouble = iter([Unreachable("database: is away")])
+
+    def once_away(run_id: str, title: str) -> dict[str, bytes]:
+        for error in trouble:
+            raise error
+        return draw(run_id, title)
+
+    monkeypatch.setattr(beside, "_draw", once_away)
+    failed = beside.begin(run, "a title")
+    assert isinstance(failed.exception(10), Unreachable)
+    assert beside.begin(run, "a title") is not failed
+    assert beside.take(run) == files(local, run, "a title")
