@@ -4,9 +4,11 @@ Steps, evaluations and derivatives of a fork read through its ancestors; chunks 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, Table, func, select
+from numpy.typing import NDArray
+from sqlalchemy import Column, Connection, Select, Table, func, select
 
 from talweg.errors import CorruptRecord
 from talweg.store import codec, lineage, tables
@@ -24,12 +26,19 @@ _RUNS_AT_ONCE = 1000
 def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> StepTable:
     """Columns of a range."""
     names = [column for column in _STEPS.c if column.name != "run_id"]
+    step, *rest = _columns(connection, names, run_id, start, stop)
+    return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
+
+
+def _columns(
+    connection: Connection, names: Sequence[Column[Any]], run_id: str, start: int, stop: int | None
+) -> NDArray[np.float64]:
+    """Some of them, (k, n)."""
     found: list[Row] = []
     for owner, first, last in lineage.ranges(connection, run_id, start, stop):
         query = _range(select(*names), _STEPS, owner, first, last).order_by(_STEPS.c.step)
         found += connection.execute(query).all()
-    step, *rest = columns(found, len(names))
-    return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
+    return columns(found, len(names))
 
 
 def evaluations(connection: Connection, run_id: str, start: int, limit: int | None) -> list[EvaluationRow]:
@@ -121,7 +130,7 @@ def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[i
 def retracing(connection: Connection, run_id: str, start: int, end: int) -> Retracing:
     """Three queries."""
     first, checkpoint = checkpoint_before(connection, run_id, start) or (0, None)
-    costs = steps(connection, run_id, first, end).cost
+    (costs,) = _columns(connection, [_STEPS.c.cost], run_id, first, end)
     query = select(_CHECKPOINTS.c.step, _CHECKPOINTS.c.digest).where(
         _CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step > first, _CHECKPOINTS.c.step <= end
     )
