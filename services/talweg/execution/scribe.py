@@ -6,7 +6,6 @@ thousand times a second. The scribe knows only what it is told: a claim, and seg
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,10 +36,8 @@ class Scribe:
     """The worker's side. Serves one claim at a time; a process that ended is followed by another at the next claim."""
 
     def __init__(self, database_url: str) -> None:
-        """Nothing is started yet; the process reads the database's address from its environment."""
-        self._environment = {**os.environ, "TALWEG_DATABASE_URL": database_url}
-        # Where it was read from; two that differ would leave it open which one counts.
-        self._environment.pop("TALWEG_DATABASE_URL_FILE", None)
+        """Nothing is started yet. The address goes through the pipe: others may see arguments and environments."""
+        self._database_url = database_url
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,7 +62,6 @@ class Scribe:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "talweg.execution.scribing"],
-                env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
@@ -92,6 +88,7 @@ class Scribe:
         """Begin a claim; arguments as in StoreLedger. Raises what `ask` raises."""
         self.start()
         said = {
+            "database_url": self._database_url,
             "cohort": claim.cohort_id,
             "fence": claim.fence,
             "attempts": claim.attempts,

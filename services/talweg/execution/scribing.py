@@ -8,9 +8,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,8 @@ Answer = dict[str, Any]
 class Scribing:
     """Answers one question after another."""
 
-    def __init__(self, open_it: Callable[[], Store]) -> None:
+    def __init__(self) -> None:
         """The store is opened at the first claim, so that one that is away is waited for there."""
-        self._open_it = open_it
         self._store: Store | None = None
         self._ledger: StoreLedger | None = None
 
@@ -47,19 +45,21 @@ class Scribing:
         asked = self._ledger.asked()
         return {"cancelled": sorted(asked.cancelled), "pause": asked.pause}
 
-    def _begun(self, cohort: str, fence: int, attempts: int, runs: list[str], **said: Any) -> StoreLedger:
-        self._store = self._store or self._open_it()
+    def _begun(
+        self, database_url: str, cohort: str, fence: int, attempts: int, runs: list[str], **said: Any
+    ) -> StoreLedger:
+        self._store = self._store or open_store(database_url)
         # As they were claimed: nobody else moves them, and if someone did, the fence refuses what follows.
         claim = Claim(cohort, fence, self._store.runs_in(cohort), attempts)
         by_id = {run.id: run for run in claim.runs}
         return StoreLedger(self._store, claim, [by_id[run_id] for run_id in runs], **said)
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve until nobody asks any more."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    scribing = Scribing(lambda: open_store(os.environ["TALWEG_DATABASE_URL"]))
+    scribing = Scribing()
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := questions.readline():
         asked = json.loads(line)

@@ -135,7 +135,7 @@ def test_a_claim_that_passed_on_is_refused_in_the_laboratorys_words(
 
 
 def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec], until: Until
 ) -> None:
     asked = spec(steps=3000, record="replay")
     run, whole = submit(asked), submit(asked)
@@ -150,8 +150,7 @@ def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
     assert train(store, run.cohort_id, owner="t", settings=hasty, leave=strike, scribe=scribe) == "lost"
     # Its claim is left to run out; nobody else has it before.
     assert store.cohort(run.cohort_id).state == "leased"
-    while not store.requeue_expired(5):
-        pass
+    until(lambda: bool(store.requeue_expired(5)), "the lease to run out")
     assert train(store, run.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
     assert train(store, whole.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
     assert store.steps(run.id).cost.tobytes() == store.steps(whole.id).cost.tobytes()
@@ -233,4 +232,4 @@ def test_it_holds_no_engine_and_shows_no_password(until: Until) -> None:
         scribe.start()
         process = psutil.Process(scribe.pid)
         until(lambda: "talweg.execution.scribing" in process.cmdline(), "the process to be the scribe")
-        assert not any("secret-word" in word for word in process.cmdline())
+        assert "secret-word" not in f"{process.cmdline()} {process.environ()}"
