@@ -12,7 +12,7 @@ from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
-from talweg.execution.ledger import StoreLedger
+from talweg.execution.ledger import Ledger, StoreLedger
 from talweg.execution.limits import TimeLimits
 from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
@@ -104,15 +104,11 @@ def _train(
         return True
     cohort, steps = patience(lambda _: _resumed(store, runs)), runs[0].total_steps
     every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
-    opened = partial(
-        scribe.open if scribe else partial(StoreLedger, store),
-        claim,
-        runs,
-        every=every,
-        numerics=_fingerprint(runs),
-        lease_seconds=settings.lease_seconds,
+    here, begin = _fingerprint(runs), scribe.open if scribe else partial(StoreLedger, store)
+    ledger: Ledger = patience(
+        lambda _: begin(claim, runs, every=every, numerics=here, lease_seconds=settings.lease_seconds)
     )
-    with Writer(patience(lambda _: opened()), patience) as writer:
+    with Writer(ledger, patience) as writer:
         recorder = Recorder(
             cohort,
             writer,

@@ -74,14 +74,17 @@ def test_who_hands_over_too_much_waits(
 
 
 def test_one_segment_may_be_larger_than_what_may_wait(
-    writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+    store: Store, writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
     gate.set()
     made, segments = writer
+    segments[-1].commit = True
     with made:
         for segment in segments:
             made.put(segment)
+    (run,) = store.runs().items
+    assert run.step == run.total_steps == len(store.steps(run.id))
 
 
 def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
