@@ -113,6 +113,28 @@ def depth(*, through: Celery | None = None) -> int:
         raise Unreachable(f"broker: does not answer: {error}") from error
 
 
+def listeners(*, through: Celery | None = None) -> int | None:
+    """How many workers wait for a message; None where this broker does not say. Raises Unreachable."""
+    try:
+        with (through or _own()).connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            kind = connection.transport.driver_type
+            try:
+                if kind == "amqp":
+                    return int(channel.queue_declare(queue=QUEUE, passive=True).consumer_count)
+                if kind == "redis":
+                    # It counts no consumers; who listens sits in BRPOP, and does nothing else between two of them.
+                    database = str(channel.client.connection_pool.connection_kwargs.get("db", 0))
+                    clients = channel.client.client_list()
+                    return sum(1 for client in clients if client["cmd"] == "brpop" and client["db"] == database)
+            except connection.channel_errors:
+                # No worker has made the queue yet; or this account may not list clients.
+                return 0 if kind == "amqp" else None
+            return None
+    except OperationalError as error:
+        raise Unreachable(f"broker: does not answer: {error}") from error
+
+
 def _drop_builtin_tasks(sender: Celery, **_: Any) -> None:
     for name in [name for name in sender.tasks if name.startswith("celery.")]:
         sender.tasks.pop(name)

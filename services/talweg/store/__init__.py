@@ -45,6 +45,7 @@ from talweg.store.rows import (
 )
 from talweg.store.signs import Signs
 from talweg.store.store import Store, open_store
+from talweg.store.waits import Waits
 
 __all__ = [
     "LIVE",
@@ -85,5 +86,6 @@ __all__ = [
     "StudyRow",
     "Submitted",
     "TokenRow",
+    "Waits",
     "open_store",
 ]

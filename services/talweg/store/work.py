@@ -25,6 +25,8 @@ from talweg.store.rows import (
 )
 from talweg.store.signs import Signs
 from talweg.store.signs import signs as read_signs
+from talweg.store.waits import Waits
+from talweg.store.waits import waits as read_waits
 
 
 class Work(Database):
@@ -171,6 +173,11 @@ class Work(Database):
         """Signs of trouble, as of now."""
         with self._read() as connection:
             return read_signs(connection)
+
+    def waits(self, run_id: str | None = None, *, study: str | None = None) -> Waits:
+        """What the unfinished work of a run, or of a study, waits for; raises NotFound for the study."""
+        with self._read() as connection:
+            return read_waits(connection, run_id, study)
 
     def lead(self, role: str, owner: str, seconds: float) -> bool:
         """Whether `owner` is who does the role's work for the next so many seconds; another may be."""

@@ -8,6 +8,7 @@ from talweg.api.body import JsonBody
 from talweg.api.context import Here
 from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, State, body_of
 from talweg.api.views import RunPage, RunView, run_view
+from talweg.api.waiting import Reason, reason_of
 from talweg.execution import branching, submission
 from talweg.spec import ForkSpec, ResumeSpec, RunSpec, parse_fork, parse_resume, parse_run
 
@@ -41,6 +42,12 @@ def page(
 def show(here: Here, run: Reference) -> RunView:
     """One run as it stands."""
     return run_view(here.store.run(run), here.settings)
+
+
+@router.get("/{run}/waiting")
+def waiting(here: Here, run: Reference) -> Reason | None:
+    """Why it does not go on; null where a worker is at it, or it is over."""
+    return reason_of(here, here.store.waits(here.store.run(run).id))
 
 
 @router.post("/{run}/fork", status_code=201, openapi_extra=body_of(ForkSpec))

@@ -10,6 +10,7 @@ from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body
 from talweg.api.rankings import RankingView, ranking_view
 from talweg.api.tables import Name, TableView, table_view
 from talweg.api.views import StudyPage, StudyView, study_view
+from talweg.api.waiting import Reason, reason_of
 from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
@@ -43,6 +44,13 @@ def page(here: Here, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
 def show(here: Here, study: Reference) -> StudyView:
     """One study as it stands."""
     return study_view(here.store.study(study), here.settings)
+
+
+@router.get("/{study}/waiting")
+def waiting(here: Here, study: Reference) -> Reason | None:
+    """Why none of its runs goes on; null where a worker is at one, or all are over."""
+    row = here.store.study(study)
+    return reason_of(here, here.store.waits(study=row.id), more=row.open)
 
 
 @router.post("/{study}/cancel")

@@ -1,0 +1,98 @@
+"""Why unfinished work does not go on: one reason, the first that holds."""
+
+import os
+import time
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from talweg.api.context import Laboratory
+from talweg.local.folder import Folder
+from talweg.local.state import ChildState, read
+from talweg.store import Waits
+
+Kind = Literal["paused", "worker-lost", "broker", "database", "no-worker", "no-reconciler", "queue", "not-taken"]
+
+# Seconds that a worker may take until it listens, on a busy machine.
+_START: Final = 60.0
+_LINE: Final = 300
+
+
+class Reason(BaseModel):
+    """Why nothing goes on. `text` is a part of a sentence, and may count something; `kind` stays the same meanwhile."""
+
+    kind: Kind
+    text: str
+
+
+def reason_of(here: Laboratory, waits: Waits, *, more: bool = False) -> Reason | None:
+    """None where a worker is at it, or nothing of it is left to do; `more`: runs of its next stage are to follow."""
+    if waits.held:
+        return None
+    if waits.silent is not None:
+        text = f"its worker {waits.silent} is silent, {waits.silent_seconds:.0f} s past its lease"
+        return Reason(kind="worker-lost", text=f"{text}; the reconciler gives it to another worker")
+    if waits.queued:
+        return _of_queued(here, waits)
+    if waits.paused:
+        return Reason(kind="paused", text="it is paused; `unpause` lets it go on")
+    if more and here.store.signs().reconciler is None:
+        return Reason(kind="no-reconciler", text="its next stage is due, and no reconciler is at work to begin it")
+    return None
+
+
+def _of_queued(here: Laboratory, waits: Waits) -> Reason:
+    if not here.broker.answers():
+        ended = _ended(_children(here, "broker"))
+        text = f"the broker is away: {ended}" if ended else "the broker does not answer"
+        return Reason(kind="broker", text=f"{text}; nothing is lost, it goes on when the broker is back")
+    if waits.stopped is not None:
+        return Reason(kind="database", text=f"a worker could not record ({waits.stopped}), and left it for later")
+    signs, listeners = here.store.signs(), here.broker.listeners()
+    if not signs.working and not listeners:
+        return Reason(kind="no-worker", text=_no_worker(here, listeners))
+    if waits.unpublished and signs.reconciler is None:
+        text = "its message did not reach the broker, and no reconciler is at work to send it again"
+        return Reason(kind="no-reconciler", text=text)
+    if signs.working:
+        place = (
+            f"{_counted(waits.ahead, 'cohort')} before it in the queue" if waits.ahead else "it is next in the queue"
+        )
+        return Reason(kind="queue", text=f"{place}, {_counted(signs.working, 'worker')} at work")
+    text = f"{_counted(listeners or 0, 'worker')} without work, and none takes it up; their logs say why"
+    return Reason(kind="not-taken", text=text)
+
+
+def _no_worker(here: Laboratory, listeners: int | None) -> str:
+    workers = _children(here, "worker-")
+    if ended := _ended(workers):
+        return f"no worker is alive: {ended}"
+    if any(child.since is None or time.time() - child.since < _START for child in workers):
+        return "no worker is alive yet; they are starting"
+    if workers:
+        return "workers run, but none of them listens at this laboratory's broker; talweg logs shows where they listen"
+    alive = "at work" if listeners is None else "connected to the broker"
+    return f"no worker is {alive}; start one: python -m talweg.execution.worker (talweg up does)"
+
+
+def _children(here: Laboratory, name: str) -> list[ChildState]:
+    """The processes of the local stack whose names begin so; none where this process is no local stack's API."""
+    state = read(Folder.of(here.settings.home))
+    api = None if state is None else state.child("api")
+    if state is None or api is None or api.pid != os.getpid():
+        return []
+    return [child for child in state.children if child.name.startswith(name)]
+
+
+def _ended(children: list[ChildState]) -> str | None:
+    """How those ended that cannot stay up, and the last line that one of them wrote."""
+    ended = [child for child in children if child.last_exit is not None]
+    if not ended:
+        return None
+    lines = [line.strip() for child in ended for line in child.last_lines if line.strip()]
+    said = f": {lines[-1][:_LINE]}" if lines else ", having written nothing"
+    return f"{' and '.join(child.name for child in ended)} ended ({ended[-1].last_exit}){said}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
