@@ -25,11 +25,15 @@ from typing import Any, ClassVar
 
 
 class TalwegError(Exception):
-    """Base of all; `code` names the kind over HTTP, `status` is its HTTP status, `exit_code` the shell's."""
+    """Base of all; `code` names the kind over HTTP, `status` is its HTTP status, `exit_code` the shell's.
+
+    `answered` is the status of the answer that it came with, where it came with one.
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    answered: int | None = None
 
     def __init_subclass__(cls) -> None:
         """Register the subclass under its code, so that a client rebuilds what a server raised."""

@@ -2,14 +2,14 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from talweg.cli.output import clean, say
 from talweg.cli.views import view_of
-from talweg.errors import RunFailed
+from talweg.errors import LocalStackError, RunFailed, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from talweg.client import Lab, Run, Study
+    from talweg.client.progress import Note, Notes
 
 OVER = frozenset({"finished", "failed", "cancelled"})
-_FIRST_LOOK, _LAST_LOOK = 0.03, 0.3
 # Above this many runs their sum is asked for instead of each of them.
 _MANY = 200
 
@@ -29,18 +29,18 @@ def watch(lab: "Lab", work: "Run | Study") -> None:
 
     Raises:
         RunFailed: It failed; the message holds the reason.
+        LocalStackError: The local stack was stopped.
         KeyboardInterrupt: Ctrl-C; after saying what goes on, and how to get back to it.
     """
-    pause = _FIRST_LOOK
+    from talweg.client.waiting import looks
+
     try:
         with _bars() as show:
-            while True:
-                view = view_of(work.refresh())
-                show(_progress(lab, view))
-                if view["state"] in OVER:
-                    break
-                time.sleep(pause)
-                pause = min(1.3 * pause, _LAST_LOOK)
+            for wait in looks(work):
+                view = view_of(work)
+                # Of a laboratory that is away the bars stay as they are.
+                with suppress(Unreachable, LocalStackError):
+                    show({} if wait.away else _progress(lab, view), wait.note)
     except KeyboardInterrupt:
         name = clean(work.name)
         say(f"\nStopped waiting; the {work.kind} {name} goes on.")
@@ -98,13 +98,16 @@ def _cost(runs: list[dict[str, Any]]) -> str:
 
 
 @contextmanager
-def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]]], None]]":
+def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Note | None], None]]":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from talweg.client.progress import Notes
+
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        notes = Notes(lambda text: say(clean(text)))
+        yield lambda _, note: notes.say(note)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -114,17 +117,20 @@ def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]]], None]]":
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bars:
-        yield _Drawing(bars).show
+        above = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        yield _Drawing(bars, Notes(lambda text: above(clean(text)))).show
 
 
 class _Drawing:
     """One bar a name, made when the name first comes up."""
 
-    def __init__(self, bars: "Bars") -> None:
-        self._bars = bars
+    def __init__(self, bars: "Bars", notes: "Notes") -> None:
+        self._bars, self._notes = bars, notes
         self._tasks: dict[str, Any] = {}
 
-    def show(self, progress: dict[str, tuple[int, int, str]]) -> None:
+    def show(self, progress: dict[str, tuple[int, int, str]], note: "Note | None") -> None:
+        # Above the bars.
+        self._notes.say(note)
         for name, (done, total, words) in progress.items():
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(clean(name), total=total, words="")

@@ -11,11 +11,10 @@ tell can be awaited: `await run.ask(lambda run: run.explain(37))`.
 """
 
 import asyncio
-import copy
 import os
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar
 
@@ -23,11 +22,13 @@ import httpx2
 
 from talweg.client.events import Events
 from talweg.client.lab import Lab
-from talweg.client.live import FIRST_LOOK, LAST_LOOK, PATIENCE_WHILE_WAITING, Live
+from talweg.client.live import Live
+from talweg.client.progress import Notes, say
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
-from talweg.client.wire import Question, Wire, error_of, translated
+from talweg.client.waiting import Wait
+from talweg.client.wire import Question, Wire, error_of, over, translated
 from talweg.errors import RunFailed, TalwegError, Unreachable
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class _Missing(TalwegError):
 class _Told(Wire):
     """A wire that gives answers that came before, each once; it is connected to nothing."""
 
-    def __init__(self, url: str, answers: list[tuple[str, Any]]) -> None:
-        self.url = url
+    def __init__(self, like: Wire, answers: list[tuple[str, Any]]) -> None:
+        self.home, self._line = like.home, like.line
         self._left = list(answers)
 
     def _ask(self, question: Question) -> Any:
@@ -76,27 +77,52 @@ class AsyncWire:
 
     def __init__(self, like: Wire) -> None:
         """To where `like` leads, with its token."""
-        transport = None if like.socket is None else httpx2.AsyncHTTPTransport(uds=like.socket)
-        self.url = like.url
-        self.client = httpx2.AsyncClient(**like.options, transport=transport)
+        self.like = like
+        self.notes = Notes(say)
+        self._line = like.line
+        self.client = self._opened()
+        # Another task may still be asking there.
+        self._former: list[httpx2.AsyncClient] = []
+
+    async def close(self) -> None:
+        """Close its connections."""
+        for client in (*self._former, self.client):
+            await client.aclose()
+
+    def _opened(self) -> httpx2.AsyncClient:
+        transport = None if self._line.socket is None else httpx2.AsyncHTTPTransport(uds=self._line.socket)
+        return httpx2.AsyncClient(**self._line.options, transport=transport)
 
     async def ask(self, question: Question) -> Any:
         """What it answers; raises as a Wire does."""
         async for attempt in question.retries():
             with attempt:
-                with translated(self.url):
-                    response = await self.client.request(**question.request())
-                if response.is_error:
-                    raise error_of(self.url, response)
-                return question.read(response)
+                line = self.like.line
+                try:
+                    return await self._answer(question)
+                except TalwegError as error:
+                    if not self.like.resumes(question, error, line):
+                        raise
+                    return await self._answer(question)
         raise AssertionError("stamina ends with an answer or an exception")
+
+    async def _answer(self, question: Question) -> Any:
+        if self._line != self.like.line:
+            # A local stack that was started again, elsewhere.
+            self._former.append(self.client)
+            self._line = self.like.line
+            self.client = self._opened()
+        with translated(self._line.url):
+            response = await self.client.request(**question.request())
+        if response.is_error:
+            raise error_of(self._line.url, response)
+        return question.read(response)
 
     async def through(self, twin: Twin, asked: Callable[[Twin], T]) -> T:
         """What `asked` makes of `twin`, whose questions are awaited here; it is called once more for each of them."""
         answers: list[tuple[str, Any]] = []
         while True:
-            told = copy.copy(twin)
-            told._wire = _Told(self.url, answers)
+            told = over(twin, _Told(self.like, answers))
             try:
                 return asked(told)
             except _Missing as missing:
@@ -104,11 +130,11 @@ class AsyncWire:
 
     async def lines(self, path: str) -> AsyncIterator[str]:
         """The lines that a GET answers, as they come; asked once."""
-        with translated(self.url):
+        with translated(self.like.url):
             async with self.client.stream("GET", path) as response:
                 if response.is_error:
                     await response.aread()
-                    raise error_of(self.url, response)
+                    raise error_of(self.like.url, response)
                 async for line in response.aiter_lines():
                     yield line
 
@@ -157,22 +183,35 @@ class AsyncLive(Generic[Work]):
         return await self._changed(lambda work: work.cancel())
 
     async def wait(self, *, timeout: float | None = None) -> Self:
-        """Return when it is over, having shown nothing. Cancelling the waiting leaves the work alone.
+        """Return when it is over. Cancelling the waiting leaves the work alone.
+
+        It shows nothing but why nothing goes on, as `Run.wait` does: once, where many runs wait for the same.
 
         Raises:
             RunFailed: it failed; the message holds the reason.
-            TimeoutError: it goes on after so many seconds.
+            TimeoutError: it goes on after so many seconds, or the laboratory has not answered.
+            LocalStackError: the local stack was stopped, and nobody started it again within a minute.
         """
-        until = None if timeout is None else time.monotonic() + timeout
-        pause = FIRST_LOOK
-        while True:
-            await self._changed(_look)
-            if self._now._is_over():
-                break
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(f"{self._now.kind} {self.name} is still {self.state}; it goes on")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.3, LAST_LOOK)
+        like = self._wire.like
+        wait = Wait(f"{self._now.kind} {self.name}", like.url, timeout)
+        try:
+            while not wait.over:
+                start = False
+                try:
+                    self._now._view = await self.ask(partial(_look, timeout=wait.look))
+                except TalwegError as error:
+                    start = wait.missed(error, like.ended(), like.home)
+                else:
+                    if wait.seen(self._now._view):
+                        with suppress(TalwegError):
+                            wait.explained(await self.ask(partial(_reason, timeout=wait.look)))
+                self._wire.notes.say(wait.note, of=wait)
+                if start:
+                    await asyncio.to_thread(like.start)
+                if not wait.over:
+                    await asyncio.sleep(wait.pause())
+        finally:
+            self._wire.notes.forget(wait)
         reason = await self.ask(lambda work: work._failure())
         if reason is not None:
             raise RunFailed(reason)
@@ -243,7 +282,7 @@ class AsyncLab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lab.close()
-        await self._wire.client.aclose()
+        await self._wire.close()
 
     async def ask(self, asked: Callable[[Lab], T]) -> T:
         """Whatever `Lab` can tell: `await lab.ask(lambda lab: lab.optimizers())`.
@@ -269,7 +308,13 @@ class AsyncLab:
         return AsyncStudy(self._wire, await self.ask(lambda lab: lab.study(id_or_name)))
 
 
-def _look(work: Live) -> Live:
-    """As `refresh`, with the patience of whoever waits."""
-    work._view = work._wire.get(work._path(), patience=PATIENCE_WHILE_WAITING)
-    return work
+def _look(work: Live, timeout: float) -> dict[str, Any]:
+    """As `refresh`, asked once."""
+    view: dict[str, Any] = work._wire.get(work._path(), patience=0.0, timeout=timeout)
+    return view
+
+
+def _reason(work: Live, timeout: float) -> dict[str, str] | None:
+    """Why it does not go on."""
+    reason: dict[str, str] | None = work._wire.get(work._path("waiting"), patience=0.0, timeout=timeout)
+    return reason

@@ -1,5 +1,6 @@
 """The laboratory itself: where work is handed in and found again."""
 
+import copy
 import os
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
 from talweg.client.tokens import Tokens
-from talweg.client.wire import Wire, part
+from talweg.client.wire import Wire, over, part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
 
@@ -22,6 +23,10 @@ class Lab:
     """A laboratory. `Lab()` starts or finds the local one; `Lab("https://…", token=…)` talks to a shared one.
 
     The environment's TALWEG_URL, TALWEG_TOKEN and TALWEG_HOME stand in for arguments that are not given.
+
+    It pickles, as its runs and studies do, for joblib, multiprocessing and caches: as the local stack's folder, or as
+    the URL, and then the other side takes the token from its TALWEG_TOKEN or TALWEG_TOKEN_FILE. A pickle never holds a
+    token: where one was given as an argument alone, pickling raises InvalidSpec. A copy has connections of its own.
     """
 
     def __init__(
@@ -46,10 +51,11 @@ class Lab:
             from talweg.local import ensure
 
             here = ensure(Path(home) if home is not None else read.home)
-            url, token = here.url, here.token
-        elif token is None and read.token is not None:
-            token = read.token.get_secret_value()
-        self._wire = Wire(url, token)
+            self._wire = Wire(here.url, here.token, home=here.home)
+        else:
+            if token is None and read.token is not None:
+                token = read.token.get_secret_value()
+            self._wire = Wire(url, token)
         self._hyperparameters: dict[str, list[str]] = {}
 
     @classmethod
@@ -187,6 +193,10 @@ class Lab:
         """What is wrong (`what`) and what to do about it (`remedy`), the gravest first; empty where all is well."""
         troubles: list[dict[str, str]] = self._wire.get("/v1/troubles")
         return troubles
+
+    def __copy__(self) -> Self:
+        """The same laboratory over connections of its own."""
+        return over(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
         return f"<Lab {self.url}>"

@@ -1,21 +1,16 @@
 """What Run and Study have in common: something of the laboratory that changes while one looks at it."""
 
-import time
+import copy
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from talweg.client.cards import card
 from talweg.client.progress import Progress, meter, say
-from talweg.client.wire import Wire
+from talweg.client.waiting import OVER, looks
+from talweg.client.wire import Wire, over
 from talweg.errors import RunFailed
-
-OVER: Final = frozenset({"finished", "failed", "cancelled"})
-# Seconds between two looks: quick at first, since short runs end soon.
-FIRST_LOOK: Final = 0.02
-LAST_LOOK: Final = 0.5
-# A laboratory that restarts while someone waits is waited for, this long.
-PATIENCE_WHILE_WAITING: Final = 60.0
 
 
 class Live(ABC):
@@ -97,27 +92,23 @@ class Live(ABC):
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
         """Return when it is over. Ctrl-C ends the waiting alone, and says how to get back.
 
+        Where nothing goes on for 10 s, a line says why: no worker alive, a queue before it, paused, the broker or the
+        laboratory away. A laboratory that does not answer is asked again for as long as the wait may last; a local
+        stack that ended by itself is started again, one that was stopped (`talweg down`) is not.
+
         Args:
             progress: show it, on stderr: a bar in terminals and notebooks, else one line at the end.
             timeout: seconds to wait at most.
 
         Raises:
             RunFailed: it failed; the message holds the reason.
-            TimeoutError: it goes on.
+            TimeoutError: it goes on, or the laboratory has not answered; the message says which.
+            LocalStackError: the local stack was stopped, and nobody started it again within a minute.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = FIRST_LOOK
         try:
             with meter(f"{self.kind} {self.name}", shown=progress) as show:
-                while True:
-                    self._view = self._wire.get(self._path(), patience=PATIENCE_WHILE_WAITING)
-                    show(self._progress())
-                    if self._is_over():
-                        break
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise TimeoutError(f"{self.kind} {self.name} is still {self._view['state']}; it goes on")
-                    time.sleep(pause)
-                    pause = min(pause * 1.3, LAST_LOOK)
+                for wait in looks(self, timeout):
+                    show(replace(self._progress(), note=wait.note))
         except KeyboardInterrupt:
             say(self._how_to_return())
             raise
@@ -125,6 +116,10 @@ class Live(ABC):
         if reason is not None:
             raise RunFailed(reason)
         return self
+
+    def __copy__(self) -> Self:
+        """The same over connections of its own."""
+        return over(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self._line()}>"

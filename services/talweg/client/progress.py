@@ -1,14 +1,26 @@
 """Progress on stderr: a rich bar in a terminal, one live output in a notebook, a plain line elsewhere."""
 
 import html
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 Show = Callable[["Progress"], None]
+
+log = logging.getLogger("talweg.client")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Why nothing goes on, as a sentence; one of the same `kind` says the same, whatever it counts."""
+
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,30 @@ class Progress:
     total: int
     words: str
     over: bool
+    note: Note | None = None
+
+
+class Notes:
+    """Says each note once, as long as it is the same; of several that wait, whichever has it first says it."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        """`put` shows one line."""
+        self._put = put
+        self._had: dict[object, str] = {}
+
+    def say(self, note: Note | None, of: object = None) -> None:
+        """What there is to say now, where it is another than before."""
+        if note is not None:
+            if note.kind not in self._had.values():
+                self._put(note.text)
+            self._had[of] = note.kind
+        elif self._had.get(of) != "queue":
+            # A queue moves and rests by turns, which is no news.
+            self.forget(of)
+
+    def forget(self, of: object) -> None:
+        """It waits no more."""
+        self._had.pop(of, None)
 
 
 def say(line: str) -> None:
@@ -30,14 +66,21 @@ def say(line: str) -> None:
 def meter(name: str, *, shown: bool) -> Iterator[Show]:
     """What to call with each new Progress of `name`; what it shows ends with the block."""
     if not shown:
-        yield lambda _: None
+        quiet = Notes(log.info)
+        yield lambda progress: quiet.say(progress.note)
     elif _in_notebook():
         yield _Notebook(name).show
     elif sys.stderr.isatty():
         with _terminal(name) as show:
             yield show
     else:
-        yield lambda progress: say(f"{name}: {progress.words}") if progress.over else None
+        yield partial(_plain, name, Notes(say))
+
+
+def _plain(name: str, notes: Notes, progress: Progress) -> None:
+    notes.say(progress.note)
+    if progress.over:
+        say(f"{name}: {progress.words}")
 
 
 @contextmanager
@@ -55,8 +98,11 @@ def _terminal(name: str) -> Iterator[Show]:
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(name, total=None, words="")
+        notes = Notes(partial(bars.console.print, markup=False, highlight=False, soft_wrap=True))
 
         def show(progress: Progress) -> None:
+            # Above the bar, which has no room for a sentence.
+            notes.say(progress.note)
             # Over is over: a run that diverged or was cancelled has fewer steps than were asked for.
             total = progress.done if progress.over else progress.total
             bars.update(task, completed=progress.done, total=max(total, 1), words=progress.words)
@@ -75,10 +121,11 @@ class _Notebook:
 
     def show(self, progress: Progress) -> None:
         display = import_module("IPython.display")
+        note = progress.note
         percent = 100 if progress.over else 100 * progress.done // max(progress.total, 1)
         page = display.HTML(
             f'<div>{html.escape(self.name)} <progress value="{percent}" max="100"></progress> '
-            f"{html.escape(progress.words)}</div>"
+            f"{html.escape(progress.words)}{'' if note is None else f'<br>{html.escape(note.text)}'}</div>"
         )
         if self.handle is None:
             self.handle = display.display(page, display_id=True)

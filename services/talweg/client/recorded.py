@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, SupportsIndex
 
 from talweg.client.live import Live
@@ -91,9 +92,10 @@ class Recorded(Live):
         raise NotImplementedError
 
     def _vectors(self, quantity: Literal["gradient", "parameters"], *, after_last: bool) -> Vectors:
-        def steps() -> int:
-            view = self._now()
-            return int(view["step"]) + (after_last and self._is_over())
-
         shapes = {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
+        steps = partial(self._there, after_last)
         return Vectors(self._wire, self._path("records"), quantity, shapes, _ITEMSIZE[self._view["precision"]], steps)
+
+    def _there(self, after_last: bool) -> int:
+        view = self._now()
+        return int(view["step"]) + (after_last and self._is_over())

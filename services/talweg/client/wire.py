@@ -2,31 +2,49 @@
 
 Errors come back as the exceptions of `talweg.errors`; whatever may be sent twice is sent again. What is asked is a
 `Question`; a `Wire` asks it and waits, and `talweg.client.aio` asks the same ones without holding up anything else.
+
+A wire pickles as an address: the folder of a local stack, whose token lies there, or else a URL, and then the other
+side takes the token from its own settings. No token is ever in a pickle, since pickles end up in caches on disk.
 """
 
 import io
 import json
 import logging
+import os
+import ssl
 import sys
+import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx2
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from talweg.errors import InvalidSpec, LimitReached, TalwegError, Unreachable, from_code
+from talweg.errors import (
+    AccessDenied,
+    InvalidSpec,
+    LimitReached,
+    LocalStackError,
+    TalwegError,
+    Unreachable,
+    from_code,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-TIMEOUT: Final = httpx2.Timeout(60.0, connect=5.0)
+CONNECT: Final = 5.0
+TIMEOUT: Final = httpx2.Timeout(60.0, connect=CONNECT)
 # Seconds for which a service that does not answer is asked again.
 PATIENCE: Final = 8.0
 AWAY: Final = frozenset({502, 503, 504})
@@ -34,6 +52,8 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 UNIX: Final = "unix:"
 
 log = logging.getLogger("talweg.client")
+
+Asker = TypeVar("Asker")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +67,21 @@ class Question:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | Iterator[bytes] | None = None
     patience: float = PATIENCE
+    # How long one answer may take, where that is not what it may usually take.
+    timeout: float | None = None
 
     def request(self) -> dict[str, Any]:
         """The keywords of httpx's `request`."""
         params = {key: value for key, value in self.query.items() if value is not None}
         sent: dict[str, Any] = {} if self.content is None else {"content": self.content}
+        if self.timeout is not None:
+            sent["timeout"] = httpx2.Timeout(self.timeout, connect=min(self.timeout, CONNECT))
         return {"method": self.method, "url": self.path, "params": params, "headers": self.headers} | sent
 
     def retries(self) -> Any:
         """What to go through, with `for` or `async for`: another attempt while it makes sense to ask again."""
         return stamina.retry_context(
-            on=_again,
+            on=again,
             attempts=None if self.patience else 1,
             timeout=self.patience or None,
             wait_initial=0.1,
@@ -66,37 +90,146 @@ class Question:
         )
 
 
-class Wire:
-    """A connection to the API at `url`: http://…, https://…, or unix:PATH of a socket."""
+@dataclass(frozen=True)
+class Line:
+    """How the API at `url` is reached: http://…, https://…, or unix:PATH of a socket."""
 
-    def __init__(self, url: str, token: str | None) -> None:
-        """Open no connection yet; raises InvalidSpec where `url` or `token` can be none."""
-        _keep_retries_off_stdout()
-        self.url = url.rstrip("/")
-        base, local = self.url, True
-        if url.startswith(UNIX):
-            base = "http://localhost"
-        else:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise InvalidSpec(f"url: must begin with http://, https:// or unix:, got {url!r}")
-            local = parts.hostname in LOOPBACK
+    url: str
+    token: str | None = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises InvalidSpec where `url` or `token` can be none."""
+        parts = urlsplit(self.url)
+        if self.socket is None and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise InvalidSpec(f"url: must begin with http://, https:// or unix:, got {self.url!r}")
+        _authorization(self.token)
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the Unix socket, where it is one."""
+        return self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keywords of an httpx client but its transport."""
         # A proxy of the environment is not the way to this machine.
-        self.options: dict[str, Any] = {
-            "base_url": base,
+        local = self.socket is not None or urlsplit(self.url).hostname in LOOPBACK
+        return {
+            "base_url": self.url if self.socket is None else "http://localhost",
             "timeout": TIMEOUT,
-            "headers": {"User-Agent": "talweg"} | _authorization(token),
+            "headers": {"User-Agent": "talweg"} | _authorization(self.token),
             "trust_env": not local,
         }
-        self.socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
-        transport = None if self.socket is None else httpx2.HTTPTransport(uds=self.socket)
-        self._client = httpx2.Client(**self.options, transport=transport)
+
+
+class Wire:
+    """A connection to the API at `url`, opened at the first question, and again at a question after `close`."""
+
+    def __init__(self, url: str | None, token: str | None, *, home: Path | None = None) -> None:
+        """Open no connection yet.
+
+        Args:
+            url: of the API; None for that of the local stack in `home`, which is then found, or started, when asked.
+            token: its bearer token.
+            home: the local stack's folder, where it is one's.
+
+        Raises:
+            InvalidSpec: `url` or `token` can be none.
+        """
+        _keep_retries_off_stdout()
+        self.home = home
+        self._line = None if url is None else Line(url.rstrip("/"), token)
+        self._lock = threading.Lock()
+        self._client: httpx2.Client | None = None
+        self._process = 0
+        # Of addresses that a local stack had before: another thread may still be asking there.
+        self._former: list[httpx2.Client] = []
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return self.line.url
+
+    @property
+    def line(self) -> Line:
+        """Where it leads."""
+        if self._line is None:
+            self.start()
+        assert self._line is not None
+        return self._line
+
+    def start(self) -> None:
+        """Lead to the local stack in `home`, started where it does not run; raises LocalStackError."""
+        from talweg.local import ensure
+
+        here = ensure(self.home)
+        self._lead(Line(here.url, here.token))
+
+    def follow(self) -> None:
+        """Lead to where the local stack is by now, if it runs: it may have another port, or another token."""
+        from talweg.local import found
+
+        here = None if self.home is None else found(self.home)
+        if here is not None:
+            self._lead(Line(here.url, here.token))
+
+    def ended(self) -> Literal["stopped", "failed"] | None:
+        """How the local stack ended that this leads to: someone stopped it, or nobody did."""
+        if self.home is None:
+            return None
+        from talweg.local import ended
+
+        return ended(self.home)
+
+    def _lead(self, line: Line) -> None:
+        with self._lock:
+            if line != self._line and self._client is not None:
+                self._former.append(self._client)
+                self._client = None
+            self._line = line
+
+    def _opened(self) -> httpx2.Client:
+        line = self.line
+        with self._lock:
+            # Two processes must not share a connection: each would read the other's answers.
+            if self._client is None or self._process != os.getpid():
+                transport = None if line.socket is None else httpx2.HTTPTransport(uds=line.socket)
+                self._client = httpx2.Client(**line.options, transport=transport)
+                self._process = os.getpid()
+                # Runs come and go, copied and unpickled, and have no `close`.
+                weakref.finalize(self, _close, self._client, self._process)
+            return self._client
 
     def close(self) -> None:
-        """Close its connections; closing twice is harmless."""
-        self._client.close()
+        """Close its connections; closing twice is harmless, and a later question opens another."""
+        with self._lock:
+            open_ = [*self._former, *([] if self._client is None else [self._client])]
+            self._former, self._client = [], None
+        for client in open_:
+            client.close()
 
-    def __enter__(self) -> "Wire":
+    def __copy__(self) -> "Wire":
+        """To the same place, with connections of its own."""
+        twin = type(self)(None, None, home=self.home)
+        twin._line = self._line
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Wire":
+        """As `__copy__`."""
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As an address; raises InvalidSpec where the token is known to this object alone."""
+        if self.home is not None:
+            return _reached, (None, self.home)
+        if self.line.token != _token_of_settings():
+            raise InvalidSpec(
+                "Lab: its token was given as an argument, and a pickle never holds a token: set TALWEG_TOKEN or "
+                "TALWEG_TOKEN_FILE instead, here and where it is unpickled, and write Lab(url)"
+            )
+        return _reached, (self.line.url, None)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -104,9 +237,9 @@ class Wire:
     ) -> None:
         self.close()
 
-    def get(self, path: str, *, patience: float = PATIENCE, **query: Any) -> Any:
+    def get(self, path: str, *, patience: float = PATIENCE, timeout: float | None = None, **query: Any) -> Any:
         """The JSON that a GET answers; queries that are None are left out."""
-        return self._ask(Question("GET", path, _json, query=query, patience=patience))
+        return self._ask(Question("GET", path, _json, query=query, patience=patience, timeout=timeout))
 
     def post(self, path: str, body: object = None) -> Any:
         """The JSON that a POST of `body` answers.
@@ -142,7 +275,7 @@ class Wire:
 
     def lines(self, path: str) -> Iterator[str]:
         """The lines that a GET answers, as they come; asked once."""
-        with translated(self.url), self._client.stream("GET", path) as response:
+        with translated(self.url), self._opened().stream("GET", path) as response:
             if response.is_error:
                 response.read()
                 raise error_of(self.url, response)
@@ -151,12 +284,44 @@ class Wire:
     def _ask(self, question: Question) -> Any:
         for attempt in question.retries():
             with attempt:
-                with translated(self.url):
-                    response = self._client.request(**question.request())
-                if response.is_error:
-                    raise error_of(self.url, response)
-                return question.read(response)
+                line = self.line
+                try:
+                    return self._answer(question)
+                except TalwegError as error:
+                    if not self.resumes(question, error, line):
+                        raise
+                    return self._answer(question)
         raise AssertionError("stamina ends with an answer or an exception")
+
+    def _answer(self, question: Question) -> Any:
+        with translated(self.url):
+            response = self._opened().request(**question.request())
+        if response.is_error:
+            raise error_of(self.url, response)
+        return question.read(response)
+
+    def resumes(self, question: Question, error: TalwegError, line: Line) -> bool:
+        """Whether to ask again at once, since the local stack is not where it was asked but elsewhere.
+
+        Raises:
+            LocalStackError: it has ended; the message names the command that starts it.
+        """
+        # At its former port another may answer by now, a laboratory or not.
+        strange = isinstance(error, (Unreachable, AccessDenied)) or type(error) is TalwegError
+        if not strange or self.home is None:
+            return False
+        self.follow()
+        if self._line != line:
+            return question.content is None or isinstance(question.content, bytes)
+        if ended := self.ended():
+            raise LocalStackError(stack_ended(self.home, ended)) from error
+        return False
+
+
+def stack_ended(home: Path, how: Literal["stopped", "failed"]) -> str:
+    """In words, with the remedy."""
+    what = "was stopped" if how == "stopped" else "ended: its supervisor was killed, or the machine started anew"
+    return f"the local stack in {home} {what}; start it again with: talweg up --home {home}"
 
 
 @contextmanager
@@ -178,9 +343,19 @@ def error_of(url: str, response: httpx2.Response) -> TalwegError:
         if isinstance(error, LimitReached) and later.isdecimal():
             # A rate, which passes; a quota does not, and says no such thing.
             error.retry_after = float(later)
-        return error
-    kind = Unreachable if response.status_code in AWAY else TalwegError
-    return kind(f"{url} answered {response.status_code}, but not as a laboratory does; is the URL right?")
+    else:
+        kind = Unreachable if response.status_code in AWAY else TalwegError
+        error = kind(f"{url} answered {response.status_code}, but not as a laboratory does; is the URL right?")
+    error.answered = response.status_code
+    return error
+
+
+def over(asker: Asker, wire: Wire) -> Asker:
+    """A shallow copy that asks over `wire`."""
+    twin: Any = object.__new__(type(asker))
+    twin.__dict__.update(vars(asker), _wire=wire)
+    copied: Asker = twin
+    return copied
 
 
 def part(id_or_name: str) -> str:
@@ -208,11 +383,47 @@ def _nothing(_: httpx2.Response) -> None:
     return None
 
 
-def _again(error: Exception) -> bool | float:
+def again(error: Exception) -> bool | float:
     """Whether to ask again, or after how many seconds."""
     if isinstance(error, LimitReached) and error.retry_after is not None:
         return error.retry_after
-    return isinstance(error, Unreachable)
+    return isinstance(error, Unreachable) and not _refused_certificate(error)
+
+
+def passes(error: TalwegError) -> bool:
+    """Whether time may mend it, for whoever has time: a restart, a network that comes back, a failed answer."""
+    # 500 alone: what has a code of its own, such as CorruptRecord, will be so for ever.
+    failed = (
+        type(error) is TalwegError and error.answered is not None and error.answered >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    return again(error) is not False or failed
+
+
+def _refused_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _close(client: httpx2.Client, process: int) -> None:
+    """Its parent's connection is not a child's to close."""
+    if process == os.getpid():
+        client.close()
+
+
+def _reached(url: str | None, home: Path | None) -> Wire:
+    """The wire that was pickled."""
+    return Wire(url, None if url is None else _token_of_settings(), home=home)
+
+
+def _token_of_settings() -> str | None:
+    from talweg.settings import Settings
+
+    # Read anew: a program may have set it since it began.
+    token = Settings().token
+    return None if token is None else token.get_secret_value()
 
 
 def _authorization(token: str | None) -> dict[str, str]:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from talweg.local.connection import Connection
-    from talweg.local.stack import ensure, status, stop
+    from talweg.local.stack import ended, ensure, found, status, stop
     from talweg.local.state import ChildState, StackState
 
-__all__ = ["ChildState", "Connection", "StackState", "ensure", "status", "stop"]
+__all__ = ["ChildState", "Connection", "StackState", "ended", "ensure", "found", "status", "stop"]
 
 _HOMES = {
     "ChildState": "state",
     "Connection": "connection",
     "StackState": "state",
+    "ended": "stack",
     "ensure": "stack",
+    "found": "stack",
     "status": "stack",
     "stop": "stack",
 }

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from talweg.errors import ChildFailed, LocalStackError, from_code
 from talweg.local.children import laboratory, require_extra
@@ -104,6 +105,27 @@ def status(home: Path | str | None = None) -> StackState | None:
             child.phase = "finished" if child.phase == "finished" else "stopped"
             child.pid = child.born = child.since = None
     return state
+
+
+def found(home: Path | str | None = None) -> Connection | None:
+    """Where the stack of `home` answers, if it runs; starts nothing."""
+    folder = _folder(home)
+    state = read(folder)
+    if state is None or state.phase != "ready" or not held(folder.supervisor_lock):
+        return None
+    return Connection(state.url, folder.token(), state.mlflow_url, folder.home, started=False)
+
+
+def ended(home: Path | str | None = None) -> Literal["stopped", "failed"] | None:
+    """How the stack of `home` ended: someone stopped it, or nobody did; None where it runs, starts or is on its way."""
+    folder = _folder(home)
+    # Whoever holds the lock is about to start or to end it.
+    if held(folder.start_lock):
+        return None
+    state = status(home)
+    if held(folder.start_lock) or held(folder.supervisor_lock):
+        return None
+    return "stopped" if state is None else "failed"
 
 
 def stop(home: Path | str | None = None) -> list[str]:

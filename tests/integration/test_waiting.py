@@ -1,0 +1,122 @@
+"""Waits while what they wait for comes and goes: workers, the API, and the whole local stack."""
+
+import asyncio
+import multiprocessing
+import operator
+import os
+import pickle
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from talweg import AsyncLab, Lab
+from talweg.client import waiting
+from talweg.errors import LocalStackError
+from talweg.local import StackState, status, stop
+from talweg.settings import settings
+
+# The fixtures' classes live in conftest.py, which no test imports.
+Stack = Any
+Eventually = Callable[[Callable[[], bool], str], None]
+
+TOKEN = "a-token-that-only-this-test-has"  # noqa: S105
+SPEC: dict[str, Any] = {"problem": "digits-mlp", "optimizer": "adam", "steps": 40}
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that waits say, sooner than people need them."""
+    lines: list[str] = []
+    monkeypatch.setattr(waiting, "IDLE", 0.5)
+    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.2)
+    monkeypatch.setattr(waiting, "SILENCE", 0.3)
+    for module in ("progress", "aio"):
+        monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
+    return lines
+
+
+def test_a_wait_without_workers_says_so_and_goes_on_through_a_killed_api(
+    stack: Stack, said: list[str], eventually: Eventually
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    def start_api() -> "subprocess.Popen[bytes]":
+        process: subprocess.Popen[bytes] = stack._start("talweg.api", {"token": TOKEN, "port": port}).process
+        return process
+
+    async def wait_as_well(name: str) -> str:
+        async with AsyncLab(f"http://127.0.0.1:{port}", token=TOKEN) as lab:
+            return (await (await lab.run(name)).wait()).state
+
+    api = start_api()
+    with Lab(f"http://127.0.0.1:{port}", token=TOKEN) as lab, ThreadPoolExecutor(2) as pool:
+        run = lab.submit(SPEC)
+        waited = pool.submit(run.wait)
+        waited_as_well = pool.submit(lambda: asyncio.run(wait_as_well(run.name)))
+        eventually(lambda: len(said) == 2, "the reason, from either wait")
+        assert len(set(said)) == 1
+        assert said[0].startswith(f"run {run.name} waits: no worker is connected to the broker; start one: python -m")
+        api.kill()
+        api.wait()
+        eventually(lambda: len(said) == 4, "the silence")
+        assert all("waits: the laboratory has not answered since" in line for line in said[2:])
+        assert not waited.done()
+        stack.start_worker()
+        start_api()
+        assert (waited.result(timeout=120).state, waited_as_well.result(timeout=120)) == ("finished", "finished")
+        assert said[-1].startswith(f"run {run.name}: finished, step 40 of 40")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a local stack with one worker and no MLflow, whose port is another each time."""
+    for name, value in {"PORT": "0", "WORKERS": "1", "MLFLOW_URL": "http://127.0.0.1:1", "URL": None}.items():
+        if value is None:
+            monkeypatch.delenv(f"TALWEG_{name}", raising=False)
+        else:
+            monkeypatch.setenv(f"TALWEG_{name}", value)
+    settings.cache_clear()
+    yield tmp_path / ".talweg"
+    stop(tmp_path / ".talweg")
+    settings.cache_clear()
+
+
+def standing(home: Path) -> StackState:
+    """What the stack's supervisor said of it last."""
+    state = status(home)
+    assert state is not None
+    return state
+
+
+def test_a_wait_starts_a_stack_again_that_was_killed_and_not_one_that_was_stopped(
+    home: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    with Lab(home=home) as lab:
+        run = lab.submit(SPEC)
+        pickled, before = pickle.dumps(run), lab.url
+        assert (home / "token").read_bytes() not in pickled
+        os.kill(standing(home).pid, signal.SIGKILL)
+        eventually(lambda: {child.pid for child in standing(home).children} == {None}, "the watchdog to end all")
+        assert run.wait(timeout=120).state == "finished"
+        assert f"run {run.name} waits: the local stack in {home.resolve()} ended" in said[0]
+        assert said[0].endswith("it is started again now")
+        assert lab.url != before
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            (costs,) = pool.map(operator.attrgetter("costs"), [pickle.loads(pickled)])  # noqa: S301 - our own
+        np.testing.assert_array_equal(costs, run.costs)
+        endless = lab.submit(SPEC, steps=10_000_000)
+        stop(home)
+        monkeypatch.setattr(waiting, "STOPPED", 0.1)
+        with pytest.raises(LocalStackError, match="was stopped; start it again with: talweg up --home"):
+            endless.wait()
+        with pytest.raises(LocalStackError, match="was stopped"):
+            lab.runs()
+    assert status(home) is None

@@ -1,0 +1,198 @@
+"""What a wait says while nothing goes on, and what it rides out."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from talweg import AsyncLab, Lab
+from talweg.client import waiting
+from talweg.client.progress import Note, Notes
+from talweg.client.waiting import Wait, looks
+from talweg.client.wire import error_of, passes, translated
+from talweg.errors import LocalStackError, TalwegError, Unreachable
+
+Until = Callable[[Callable[[], bool], str], None]
+SPEC: dict[str, Any] = {"problem": "quadratic", "optimizer": "sgd", "steps": 5}
+
+
+def answered(status: int, code: str | None = None, **headers: str) -> TalwegError:
+    """The error of such an answer."""
+    if code is None:
+        return error_of("http://lab", httpx2.Response(status, text="no"))
+    kind = {"content-type": "application/problem+json"} | headers
+    return error_of("http://lab", httpx2.Response(status, headers=kind, json={"code": code, "detail": "d"}))
+
+
+def failed(error: Exception) -> TalwegError:
+    """The error of a question that got no answer, for this reason."""
+
+    def ask(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError(str(error)) from error
+
+    client = httpx2.Client(transport=httpx2.MockTransport(ask))
+    with pytest.raises(Unreachable) as caught, client, translated("http://lab"):
+        client.get("http://lab")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "mended"),
+    [
+        (answered(500, "error"), True),
+        (answered(500), True),
+        (answered(502), True),
+        (answered(503, "unreachable"), True),
+        (answered(429, "limit-reached", **{"retry-after": "2"}), True),
+        (answered(429, "limit-reached"), False),
+        (answered(500, "corrupt-record"), False),
+        (answered(401, "access-denied"), False),
+        (answered(404, "not-found"), False),
+        (answered(404), False),
+        (failed(ConnectionRefusedError("refused")), True),
+        (failed(OSError("Name or service not known")), True),
+        (failed(ssl.SSLCertVerificationError("self-signed certificate")), False),
+    ],
+)
+def test_what_time_may_mend_is_waited_for_and_nothing_else(error: TalwegError, mended: bool) -> None:
+    assert passes(error) is mended
+    wait = Wait("run one", "http://lab", None)
+    if mended:
+        assert not wait.missed(error, None, None)
+    else:
+        with pytest.raises(type(error)):
+            wait.missed(error, None, None)
+
+
+def test_silence_is_said_after_a_while_and_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = Wait("run one", "http://lab", 0.0)
+    wait.seen({"state": "running"})
+    wait.missed(answered(503), None, None)
+    assert wait.note is None
+    monkeypatch.setattr(waiting, "SILENCE", 0.0)
+    wait.missed(answered(503), None, None)
+    assert wait.note is not None
+    assert "run one waits: the laboratory has not answered since" in wait.note.text
+    with pytest.raises(TimeoutError, match="run one was running; the laboratory at http://lab has not answered since"):
+        wait.pause()
+    wait.seen({"state": "running"})
+    assert wait.note is None
+    with pytest.raises(TimeoutError, match="is still running; it goes on"):
+        wait.pause()
+
+
+def test_a_slow_answer_gets_more_time_each_time() -> None:
+    wait = Wait("run one", "http://lab", None)
+    asked = []
+    for _ in range(4):
+        asked.append(wait.look)
+        wait.missed(answered(503), None, None)
+    assert asked == [10.0, 20.0, 40.0, 60.0]
+    wait.seen({"state": "running"})
+    assert wait.look == 10.0
+    assert Wait("run one", "http://lab", 4.0).look <= 4.0
+
+
+def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, home = answered(503), Path("/lab")
+    wait = Wait("run one", "http://lab", None)
+    assert not wait.missed(gone, "stopped", home)
+    assert wait.note is not None
+    assert "was stopped; start it again with: talweg up --home /lab" in wait.note.text
+    monkeypatch.setattr(waiting, "STOPPED", -1.0)
+    with pytest.raises(LocalStackError, match="run one: the local stack in /lab was stopped"):
+        wait.missed(gone, "stopped", home)
+    wait = Wait("run one", "http://lab", None)
+    assert wait.missed(gone, "failed", home)
+    assert wait.note is not None
+    assert "it is started again now" in wait.note.text
+    with pytest.raises(LocalStackError, match="talweg up --home /lab"):
+        wait.missed(gone, "failed", home)
+
+
+def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
+    said: list[str] = []
+    notes = Notes(said.append)
+    for note in (
+        Note("no-worker", "1"),
+        Note("no-worker", "2"),
+        None,
+        Note("no-worker", "3"),
+        Note("queue", "4"),
+        None,
+    ):
+        notes.say(note)
+    notes.say(Note("queue", "5"))
+    assert said == ["1", "3", "4"]
+    notes.say(Note("paused", "6"), of="another")
+    notes.say(Note("paused", "7"), of="a third")
+    notes.forget("another")
+    notes.say(Note("paused", "8"), of="a third")
+    notes.forget("a third")
+    notes.say(Note("paused", "9"), of="another")
+    assert said == ["1", "3", "4", "6", "9"]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that waits say, without the patience that people have."""
+    lines: list[str] = []
+    monkeypatch.setattr(waiting, "IDLE", 0.1)
+    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.05)
+    for module in ("progress", "aio"):
+        monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
+    return lines
+
+
+def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: Until) -> None:
+    run = lab.submit(SPEC, seed=91)
+    with ThreadPoolExecutor(1) as pool:
+        # In a thread as in a program: another one steers.
+        waited = pool.submit(run.wait)
+        until(lambda: len(said) == 1, "the reason")
+        lab.run(run.id).pause()
+        until(lambda: len(said) == 2, "another reason")
+        lab.run(run.id).cancel()
+        assert waited.result(timeout=60).state == "cancelled"
+    assert said == [
+        f"run {run.name} waits: the broker does not answer; nothing is lost, it goes on when the broker is back",
+        f"run {run.name} waits: it is paused; `unpause` lets it go on",
+        f"run {run.name}: cancelled, step 0 of 5",
+    ]
+
+
+def test_a_time_that_is_up_says_what_it_was_waiting_for(lab: Lab, said: list[str]) -> None:
+    run = lab.submit(SPEC, seed=92)
+    run.pause()
+    for wait in looks(run, 60.0):
+        if wait.note is not None:
+            wait._until = 0.0
+            with pytest.raises(TimeoutError, match=r"is still queued; it goes on \(run .* waits: it is paused"):
+                wait.pause()
+            break
+    assert said == []
+    run.cancel()
+
+
+def test_many_waits_of_one_program_say_it_once(address: Any, said: list[str]) -> None:
+    async def work() -> None:
+        async with AsyncLab(address.url, token=address.token) as lab:
+            runs = [await lab.submit(SPEC, seed=seed) for seed in range(93, 97)]
+            waits = asyncio.gather(*(run.wait() for run in runs))
+            while len(lab._wire.notes._had) < len(runs):
+                await asyncio.sleep(0.02)
+            for run in runs:
+                await run.cancel()
+            assert {run.state for run in await waits} == {"cancelled"}
+            assert lab._wire.notes._had == {}
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+    (line,) = said
+    assert "waits: the broker does not answer" in line
