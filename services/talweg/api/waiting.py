@@ -1,6 +1,7 @@
 """Why unfinished work does not go on: one reason, the first that holds."""
 
 import os
+import re
 import time
 from typing import Final, Literal
 
@@ -16,6 +17,7 @@ Kind = Literal["paused", "worker-lost", "broker", "database", "no-worker", "no-r
 # Seconds that a worker may take until it listens, on a busy machine.
 _START: Final = 60.0
 _LINE: Final = 300
+_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Warning): ")
 
 
 class Reason(BaseModel):
@@ -48,17 +50,17 @@ def _of_queued(here: Laboratory, waits: Waits) -> Reason:
         return Reason(kind="broker", text=f"{text}; nothing is lost, it goes on when the broker is back")
     if waits.stopped is not None:
         return Reason(kind="database", text=f"a worker could not record ({waits.stopped}), and left it for later")
-    signs, listeners = here.store.signs(), here.broker.listeners()
-    if not signs.working and not listeners:
+    listeners = here.broker.listeners()
+    if not waits.working and not listeners:
         return Reason(kind="no-worker", text=_no_worker(here, listeners))
-    if waits.unpublished and signs.reconciler is None:
+    if waits.unpublished and here.store.signs().reconciler is None:
         text = "its message did not reach the broker, and no reconciler is at work to send it again"
         return Reason(kind="no-reconciler", text=text)
-    if signs.working:
+    if waits.working:
         place = (
             f"{_counted(waits.ahead, 'cohort')} before it in the queue" if waits.ahead else "it is next in the queue"
         )
-        return Reason(kind="queue", text=f"{place}, {_counted(signs.working, 'worker')} at work")
+        return Reason(kind="queue", text=f"{place}, {_counted(waits.working, 'worker')} at work")
     text = f"{_counted(listeners or 0, 'worker')} without work, and none takes it up; their logs say why"
     return Reason(kind="not-taken", text=text)
 
@@ -85,12 +87,14 @@ def _children(here: Laboratory, name: str) -> list[ChildState]:
 
 
 def _ended(children: list[ChildState]) -> str | None:
-    """How those ended that cannot stay up, and the last line that one of them wrote."""
+    """How those ended that cannot stay up, and the last line of theirs that names an exception, or else the last."""
     ended = [child for child in children if child.last_exit is not None]
     if not ended:
         return None
     lines = [line.strip() for child in ended for line in child.last_lines if line.strip()]
-    said = f": {lines[-1][:_LINE]}" if lines else ", having written nothing"
+    # A message of several lines has what matters in its first.
+    telling = [line for line in lines if _EXCEPTION.match(line)] or lines
+    said = f": {telling[-1][:_LINE]}" if telling else ", having written nothing"
     return f"{' and '.join(child.name for child in ended)} ended ({ended[-1].last_exit}){said}"
 
 

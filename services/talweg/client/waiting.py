@@ -99,7 +99,7 @@ class Wait:
         if ended is not None:
             return self._without_stack(stack_ended(home, ended), now - since, fatal=ended == "stopped")
         if now - since >= SILENCE:
-            reason = f"the laboratory has not answered since {clock}; it is asked on ({error})"
+            reason = f"the laboratory has not answered since {clock}, and is asked again until it does ({error})"
             self.note = Note(f"away since {clock}", f"{self.title} waits: {reason}")
         return False
 

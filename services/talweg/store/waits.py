@@ -23,6 +23,7 @@ class Waits:
         queued: How many anyone may claim, and `unpublished` how many of these no message was sent for yet.
         paused: How many are paused.
         ahead: Cohorts of the laboratory that were queued before the first of these.
+        working: Cohorts of the laboratory that a worker holds whose lease stands.
         stopped: The database's trouble for which a worker left one of them.
     """
 
@@ -33,6 +34,7 @@ class Waits:
     unpublished: int = 0
     paused: int = 0
     ahead: int = 0
+    working: int = 0
     stopped: str | None = None
 
 
@@ -58,6 +60,7 @@ def waits(connection: Connection, run_id: str | None, study: str | None) -> Wait
         unpublished=sum(cohort.published_at is None for cohort in queued),
         paused=sum(cohort.state == "queued" and cohort.paused for cohort in found),
         ahead=0 if first is None else _ahead(connection, *first),
+        working=_working(connection, now),
         stopped=next(stopped, None),
     )
 
@@ -66,4 +69,9 @@ def _ahead(connection: Connection, queued_at: datetime, cohort_id: str) -> int:
     at = _COHORTS.c.queued_at
     before = or_(at < queued_at, and_(at == queued_at, _COHORTS.c.id < cohort_id))
     query = select(func.count()).where(_COHORTS.c.state == "queued", ~_COHORTS.c.paused, before)
+    return int(connection.execute(query).scalar_one())
+
+
+def _working(connection: Connection, now: datetime) -> int:
+    query = select(func.count()).where(_COHORTS.c.state == "leased", _COHORTS.c.lease_until >= now)
     return int(connection.execute(query).scalar_one())

@@ -28,7 +28,7 @@ def test_the_store_tells_what_a_run_waits_for(store: Store) -> None:
     assert store.waits(second.id) == Waits(paused=1)
     claim = store.claim(first.cohort_id, "host:7", 60.0)
     assert claim is not None
-    assert store.waits(first.id) == Waits(held=1)
+    assert store.waits(first.id) == Waits(held=1, working=1)
     store.release(claim, "database: disk is full")
     assert store.waits(first.id).stopped == "database: disk is full"
     assert store.claim(first.cohort_id, "host:8", -5.0) is not None
