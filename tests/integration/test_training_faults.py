@@ -63,7 +63,7 @@ def test_a_worker_that_was_paused_past_its_lease_writes_nothing_more(
     stale = any_stack.start_worker()
     run = any_stack.submit(LONG)
     any_stack.wait_step(run, 100)
-    stale.signal(signal.SIGSTOP)
+    stale.pause(any_stack.url)
     claim = None
 
     def taken() -> bool:

@@ -19,10 +19,15 @@ from talweg.store import Store
 RUN = {"problem": "quadratic", "optimizer": "sgd", "steps": 40}
 
 
+def values(page: str) -> dict[str, float]:
+    """Each line of the text format."""
+    lines = [line for line in page.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
 def samples(page: str) -> dict[str, float]:
     """Each line of the text format, which has a type for every name."""
-    lines = [line for line in page.splitlines() if not line.startswith("#")]
-    found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+    found = values(page)
     typed = set(re.findall(r"^# TYPE (\S+) (?:gauge|counter)$", page, re.MULTILINE))
     assert {name.partition("{")[0] for name in found} == typed
     return found
@@ -32,17 +37,21 @@ def test_metrics_tell_what_is_done_and_what_waits(
     http: httpx2.Client, stranger: httpx2.Client, store: Store, train: Callable[[], None]
 ) -> None:
     assert stranger.get("/metrics").status_code == 401
+    train()
+    before = values(Metrics(store, lambda: 7).text())
     for _ in range(3):
         http.post("/v1/runs", json=RUN)
     train()
     http.post("/v1/runs", json=RUN)
     found = samples(Metrics(store, lambda: 7).text())
-    assert found['talweg_runs{state="finished"}'] == 3
+    new = {name: value - before.get(name, 0) for name, value in found.items()}
+    assert new['talweg_runs{state="finished"}'] == 3
+    assert new['talweg_runs{state="queued"}'] == 1
     assert found['talweg_runs{state="queued"}'] == 1
     assert found['talweg_runs{state="failed"}'] == 0
-    assert found["talweg_steps_total"] == 120
-    assert found["talweg_mirror_steps"] == 120
-    assert found["talweg_mirror_runs"] == 4
+    assert new["talweg_steps_total"] == 120
+    assert new["talweg_mirror_steps"] == 120
+    assert new["talweg_mirror_runs"] == 4
     assert found["talweg_mirror_lag_seconds"] >= 0
     assert found["talweg_leases_lost_total"] == 0
     assert (found["talweg_broker_up"], found["talweg_queue_depth"]) == (1, 7)
