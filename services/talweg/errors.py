@@ -13,6 +13,7 @@ TalwegError
 ├── ReplayDiverged         a recomputed step is not the recorded one  500
 ├── LeaseLost              another worker holds the cohort now
 ├── Unreachable            a service does not answer                  503
+│   └── DiskFull           its disk has no room for what is written   507
 └── LocalStackError        the local stack cannot do what it should
     ├── PortTaken
     ├── NewerLaboratory    `.talweg/` was written by a newer version
@@ -21,6 +22,7 @@ TalwegError
     └── MissingExtra       `pip install talweg[lab]` is needed
 """
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -144,6 +146,21 @@ class Unreachable(TalwegError):
     status = 503
 
 
+class DiskFull(Unreachable):
+    """The disk has no room for what is to be written; the message says how much is free, and where it is known, needed.
+
+    Reading goes on, and what waits goes on by itself once there is room.
+    """
+
+    code = "disk-full"
+    status = 507
+
+    @staticmethod
+    def caused(error: OSError) -> bool:
+        """Whether it was a full disk, or a used up quota of it, that the system complained of."""
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 class LocalStackError(TalwegError):
     """The local stack cannot do what it should."""
 
@@ -168,6 +185,7 @@ class NotWritable(LocalStackError):
     """The laboratory's folder cannot be written."""
 
     code = "not-writable"
+    status = 503
     exit_code = 2
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery, Task
 from kombu.exceptions import OperationalError
 
-from talweg.errors import TalwegError, Unreachable
+from talweg.errors import DiskFull, TalwegError, Unreachable
 from talweg.settings import settings
 from talweg.tls import broker_settings
 
@@ -46,6 +46,8 @@ def configuration(broker_url: str) -> dict[str, Any]:
         **broker_settings(broker_url),
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        # What Valkey says while its disk is full is one: a worker asks again, and does not end.
+        "broker_channel_error_retry": True,
         "broker_transport_options": {
             "visibility_timeout": 3600,
             "unacked_restore_interval": 5,
@@ -96,7 +98,7 @@ def publish(cohort_id: str, *, through: Celery | None = None) -> None:
     try:
         (through or _own()).send_task(TRAIN, args=[cohort_id], ignore_result=True)
     except OperationalError as error:
-        raise Unreachable(f"broker: does not take cohort {cohort_id}: {error}") from error
+        raise _away(f"does not take cohort {cohort_id}", error) from error
 
 
 def depth(*, through: Celery | None = None) -> int:
@@ -110,7 +112,13 @@ def depth(*, through: Celery | None = None) -> int:
                 # No worker and no message has made the queue yet.
                 return 0
     except OperationalError as error:
-        raise Unreachable(f"broker: does not answer: {error}") from error
+        raise _away("does not answer", error) from error
+
+
+def _away(what: str, error: OperationalError) -> Unreachable:
+    # Valkey and Redis refuse everything that writes while they cannot write their file.
+    kind = DiskFull if "No space left on device" in str(error) else Unreachable
+    return kind(f"broker: {what}: {error}")
 
 
 def listeners(*, through: Celery | None = None) -> int | None:

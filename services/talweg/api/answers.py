@@ -1,6 +1,7 @@
 """Errors as problem+json (RFC 9457), built from `talweg.errors`."""
 
 import json
+import tempfile
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from talweg.errors import InvalidSpec, TalwegError, Unreachable
+from talweg.errors import DiskFull, InvalidSpec, TalwegError, Unreachable
 
 log = structlog.get_logger("talweg.api")
 
@@ -76,6 +77,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def framework(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, CODES.get(error.status_code, "error"), str(error.detail))
+
+    @app.exception_handler(OSError)
+    async def system(_: Request, error: OSError) -> Response:
+        if not DiskFull.caused(error):
+            raise error
+        where = error.filename or f"the temporary folder {tempfile.gettempdir()}"
+        log.error("disk full", where=str(where))
+        return refuse(DiskFull(f"the disk is full: {where} cannot be written; make room and send it again"))
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
         422: "Something breaks a rule: which one, and what was received.",
         429: "The token's quota or rate is used up.",
         503: "The database does not answer.",
+        507: "The disk is full, or would be.",
     }.items()
 }
 

@@ -39,10 +39,13 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
             "`python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
         )
     digest = digest_of(token)
-    # Another process of this laboratory may do the same at this moment.
-    with contextlib.suppress(Conflict):
-        store.add_token(digest, f"{prefix}{digest[:12]}", [scope])
     row = store.find_token(digest)
+    # One that is there needs no writing: the API starts on a full disk too.
+    if row is None:
+        # Another process of this laboratory may do the same at this moment.
+        with contextlib.suppress(Conflict):
+            store.add_token(digest, f"{prefix}{digest[:12]}", [scope])
+        row = store.find_token(digest)
     if row is None or row.revoked_at is not None:
         raise InvalidSpec("token: was revoked; make another")
     if list(row.scopes) != [scope]:

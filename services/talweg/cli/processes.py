@@ -1,6 +1,7 @@
 """The processes of a stack, as people read them."""
 
 import difflib
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,12 @@ if TYPE_CHECKING:
     from talweg.local import StackState
 
 
-def show(state: "StackState") -> None:
-    """The stack on stdout; what went wrong, and what to do, on stderr."""
+# Bytes: with fewer free, a disk is full.
+_FULL = 1_000_000
+
+
+def show(state: "StackState", home: Path) -> None:
+    """The stack of `home` on stdout; what went wrong, and what to do, on stderr."""
     from talweg.client import Table
 
     rows = tuple(
@@ -31,6 +36,14 @@ def show(state: "StackState") -> None:
                 say(f"    {clean(line)}")
     if state.error is not None:
         say(clean(state.error["message"], keep="\n"))
+    free = shutil.disk_usage(home).free
+    if free < _FULL:
+        say(
+            f"The disk is full, {free / 1e6:.1f} MB are free in {home}: reading goes on, nothing can be recorded, and "
+            "what is shown here may be out of date. Make room: what waits goes on by itself."
+        )
+        hint("make room; talweg doctor says how much is needed")
+        return
     crashed = next((child.name for child in state.children if child.last_exit is not None), None)
     if state.phase == "failed":
         hint("talweg up")

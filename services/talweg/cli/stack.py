@@ -82,7 +82,7 @@ def status(home: Home = None, json: AsJson = False) -> None:
         say(f"Nothing runs in {settings.home}.")
         hint("talweg up")
     else:
-        show(state)
+        show(state, settings.home)
     if state is None or state.phase == "failed":
         raise typer.Exit(1)
 

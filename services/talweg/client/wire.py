@@ -31,6 +31,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from talweg.errors import (
     AccessDenied,
+    DiskFull,
     InvalidSpec,
     LimitReached,
     LocalStackError,
@@ -387,7 +388,8 @@ def again(error: Exception) -> bool | float:
     """Whether to ask again, or after how many seconds."""
     if isinstance(error, LimitReached) and error.retry_after is not None:
         return error.retry_after
-    return isinstance(error, Unreachable) and not _refused_certificate(error)
+    # Of a full disk nothing is to be had by asking again for a few seconds.
+    return isinstance(error, Unreachable) and not isinstance(error, DiskFull) and not _refused_certificate(error)
 
 
 def passes(error: TalwegError) -> bool:
@@ -396,7 +398,7 @@ def passes(error: TalwegError) -> bool:
     failed = (
         type(error) is TalwegError and error.answered is not None and error.answered >= HTTPStatus.INTERNAL_SERVER_ERROR
     )
-    return again(error) is not False or failed
+    return isinstance(error, DiskFull) or again(error) is not False or failed
 
 
 def _refused_certificate(error: BaseException | None) -> bool:

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 
 from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
+from talweg.execution.room import require_room
 from talweg.execution.submission import Publish, known, made_up_name, new_run, publish_all
 from talweg.records import beginning, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec
@@ -102,6 +103,7 @@ def resume_run(
     spec = RunSpec.model_validate(run.spec)
     spec = spec.model_copy(update={"steps": wanted, "max_seconds": _limit(run, spec.max_seconds, max_seconds)})
     cohort = NewCohort(str(uuid7()), run.study_id)
+    require_room(store, [replace(run, total_steps=wanted)])
     store.resume(
         run,
         cohort,
@@ -152,6 +154,7 @@ def _costs(store: Store, parent: RunRow, step: int) -> dict[str, Any]:
 def _write(
     store: Store, run: NewRun, cohort: NewCohort, payload: bytes, key: str | None, publish: Callable[[str], None]
 ) -> RunRow:
+    require_room(store, [run])
     begun = Checkpoint(run.id, run.step, payload)
     submitted = store.submit(None, [run], [cohort], key, [begun])
     if not submitted.repeated:

@@ -5,17 +5,18 @@ believe to lead, since one was stopped in the middle of a pass, do no harm: a re
 """
 
 import contextlib
+import math
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from talweg import logs, queue
-from talweg.errors import TalwegError, Unreachable
+from talweg.errors import DiskFull, NotWritable, TalwegError, Unreachable
 from talweg.execution.endings import tell_failed
 from talweg.execution.reconciliation import reconcile
 from talweg.settings import Settings
@@ -31,22 +32,52 @@ _PASSES = 4
 
 def keep_reconciling(store: Store, publish: Callable[[str], None], *, settings: Settings, owner: str) -> None:
     """Until the process is told to stop; broker and database may come and go."""
-    led = None
+    led, disk = None, AfterFullDisk(settings)
     while True:
         try:
-            leads = store.lead(ROLE, owner, _PASSES * settings.reconcile_seconds)
+            with disk.watch():
+                leads = store.lead(ROLE, owner, _PASSES * settings.reconcile_seconds)
             if leads != led:
                 log.info("leading" if leads else "looking on", owner=owner)
             led = leads
             if leads:
-                _pass(store, publish, settings)
-        except Unreachable as error:
+                _pass(store, publish, settings, counted=disk.counts(store))
+        except (Unreachable, NotWritable) as error:
             log.warning("not reconciled", reason=str(error))
         time.sleep(settings.reconcile_seconds)
 
 
-def _pass(store: Store, publish: Callable[[str], None], settings: Settings) -> None:
-    done = reconcile(store, publish, settings=settings)
+class AfterFullDisk:
+    """No worker can extend its lease while the disk is full, so none is taken for dead as soon as there is room again.
+
+    Leases that ran out are extended once, and what is taken back within the time of two leases was no failed attempt.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """The disk has room, as far as is known."""
+        # A worker that lives extends its lease itself at its next heartbeat.
+        self._extension, self._lease_seconds = 3 * settings.heartbeat_seconds, settings.lease_seconds
+        self._clock, self._full, self._until = clock, False, -math.inf
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[None]:
+        """Note whether what is written inside meets a full disk."""
+        try:
+            yield
+        except DiskFull:
+            self._full = True
+            raise
+
+    def counts(self, store: Store) -> bool:
+        """Whether an attempt whose lease ran out counts; at the first call with room again, extends leases."""
+        if self._full:
+            store.renew_expired(self._extension)
+            self._full, self._until = False, self._clock() + 2 * self._lease_seconds
+        return self._clock() >= self._until
+
+
+def _pass(store: Store, publish: Callable[[str], None], settings: Settings, *, counted: bool) -> None:
+    done = reconcile(store, publish, settings=settings, counted=counted)
     for cohort_id in done.taken_back:
         log.warning("cohort taken back", cohort=cohort_id)
     for cohort_id in done.given_up:

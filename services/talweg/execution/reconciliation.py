@@ -16,16 +16,17 @@ class Reconciled:
     given_up: tuple[str, ...] = ()
 
 
-def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings) -> Reconciled:
+def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings, counted: bool = True) -> Reconciled:
     """Take back expired cohorts and publish them, and publish what no one took up.
 
     A cohort that waits is published again only after a delay that doubles each time, so that a long queue is not
-    flooded. Studies whose next stage is due go on.
+    flooded. Studies whose next stage is due go on. Attempts are not `counted` where leases
+    ran out since the disk was full.
 
     Raises Unreachable where the broker takes nothing; what was published by then is noted.
     """
     given_up: list[str] = []
-    taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up)
+    taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up, counted=counted)
     if store.studies_to_extend():
         # It needs the engine, which most passes do without: workers extend studies as a rule.
         from talweg.execution.stages import extend_studies

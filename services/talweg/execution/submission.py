@@ -15,6 +15,7 @@ from talweg import queue
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan
+from talweg.execution.room import require_room
 from talweg.records.reading import size_of
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings
@@ -50,6 +51,7 @@ def submit_run(
     Raises:
         InvalidSpec: A name, range or shape that the engine refuses; nothing was written.
         Conflict: The name or the key stands for something else.
+        DiskFull: It would record more than is free.
     """
     filled = normalise(with_digest(store, spec))
     there = known(store.run, spec.name) if idempotency_key is None else None
@@ -174,6 +176,7 @@ class _Runs:
     ) -> Submitted:
         """Commit, then publish what this made."""
         cohorts, rows = self.rows(settings)
+        require_room(store, rows)
         submitted = store.submit(study, rows, cohorts, key)
         if not submitted.repeated:
             publish_all(store, submitted.cohort_ids, publish)

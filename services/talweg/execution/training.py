@@ -9,7 +9,7 @@ from uuid import uuid4
 import structlog
 
 from talweg.datasets.sources import serve
-from talweg.errors import CorruptRecord, LeaseLost, NotWritable, TalwegError, Unreachable
+from talweg.errors import CorruptRecord, DiskFull, LeaseLost, NotWritable, TalwegError, Unreachable
 from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
 from talweg.execution.ledger import Ledger, StoreLedger
@@ -75,10 +75,11 @@ def train(
         except (LeaseLost, ScribeLost):
             raise
         except (Unreachable, NotWritable) as error:
-            log.error("cohort stopped", cohort=cohort_id, reason=str(error))
-            store.release(claim, str(error))
-            return "stopped"
+            return _stop(store, claim, str(error))
         except Exception as error:  # noqa: BLE001
+            if isinstance(error, OSError) and DiskFull.caused(error):
+                # Where kernels are compiled to, for one.
+                return _stop(store, claim, f"disk: {error}")
             # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
             outcome = store.fail(claim, traceback.format_exc(), settings.max_attempts)
@@ -93,6 +94,12 @@ def train(
         log.error("scribe lost", cohort=cohort_id, reason=str(error))
         return "lost"
     return "finished" if ended else "released"
+
+
+def _stop(store: Store, claim: Claim, reason: str) -> Outcome:
+    log.error("cohort stopped", cohort=claim.cohort_id, reason=reason)
+    store.release(claim, reason)
+    return "stopped"
 
 
 def _train(

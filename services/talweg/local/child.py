@@ -7,7 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from talweg.local.logs import open_log, tail
+from talweg.local.folder import Folder
+from talweg.local.logs import open_log_or_none, tail
 from talweg.local.plan import ChildPlan
 from talweg.local.probes import answers
 from talweg.local.processes import birth, signal_group
@@ -52,7 +53,7 @@ class Child:
     def start(self) -> None:
         """Start the process in a session, hence a process group, of its own, with its output in its log."""
         self._since = time.monotonic()
-        with open_log(self.log) as log:
+        with open_log_or_none(self.log) as log:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - the plan's own arguments, no shell
                     self.plan.argv,
@@ -64,7 +65,8 @@ class Child:
                     start_new_session=True,
                 )
             except OSError as error:
-                log.write(f"{self.plan.argv[0]}: cannot be started: {error.strerror}\n".encode())
+                with contextlib.suppress(OSError):
+                    log.write(f"{self.plan.argv[0]}: cannot be started: {error.strerror}\n".encode())
                 self._ended("not started")
                 self._unseen = True
                 return
@@ -102,8 +104,10 @@ class Child:
         return self._retry - time.monotonic() if self.state.phase == "restarting" else None
 
     def restart(self) -> None:
-        """Start it again, and count that."""
+        """Start it again, and count that; folders that someone removed meanwhile are made anew."""
         self.state.restarts += 1
+        with contextlib.suppress(OSError):
+            Folder(self._home).make()
         self.start()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from talweg.errors import LocalStackError, NewerLaboratory, NotWritable
+from talweg.errors import DiskFull, LocalStackError, NewerLaboratory, NotWritable
 
 FORMAT = 1
 # A socket's path must fit into 104 bytes on macOS, 108 on Linux, its final NUL included.
@@ -94,6 +95,7 @@ class Folder:
 
         Raises:
             NotWritable: The folder cannot be created or written.
+            DiskFull: There is no room.
             NewerLaboratory: A newer version of Talweg wrote it.
         """
         if "?" in str(self.home):
@@ -101,8 +103,7 @@ class Folder:
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.home.chmod(0o700)
-            for folder in (self.logs, self.broker, self.mlflow):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            self.make()
             ignore = self.home / ".gitignore"
             if not ignore.exists():
                 write_private(ignore, "*\n")
@@ -111,7 +112,17 @@ class Folder:
                 probe.write(b"\0")
             self._sign()
         except OSError as error:
+            if DiskFull.caused(error):
+                free = shutil.disk_usage(self.home.parent).free / 1e6
+                raise DiskFull(
+                    f"{self.home}: its disk is full, {free:.1f} MB are free; a stack needs 10 MB to start: make room"
+                ) from error
             raise NotWritable(f"{self.home}: cannot be written: {error.strerror or error}") from error
+
+    def make(self) -> None:
+        """Create the folders in it that are missing; raises OSError."""
+        for folder in (self.logs, self.broker, self.mlflow):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def check(self) -> None:
         """Raise NewerLaboratory where a newer version of Talweg wrote the folder."""
@@ -128,8 +139,10 @@ class Folder:
         Raises:
             LocalStackError: Others may read the file, or somebody else owns it.
         """
-        with contextlib.suppress(FileExistsError):
-            write_private(self.token_file, secrets.token_urlsafe(32), exclusive=True)
+        # One that is there is found without writing, which a full disk would refuse.
+        if not os.path.lexists(self.token_file):
+            with contextlib.suppress(FileExistsError):
+                write_private(self.token_file, secrets.token_urlsafe(32), exclusive=True)
         found = self.token_file.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise LocalStackError(f"{self.token_file}: must be a file of yours; remove it and start again")

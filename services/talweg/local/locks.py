@@ -18,9 +18,14 @@ def acquire(path: Path, *, note: str = "") -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, note.encode(), 0)
+    sign(descriptor, note)
     return descriptor
+
+
+def sign(descriptor: int, note: str) -> None:
+    """Make `note` the text of a lock that is held; over the old one, which needs no room on a full disk."""
+    written = os.pwrite(descriptor, note.encode(), 0)
+    os.ftruncate(descriptor, written)
 
 
 def held(path: Path) -> bool:

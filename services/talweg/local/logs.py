@@ -12,10 +12,19 @@ _BLOCK = 65_536
 
 
 def open_log(path: Path) -> FileIO:
-    """The log to append to; raises OSError."""
+    """The log to append to, in a folder that is made where it is gone; raises OSError."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > LARGEST:
         path.replace(path.with_suffix(".log.1"))
     return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
+
+
+def open_log_or_none(path: Path) -> FileIO:
+    """The log, or the null device where it cannot be opened: a process without a log is better than none."""
+    try:
+        return open_log(path)
+    except OSError:
+        return FileIO(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), "wb")
 
 
 def tail(path: Path, lines: int) -> list[str]:

@@ -68,6 +68,7 @@ def ensure(
     Raises:
         LocalStackError: NotWritable, NewerLaboratory, PortTaken, MissingExtra; ChildFailed with the last lines of
             the log of the process that could not start.
+        DiskFull: It does not run, and there is no room to start it.
     """
     if sys.platform == "win32":
         raise LocalStackError("the local stack runs on Linux and macOS; set TALWEG_URL to use one elsewhere")
@@ -76,6 +77,8 @@ def ensure(
     if planner is _laboratory:
         # Before anything is written: what cannot run leaves no folder behind.
         require_extra()
+    if (found := _found(folder)) is not None:
+        return found
     folder.prepare()
     # Two that come at once: the second waits here, and then finds what the first has started.
     with exclusive(folder.start_lock, timeout=START_SECONDS):
@@ -87,6 +90,23 @@ def ensure(
     if started:
         for note in state.notes:
             say(note)
+    return _connection(folder, state, started)
+
+
+def _found(folder: Folder) -> Connection | None:
+    """The stack, where one is ready and nobody is ending it. Nothing is written: the disk may be full."""
+    if not folder.home.is_dir() or held(folder.start_lock) or not held(folder.supervisor_lock):
+        return None
+    folder.check()
+    state = read(folder)
+    return _connection(folder, state, started=False) if state is not None and _is_ready(state) else None
+
+
+def _is_ready(state: StackState) -> bool:
+    return state.phase == "ready" and answers("http", f"{state.url}/healthz")
+
+
+def _connection(folder: Folder, state: StackState, started: bool) -> Connection:
     return Connection(state.url, folder.token(), state.mlflow_url, folder.home, started)
 
 
@@ -197,7 +217,7 @@ def _ready(folder: Folder) -> StackState:
             # It is on its way out; the next one must not find its ports taken.
             _wait_released(folder, STOP_SECONDS)
             raise from_code(state.error["code"], state.error["message"])
-        if lives and state is not None and state.phase == "ready" and answers("http", f"{state.url}/healthz"):
+        if lives and state is not None and _is_ready(state):
             return state
         if not lives:
             lines = "\n    ".join(tail(folder.log("supervisor"), 12))

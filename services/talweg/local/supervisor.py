@@ -5,6 +5,7 @@ that end unasked, says in `stack.json` what it does, and ends them all on SIGTER
 the end of file of its owner, where it has one. A watchdog ends them if it is killed itself.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from select import select
 
 from talweg.local.child import Child
 from talweg.local.folder import Folder
-from talweg.local.locks import acquire
+from talweg.local.locks import acquire, sign
 from talweg.local.plan import Plan
 from talweg.local.processes import birth
 from talweg.local.scratch import discard
@@ -50,7 +51,7 @@ class Supervisor:
         self.state.children = [child.state for child in self.children]
         self.stopping = False
         self._wakeup = wakeup
-        self._written = ""
+        self._written = self._complaint = ""
         self._lock = self.folder.supervisor_lock.stat().st_ino
 
     def run(self) -> int:
@@ -120,11 +121,24 @@ class Supervisor:
         self._say()
 
     def _say(self) -> None:
-        """Write stack.json if it would differ."""
+        """Write stack.json if it would differ; where that fails, the old one stays, and the next turn tries again."""
         text = json.dumps(self.state.to_json())
-        if text != self._written and self._at_home():
+        if not self._at_home() or (text == self._written and self.folder.state.exists()):
+            return
+        try:
             write(self.folder, self.state)
-            self._written = text
+        except OSError as error:
+            # A full disk, or one that is read-only by now, ends no training.
+            self._complain(f"{self.folder.state}: cannot be written: {error.strerror or error}")
+        else:
+            self._written, self._complaint = text, ""
+
+    def _complain(self, line: str) -> None:
+        """Into this process's log, once; that disk may be full too."""
+        if line != self._complaint:
+            self._complaint = line
+            with contextlib.suppress(OSError):
+                print(f"supervisor: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
@@ -138,8 +152,7 @@ def main() -> int:
     # The starter waits for this process only; its child is nobody's, and keeps the lock.
     if os.fork():
         os._exit(0)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    sign(lock, str(os.getpid()))
     listen, wakeup = socket.socketpair()
     listen.setblocking(False)
     wakeup.setblocking(False)

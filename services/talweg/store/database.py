@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 from sqlalchemy import Connection, Engine
 
-from talweg.store.engine import translated
+from talweg.store.engine import room, translated
 from talweg.store.rows import Limits
 
 
@@ -54,6 +55,10 @@ class Database:
         with self._read() as connection:
             migrate.check_revision(connection)
 
+    def room(self) -> tuple[Path, int] | None:
+        """The folder that grows with the records, and the bytes that are free there; None where that is unknown."""
+        return room(self._engine.url)
+
     @property
     def engine(self) -> Engine:
         """SQLAlchemy's engine: for tests, exports and people; nothing else of ours writes SQL."""
@@ -61,10 +66,10 @@ class Database:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with translated(), self._engine.begin() as connection:
+        with translated(self._engine.url), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with translated(), self._writer.begin() as connection:
+        with translated(self._engine.url), self._writer.begin() as connection:
             yield connection

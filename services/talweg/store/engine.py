@@ -1,6 +1,7 @@
 """Connections: SQLite and PostgreSQL set up so that both keep the same promises."""
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, exc, make_url
 
-from talweg.errors import Conflict, NotWritable, TalwegError, Unreachable
+from talweg.errors import Conflict, DiskFull, NotWritable, TalwegError, Unreachable
 
 _BUSY_SECONDS = 30
+# Bytes: what SQLite may want at once, beside what it is given.
+_LEAST = 1_000_000
 # What a stopped worker may hold up others for, in milliseconds.
 _POSTGRESQL_LIMITS = {
     "lock_timeout": 30_000,
@@ -89,9 +92,23 @@ def make_file(url: URL) -> None:
         raise NotWritable(f"database: {path} cannot be written: {error.strerror}") from error
 
 
+def room(url: URL) -> tuple[Path, int] | None:
+    """The folder of a SQLite file, and the bytes that are free there; None for a server, whose disk is elsewhere."""
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return None
+    folder = Path(url.database).resolve().parent
+    try:
+        return folder, shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """The drivers' trouble in the laboratory's words; SQL and its values stay out of the message."""
+def translated(url: URL | None = None) -> Iterator[None]:
+    """The drivers' trouble in the laboratory's words; SQL and its values stay out of the message.
+
+    `url`: of which database; where its disk is full, the message says how much is free.
+    """
     try:
         yield
     except exc.TimeoutError as error:
@@ -99,14 +116,17 @@ def translated() -> Iterator[None]:
     # What queries raise is wrapped; what setting up a connection or COPY raises is not.
     except (exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
         reason = str(getattr(error, "orig", None) or error).strip()
-        translation = _translation(error, reason)
+        translation = _translation(error, reason, None if url is None else room(url))
         if translation is None:
             raise
         raise translation from error
 
 
-def _translation(error: Exception, reason: str) -> TalwegError | None:
+def _translation(error: Exception, reason: str, room: tuple[Path, int] | None) -> TalwegError | None:
     kind = type(error).__name__
+    if _is_full(error, reason, room):
+        free = "" if room is None else f", {room[1] / 1e6:.1f} MB are free in {room[0]}"
+        return DiskFull(f"database: {reason}{free}; make room: what waits goes on by itself")
     if kind in ("OperationalError", "InterfaceError") or isinstance(error, psycopg.OperationalError):
         if "unable to open database file" in reason or "readonly database" in reason:
             return NotWritable(f"database: {reason}")
@@ -115,6 +135,13 @@ def _translation(error: Exception, reason: str) -> TalwegError | None:
         return Conflict(f"database: something of that name or id is there already: {reason}")
     # SQLite's words for a file that is damaged, or that is something else.
     return TalwegError(f"database: {reason}") if kind == "DatabaseError" else None
+
+
+def _is_full(error: Exception, reason: str, room: tuple[Path, int] | None) -> bool:
+    if isinstance(getattr(error, "orig", None) or error, psycopg.errors.DiskFull) or "disk is full" in reason:
+        return True
+    # SQLite's words where it is a sync, or its index of the log, that finds no room.
+    return "disk I/O error" in reason and room is not None and room[1] < _LEAST
 
 
 class _BinaryCursor(psycopg.Cursor[Any]):
@@ -137,7 +164,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     # in the usual pages of 4 KiB a commit of them takes half as long again.
     connection.execute("PRAGMA page_size=16384")
     _turn_on_wal(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+    # What a query sorts stays in memory: a full disk refuses no reading.
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -177,11 +177,19 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
     return "quarantined"
 
 
-def requeue_expired(connection: Connection, max_attempts: int, given_up: list[str] | None = None) -> list[str]:
+def renew_expired(connection: Connection, lease_seconds: float) -> None:
+    """Whoever could not extend a lease in time has it a while longer; one who is gone does not use that."""
+    connection.execute(update(_COHORTS).where(_EXPIRED).values(lease_until=FromNow(lease_seconds)))
+
+
+def requeue_expired(
+    connection: Connection, max_attempts: int, given_up: list[str] | None = None, *, counted: bool = True
+) -> list[str]:
     """The fence is raised with it, so that whoever was paused past the lease has lost the cohort.
 
     Runs that were together at the last attempt get another one each in a cohort of its own: one of them alone may
-    be what ends its workers. Cohorts that are given up are added to `given_up`.
+    be what ends its workers. Cohorts that are given up are added to `given_up`. Where an attempt is not
+    `counted`, since it ended for want of a database that takes writes, none is given up.
     """
     # Rows that someone works on just now are skipped: they are not the ones that were left alone.
     left = connection.execute(
@@ -193,8 +201,9 @@ def requeue_expired(connection: Connection, max_attempts: int, given_up: list[st
     queued = []
     for cohort in left:
         mine = update(_COHORTS).where(_COHORTS.c.id == cohort.id)
-        if cohort.attempts < max_attempts:
-            connection.execute(mine.values(**_QUEUED, fence=_COHORTS.c.fence + 1))
+        if not counted or cohort.attempts < max_attempts:
+            attempts = _COHORTS.c.attempts - (0 if counted else 1)
+            connection.execute(mine.values(**_QUEUED, fence=_COHORTS.c.fence + 1, attempts=attempts))
             queued.append(cohort.id)
         else:
             error = cohort.error or "the worker vanished, and so did those before it"

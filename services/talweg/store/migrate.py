@@ -76,7 +76,7 @@ def ensure_current(engine: Engine) -> None:
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         # Connecting would make an empty file.
         raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
-    with translated(), engine.connect() as connection:
+    with translated(url), engine.connect() as connection:
         found = _known(connection, _directory())
     if found is None:
         raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
@@ -100,7 +100,7 @@ def _head() -> str | None:
 def _migrate(url: str, direction: str, revision: str) -> None:
     engine = create_engine(url, migrates=True).execution_options(talweg_writes=True)
     try:
-        with translated(), engine.begin() as connection:
+        with translated(engine.url), engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             before = _known(connection, _directory())

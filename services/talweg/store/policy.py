@@ -15,6 +15,8 @@ CHUNK_STEPS = 64
 ROW_COORDINATES = 32
 # The values that a run's kept checkpoints may hold together before they are taken less often.
 _CHECKPOINT_VALUES = 64_000_000
+# Bytes: a step's row; its norms, a tensor; the row of a derivative. And what zstd leaves of gradients and parameters.
+_STEP_BYTES, _NORM_BYTES, _DERIVATIVE_BYTES, _COMPRESSED = 100, 24, 100, 0.8
 
 
 def resolve(record: "Record", size: int, steps: int) -> Resolved:
@@ -34,3 +36,18 @@ def checkpoint_every(record: Resolved, size: int, steps: int) -> int:
     while 3 * size * (steps // every) > _CHECKPOINT_VALUES:
         every *= 2
     return every
+
+
+def recorded_bytes(record: Resolved, *, size: int, tensors: int, steps: int, itemsize: int) -> int:
+    """About what `steps` steps of a run take in the database, of `size` coordinates of `itemsize` bytes each.
+
+    Measured on SQLite with the catalogue's problems: within a fifth, for what compresses as training usually does.
+    """
+    found = steps * (_STEP_BYTES + _NORM_BYTES * tensors)
+    # Checkpoints that stay, and the last one.
+    found += (steps // checkpoint_every(record, size, steps) + 1) * 3 * size * itemsize
+    if record == "full":
+        found += int(_COMPRESSED * 2 * size * steps * itemsize)
+    if size <= ROW_COORDINATES:
+        found += steps * size * _DERIVATIVE_BYTES
+    return found

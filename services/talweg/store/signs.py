@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, case, func, or_, select
 
 from talweg.store import tables
 from talweg.store.types import FromNow, Instant
@@ -20,7 +20,7 @@ class Signs:
         waiting: Cohorts that anyone may claim; `waiting_seconds` is how long the first of them has.
         working: Cohorts whose lease stands, and `silent` those whose lease ran out with nobody taking them back.
         failed: Runs that failed, and `reason`, the last line of what one of them said.
-        stopped: What the database's trouble was, where a worker left a cohort for it that has not gone on since.
+        stopped: What the trouble of database or disk was for which a worker left a cohort that has not gone on since.
         reconciler: Who leads, None where nobody does.
         unmirrored: Runs of which MLflow does not know everything; `unmirrored_seconds` since one was looked at.
     """
@@ -48,7 +48,8 @@ def signs(connection: Connection) -> Signs:
     failed = connection.execute(select(func.count()).where(_RUNS.c.state == "failed")).scalar_one()
     last = select(_RUNS.c.error).where(_RUNS.c.state == "failed").order_by(_RUNS.c.id.desc()).limit(1)
     reason = connection.execute(last).scalar()
-    stopped = select(_COHORTS.c.error).where(*queued, _COHORTS.c.error.startswith("database: ")).limit(1)
+    outside = or_(_COHORTS.c.error.startswith("database: "), _COHORTS.c.error.startswith("disk: "))
+    stopped = select(_COHORTS.c.error).where(*queued, outside).limit(1)
     leads = select(_LEADERS.c.owner).where(_LEADERS.c.role == "reconciler", _LEADERS.c.lease_until >= FromNow())
     behind = connection.execute(
         select(func.count(), func.min(_RUNS.c.mirrored_at, type_=Instant())).where(_RUNS.c.unmirrored)

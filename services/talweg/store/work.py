@@ -57,13 +57,21 @@ class Work(Database):
         with self._read() as connection:
             return leases.unpublished(connection, older_than_seconds, limit)
 
-    def requeue_expired(self, max_attempts: int, *, given_up: list[str] | None = None) -> list[str]:
+    def renew_expired(self, lease_seconds: float) -> None:
+        """Extend every lease that ran out: nobody could, while the database took no writes."""
+        with self._write() as connection:
+            leases.renew_expired(connection, lease_seconds)
+
+    def requeue_expired(
+        self, max_attempts: int, *, given_up: list[str] | None = None, counted: bool = True
+    ) -> list[str]:
         """Take back every cohort whose lease ran out: the ids that are queued again, to be published.
 
-        One that was tried `max_attempts` times without progress is quarantined instead, and its id added to `given_up`.
+        One that was tried `max_attempts` times without progress is quarantined instead, and its id added to `given_up`;
+        none is where the attempt is not `counted`.
         """
         with self._write() as connection:
-            queued = leases.requeue_expired(connection, max_attempts, given_up)
+            queued = leases.requeue_expired(connection, max_attempts, given_up, counted=counted)
             metering.count(connection, metering.LEASES_LOST, len(queued))
             return queued
 

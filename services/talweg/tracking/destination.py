@@ -32,6 +32,12 @@ class Refused(TalwegError):
     code = "mlflow-refused"
 
 
+class Busy(Refused):
+    """MLflow takes this later: its own database is locked, or its disk is full."""
+
+    code = "mlflow-busy"
+
+
 class Gone(Refused):
     """Someone deleted the run in MLflow, and wants it to stay so."""
 
@@ -183,6 +189,9 @@ class Destination:
                 f"MLflow at {self.url}: must let us in, answered 401; MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
             )
+        # Its client asks several times, and then tells the status in words only.
+        if _code(error) == 503 or "too many 503 error responses" in str(error):
+            return Busy(f"MLflow at {self.url}: {error}")
         if isinstance(error, RestException):
             return Refused(f"MLflow: {error}")
         if isinstance(error, HTTPError):

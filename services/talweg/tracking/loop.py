@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from talweg.errors import Unreachable
+from talweg.errors import NotWritable, Unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ def keep_mirroring(drain: Callable[[], bool], stop: threading.Event, *, seconds:
     while not stop.wait(delay):
         try:
             behind = drain()
-        except Unreachable as error:
+        except (Unreachable, NotWritable) as error:
             delay = min(2 * delay, LAST_DELAY) if delay >= FIRST_DELAY else FIRST_DELAY
             log.warning("not mirroring", retry_seconds=delay, error=str(error))
         else:

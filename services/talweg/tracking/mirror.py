@@ -14,12 +14,12 @@ from typing import TypeVar
 import structlog
 
 from talweg.datasets.sources import serve
-from talweg.errors import TalwegError, Unreachable
+from talweg.errors import NotWritable, TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.tracking.artifacts import drawn
-from talweg.tracking.destination import Destination, Gone, Refused
+from talweg.tracking.destination import Busy, Destination, Gone, Refused
 from talweg.tracking.drawers import Beside, Files
 from talweg.tracking.evaluating import Evaluated
 from talweg.tracking.marks import Marks
@@ -46,6 +46,8 @@ MANY, AHEAD = 3, 16
 # Runs whose points one pass sends, before files that are made have their turn.
 PASS = 16
 FIRST_DELAY, LAST_DELAY = 5.0, 600.0
+# Where the server said that it takes it later.
+BUSY_DELAY = 60.0
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Mirror:
             return False
         try:
             more = do(argument)
-        except Unreachable:
+        except (Unreachable, NotWritable):
             raise
         except TalwegError as error:
             self._pause(what, error)
@@ -235,7 +237,8 @@ class Mirror:
 
     def _pause(self, what: str, error: TalwegError) -> None:
         before = self._paused.get(what)
-        seconds = min(2 * before.seconds, LAST_DELAY) if before else FIRST_DELAY
+        last = BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY
+        seconds = min(2 * before.seconds, last) if before else FIRST_DELAY
         self._paused[what] = _Pause(self._clock() + seconds, seconds)
         log.warning("not mirrored", what=what, retry_seconds=seconds, error=str(error))
 

@@ -143,6 +143,27 @@ def test_children_without_supervisor_and_watchdog_are_found(small: Small, then: 
         assert old.isdisjoint(process.pid for process in small.processes())
 
 
+def test_a_state_file_that_cannot_be_written_ends_nothing(small: Small, until: Until) -> None:
+    small.program("sleeper", SLEEPER)
+    small.ensure()
+    state = small.status()
+    sleeper = state.child("sleeper")
+    # Nothing replaces a folder that holds something; on a full disk every writing fails so.
+    small.folder.state.unlink()
+    (small.folder.state / "in the way").mkdir(parents=True)
+    kill(sleeper.pid)
+    until(lambda: "cannot be written" in small.folder.log("supervisor").read_text(), "the supervisor to complain")
+    shutil.rmtree(small.folder.state)
+
+    def goes_on() -> bool:
+        found = status(small.home)
+        sleeper = None if found is None else found.child("sleeper")
+        return sleeper is not None and (sleeper.phase, sleeper.restarts) == ("running", 1)
+
+    until(goes_on, "the state to be written again")
+    assert small.status().pid == state.pid
+
+
 def test_children_are_found_even_without_a_state_file(small: Small) -> None:
     small.ensure()
     state = small.status()

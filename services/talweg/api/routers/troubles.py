@@ -1,17 +1,18 @@
 """What is wrong with the laboratory, and what to do about it."""
 
-import shutil
-from pathlib import Path
+from collections.abc import Iterator
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from talweg import queue
 from talweg.api.context import Here
-from talweg.errors import TalwegError
+from talweg.api.parameters import MAXIMUM_PAGE
+from talweg.errors import DiskFull, TalwegError
+from talweg.execution.room import left_to_record, readable
 from talweg.settings import Settings
-from talweg.store import Signs, Store
-from talweg.store.engine import parse
+from talweg.store import LIVE, RunRow, Signs, Store
+from talweg.store.engine import parse, room
 
 router = APIRouter(tags=["laboratory"])
 
@@ -19,6 +20,8 @@ router = APIRouter(tags=["laboratory"])
 _LONG = 60.0
 # Bytes: with fewer, a database that grows is soon full.
 _ROOM = 1_000_000_000
+# And with fewer it is.
+_FULL = 1_000_000
 
 
 class Trouble(BaseModel):
@@ -31,7 +34,8 @@ class Trouble(BaseModel):
 @router.get("/v1/troubles")
 def troubles(here: Here) -> list[Trouble]:
     """Everything that looks wrong, the gravest first; empty where all is well."""
-    found = of_broker() + of_writing(here.store) + of_disk(here.settings) + of_store(here.store.signs(), here.settings)
+    disk, signs = of_disk(here.settings, here.store), here.store.signs()
+    found = of_broker() + of_writing(here.store) + disk + of_store(signs, here.settings, full=_is_full(here.store))
     return [Trouble(what=what, remedy=remedy) for what, remedy in found]
 
 
@@ -39,6 +43,8 @@ def of_broker() -> list[tuple[str, str]]:
     """Whether it answers."""
     try:
         queue.depth()
+    except DiskFull as error:
+        return [(str(error), "make room where the broker keeps its file; nothing is lost, and it goes on by itself")]
     except TalwegError as error:
         return [(str(error), "start the broker; nothing is lost meanwhile, the reconciler publishes what waits")]
     return []
@@ -48,6 +54,9 @@ def of_writing(store: Store) -> list[tuple[str, str]]:
     """Whether the database takes what is recorded."""
     try:
         store.ping_writing()
+    except DiskFull:
+        # `of_disk` says it, with what is needed.
+        return []
     except TalwegError as error:
         remedy = (
             "end whoever else holds it (a shell with an open transaction, a backup); training waits and then goes on"
@@ -56,38 +65,52 @@ def of_writing(store: Store) -> list[tuple[str, str]]:
     return []
 
 
-def of_disk(settings: Settings) -> list[tuple[str, str]]:
-    """Whether there is room where the database is, as far as it is a file here."""
+def of_disk(settings: Settings, store: Store | None = None) -> list[tuple[str, str]]:
+    """Whether there is room where the database is, as far as it is a file here, and what `store` will need."""
     if settings.database_url is None:
         return []
-    parsed = parse(settings.database_url.get_secret_value())
-    if parsed.get_backend_name() != "sqlite" or parsed.database is None:
+    found = room(parse(settings.database_url.get_secret_value()))
+    if found is None or found[1] >= _ROOM:
         return []
-    folder = Path(parsed.database).resolve().parent
-    free = shutil.disk_usage(folder).free
-    if free >= _ROOM:
-        return []
+    folder, free = found
+    needed = left_to_record(live(store)) if store is not None else 0
+    wanted = f"; what is queued and running will record about {readable(needed)} more" if needed else ""
     remedy = "make room; record replay stores less than full. What was recorded is safe, and training goes on by itself"
-    return [(f"the disk that holds the records has {free / 1e6:.0f} MB left: {folder}", remedy)]
+    return [(f"the disk that holds the records has {free / 1e6:.0f} MB left: {folder}{wanted}", remedy)]
 
 
-def of_store(signs: Signs, settings: Settings) -> list[tuple[str, str]]:
-    """What the database tells of those who should be at work."""
+def live(store: Store) -> Iterator[RunRow]:
+    """Every run that is queued or running."""
+    for state in LIVE:
+        cursor = None
+        while (page := store.runs(state=state, limit=MAXIMUM_PAGE, cursor=cursor)).items:
+            yield from page.items
+            if (cursor := page.cursor) is None:
+                break
+
+
+def _is_full(store: Store) -> bool:
+    found = store.room()
+    return found is not None and found[1] < _FULL
+
+
+def of_store(signs: Signs, settings: Settings, *, full: bool = False) -> list[tuple[str, str]]:
+    """What the database tells of those who should be at work; where its disk is `full`, none can say that it is."""
     found = []
     if signs.stopped is not None:
         remedy = "make room or bring the database back; the cohorts that were left go on by themselves"
         found.append((f"a worker could not record: {signs.stopped}", remedy))
-    if signs.reconciler is None:
+    if signs.reconciler is None and not full:
         found.append(
             (
                 "no reconciler is at work: lost messages and dead workers stay unnoticed",
                 "start one: python -m talweg.execution.reconciler (talweg up does)",
             )
         )
-    if signs.silent:
+    if signs.silent and not full:
         what = f"{signs.silent} cohorts were left by workers that are silent for more than their lease"
         found.append((what, "the reconciler takes them back within seconds; if not, look at its log"))
-    if signs.waiting and not signs.working and signs.waiting_seconds > _LONG:
+    if signs.waiting and not signs.working and not full and signs.waiting_seconds > _LONG:
         what = f"{signs.waiting} cohorts wait, the first for {signs.waiting_seconds:.0f} s, and no worker is at work"
         found.append((what, "start workers: python -m talweg.execution.worker (talweg up does); look at their logs"))
     if signs.failed:
