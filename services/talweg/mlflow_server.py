@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from talweg.errors import ChildFailed
+from talweg.inherited import inherited
 
 # Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
 WORKFLOW = "workflowType=machine_learning"
@@ -71,7 +72,7 @@ def environment(folder: Path, *, database_url: str | None = None) -> dict[str, s
         folder: Where `mlflow.db` goes; must exist, readable by its owner only.
         database_url: A database elsewhere, instead of `mlflow.db`.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
+    kept = {key: value for key, value in inherited().items() if not key.startswith("MLFLOW_TRACKING_")}
     return kept | {
         "MLFLOW_BACKEND_STORE_URI": database_url or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

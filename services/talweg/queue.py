@@ -5,6 +5,7 @@ asks for a message back: a claim with a fence makes repeats harmless, and the re
 was lost.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,10 @@ class PlainTask(Task):  # type: ignore[type-arg]  # generic in its stubs only
 
 def create_app(broker_url: Callable[[], str]) -> Celery:
     """A Celery app on the broker that `broker_url` names; it is asked at first use, not before."""
-    app: Celery = Celery("talweg", set_as_current=False, task_cls=PlainTask)
+    # Celery takes them for what is set here, the broker's address first.
+    for name in [name for name in os.environ if name.startswith("CELERY_")]:
+        del os.environ[name]
+    app: Celery = Celery("talweg", set_as_current=False, task_cls=PlainTask, fixups=[])
     app.add_defaults(lambda: configuration(broker_url()))
     # Celery's own tasks (celery.map, celery.chain …) run other tasks by name. No message of ours needs one.
     app.on_after_finalize.connect(_drop_builtin_tasks, weak=False)

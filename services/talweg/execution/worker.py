@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_ready
 from stamina.instrumentation import set_on_retry_hooks
 
 from talweg import logs
+from talweg.inherited import inherited
 from talweg.pinning import numerics_environment
 from talweg.settings import settings
 
@@ -21,7 +22,7 @@ from talweg.settings import settings
 def main() -> int:
     """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
     chosen = settings()
-    _pin(numerics_environment(chosen.numerics))
+    _pin(inherited() | numerics_environment(chosen.numerics))
     from talweg.execution.tasks import owner, process_scribe, process_store
     from talweg.queue import app
 
@@ -48,10 +49,10 @@ def main() -> int:
 
 
 def _pin(wanted: dict[str, str]) -> None:
-    """Start this process again, as the same process, where its environment lacks something: NumPy is loaded by now."""
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
+    """Start this process again, as the same process, where its environment is another: NumPy is loaded by now."""
+    if os.environ != wanted:
         again = [sys.executable, "-m", "talweg.execution.worker", *sys.argv[1:]]
-        os.execve(sys.executable, again, {**os.environ, **wanted})  # noqa: S606 - ourselves, without a shell
+        os.execve(sys.executable, again, wanted)  # noqa: S606 - ourselves, without a shell
 
 
 @setup_logging.connect(weak=False)

@@ -96,7 +96,7 @@ def _mlflow(port: int, folder: Folder, base: dict[str, str]) -> ChildPlan:
     return ChildPlan(
         "mlflow",
         mlflow_server.command(folder.mlflow, port=port),
-        env={key: value for key, value in env.items() if os.environ.get(key) != value},
+        env={key: value for key, value in env.items() if base.get(key) != value},
         # What it leaves out of an environment, and so of ours.
         without=[*_SECRETS, *(key for key in base if key in os.environ and key not in env)],
         after=["api"],

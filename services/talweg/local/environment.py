@@ -1,46 +1,33 @@
 """What every child finds in its environment."""
 
 import os
-import platform
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from talweg.inherited import inherited
 from talweg.local.folder import Folder
 from talweg.local.processes import MARK
+from talweg.pinning import numerics_environment
 from talweg.settings import Settings
 
-# Two BLAS threads give other bits than one, and several processes with several threads each stand in each other's way.
-ONE_THREAD = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"),
-    "1",
-)
-# Every x86-64 host with AVX2 computes the same bits. NUMBA_CPU_FEATURES must be there, and empty: without it Numba
-# adds the features of the host to those of the CPU that NUMBA_CPU_NAME names.
-PORTABLE = {
-    "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-    "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "",
-}
-# A notebook's drawing back end does not exist outside of it; a client's address is no service's.
-_DROPPED = frozenset({"MPLBACKEND", "TALWEG_URL", "PYTHONSTARTUP"})
+# A client's address is no service's.
+_DROPPED = frozenset({"TALWEG_URL"})
 
 
 def environment(settings: Settings, folder: Folder, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """`base` (this process's, where None) with the settings, the stack's mark and the numerics in it.
+    """What is inherited of `base` (this process's, where None), with the settings, the stack's mark and the numerics.
 
     The settings travel as variables, so that a child finds those of the folder in which the stack was started
     without being there.
     """
-    kept = {key: value for key, value in (os.environ if base is None else base).items() if key not in _DROPPED}
+    kept = {key: value for key, value in inherited(base).items() if key not in _DROPPED}
     return (
         kept
         | _settings(settings)
-        | ONE_THREAD
-        | (PORTABLE if settings.numerics == "portable" and platform.machine() == "x86_64" else {})
+        | numerics_environment(settings.numerics)
         | _numba_cache(kept, folder)
         | {
             MARK: folder.marker,

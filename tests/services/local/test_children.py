@@ -14,9 +14,10 @@ from pydantic import SecretStr
 from talweg.errors import MissingExtra, PortTaken
 from talweg.local import children
 from talweg.local.children import laboratory, require_extra
-from talweg.local.environment import PORTABLE, environment
+from talweg.local.environment import environment
 from talweg.local.folder import Folder
 from talweg.local.plan import ChildPlan, Plan
+from talweg.pinning import PORTABLE
 from talweg.settings import Settings
 
 
@@ -133,7 +134,7 @@ def test_children_compute_with_one_thread_and_carry_the_stacks_mark(folder: Fold
 
 
 def test_the_portable_profile_pins_the_kernels(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("talweg.local.environment.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("talweg.pinning.platform.machine", lambda: "x86_64")
     env = environment(given(numerics="portable"), folder, {})
     assert env | PORTABLE == env
 
