@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, QueuePool, event, exc, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from talweg.errors import Conflict, DiskFull, NotWritable, TalwegError, Unreachable
 
@@ -61,7 +62,7 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
+        engine = sqlalchemy.create_engine(parsed, poolclass=_Pool, connect_args={"timeout": _BUSY_SECONDS})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -69,6 +70,7 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
     defaults = {"application_name": "talweg", "connect_timeout": 10} | _ALIVE_HERE
     engine = sqlalchemy.create_engine(
         parsed,
+        poolclass=_Pool,
         pool_pre_ping=True,
         connect_args={
             **{name: value for name, value in defaults.items() if name not in parsed.query},
@@ -142,6 +144,21 @@ def _is_full(error: Exception, reason: str, room: tuple[Path, int] | None) -> bo
         return True
     # SQLite's words where it is a sync, or its index of the log, that finds no room.
     return "disk I/O error" in reason and room is not None and room[1] < _LEAST
+
+
+class _Pool(QueuePool):
+    """Also closes connections that come back after `dispose`; SQLAlchemy's own keeps them open for nobody."""
+
+    _disposed = False
+
+    def dispose(self) -> None:
+        self._disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        super()._do_return_conn(record)
+        if self._disposed:
+            super().dispose()
 
 
 class _BinaryCursor(psycopg.Cursor[Any]):
