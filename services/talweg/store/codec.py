@@ -51,7 +51,7 @@ def decode(
     except zstandard.ZstdError as error:
         raise CorruptRecord(f"payload: is not zstd: {error}") from error
     planes = planes.reshape(element.itemsize, size, steps)[:, :, rows]
-    wanted = planes.shape[2]
+    wanted = planes.shape[-1]
     # A plane at a time: as one transposition it takes three times as long.
     elements = np.empty((size * wanted, element.itemsize), np.uint8)
     for byte, plane in enumerate(planes):

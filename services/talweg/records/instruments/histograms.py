@@ -33,7 +33,7 @@ class _Histogram(Instrument):
         """Whole numbers."""
         values = self.vector(at)
         places = np.searchsorted(EDGES, values[~np.isnan(values)], side="right")
-        counts: list[float] = np.bincount(places, minlength=len(EDGES) + 1).tolist()
+        counts: Sequence[float] = np.bincount(places, minlength=len(EDGES) + 1).tolist()
         return counts
 
 
