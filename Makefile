@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Added to pytest's, uv's and compose's command lines: make test ARGS="-k adam", make lock ARGS=--upgrade.
 ARGS ?=
+# Half of a test's time is waiting for processes of its own, so there are more of them than cores.
+SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
@@ -40,8 +42,8 @@ $(VENV)/.installed: $(VENV)/.bootstrapped requirements/dev.lock pyproject.toml
 demo: install ## four optimizers compared on real data: a table, a picture, every step kept
 	@$(BIN)/talweg demo
 
-test: install ## the test suite
-	@$(BIN)/pytest $(ARGS)
+test: install ## the test suite, in random order (make test ARGS="-p no:randomly -n 0": in order, in one process)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: install ## format, lint, types, import contracts, migrations
 	@$(BIN)/ruff format --check .
