@@ -9,6 +9,8 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from talweg.cli.streams import spells_everything
+
 if TYPE_CHECKING:
     from talweg.client import Table
 
@@ -19,7 +21,8 @@ def data(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people, on stderr."""
+    """A line for people, on stderr, after what stdout has by now: both may be one terminal, or one file."""
+    sys.stdout.flush()
     sys.stderr.write(text + "\n")
 
 
@@ -29,8 +32,8 @@ def hint(text: str) -> None:
 
 
 def as_json(value: object) -> None:
-    """`value` as JSON on stdout; numbers that JSON does not have become null."""
-    data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+    """`value` as JSON on stdout, exact in every encoding; numbers that JSON does not have become null."""
+    data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=not spells_everything()))
 
 
 def table(value: "Table") -> None:

@@ -1,0 +1,120 @@
+"""Every terminal can show what commands print: whatever its encoding and its width."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import typer
+
+from talweg.cli import main, output
+from talweg.cli.app import app
+from talweg.cli.streams import prepare
+
+Run = Callable[..., tuple[int, str, str]]
+# Those that need no laboratory.
+READING = [
+    ["optimizers"],
+    ["optimizers", "adam"],
+    ["optimizers", "adam", "--json"],
+    ["problems"],
+    ["problems", "digits-mlp"],
+    ["schedules"],
+    ["schedules", "cosine"],
+    ["config", "show"],
+    ["--version"],
+    ["optimizers", "\N{GREEK SMALL LETTER ALPHA}dam \N{RIGHTWARDS ARROW}"],
+]
+
+
+def _leaves(command: object, path: list[str]) -> Iterator[list[str]]:
+    """Every command of the tree, groups themselves too."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, [*path, name])
+
+
+COMMANDS = list(_leaves(typer.main.get_command(app), []))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command as its own process would, with streams of an encoding; gives status, stdout and stderr."""
+
+    def run(encoding: str, width: int, *arguments: str) -> tuple[int, str, str]:
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", str(width))
+            patch.setattr(sys, "argv", ["talweg", *arguments])
+            patch.setattr(sys, "stdout", streams[0])
+            patch.setattr(sys, "stderr", streams[1])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        texts = []
+        for stream in streams:
+            stream.flush()
+            buffer = stream.buffer
+            assert isinstance(buffer, io.BytesIO)
+            texts.append(buffer.getvalue().decode(encoding))
+        return int(ended.value.code or 0), texts[0], texts[1]
+
+    return run
+
+
+def test_the_tree_was_walked() -> None:
+    assert len(COMMANDS) > 30
+    assert ["optimizers"] in COMMANDS
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_shown(run: Run, path: list[str]) -> None:
+    whole = run("utf-8", 80, *path, "--help")
+    assert whole[0] == 0
+    assert "--help" in whole[1]
+    status, out, _ = run("ascii", 80, *path, "--help")
+    assert status == 0
+    assert out.count("\n") == whole[1].count("\n")
+    for encoding, width in (("latin-1", 40), ("cp1252", 100)):
+        assert run(encoding, width, *path, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+@pytest.mark.parametrize(("encoding", "width"), [("ascii", 40), ("latin-1", 80), ("cp1252", 100)])
+def test_no_line_is_lost(run: Run, encoding: str, width: int, arguments: list[str]) -> None:
+    status, out, error = run("utf-8", 80, *arguments)
+    assert out + error
+    found = run(encoding, width, *arguments)
+    assert found[0] == status
+    assert (found[1].count("\n"), found[2].count("\n")) == (out.count("\n"), error.count("\n"))
+    if "--json" in arguments:
+        # Data is exact.
+        assert json.loads(found[1]) == json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("θ ← θ − η·m̂ ∕ (√v̂ + ε)", "theta <- theta - eta*m ? (sqrtv + epsilon)"),  # noqa: RUF001
+        ("a… – x²", "a... - x^2"),
+        ("┏━┳━┓ ┃█│ é ß", "+-+-+ |#| e ?"),
+    ],
+)
+def test_signs_are_spelt(monkeypatch: pytest.MonkeyPatch, text: str, plain: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    prepare()
+    stream.write(text)
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    assert buffer.getvalue().decode() == plain
+
+
+def test_words_follow_the_data_that_was_printed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(both, encoding="utf-8"))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(both, encoding="utf-8", write_through=True))
+    output.data("http://127.0.0.1:5055")
+    output.hint("talweg runs")
+    assert both.getvalue().decode() == "http://127.0.0.1:5055\nNext: talweg runs\n"
