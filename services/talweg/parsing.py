@@ -1,13 +1,30 @@
 """Plain data to a pydantic model, with errors that say what to change."""
 
 import difflib
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from talweg.errors import InvalidSpec
 
 S = TypeVar("S", bound=BaseModel)
+
+NAME: Final = r"^[^\x00-\x1f\x7f/\\]+$"
+DATASET_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._ -]*$"
+IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]+$"
+_IN_WORDS: Final = {
+    NAME: "must have no slash, no backslash and no control character",
+    DATASET_NAME: "must begin with a letter or digit, and have letters, digits, '.', '_', '-' and spaces only (ASCII)",
+    IDEMPOTENCY_KEY: "must have visible ASCII characters only, no spaces",
+}
+
+
+def rule(problem: Any) -> str:
+    """The rule that was broken, as part of a sentence; what pydantic says as a regular expression in words."""
+    if problem["type"] == "string_pattern_mismatch":
+        return _IN_WORDS[problem["ctx"]["pattern"]]
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
 
 
 def parse(kind: type[S], value: object) -> S:
@@ -23,7 +40,7 @@ def parse(kind: type[S], value: object) -> S:
 def _rule(kind: type[BaseModel], problem: Any) -> str:
     """One line for one broken rule: where, the rule, the value received, the nearest valid key."""
     where = ".".join(str(part) for part in problem["loc"]) or "spec"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = rule(problem)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, kind.model_fields, n=1)
         return f"{where}: is not a key of {kind.__name__}" + (f"; did you mean {near[0]!r}?" if near else "")
@@ -31,4 +48,4 @@ def _rule(kind: type[BaseModel], problem: Any) -> str:
         return f"{where}: is required"
     received = repr(problem["input"])
     received = received if len(received) <= 80 else received[:77] + "..."
-    return f"{where}: {message[0].lower()}{message[1:]}" + ("" if received in message else f", got {received}")
+    return f"{where}: {message}" + ("" if received in message else f", got {received}")

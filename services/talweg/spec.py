@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from talweg.errors import InvalidSpec
-from talweg.parsing import parse
+from talweg.parsing import NAME, parse
 from talweg.plain_yaml import from_yaml
 from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 
@@ -30,7 +30,7 @@ def _named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
 
 
 class _Spec(BaseModel):

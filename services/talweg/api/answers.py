@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from talweg.errors import DiskFull, InvalidSpec, TalwegError, Unreachable
+from talweg.parsing import rule
 
 log = structlog.get_logger("talweg.api")
 
@@ -55,10 +56,10 @@ def invalid_parameters(error: RequestValidationError) -> InvalidSpec:
 
 
 def _rule(broken: Any) -> str:
-    name, message = str(broken["loc"][-1]), str(broken["msg"])
+    name = str(broken["loc"][-1])
     if broken["type"] == "missing":
         return f"{name}: is required"
-    return f"{name}: {message[0].lower()}{message[1:]}, got {str(broken['input'])[:80]!r}"
+    return f"{name}: {rule(broken)}, got {str(broken['input'])[:80]!r}"
 
 
 def install(app: FastAPI) -> None:

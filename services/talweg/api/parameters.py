@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Header, Path, Query
 from pydantic import BaseModel
 
+from talweg.parsing import IDEMPOTENCY_KEY
+
 MAXIMUM_PAGE: Final = 500
 PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": description, "content": {"application/problem+json": {}}}
@@ -34,7 +36,7 @@ State = Literal["queued", "running", "finished", "failed", "cancelled"]
 Step = Annotated[int, Query(ge=0, lt=2**31)]
 IdempotencyKey = Annotated[
     str | None,
-    Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$", description="Makes a repeated POST harmless."),
+    Header(min_length=1, max_length=200, pattern=IDEMPOTENCY_KEY, description="Makes a repeated POST harmless."),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from talweg.errors import InvalidSpec
+from talweg.parsing import rule
 from talweg.spec import Name
 from talweg.store import TokenRow
 
@@ -69,6 +70,7 @@ def parse_token(body: dict[str, Any]) -> TokenSpec:
         return TokenSpec.model_validate(body)
     except ValidationError as error:
         said = [
-            f"{'.'.join(map(str, rule['loc']))}: {rule['msg']}, got {rule['input']!r:.80}" for rule in error.errors()
+            f"{'.'.join(map(str, broken['loc']))}: {rule(broken)}, got {broken['input']!r:.80}"
+            for broken in error.errors()
         ]
         raise InvalidSpec("; ".join(said)) from None

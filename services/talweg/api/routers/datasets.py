@@ -15,15 +15,14 @@ from talweg.api.uploads import spooled
 from talweg.datasets.options import Format, Kind, Options
 from talweg.datasets.reading import parse
 from talweg.errors import Conflict, InvalidSpec
+from talweg.parsing import DATASET_NAME
 from talweg.store import DatasetRow
 from talweg_core.problems import bundled
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 log = structlog.get_logger("talweg.api")
 
-DatasetName = Annotated[
-    str, Path(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$", description="A name to be.")
-]
+DatasetName = Annotated[str, Path(min_length=1, max_length=200, pattern=DATASET_NAME, description="A name to be.")]
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
