@@ -53,7 +53,8 @@ def train(
     patience = Patience(settings.store_patience_seconds, cohort_id, leave)
     # The answer may be lost after the claim was made: asked for again under this id, it is the same one.
     claim_id = str(uuid4())
-    claim = patience(lambda _: store.claim(cohort_id, owner, settings.lease_seconds, claim_id=claim_id))
+    lease, most = settings.lease_seconds, settings.max_attempts
+    claim = patience(lambda _: store.claim(cohort_id, owner, lease, claim_id=claim_id, max_attempts=most))
     if claim is None:
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]

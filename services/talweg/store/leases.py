@@ -73,12 +73,17 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
 
 
 def claim(
-    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None = None
+    connection: Connection,
+    cohort_id: str,
+    owner: str,
+    lease_seconds: float,
+    claim_id: str | None = None,
+    max_attempts: int | None = None,
 ) -> Claim | None:
     """One conditional UPDATE decides; the runs are read behind it. A second one finds what `claim_id` took before."""
     if not storable(cohort_id):
         return None
-    taken = _take(connection, cohort_id, owner, lease_seconds, claim_id)
+    taken = _take(connection, cohort_id, owner, lease_seconds, claim_id, max_attempts)
     if taken is None and claim_id is not None:
         taken = _found_again(connection, cohort_id, lease_seconds, claim_id)
     if taken is None:
@@ -98,11 +103,17 @@ def runs_in(connection: Connection, cohort_id: str) -> tuple[RunRow, ...]:
 
 
 def _take(
-    connection: Connection, cohort_id: str, owner: str, lease_seconds: float, claim_id: str | None
+    connection: Connection,
+    cohort_id: str,
+    owner: str,
+    lease_seconds: float,
+    claim_id: str | None,
+    max_attempts: int | None,
 ) -> Row[tuple[int, int]] | None:
+    left = _EXPIRED if max_attempts is None else and_(_EXPIRED, _COHORTS.c.attempts < max_attempts)
     return connection.execute(
         update(_COHORTS)
-        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, _EXPIRED))
+        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, left))
         .values(
             state="leased",
             fence=_COHORTS.c.fence + 1,

@@ -75,10 +75,19 @@ class Work(Database):
             metering.count(connection, metering.LEASES_LOST, len(queued))
             return queued
 
-    def claim(self, cohort_id: str, owner: str, lease_seconds: float, *, claim_id: str | None = None) -> Claim | None:
+    def claim(
+        self,
+        cohort_id: str,
+        owner: str,
+        lease_seconds: float,
+        *,
+        claim_id: str | None = None,
+        max_attempts: int | None = None,
+    ) -> Claim | None:
         """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
 
-        None where it is finished, quarantined, leased to another or unknown. A caller who makes up a `claim_id` (a
+        None where it is finished, quarantined, leased to another or unknown, or where its lease ran out at the last of
+        `max_attempts`: that one is to be given up (`requeue_expired`). A caller who makes up a `claim_id` (a
         uuid) before it asks may ask again with it, where no answer came: it gets the claim that it has.
 
         Raises TalwegError where the database was migrated since it was opened: whoever knows another schema must
@@ -88,7 +97,7 @@ class Work(Database):
 
         with self._write() as connection:
             migrate.check_revision(connection)
-            return leases.claim(connection, cohort_id, owner, lease_seconds, claim_id)
+            return leases.claim(connection, cohort_id, owner, lease_seconds, claim_id, max_attempts)
 
     def heartbeat(self, claim: Claim, lease_seconds: float) -> None:
         """Extend the lease; raises LeaseLost."""

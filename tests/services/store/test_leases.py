@@ -90,6 +90,21 @@ def test_an_expired_lease_is_taken_over(store: Store, claimed: Callable[..., Cla
     assert fresh.runs[0].started_at == stale.runs[0].started_at
 
 
+def test_what_ran_out_at_its_last_attempt_is_given_up_and_not_taken_over(
+    store: Store, claimed: Callable[..., Claim]
+) -> None:
+    first = claimed(1)
+    _expire(store, first.cohort_id)
+    second = store.claim(first.cohort_id, "worker-2", 60.0, max_attempts=2)
+    assert second is not None
+    _expire(store, first.cohort_id)
+    # A message that came twice would give whatever ends its workers one more of them.
+    assert store.claim(first.cohort_id, "worker-3", 60.0, max_attempts=2) is None
+    assert store.requeue_expired(2) == []
+    cohort = store.cohort(first.cohort_id)
+    assert (cohort.state, cohort.attempts) == ("quarantined", 2)
+
+
 def test_a_stale_worker_writes_nothing(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
