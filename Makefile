@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Added to pytest's, uv's and compose's command lines: make test ARGS="-k adam", make lock ARGS=--upgrade.
 ARGS ?=
 # Half of a test's time is waiting for processes of its own, so there are more of them than cores.
-SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
+SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
 
 # A shell may ask Python to keep no compiled code. Each of the many processes here would then compile, at each start,
 # all that it imports: three seconds in place of one.
@@ -49,12 +49,12 @@ demo: install ## four optimizers compared on real data: a table, a picture, ever
 test: install ## the test suite, in random order (make test ARGS="-p no:randomly -n 0": in order, in one process)
 	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
-check: install ## format, lint, types, import contracts, migrations
+check: install ## format, lint, types, import contracts, migrations, the list of guards
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -q tests/services/store/test_migrate.py
+	@$(BIN)/pytest -q tests/services/store/test_migrate.py tests/security
 
 # Rules of bandit that ruff's S rules hold in `check` already, each exception with its reason beside it. Bandit does not
 # read those, and would list every one again.

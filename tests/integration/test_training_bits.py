@@ -26,7 +26,7 @@ RUN = RunSpec.model_validate(
 # Takes a second or two, time enough to kill a worker in. Its products are far below the size from which a BLAS
 # takes more threads, which give other bits: this process may have several, workers have one.
 LONG_RUN = RunSpec.model_validate(
-    {"problem": "wine-mlp", "optimizer": "adam", "seed": 3, "steps": 12_000, "evaluate_every": 5_000}
+    {"problem": "wine-mlp", "optimizer": "adam", "seed": 3, "steps": 6_000, "evaluate_every": 2_500}
 )
 
 
@@ -87,7 +87,7 @@ def test_a_run_in_a_cohort_of_eight_has_the_engines_bits(any_stack: "Stack") -> 
 def test_a_run_whose_worker_was_killed_half_way_has_the_engines_bits(any_stack: "Stack", record: str) -> None:
     first = any_stack.start_worker()
     run = any_stack.submit(LONG_RUN.model_copy(update={"record": record}))
-    any_stack.wait_step(run, 500)
+    any_stack.wait_step(run, 100)
     first.kill()
     assert any_stack.store.run(run.id).step < LONG_RUN.steps
     any_stack.start_reconciler()
@@ -100,10 +100,10 @@ def test_a_run_whose_worker_was_killed_half_way_has_the_engines_bits(any_stack: 
 def test_a_run_whose_worker_was_asked_to_leave_has_the_engines_bits(stack: "Stack") -> None:
     first = stack.start_worker()
     run = stack.submit(LONG_RUN)
-    stack.wait_step(run, 500)
+    stack.wait_step(run, 100)
     assert first.terminate() == 0
     left = stack.store.run(run.id)
-    assert 500 <= left.step < LONG_RUN.steps
+    assert 100 <= left.step < LONG_RUN.steps
     # The leaving worker has published the cohort itself: no reconciler is needed, and the attempt did not count.
     assert (left.state, stack.store.cohort(run.cohort_id).attempts) == ("queued", 0)
     stack.start_worker()

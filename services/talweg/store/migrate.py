@@ -77,12 +77,12 @@ def ensure_current(engine: Engine) -> None:
         # Connecting would make an empty file.
         raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
     with translated(url), engine.connect() as connection:
+        if _revision(connection) == _head():
+            return
         found = _known(connection, _directory())
     if found is None:
         raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
-    head = _directory().get_current_head()
-    if found != head:
-        raise TalwegError(f"database: must be at revision {head}, got {found}; `talweg migrate` brings it there")
+    raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
 
 
 def check_revision(connection: Connection) -> None:

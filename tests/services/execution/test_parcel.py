@@ -59,7 +59,11 @@ def test_a_segment_arrives_whole(spec: Callable[..., RunSpec], record: Resolved,
         assert [found.steps_of(row) for row in (0, 1)] == [segment.steps_of(row) for row in (0, 1)]
 
 
-def test_numbers_that_are_none_arrive_as_they_are(spec: Callable[..., RunSpec]) -> None:
+def test_numbers_that_are_none_arrive_as_they_are(
+    spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One segment, however slow this machine is.
+    monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e9)
     wild = {"name": "sgd", "learning_rate": 1e30}
     kept = Kept()
     cohort = cohort_of([normalise(spec(problem="diabetes-linear", optimizer=wild))])

@@ -15,7 +15,7 @@ from talweg.spec import RunSpec, parse_fork
 from talweg.store import Chunk, RunRow, Store
 from talweg_core import numerics
 
-SETTINGS = Settings().model_copy(update={"workers": 1})
+SETTINGS = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
 Trained = Callable[..., RunRow]
 
 
@@ -25,8 +25,9 @@ def end(store: Store, run: RunRow) -> RunRow:
 
 
 @pytest.fixture
-def trained(store: Store, spec: Callable[..., RunSpec]) -> Trained:
-    """A run that has ended."""
+def trained(store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """A run that has ended, in chunks of 64 steps: no commit but at the end, however slow this machine is."""
+    monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
     return lambda **changed: end(store, submit_run(store, spec(**changed), publish=lambda _: None, settings=SETTINGS))
 
 

@@ -85,7 +85,7 @@ def test_a_newer_laboratory_is_refused_without_its_table_of_facts(own_database_u
 
 
 def test_an_older_laboratory_says_how_to_migrate(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "9998")
+    monkeypatch.setattr("talweg.store.migrate._head", lambda: "9998")
     with pytest.raises(TalwegError, match=f"must be at revision 9998, got {HEAD}; `talweg migrate`"):
         open_store(database_url)
 
