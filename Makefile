@@ -25,8 +25,7 @@ install: $(VENV)/.installed ## the environment in .venv, as locked (the other ta
 	@:
 
 $(VENV)/.bootstrapped: requirements/build.lock
-	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
-	    sys.exit(None if sys.version_info >= (3, 11) else "talweg needs Python 3.11 or later, got " + v)'
+	@$(PYTHON) requirements/supported.py
 	@echo "Installing into $(VENV): about a minute the first time."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock

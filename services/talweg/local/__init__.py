@@ -3,6 +3,7 @@
 Names are loaded when they are first asked for: the supervisor lives in this package too, and needs few of them.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,4 +29,11 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'talweg.local' has no attribute {name!r}")
+    if sys.platform == "win32":
+        from talweg.errors import LocalStackError
+
+        raise LocalStackError(
+            "the local stack runs on Linux and macOS; on Windows use WSL (wsl --install), or set TALWEG_URL to use a "
+            "laboratory elsewhere"
+        )
     return getattr(import_module(f"talweg.local.{_HOMES[name]}"), name)

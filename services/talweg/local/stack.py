@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from talweg.errors import ChildFailed, LocalStackError, from_code
+from talweg.errors import ChildFailed, from_code
 from talweg.local.children import laboratory, require_extra
 from talweg.local.connection import Connection
 from talweg.local.folder import Folder
@@ -70,8 +70,6 @@ def ensure(
             the log of the process that could not start.
         DiskFull: It does not run, and there is no room to start it.
     """
-    if sys.platform == "win32":
-        raise LocalStackError("the local stack runs on Linux and macOS; set TALWEG_URL to use one elsewhere")
     chosen = settings or current_settings()
     folder = Folder.of(Path(home) if home is not None else chosen.home)
     if planner is _laboratory:

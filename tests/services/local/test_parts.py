@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
+from talweg import local
 from talweg.errors import LocalStackError, PortTaken
 from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
 from talweg.local.locks import acquire, exclusive, held
@@ -143,3 +144,9 @@ def test_the_watchdog_runs_without_anything_installed() -> None:
     watchdog.add(2**22 + 1)
     watchdog.check()
     watchdog.close()
+
+
+def test_on_windows_it_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(LocalStackError, match=r"on Windows use WSL .* or set TALWEG_URL"):
+        local.ensure()
