@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, say, table
 
 Name = Annotated[str, typer.Argument(help="A run, by name or id.")]
@@ -17,6 +17,7 @@ def next_updates(
     optimizers: Annotated[list[str] | None, typer.Argument(help="These optimizers alone.")] = None,
     home: Home = None,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """The update that every optimizer would make at one step."""
     with laboratory(home) as lab:
@@ -25,7 +26,7 @@ def next_updates(
     if json:
         as_json(list(answer))
         return
-    table(answer)
+    table(answer, wide=wide)
     hint(f"talweg fork {found.name} --step {step} --optimizer {answer.column('optimizer')[-1]}")
 
 

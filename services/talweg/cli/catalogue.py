@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, laboratory, read_settings
+from talweg.cli.options import AsJson, Wide, laboratory, read_settings
 from talweg.cli.output import as_json, clean, data, facts, hint, table
 from talweg.errors import InvalidSpec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Name = Annotated[str | None, typer.Argument(help="One of them, in full.")]
 
 
-def problems(name: Name = None, json: AsJson = False) -> None:
+def problems(name: Name = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every problem, with its settings; or one in full."""
     from talweg_core import problems as engine
     from talweg_core.problems.description import purpose, settings
@@ -29,7 +29,7 @@ def problems(name: Name = None, json: AsJson = False) -> None:
         for key, maker in sorted(engine.catalogue().items())
     ]
     if name is None:
-        _list(entries, ("name", "description", "settings"), json)
+        _list(entries, ("name", "description", "settings"), json, wide)
         hint("talweg compare PROBLEM OPTIMIZER …")
         return
     entry = _entry("problem", name, entries)
@@ -48,21 +48,22 @@ def optimizers(
     name: Name = None,
     around: Annotated[bool, typer.Option("--around", help="What can stand around any of them instead.")] = False,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """Every optimizer: family, state, evaluations a step, paper; or one in full: formula, ranges, defaults."""
     from talweg_core.optimizers import Description
 
     if around:
-        _around(name, json)
+        _around(name, json, wide)
         return
     found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
     _print(
-        "optimizer", name, found, Description.COLUMNS, json,
+        "optimizer", name, found, Description.COLUMNS, json, wide,
         then=("talweg optimizers adam", "talweg compare digits-mlp {}:learning_rate=0.01 …"),
     )  # fmt: skip
 
 
-def schedules(name: Name = None, json: AsJson = False) -> None:
+def schedules(name: Name = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every schedule of the learning rate; or one in full."""
     from talweg_core import schedules as engine
 
@@ -71,7 +72,7 @@ def schedules(name: Name = None, json: AsJson = False) -> None:
         [engine.Description.read(entry) for entry in entries] if entries else engine.catalogue().descriptions()
     )
     _print(
-        "schedule", name, found, engine.Description.COLUMNS, json,
+        "schedule", name, found, engine.Description.COLUMNS, json, wide,
         then=("talweg schedules cosine", "talweg submit digits-mlp adam --schedule {}:…"),
     )  # fmt: skip
 
@@ -82,12 +83,12 @@ def _optimizers() -> list[dict[str, Any]]:
     return _answered("optimizers") or [described.plain() for described in catalogue().descriptions()]
 
 
-def _around(name: str | None, json: bool) -> None:
+def _around(name: str | None, json: bool, wide: bool) -> None:
     from talweg_core.optimizers import AroundDescription, surroundings
 
     then = """talweg submit digits-mlp 'adam:around=[{{"name":"{}"}}]'"""
     found = surroundings()
-    _print("around", name, found, AroundDescription.COLUMNS, json, then=(then.format("clip_norm"), then))
+    _print("around", name, found, AroundDescription.COLUMNS, json, wide, then=(then.format("clip_norm"), then))
 
 
 def _answered(noun: str) -> list[dict[str, Any]]:
@@ -101,7 +102,14 @@ def _answered(noun: str) -> list[dict[str, Any]]:
 
 
 def _print(
-    kind: str, name: str | None, found: Sequence[Any], columns: Sequence[str], json: bool, *, then: tuple[str, str]
+    kind: str,
+    name: str | None,
+    found: Sequence[Any],
+    columns: Sequence[str],
+    json: bool,
+    wide: bool,
+    *,
+    then: tuple[str, str],
 ) -> None:
     """All of `found` as a table, or the one of that name in full; then what to type next."""
     from talweg.client import Table
@@ -110,7 +118,7 @@ def _print(
         if json:
             as_json([described.plain() for described in found])
             return
-        table(Table(tuple(columns), tuple(described.row() for described in found)))
+        table(Table(tuple(columns), tuple(described.row() for described in found)), wide=wide)
         hint(then[0])
         return
     described = _entry(kind, name, found)
@@ -121,13 +129,13 @@ def _print(
     hint(then[1].format(name))
 
 
-def _list(entries: Sequence[dict[str, Any]], columns: tuple[str, ...], json: bool) -> None:
+def _list(entries: Sequence[dict[str, Any]], columns: tuple[str, ...], json: bool, wide: bool) -> None:
     from talweg.client import Table
 
     if json:
         as_json(list(entries))
     else:
-        table(Table(columns, tuple(tuple(entry[column] for column in columns) for entry in entries)))
+        table(Table(columns, tuple(tuple(entry[column] for column in columns) for entry in entries)), wide=wide)
 
 
 def _entry(kind: str, name: str, found: Sequence[Any]) -> Any:

@@ -3,7 +3,7 @@
 import platform
 from typing import Any
 
-from talweg.cli.options import AsJson, Home, read_settings
+from talweg.cli.options import AsJson, Home, Wide, read_settings
 from talweg.cli.output import as_json, data, hint, table
 
 
@@ -17,7 +17,7 @@ def version(json: AsJson = False) -> None:
     data(f"talweg {installed('talweg')} (Python {platform.python_version()})")
 
 
-def show(home: Home = None, json: AsJson = False) -> None:
+def show(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every setting: its value, and where that comes from."""
     from talweg.client import Table
 
@@ -25,7 +25,7 @@ def show(home: Home = None, json: AsJson = False) -> None:
     if json:
         as_json({name: {"value": value, "from": source} for name, value, source in rows})
         return
-    table(Table(("setting", "value", "from"), tuple(rows)))
+    table(Table(("setting", "value", "from"), tuple(rows)), wide=wide)
     hint("set TALWEG_NAME in the environment, or NAME in talweg.toml")
 
 

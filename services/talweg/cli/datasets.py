@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, table
 from talweg.errors import InvalidSpec
 
@@ -34,12 +34,12 @@ def add(
 
 
 @app.command("list")
-def show(home: Home = None, json: AsJson = False) -> None:
+def show(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every uploaded dataset."""
     with laboratory(home) as lab:
         found = lab.datasets()
     if json:
         as_json(list(found))
         return
-    table(found)
+    table(found, wide=wide)
     hint("talweg dataset add FILE")

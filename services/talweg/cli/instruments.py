@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, say, table
 from talweg.cli.views import catalogue_of
 from talweg.errors import InvalidSpec
@@ -22,6 +22,7 @@ def instruments(
     figure: Annotated[Path | None, typer.Option(help="Draw them into FILE.svg, .png or .pdf.")] = None,
     home: Home = None,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """Gradient noise, step quality, curvature and more, from the record of a run."""
     from talweg.client.instruments import listed
@@ -34,7 +35,7 @@ def instruments(
             if json:
                 as_json(entries)
                 return
-            table(listed(entries))
+            table(listed(entries), wide=wide)
             hint("talweg instruments RUN alpha gradient_snr --steps 0:100")
             return
         found = lab.run(run)
@@ -49,7 +50,7 @@ def instruments(
     if figure is not None:
         data(str(figure))
     else:
-        table(readings.table)
+        table(readings.table, wide=wide)
     hint(f"talweg instruments {found.name} --figure {found.name}.svg")
 
 

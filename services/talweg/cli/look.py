@@ -4,13 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, facts, hint, table
 from talweg.cli.views import view_of
 from talweg.errors import InvalidSpec, NotFound
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Run, Study
+
+# What a list of runs shows where there is no room for all.
+_FIRST = ("name", "state", "cost", "step", "optimizer", "seed")
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
 
@@ -32,6 +35,7 @@ def runs(
     limit: Limit = 20,
     home: Home = None,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """Runs, newest first."""
     from talweg.client import Table
@@ -42,11 +46,11 @@ def runs(
         as_json(found)
         return
     columns = ("name", "state", "problem", "optimizer", "seed", "step", "steps", "cost")
-    table(Table(columns, tuple(tuple(view[column] for column in columns) for view in found)))
+    table(Table(columns, tuple(tuple(view[column] for column in columns) for view in found), first=_FIRST), wide=wide)
     hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
 
 
-def studies(limit: Limit = 20, home: Home = None, json: AsJson = False) -> None:
+def studies(limit: Limit = 20, home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """Studies, newest first."""
     from talweg.client import Table
 
@@ -67,7 +71,7 @@ def studies(limit: Limit = 20, home: Home = None, json: AsJson = False) -> None:
         )
         for view in found
     )
-    table(Table(columns, rows))
+    table(Table(columns, rows, first=("name", "state", "runs", "steps")), wide=wide)
     hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
 
 
@@ -76,6 +80,7 @@ def show(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end first.")] = False,
     home: Home = None,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """One run, or one study with its ranking."""
     from talweg.client import Study
@@ -115,7 +120,7 @@ def show(
         steps = f"{view['steps_done']} of {view['steps_total']}"
         facts(f"study {view['name']}", common | {"runs": view["counts"], "steps": steps, "MLflow": view["mlflow_url"]})
         data("")
-        table(ranking)
+        table(ranking, wide=wide)
         data("")
         data(clean(verdict))
         hint(f"talweg runs {view['name']}, talweg ui {view['name']}")

@@ -15,6 +15,7 @@ Home = Annotated[
     Path | None, typer.Option("--home", help="The laboratory's folder.", show_default=".talweg, or TALWEG_HOME")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
 
 _SECRET = ("token", "database_url", "broker_url")
 

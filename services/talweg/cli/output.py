@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -36,14 +37,17 @@ def as_json(value: object) -> None:
     data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=not spells_everything()))
 
 
-def table(value: "Table") -> None:
-    """A table on stdout: ruled and coloured for a terminal, aligned plain text for a pipe or a file."""
+def table(value: "Table", *, wide: bool = False) -> None:
+    """A table on stdout, as wide as the terminal, or 80 characters where there is none; all of it where `wide`."""
+    width = None if wide else shutil.get_terminal_size().columns
     if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
         from rich.console import Console
 
-        Console().print(value)
+        Console(width=width, soft_wrap=wide).print(value, soft_wrap=wide)
     else:
-        data(clean(str(value), keep="\n"))
+        data(clean(value.to_text(width), keep="\n"))
+    if width is not None and (hidden := value.hidden(width)):
+        say(f"Not shown: {', '.join(hidden)} (--wide).")
 
 
 def clean(text: str, *, keep: str = "") -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FULL = 1_000_000
 
 
-def show(state: "StackState", home: Path) -> None:
+def show(state: "StackState", home: Path, *, wide: bool) -> None:
     """The stack of `home` on stdout; what went wrong, and what to do, on stderr."""
     from talweg.client import Table
 
@@ -28,7 +28,10 @@ def show(state: "StackState", home: Path) -> None:
     )
     title = f"Talweg {state.version} is {state.phase}" + (f" at {state.url}" if state.url else "")
     data(title)
-    table(Table(("process", "state", "pid", "since", "restarts", "address"), rows))
+    table(
+        Table(("process", "state", "pid", "since", "restarts", "address"), rows, first=("process", "state", "address")),
+        wide=wide,
+    )
     for child in state.children:
         if child.last_exit is not None:
             say(f"{child.name}: ended unasked {_ago(child.last_exit_at)} ago, {child.last_exit}; its last lines:")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory, read_settings
+from talweg.cli.options import AsJson, Home, Wide, laboratory, read_settings
 from talweg.cli.output import as_json, data, hint, say
 from talweg.errors import ChildFailed, LocalStackError, Unreachable
 
@@ -62,7 +62,7 @@ def down(home: Home = None, json: AsJson = False) -> None:
     hint("talweg up starts it again, with everything that was recorded")
 
 
-def status(home: Home = None, json: AsJson = False) -> None:
+def status(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """What runs, since when, and what crashed.
 
     The exit status is 1 where nothing runs.
@@ -82,7 +82,7 @@ def status(home: Home = None, json: AsJson = False) -> None:
         say(f"Nothing runs in {settings.home}.")
         hint("talweg up")
     else:
-        show(state, settings.home)
+        show(state, settings.home, wide=wide)
     if state is None or state.phase == "failed":
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, say, table
 from talweg.errors import InvalidSpec
 
@@ -42,14 +42,14 @@ def create(
 
 
 @app.command("list")
-def show(home: Home = None, json: AsJson = False) -> None:
+def show(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every token: its scope, until when it holds, and its limits."""
     with laboratory(home) as lab:
         found = lab.tokens.list()
     if json:
         as_json(list(found))
         return
-    table(found)
+    table(found, wide=wide)
     hint("talweg token revoke NAME")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from talweg.cli.arguments import is_file, named, seeds, spec_of
-from talweg.cli.options import AsJson, Home, laboratory
+from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, table
 from talweg.errors import InvalidSpec
 
@@ -43,6 +43,7 @@ def compare(
     wait: Annotated[bool, typer.Option(help="Wait for the end and show the ranking.")] = True,
     home: Home = None,
     json: AsJson = False,
+    wide: Wide = False,
 ) -> None:
     """Train optimizers on a problem, and rank them."""
     keywords = _given(
@@ -72,7 +73,7 @@ def compare(
     if json:
         as_json(list(ranking))
         return
-    table(ranking)
+    table(ranking, wide=wide)
     data("")
     data(clean(verdict))
     hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")

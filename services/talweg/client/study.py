@@ -50,7 +50,16 @@ class Study(Live):
         keys = ["rank", "label", *scores, "runs", "complete", "diverged"]
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
         rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
-        return Table(columns, rows, title=f"study {self.name}")
+        # Where there is no room for all: what ranks them, the metric, and who diverged.
+        first = (
+            "rank",
+            "optimizer",
+            titles.get(answer["ranked_by"], ""),
+            titles["validation_metric"],
+            "diverged",
+            "runs",
+        )
+        return Table(columns, rows, title=f"study {self.name}", first=first)
 
     @property
     def verdict(self) -> str:

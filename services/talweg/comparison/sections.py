@@ -15,10 +15,11 @@ from talweg.comparison.normalised import aggregates
 from talweg.comparison.paired import Difference
 from talweg.comparison.scores import spread, validation_metric
 from talweg.comparison.standings import Standing, one_and_the_same
-from talweg.comparison.tables import Cell, Table, figures, percent
+from talweg.comparison.tables import Cell, Table
 from talweg.comparison.times import median_time
 from talweg.comparison.verdict import on_problem, verdict
 from talweg.protocols import Halving, Search
+from talweg.readable import figures, percent, span
 
 
 @dataclass(frozen=True)
@@ -373,7 +374,7 @@ def _interval(interval: Interval | None) -> Cell:
         return Cell("–")
     if math.isinf(interval.low) and math.isinf(interval.high):
         return Cell(figures(interval.estimate), "one seed: no interval")
-    return Cell(figures(interval.estimate), f"{_bound(interval.low)} – {_bound(interval.high)}")
+    return Cell(figures(interval.estimate), span(interval.low, interval.high, _bound))
 
 
 def _bound(value: float) -> str:

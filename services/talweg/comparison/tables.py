@@ -1,9 +1,9 @@
 """A ranking as cells of text, the same for Markdown, HTML and whoever prints a table."""
 
-import math
 from dataclasses import dataclass
 
 from talweg.comparison.scores import Ranking, Row, Spread
+from talweg.readable import figures, percent, span
 
 _COLUMNS = {
     "validation_cost": "validation cost",
@@ -35,7 +35,7 @@ class Table:
 
 
 def table(ranking: Ranking) -> Table:
-    """Rank, setting, each score that any row has as "median (least – greatest)", and how the runs ended."""
+    """Rank, setting, each score that any row has as "median (least–greatest)", and how the runs ended."""
     scores = [name for name in _COLUMNS if any(getattr(row, name) is not None for row in ranking.rows)]
     scores.sort(key=lambda name: name != ranking.ranked_by)
     titles = [_title(name, ranking.metric) for name in scores]
@@ -58,19 +58,6 @@ def ending(row: Row) -> str:
     return ", ".join(parts)
 
 
-def figures(value: float) -> str:
-    """Three significant digits at least, as people write them: 0.0423, 1.50, 12,345, 3.20e-09."""
-    if value != 0 and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.2e}"
-    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:,.{max(digits, 0)}f}"
-
-
-def percent(value: float) -> str:
-    """A share as percent, without its sign."""
-    return f"{100 * value:.1f}"
-
-
 def _title(name: str, metric: str | None) -> str:
     if name != "validation_metric":
         return _COLUMNS[name]
@@ -83,4 +70,4 @@ def _cell(spread: Spread | None, name: str, metric: str | None) -> Cell:
     write = percent if name == "validation_metric" and metric == "accuracy" else figures
     if spread.count == 1:
         return Cell(write(spread.median))
-    return Cell(write(spread.median), f"{write(spread.low)} – {write(spread.high)}")
+    return Cell(write(spread.median), span(spread.low, spread.high, write))

@@ -7,7 +7,7 @@ from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.guards import Guard
 from talweg.comparison.paired import Difference
 from talweg.comparison.standings import one_and_the_same
-from talweg.comparison.tables import figures
+from talweg.readable import figures
 
 
 def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from talweg.comparison.labels import label
 from talweg.comparison.report import escape
-from talweg.comparison.tables import figures
+from talweg.readable import figures
 from talweg.store import RunRow
 from talweg.tracking.naming import problem_name
 

@@ -12,7 +12,7 @@ Talweg = Callable[..., Any]
 
 
 def test_optimizers_are_a_table_of_family_state_evaluations_and_paper(talweg: Talweg, tmp_path: Path) -> None:
-    done = talweg("optimizers")
+    done = talweg("optimizers", "--wide")
     assert done.status == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].split() == ["name", "family", "state", "evaluations", "paper"]

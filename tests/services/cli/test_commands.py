@@ -27,6 +27,25 @@ def test_compare_prints_a_ranking_and_what_to_type_next(remote: Talweg) -> None:
 
 
 @pytest.mark.usefixtures("training")
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_tables_fit_the_terminal_a_line_a_row(remote: Talweg, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    optimizers = ["sgd:learning_rate=0.01", "sgd:learning_rate=0.02", "adam", "momentum"]
+    name = f"as-wide-as-{columns}"
+    done = remote("compare", "wine-mlp", *optimizers, "--seeds", "3", "--steps", "6", "--name", name)
+    ranking = done.out.partition("\n\n")[0].splitlines()
+    assert ranking[0] == f"study {name}"
+    assert ranking[1].split()[:4] == ["rank", "optimizer", "validation_cost", "validation_accuracy"]
+    assert len(ranking) == 2 + len(optimizers)
+    assert "mean" in remote("show", name, "--wide").out
+    runs = remote("runs", name).out.splitlines()
+    assert len(runs) == 1 + 3 * len(optimizers)
+    assert runs[0].split()[:2] == ["name", "state"]
+    for line in [*ranking, *runs, *remote("studies").out.splitlines()]:
+        assert len(line) <= int(columns), line
+
+
+@pytest.mark.usefixtures("training")
 def test_compare_as_json_is_nothing_but_json(remote: Talweg) -> None:
     done = remote("compare", *SMALL, "--json")
     assert done.status == 0, done.err

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -79,10 +80,27 @@ def test_help_is_shown(run: Run, path: list[str]) -> None:
         assert run(encoding, width, *path, "--help")[0] == 0
 
 
+@pytest.mark.parametrize("width", [40, 80, 100])
+@pytest.mark.parametrize("noun", ["optimizers", "problems", "schedules"])
+def test_a_table_has_a_line_for_each_row_and_no_line_too_long(run: Run, noun: str, width: int) -> None:
+    rows = json.loads(run("utf-8", width, noun, "--json")[1])
+    _, narrow, said = run("utf-8", width, noun)
+    assert [line.split()[0] for line in narrow.splitlines()[1:]] == [row["name"] for row in rows]
+    assert max(map(len, narrow.splitlines())) <= width
+    _, wide, _ = run("utf-8", width, noun, "--wide")
+    assert len(wide.splitlines()) == len(rows) + 1
+    heads = [re.split(" {2,}", lines.splitlines()[0]) for lines in (narrow, wide)]
+    missing = [name for name in heads[1] if name not in heads[0]]
+    assert ("Not shown: " in said) == bool(missing)
+    assert not missing or f"Not shown: {', '.join(missing)} (--wide).\n" in said
+    assert "…" in narrow
+    assert "…" not in wide
+
+
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
 @pytest.mark.parametrize(("encoding", "width"), [("ascii", 40), ("latin-1", 80), ("cp1252", 100)])
 def test_no_line_is_lost(run: Run, encoding: str, width: int, arguments: list[str]) -> None:
-    status, out, error = run("utf-8", 80, *arguments)
+    status, out, error = run("utf-8", width, *arguments)
     assert out + error
     found = run(encoding, width, *arguments)
     assert found[0] == status

@@ -116,7 +116,7 @@ def test_its_means_and_differences_have_intervals(study: Study) -> None:
     assert mean.low <= mean.estimate <= mean.high
     (difference,) = study.differences()
     assert (difference["of"], difference["seeds"], difference["better"]) == ("ratio", 3, None)
-    assert str(difference["value"]).count("to") == 1
+    assert str(difference["value"]).count("–") == 1
     assert "value_low" in study.differences().to_pandas().columns
     assert len(study.standings()) == 2
     assert len(study.sensitivity()) == 0

@@ -15,10 +15,50 @@ TABLE = Table(
 def test_plain_text_is_aligned_and_says_what_is_missing() -> None:
     assert str(TABLE).splitlines() == [
         "study <one>",
-        "optimizer       validation_cost  runs",
-        "adam          0.25 (0.2 to 0.3)     3",
-        "sgd <b>[red]                  –     3",
+        "optimizer         validation_cost  runs",
+        "adam          0.250 (0.200–0.300)     3",
+        "sgd <b>[red]                    –     3",
     ]
+
+
+def test_there_are_as_many_columns_as_have_room_the_first_of_them_first() -> None:
+    table = Table(
+        ("name", "words", "score", "count", "last"),
+        (("a name that is never cut", "many words that may be cut", Spread(1.5, -2, 1e7, 3), 12_345, "x\ny"),),
+        first=("score", "last"),
+    )
+    assert table.to_text().splitlines() == [
+        "name                      words                                          score  count  last",
+        "a name that is never cut  many words that may be cut  1.50 (-2.00 to 1.00e+07)  12345  x y",
+    ]
+    assert table.hidden(90) == ()
+    assert table.to_text(78).splitlines() == [
+        "name                      words                                    score  last",
+        "a name that is never cut  many words that may…  1.50 (-2.00 to 1.00e+07)  x y",
+    ]
+    assert table.hidden(78) == ("count",)
+    assert table.to_text(40).splitlines() == [
+        "name                      score  last",
+        "a name that is never cut   1.50  x y",
+    ]
+    assert table.hidden(40) == ("words", "count")
+    assert table.to_text(1).splitlines() == ["name", "a name that is never cut"]
+
+
+def test_a_column_of_estimates_stands_without_ranges_where_these_have_no_room() -> None:
+    assert TABLE.to_text(31).splitlines()[1:] == [
+        "optimizer     validation_cost",
+        "adam                    0.250",
+        "sgd <b>[red]                –",
+    ]
+    assert TABLE.hidden(31) == ("runs",)
+
+
+def test_what_is_not_shown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "31")
+    assert str(TABLE).splitlines()[-1] == "(not shown: runs)"
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "not shown" not in str(TABLE)
 
 
 def test_html_escapes_every_cell() -> None:
@@ -33,7 +73,7 @@ def test_terminal_output_takes_no_markup_from_a_name() -> None:
     with console.capture() as captured:
         console.print(TABLE)
     assert "sgd <b>[red]" in captured.get()
-    assert "0.25 (0.2 to 0.3)" in captured.get()
+    assert "0.250 (0.200–0.300)" in captured.get()
 
 
 def test_pandas_has_three_columns_for_a_spread() -> None:

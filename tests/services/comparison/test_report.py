@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Picture, Result, Section, Words, compare, markdown, page, ranking, sections, table
-from talweg.comparison.tables import figures
+from talweg.readable import figures
 from talweg.spec import StudySpec
 
 Make = Callable[..., Result]
@@ -56,10 +56,10 @@ def test_the_table_shows_median_and_range_and_how_runs_ended(runs: list[Result])
     assert tuple(map(str, found.rows[0])) == (
         "1",
         "adam",
-        "1.50 (0.500 – 2.50)",
-        "90.0 (90.0 – 90.0)",
-        "1.00 (1.00 – 1.00)",
-        "1.00 (1.00 – 1.00)",
+        "1.50 (0.500–2.50)",
+        "90.0 (90.0–90.0)",
+        "1.00 (1.00–1.00)",
+        "1.00 (1.00–1.00)",
         "3",
     )
     assert found.rows[1][-1].text == "1 of 2, 1 diverged"
