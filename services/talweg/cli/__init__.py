@@ -23,5 +23,7 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    sys.stderr.write(f"talweg: error: {message}\n")
+    from talweg.cli.output import say
+
+    say(f"talweg: error: {message}")
     sys.exit(status)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from talweg.cli.options import AsJson, Home, Wide, laboratory
-from talweg.cli.output import as_json, clean, data, facts, hint, table
+from talweg.cli.output import as_json, clean, data, facts, hint, prose, table
 from talweg.cli.views import view_of
 from talweg.errors import InvalidSpec, NotFound
 
@@ -122,7 +122,7 @@ def show(
         data("")
         table(ranking, wide=wide)
         data("")
-        data(clean(verdict))
+        prose(clean(verdict))
         hint(f"talweg runs {view['name']}, talweg ui {view['name']}")
 
 
@@ -150,7 +150,7 @@ def explain(
     if json:
         as_json({"text": answer.text, **answer.data})
         return
-    data(answer.text)
+    prose(answer.text)
     hint(f"talweg explain {found.name} --step {step + 1} --tensor {chosen}")
 
 

@@ -5,10 +5,11 @@ import math
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from talweg.cli.streams import spells_everything
 
@@ -24,7 +25,12 @@ def data(text: str) -> None:
 def say(text: str) -> None:
     """A line for people, on stderr, after what stdout has by now: both may be one terminal, or one file."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_wrapped(text, sys.stderr) + "\n")
+
+
+def prose(text: str) -> None:
+    """Sentences on stdout; a terminal gets whole words on each line."""
+    data(_wrapped(text, sys.stdout))
 
 
 def hint(text: str) -> None:
@@ -62,6 +68,14 @@ def facts(title: str, values: Mapping[str, object]) -> None:
     known = {name: clean(text(value)) for name, value in values.items() if value is not None}
     width = max(map(len, known), default=0)
     data("\n".join([clean(title), *(f"  {name:<{width}}  {value}" for name, value in known.items())]))
+
+
+def _wrapped(text: str, stream: TextIO) -> str:
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join("\n".join(line) for line in lines)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ import typer
 
 from talweg.cli.arguments import is_file, named, seeds, spec_of
 from talweg.cli.options import AsJson, Home, Wide, laboratory
-from talweg.cli.output import as_json, clean, data, hint, table
+from talweg.cli.output import as_json, clean, data, hint, prose, table
 from talweg.errors import InvalidSpec
 
 Steps = Annotated[int | None, typer.Option(help="Updates a run.", show_default="500")]
@@ -75,7 +75,7 @@ def compare(
         return
     table(ranking, wide=wide)
     data("")
-    data(clean(verdict))
+    prose(clean(verdict))
     hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")
 
 

@@ -136,3 +136,25 @@ def test_words_follow_the_data_that_was_printed_before(monkeypatch: pytest.Monke
     output.data("http://127.0.0.1:5055")
     output.hint("talweg runs")
     assert both.getvalue().decode() == "http://127.0.0.1:5055\nNext: talweg runs\n"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_sentences_are_broken_between_words_in_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    sentence, long = "Adam is not shown to be worse.", "talweg show digits-mlp-tdajd9-adam"
+    for stream, said, next_said in (
+        (Terminal, "Adam is not shown to\nbe worse.\n", "Next: talweg show\ndigits-mlp-tdajd9-adam\n"),
+        (io.StringIO, f"{sentence}\n", f"Next: {long}\n"),
+    ):
+        out, err = stream(), stream()
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        output.prose(sentence)
+        output.hint(long)
+        assert (out.getvalue(), err.getvalue()) == (said, next_said)
