@@ -150,7 +150,7 @@ def test_loopback_names_and_configured_hosts_are_ours(http: httpx2.Client, host:
 
 def test_a_request_without_a_host_is_refused(url: str) -> None:
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=120) as connection:
         connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert b" 421 " in connection.recv(65536).split(b"\r\n")[0]
 

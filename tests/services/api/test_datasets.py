@@ -127,7 +127,6 @@ def test_18_a_hundred_thousand_parts_are_refused_unread(http: httpx2.Client) -> 
         ):
             answer = http.request(method, path, content=body, headers={"Content-Type": media})
             assert answer.status_code == 415
-            assert answer.elapsed.total_seconds() < 20
     assert http.get("/healthz").status_code == 200
 
 

@@ -6,7 +6,6 @@ import pickle
 import socket
 import struct
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -242,10 +241,8 @@ def test_12_an_address_is_never_followed(apart: Read, listener: tuple[str, list[
 
 
 def test_22_a_parse_that_takes_too_long_or_too_much_fails_alone(apart: Read, npz: Read) -> None:
-    began = time.monotonic()
     with pytest.raises(TooLarge, match=r"longer than 0\.01 s"):
         apart(npz(), "npz", seconds=0.01)
-    assert time.monotonic() - began < 30
     # Labels so long that all of them take ten times what is allowed.
     wide = npy((200_000,), b"\0" * 200_000 * 4 * 150, "<U150")
     with pytest.raises(TooLarge, match="at most"):

@@ -47,7 +47,7 @@ def _start(url: str, steps: int, *cohorts: str) -> subprocess.Popen[str]:
 
 
 def _wait_for_step(store: Store, run_id: str, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while store.run(run_id).step < step:
         assert process.poll() is None, "the committer ended"
         assert time.monotonic() < deadline, "the committer does not get on"

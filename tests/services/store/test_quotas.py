@@ -88,7 +88,7 @@ def test_of_two_that_count_at_the_same_moment_one_gets_in(
     def meet(_: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if "charges" in statement and "sum(" in statement:
             counting.append(True)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while len(counting) < 2 and not held_up():
                 assert time.monotonic() < deadline, "the other one neither came nor waits"
                 time.sleep(0.01)
