@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
 from talweg import mlflow_server
@@ -40,6 +41,12 @@ def test_it_answers_to_its_own_names(mlflow_url: str) -> None:
 )
 def test_it_refuses_every_other_name(mlflow_url: str, host: str) -> None:
     assert status(mlflow_url, host) == 403
+
+
+def test_it_is_one_process(mlflow_url: str) -> None:
+    port = mlflow_url.rpartition(":")[2]
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert sum(f"--port {port}" in command for command in commands) == 1
 
 
 def test_a_server_that_is_killed_while_it_makes_its_database_starts_again(
