@@ -10,7 +10,7 @@ from pathlib import Path
 from talweg.local.folder import Folder
 from talweg.local.logs import open_log_or_none, tail
 from talweg.local.plan import ChildPlan
-from talweg.local.probes import answers
+from talweg.local.probes import answers, listens
 from talweg.local.processes import birth, signal_group
 from talweg.local.state import ChildState
 from talweg.local.watchdog import Watchdog
@@ -83,7 +83,9 @@ class Child:
     def probe(self) -> None:
         """Note that it is ready, if it answers by now."""
         if self.state.phase == "starting" and not self.plan.once and answers(self.plan.probe, self.plan.target):
-            self.state.phase = "running"
+            pid = self.state.pid
+            if self.plan.probe != "http" or (pid is not None and listens(pid, self.plan.target)):
+                self.state.phase = "running"
 
     def look(self) -> bool:
         """Whether it has ended unasked since the last look; then a time to start it again is set."""
@@ -115,10 +117,7 @@ class Child:
         if self._process is None:
             self.state.phase = self.state.phase if self.state.phase == "finished" else "stopped"
             return
-        if self.plan.stop == "group":
-            signal_group(self._process.pid, signal.SIGTERM)
-        else:
-            self._process.terminate()
+        self._process.terminate()
         self._kill_at = time.monotonic() + self.plan.grace
 
     def stopped(self) -> bool:

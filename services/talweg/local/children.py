@@ -104,8 +104,6 @@ def _mlflow(port: int, folder: Folder, base: dict[str, str]) -> ChildPlan:
         probe="http",
         target=mlflow_server.health_url(port),
         url=f"http://127.0.0.1:{port}",
-        # Its first process leaves children behind when it alone is asked.
-        stop="group",
         nice=5,
     )
 

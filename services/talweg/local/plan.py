@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from talweg.local.probes import ProbeKind
 
@@ -19,8 +19,8 @@ class ChildPlan:
         required: The stack is not ready before it is, and fails if it ends before that.
         probe: How to ask whether it is ready, at `target`.
         url: Where people find it.
-        stop: Whom SIGTERM goes to: its first process alone (which then ends its own), or its whole group. Whatever
-            is left of the group after `grace` seconds, or after the first process has ended, is killed.
+        grace: Seconds that it has after SIGTERM to end what it started and itself; what is left of its process group
+            then, or once it has ended, is killed.
         last: It is stopped after all the others.
         nice: Lower priority than what computes.
     """
@@ -35,7 +35,6 @@ class ChildPlan:
     probe: ProbeKind = "none"
     target: str = ""
     url: str | None = None
-    stop: Literal["leader", "group"] = "leader"
     grace: float = 5.0
     last: bool = False
     nice: int = 0

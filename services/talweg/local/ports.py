@@ -1,6 +1,7 @@
-"""Ports on loopback: the one asked for, or the next free one."""
+"""Ports on loopback: the one asked for, or the next free one, kept from other laboratories of this machine."""
 
 import socket
+import sys
 from collections.abc import Container
 
 from talweg.errors import PortTaken
@@ -36,7 +37,31 @@ def free(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
-    return True
+    return not _kept(port)
+
+
+def reserve(port: int) -> socket.socket | None:
+    """Keep the port from every laboratory of this machine while the socket is open; None where another keeps it.
+
+    Seconds pass before a server that is started listens: without this, two laboratories that are started at once
+    would choose one port, and the slower would talk to the quicker one's servers.
+    """
+    kept = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    if sys.platform == "linux":
+        # A name without a file: of all users, and gone with whoever has it. Other systems have none.
+        try:
+            kept.bind(f"\0talweg-port-{port}")
+        except OSError:
+            kept.close()
+            return None
+    return kept
+
+
+def _kept(port: int) -> bool:
+    reserved = reserve(port)
+    if reserved is not None:
+        reserved.close()
+    return reserved is None
 
 
 def _any(besides: Container[int]) -> int:
@@ -44,5 +69,5 @@ def _any(besides: Container[int]) -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
-        if port not in besides:
+        if port not in besides and not _kept(port):
             return port

@@ -5,6 +5,8 @@ import socket
 from typing import Literal
 from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+
 ProbeKind = Literal["none", "http", "redis"]
 _SECONDS = 1.0
 
@@ -14,6 +16,18 @@ def answers(kind: ProbeKind, target: str) -> bool:
     if kind == "http":
         return _http(target)
     return _redis(target) if kind == "redis" else True
+
+
+def listens(pid: int, url: str) -> bool:
+    """Whether the process, or one that it started, listens where `url` leads: another's server may answer there."""
+    port = urlsplit(url).port
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        sockets = [each for member in family for each in member.net_connections("tcp")]
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
 def _http(url: str) -> bool:

@@ -8,20 +8,23 @@ its owner instead, also when the owner is killed.
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from talweg.errors import ChildFailed, from_code
+from talweg.errors import ChildFailed, PortTaken, from_code
 from talweg.local.children import laboratory, require_extra
 from talweg.local.connection import Connection
 from talweg.local.folder import Folder
 from talweg.local.locks import exclusive, held
 from talweg.local.logs import open_log, tail
 from talweg.local.plan import Plan
+from talweg.local.ports import reserve
 from talweg.local.probes import answers
 from talweg.local.processes import alive, end, in_groups, marked
 from talweg.local.scratch import discard
@@ -32,6 +35,7 @@ from talweg.settings import settings as current_settings
 START_SECONDS = 120.0
 # Longer than the longest grace of a child, and the broker after it.
 STOP_SECONDS = 30.0
+_TRIES = 5
 
 Say = Callable[[str], None]
 Planner = Callable[[Settings, Folder, int | None], Plan]
@@ -81,14 +85,23 @@ def ensure(
     # Two that come at once: the second waits here, and then finds what the first has started.
     with exclusive(folder.start_lock, timeout=START_SECONDS):
         started = not held(folder.supervisor_lock)
-        if started:
-            _clear(folder)
-            _launch(folder, chosen, keep=keep, planner=planner)
-        state = _ready(folder)
+        state = _started(folder, chosen, keep=keep, planner=planner) if started else _ready(folder)
     if started:
         for note in state.notes:
             say(note)
     return _connection(folder, state, started)
+
+
+def _started(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) -> StackState:
+    """The state of a new stack, once it is ready."""
+    for _ in range(_TRIES):
+        _clear(folder)
+        # Raises PortTaken where that very port was asked for.
+        _launch(folder, settings, keep=keep, planner=planner)
+        # Another program took it before our server did.
+        with contextlib.suppress(PortTaken):
+            return _ready(folder)
+    raise PortTaken(f"each of the {_TRIES} ports that were tried was taken by another program meanwhile")
 
 
 def _found(folder: Folder) -> Connection | None:
@@ -101,7 +114,9 @@ def _found(folder: Folder) -> Connection | None:
 
 
 def _is_ready(state: StackState) -> bool:
-    return state.phase == "ready" and answers("http", f"{state.url}/healthz")
+    # While its API starts again, another's may answer there.
+    running = all(child.phase == "running" for child in state.children if child.url == state.url)
+    return state.phase == "ready" and running and answers("http", f"{state.url}/healthz")
 
 
 def _connection(folder: Folder, state: StackState, started: bool) -> Connection:
@@ -175,8 +190,9 @@ def _folder(home: Path | str | None) -> Folder:
 def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) -> None:
     """Start a supervisor; returns when it holds its lock."""
     reading, writing = (None, None) if keep else os.pipe()
+    kept: list[socket.socket] = []
     try:
-        plan = planner(settings, folder, reading)
+        plan, kept = _planned(settings, folder, reading, planner)
         write(folder, StackState(version=plan.version, url=plan.url, scratch=plan.scratch))
         log_path = folder.log("supervisor")
         with open_log(log_path) as log:
@@ -188,7 +204,8 @@ def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner)
                 env=plan.env,
                 cwd=folder.home,
                 start_new_session=True,
-                pass_fds=[] if reading is None else [reading],
+                # The ports are kept for as long as it lives.
+                pass_fds=[*([] if reading is None else [reading]), *(each.fileno() for each in kept)],
                 check=False,
             )
         if done.returncode:
@@ -201,8 +218,24 @@ def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner)
     finally:
         if reading is not None:
             os.close(reading)
+        for each in kept:
+            each.close()
     if writing is not None:
         _owned[folder.home] = writing
+
+
+def _planned(
+    settings: Settings, folder: Folder, owner: int | None, planner: Planner
+) -> tuple[Plan, list[socket.socket]]:
+    """A plan, and what keeps its ports from other laboratories while it is open."""
+    while True:
+        plan = planner(settings, folder, owner)
+        ports = [urlsplit(child.target).port or 0 for child in plan.children if child.probe == "http"]
+        kept = [each for port in ports if (each := reserve(port)) is not None]
+        if len(kept) == len(ports):
+            return plan, kept
+        for each in kept:
+            each.close()
 
 
 def _ready(folder: Folder) -> StackState:

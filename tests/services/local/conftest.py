@@ -33,6 +33,8 @@ class SmallStack:
 
     home: Path
     children: list[ChildPlan] = field(default_factory=list)
+    # Of its server, or the next one that is free.
+    port: int = 0
 
     @property
     def folder(self) -> Folder:
@@ -51,7 +53,7 @@ class SmallStack:
 
     def plan(self, settings: Settings, folder: Folder, owner: int | None) -> Plan:
         """The plan of this stack, with its server on a free port."""
-        port, _ = choose(0, explicit=False, what="the server")
+        port, _ = choose(self.port, explicit=False, what="the server")
         url = f"http://127.0.0.1:{port}"
         argv = [sys.executable, "-I", "-S", "-c", SERVER, str(port)]
         server = ChildPlan("server", argv, probe="http", target=url, grace=2.0)

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
 from talweg.local.locks import acquire, exclusive, held
 from talweg.local.logs import LARGEST, follow, open_log, tail
 from talweg.local.plan import ChildPlan, Plan
-from talweg.local.ports import choose, free
+from talweg.local.ports import choose, free, reserve
+from talweg.local.probes import listens
 from talweg.local.processes import alive, birth
 from talweg.local.watchdog import Watchdog
 
@@ -150,3 +153,24 @@ def test_on_windows_it_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(LocalStackError, match=r"on Windows use WSL .* or set TALWEG_URL"):
         local.ensure()
+
+
+def test_a_port_that_another_laboratory_keeps_is_taken_though_nothing_listens_there(taken: int) -> None:
+    port, _ = choose(0, explicit=False, what="the API")
+    kept = reserve(port)
+    assert kept is not None
+    with kept:
+        assert not free(port)
+        assert reserve(port) is None
+        with pytest.raises(PortTaken, match=f"port {port} is taken"):
+            choose(port, explicit=True, what="the API")
+    assert free(port)
+
+
+def test_an_answer_counts_only_from_ones_own_server(taken: int) -> None:
+    url = f"http://127.0.0.1:{taken}/healthz"
+    assert listens(os.getpid(), url)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert not listens(other.pid, url)
+        other.communicate(b"\n")
+    assert not listens(other.pid, url)

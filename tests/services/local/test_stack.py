@@ -3,19 +3,22 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from talweg.errors import ChildFailed, NewerLaboratory
-from talweg.local import status, stop
+from talweg.local import ensure, status, stop
 from talweg.local.plan import ChildPlan
+from talweg.local.ports import choose
 from talweg.local.probes import answers
 from talweg.local.processes import birth
 
@@ -88,6 +91,39 @@ def test_nothing_of_a_stack_is_for_others_to_read(small: Small, until: Until) ->
     found = {path.relative_to(small.home): path.lstat().st_mode for path in [small.home, *small.home.rglob("*")]}
     assert {Path("artifact"), Path("logs/writer.log"), Path("stack.json")} <= found.keys()
     assert {str(path): oct(mode) for path, mode in found.items() if mode & 0o077} == {}
+
+
+def test_laboratories_that_are_started_at_once_have_a_port_each(small: Small, tmp_path: Path) -> None:
+    wanted, _ = choose(0, explicit=False, what="the servers")
+    several = [type(small)(tmp_path / name, port=wanted) for name in "abc"]
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            # No server listens yet when the next one chooses.
+            urls = list(threads.map(lambda one: one.ensure().url, several))
+        assert len(set(urls)) == 3
+        assert {one.status().phase for one in several} == {"ready"}
+    finally:
+        for one in several:
+            stop(one.home)
+
+
+def test_a_port_that_another_program_took_meanwhile_is_given_up_for_another(small: Small) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as quicker:
+        port = quicker.getsockname()[1]
+        plans: list[Any] = []
+
+        def planner(*arguments: Any) -> Any:
+            plan = small.plan(*arguments)
+            if not plans:
+                said = f"import sys; sys.exit('talweg: error: port-taken: the server: port {port} is taken')"
+                server = replace(plan.children[0], argv=[sys.executable, "-c", said], target=f"http://127.0.0.1:{port}")
+                plan = replace(plan, children=[server], url=server.target)
+            plans.append(plan)
+            return plan
+
+        found = ensure(small.home, settings=small.settings, planner=planner)
+        assert [plan.url for plan in plans] == [f"http://127.0.0.1:{port}", found.url]
+        assert answers("http", found.url)
 
 
 def test_two_at_once_start_one_stack(small: Small) -> None:
