@@ -10,6 +10,7 @@ import pytest
 import structlog
 from sqlalchemy import Engine, create_engine, make_url
 
+from talweg.settings import settings
 from talweg.store import Store, open_store
 from talweg.store.migrate import upgrade
 from talweg.store.tables import metadata
@@ -47,6 +48,13 @@ def _logs_by_logging() -> None:
     structlog.configure(
         processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.stdlib.LoggerFactory()
     )
+
+
+@pytest.fixture(autouse=True)
+def _settings_anew() -> Iterator[None]:
+    """Settings are read once a process: what one test put into the environment must not be another's."""
+    yield
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -82,7 +82,7 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stack_that_is_started_in_it_trains(tmp_path: Path) -> None:
     try:
         with Lab(home=tmp_path / "lab") as lab:
-            run = lab.submit(problem="quadratic", optimizer="sgd", steps=20).wait(progress=False, timeout=100)
+            run = lab.submit(problem="quadratic", optimizer="sgd", steps=20).wait(progress=False, timeout=600)
             assert (run.state, run.step) == ("finished", 20)
     finally:
         stop(tmp_path / "lab")

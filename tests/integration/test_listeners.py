@@ -31,13 +31,13 @@ def test_a_broker_tells_who_listens_in_our_database(broker: Broker, eventually: 
         eventually(lambda: sender.info()["blocked_clients"] == 2, "both to listen")
         assert found() == 1
         sender.lpush(QUEUE, "a message")
-        waiting[0].join(timeout=60)
+        waiting[0].join(timeout=600)
         # Whoever took a message and does something else listens no more.
         here.ping()
         assert found() == 0
         sender.execute_command("SELECT", 1)
         sender.lpush(QUEUE, "a message")
-        waiting[1].join(timeout=60)
+        waiting[1].join(timeout=600)
         sender.execute_command("ACL", "SETUSER", "default", "-client|list")
         assert found() is None
     app.close()

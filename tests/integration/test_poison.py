@@ -48,7 +48,6 @@ def _poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(site))
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("_poison")
 def test_a_poison_cohort_is_quarantined_while_twenty_others_finish(
     stack: "Stack", eventually: Eventually, monkeypatch: pytest.MonkeyPatch

@@ -74,7 +74,7 @@ def test_a_wait_without_workers_says_so_and_goes_on_through_a_killed_api(
         assert not waited.done()
         stack.start_worker()
         start_api()
-        assert (waited.result(timeout=120).state, waited_as_well.result(timeout=120)) == ("finished", "finished")
+        assert (waited.result(timeout=600).state, waited_as_well.result(timeout=600)) == ("finished", "finished")
         assert said[-1].startswith(f"run {run.name}: finished, step 40 of 40")
 
 
@@ -108,7 +108,7 @@ def test_a_wait_starts_a_stack_again_that_was_killed_and_not_one_that_was_stoppe
         assert (home / "token").read_bytes() not in pickled
         os.kill(standing(home).pid, signal.SIGKILL)
         eventually(lambda: {child.pid for child in standing(home).children} == {None}, "the watchdog to end all")
-        assert run.wait(timeout=120).state == "finished"
+        assert run.wait(timeout=600).state == "finished"
         assert f"run {run.name} waits: the local stack in {home.resolve()} ended" in said[0]
         assert said[0].endswith("it is started again now")
         assert lab.url != before

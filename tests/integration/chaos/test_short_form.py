@@ -18,7 +18,6 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("database", "kinds"), [("sqlite", 12), ("postgresql", 14)])
 def test_a_study_under_a_fault_of_every_kind_loses_repeats_and_changes_nothing(database: str, kinds: int) -> None:
     said = run("reliability.py", "--database", database, "--cohorts", "10", "--faults", str(kinds), "--seed", "3")
@@ -31,7 +30,6 @@ def test_a_study_under_a_fault_of_every_kind_loses_repeats_and_changes_nothing(d
     assert "0 leases and 0 locks left; 0 submissions unanswered" in said
 
 
-@pytest.mark.timeout(900)
 def test_a_local_stack_that_is_killed_whole_comes_up_and_finishes_to_the_same_bits() -> None:
     said = run("local_stack.py", "--times", "2", "--steps", "100", "--no-mlflow", "--seed", "1")
     assert "0 lost, 0 steps missing" in said

@@ -12,9 +12,6 @@ from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
 from talweg.tracking.views import VIEW_TAG
 
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(300, func_only=True)
-
 
 def drain(laboratory: Any, destination: Destination, budget: int = 50_000) -> None:
     """Mirror all there is."""

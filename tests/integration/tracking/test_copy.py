@@ -8,15 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
-
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(600, func_only=True)
 
 
 def run_copy(database_url: str, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 
 from talweg.spec import RunSpec
-
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(600, func_only=True)
 
 
 def test_the_chart_of_a_running_run_grows(

@@ -20,9 +20,6 @@ from talweg.tracking.destination import Destination
 from talweg.tracking.drawers import Beside
 from talweg.tracking.mirror import Mirror
 
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(300, func_only=True)
-
 BUDGET = 50_000
 History = dict[str, list[tuple[int, float]]]
 

@@ -6,11 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
-
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(300, func_only=True)
 
 PATIENCE = 120.0
 Start = Callable[[str], "subprocess.Popen[bytes]"]

@@ -15,9 +15,6 @@ from talweg.tracking import connect
 from talweg.tracking.destination import Destination, Refused, Series
 from talweg.tracking.mirror import FIRST_DELAY, Mirror
 
-# The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
-pytestmark = pytest.mark.timeout(300, func_only=True)
-
 BUDGET = 50_000
 
 

@@ -62,7 +62,7 @@ def raw(url: str, method: str, path: str, *headers: str, body: bytes = b"") -> b
         "Connection: close",
         *headers,
     ]
-    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=600) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin1") + body)
         answer = b""
         while piece := connection.recv(65536):
@@ -143,7 +143,7 @@ def test_25_neither_loopback_nor_a_header_grants_anything(url: str) -> None:
         "X-Forwarded-Host: localhost",
     )
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=600) as connection:
         lines = ["GET /v1/runs HTTP/1.1", f"Host: {parts.netloc}", *forwarded, "Connection: close", "", ""]
         connection.sendall("\r\n".join(lines).encode())
         assert status(connection.recv(65536)) == 401

@@ -64,14 +64,14 @@ def test_it_listens_logs_changes_and_ends_when_asked(database: str, tmp_path: Pa
     with api(database, tmp_path) as process:
         url = listening(process)["url"]
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as http:
+        with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=600) as http:
             # There is no broker: the run waits for the reconciler, and is handed in none the less.
             assert http.post("/v1/runs", json=spec).status_code == 201
             assert http.get("/v1/runs").status_code == 200
             forged = "/v1/runs/a%0d%0a%7b%22event%22%3a%22forged%22%7d%1b%5b31m%e2%80%a8/cancel"
             assert http.post(forged).status_code == 404
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=600)
     assert process.returncode == 0
     lines = [json.loads(line) for line in rest.splitlines()]
     changes = [line for line in lines if line["event"] == "changed"]
@@ -98,7 +98,7 @@ def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_process(database: s
             assert http.get("/healthz").status_code == 200
             assert http.get("/v1/runs").status_code == 401
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     assert not path.exists()
 
 
@@ -106,7 +106,7 @@ def test_a_taken_port_is_said_plainly(database: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with api(database, tmp_path, port=str(port)) as process:
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=600)
     assert process.returncode == 2
     last = said.splitlines()[-1]
     assert last == f"talweg: error: port-taken: port: must be free, but 127.0.0.1:{port} is in use by another process"
@@ -115,13 +115,13 @@ def test_a_taken_port_is_said_plainly(database: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("token", ["", "short", "changeme"])
 def test_it_does_not_start_with_a_poor_secret(database: str, tmp_path: Path, token: str) -> None:
     with api(database, tmp_path, token=token) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
     assert process.returncode == 2
     assert said.splitlines()[-1].startswith("talweg: error: invalid-spec: token: must have at least 20 characters")
 
 
 def test_it_does_not_start_without_a_laboratory(tmp_path: Path) -> None:
     with api(f"sqlite:///{tmp_path / 'nothing.db'}", tmp_path) as process:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=600)
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("talweg: error: not-found:")

@@ -67,7 +67,7 @@ def address(store: Store, database: str, tmp_path_factory: pytest.TempPathFactor
             yield Address(json.loads(said[-1])["url"], TOKEN)
         finally:
             process.terminate()
-            process.wait(timeout=60)
+            process.wait(timeout=600)
             reader.join()
 
 

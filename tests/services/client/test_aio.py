@@ -91,7 +91,7 @@ def test_a_study_is_waited_for_and_ranked(awaited: Awaited[Any], train: Callable
         with pytest.raises(TimeoutError, match="is still queued; it goes on"):
             await study.wait(timeout=0.0)
         train()
-        await study.wait(timeout=60)
+        await study.wait(timeout=600)
         assert len(await study.ranking()) == 2
         runs = await study.runs()
         assert [(await run.costs()).shape for run in runs] == [(10,)] * 4

@@ -210,5 +210,5 @@ def _thread(work: Callable[[], None]) -> Iterator[None]:
     thread = threading.Thread(target=work)
     thread.start()
     yield
-    thread.join(timeout=60)
+    thread.join(timeout=600)
     assert not thread.is_alive()

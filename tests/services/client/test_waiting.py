@@ -160,7 +160,7 @@ def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: 
         lab.run(run.id).pause()
         until(lambda: len(said) == 2, "another reason")
         lab.run(run.id).cancel()
-        assert waited.result(timeout=60).state == "cancelled"
+        assert waited.result(timeout=600).state == "cancelled"
     assert said == [
         f"run {run.name} waits: the broker does not answer; nothing is lost, it goes on when the broker is back",
         f"run {run.name} waits: it is paused; `unpause` lets it go on",

@@ -58,7 +58,7 @@ def test_processes_share_the_cohorts_between_them(
 ) -> None:
     cohorts = [submitted(2).cohort for _ in range(4)]
     processes = [_start(database_url, 12, *cohorts) for _ in range(2)]
-    done = [process.communicate(timeout=120)[0].split() for process in processes]
+    done = [process.communicate(timeout=600)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted(cohort for mine in done for cohort in mine) == sorted(cohorts)
     assert {run.step for run in store.runs().items} == {12}
