@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_many_at_once_agree_on_one_id_and_one_token(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(prepared, range(32)))) == 1
+
+
+def test_who_comes_second_has_the_first_ones_token(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    first: list[str] = []
+    made = secrets.token_urlsafe
+
+    def meanwhile(size: int) -> str:
+        # Between the look and the writing, somebody else does both.
+        monkeypatch.setattr(secrets, "token_urlsafe", made)
+        first.append(Folder.of(folder.home).token())
+        return made(size)
+
+    monkeypatch.setattr(secrets, "token_urlsafe", meanwhile)
+    assert [folder.token()] == first
+    assert [folder.token()] == first
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
