@@ -49,7 +49,8 @@ def table(value: "Table", *, wide: bool = False) -> None:
     if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
         from rich.console import Console
 
-        Console(width=width, soft_wrap=wide).print(value, soft_wrap=wide)
+        # A line that is longer than the terminal is the terminal's to break.
+        Console(soft_wrap=True).print(value.to_rich(width))
     else:
         data(clean(value.to_text(width), keep="\n"))
     if width is not None and (hidden := value.hidden(width)):

@@ -51,14 +51,8 @@ class Study(Live):
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
         rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
         # Where there is no room for all: what ranks them, the metric, and who diverged.
-        first = (
-            "rank",
-            "optimizer",
-            titles.get(answer["ranked_by"], ""),
-            titles["validation_metric"],
-            "diverged",
-            "runs",
-        )
+        wanted = ("rank", "label", answer["ranked_by"], "validation_metric", "diverged", "runs")
+        first = tuple(columns[keys.index(key)] for key in wanted if key in keys)
         return Table(columns, rows, title=f"study {self.name}", first=first)
 
     @property

@@ -2,6 +2,7 @@
 
 import html
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
     import pyarrow as pa
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.text import Text
 
 _GAP: Final = "  "
 # A column of words may be cut to this many characters where there is no room for more.
@@ -30,9 +32,12 @@ class Spread:
     count: int
 
     def __str__(self) -> str:
-        if self.count == 1:
-            return figures(self.median)
-        return f"{figures(self.median)} ({span(self.low, self.high)})"
+        return self.brief if self.count == 1 else f"{self.brief} ({span(self.low, self.high)})"
+
+    @property
+    def brief(self) -> str:
+        """Without its range."""
+        return figures(self.median)
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,13 @@ class Interval:
     high: float | None
 
     def __str__(self) -> str:
-        if self.low is None and self.high is None:
-            return figures(self.estimate)
-        return f"{figures(self.estimate)} ({span(self.low, self.high)})"
+        known = self.low is not None or self.high is not None
+        return f"{self.brief} ({span(self.low, self.high)})" if known else self.brief
+
+    @property
+    def brief(self) -> str:
+        """Without its interval."""
+        return figures(self.estimate)
 
 
 @dataclass(frozen=True)
@@ -101,72 +110,76 @@ class Table:
 
     def __str__(self) -> str:
         """Plain text that fits the terminal, or 80 columns; `to_text()` is all of it."""
-        width = shutil.get_terminal_size().columns
-        hidden = self.hidden(width)
-        return self.to_text(width) + (f"\n(not shown: {', '.join(hidden)})" if hidden else "")
+        shown = self._fitted(shutil.get_terminal_size().columns)
+        hidden = self._missing(shown)
+        return "\n".join([*self._lines(shown), *([f"(not shown: {', '.join(hidden)})"] if hidden else [])])
 
     __repr__ = __str__
 
     def to_text(self, width: int | None = None) -> str:
         """Aligned plain text, a line a row: numbers to the right, everything else to the left.
 
-        With a `width` as many columns as have room in so many characters, the `first` of them first; long words are
-        cut, those of the first column alone are not.
+        With a `width` as many columns as have room in so many characters, the `first` of them first. A column of
+        estimates stands without their ranges where these have no room; long words are cut, in the first column never.
         """
-        lines = self._lines(width)
-        return "\n".join([self.title, *lines] if self.title else lines)
+        return "\n".join(self._lines(self._fitted(width)))
+
+    def to_rich(self, width: int | None = None) -> "Text":
+        """`to_text` for a terminal, its title and its head set off."""
+        from rich.text import Text
+
+        lines = self._lines(self._fitted(width))
+        styles = ["italic", "bold"] if self.title else ["bold"]
+        # Text, not markup: a name may hold brackets.
+        styled = [Text(line, style=style) for line, style in zip(lines, styles, strict=False)]
+        return Text("\n").join([*styled, *map(Text, lines[len(styles) :])])
 
     def hidden(self, width: int) -> tuple[str, ...]:
         """The columns for which `to_text(width)` has no room."""
-        shown = self._widths(width)
-        return tuple(name for position, name in enumerate(self.columns) if position not in shown)
+        return self._missing(self._fitted(width))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        from rich.text import Text
+        yield self.to_rich(options.max_width)
 
-        head, *rows = self._lines(options.max_width)
-        # Text, not markup: a name may hold brackets.
-        yield from (Text(line, style="italic") for line in [self.title] if line)
-        yield Text(head, style="bold")
-        yield from map(Text, rows)
+    def _lines(self, shown: dict[int, list[str]]) -> list[str]:
+        lines = [_GAP.join(row).rstrip() for row in zip(*shown.values(), strict=True)]
+        return [self.title, *lines] if self.title else lines
 
-    def _lines(self, width: int | None) -> list[str]:
-        numeric, columns = self._numeric(), []
-        for i, room in self._widths(width).items():
+    def _missing(self, shown: dict[int, list[str]]) -> tuple[str, ...]:
+        return tuple(name for i, name in enumerate(self.columns) if i not in shown)
+
+    def _fitted(self, width: int | None) -> dict[int, list[str]]:
+        """The columns that have room, by their positions: name and cells as text, all of one length."""
+        numeric = self._numeric()
+        # The first column says what a row is.
+        order = dict.fromkeys([0, *map(self.columns.index, self.first), *range(len(self.columns))])
+        shown: dict[int, list[str]] = {}
+        rooms: dict[int, int] = {}
+        left = sys.maxsize if width is None else width
+        for i in order:
             cells = self._column(i)
-            if numeric[i]:
-                cells = cells if _longest(cells) <= room else self._column(i, brief=True)
-                columns.append([cell.rjust(room) for cell in cells])
-            else:
-                columns.append([_cut(cell, room).ljust(room) for cell in cells])
-        return [_GAP.join(row).rstrip() for row in zip(*columns, strict=True)]
+            if numeric[i] and _longest(cells) > left:
+                cells = self._column(i, brief=True)
+            least = _longest(cells)
+            if i != 0 and not numeric[i]:
+                least = min(least, max(_LEAST, len(self.columns[i])))
+            if i == 0 or least <= left:
+                shown[i], rooms[i] = cells, least
+                left -= least + len(_GAP)
+        left += len(_GAP)
+        # Words have what is left.
+        for i, cells in shown.items():
+            more = 0 if numeric[i] else max(0, min(left, _longest(cells) - rooms[i]))
+            rooms[i] += more
+            left -= more
+        return {i: [_padded(cell, rooms[i], right=numeric[i]) for cell in shown[i]] for i in sorted(shown)}
 
     def _column(self, i: int, *, brief: bool = False) -> list[str]:
         """Its name and its cells, each on one line; where `brief`, estimates without their ranges."""
-        cells = [text(_estimate(row[i]) if brief else row[i]) for row in self.rows]
-        return [self.columns[i], *(" ".join(cell.splitlines()) for cell in cells)]
-
-    def _widths(self, width: int | None) -> dict[int, int]:
-        """The positions of the columns that are shown, in their order, and how wide each is."""
-        numeric = self._numeric()
-        full = [_longest(self._column(i)) for i in range(len(self.columns))]
-        if width is None:
-            return dict(enumerate(full))
-        order = [self.columns.index(name) for name in self.first if name in self.columns]
-        order += [i for i in range(len(full)) if i not in order]
-        # The first column says what a row is.
-        shown, left = {0: full[0]}, width - full[0]
-        for i in order:
-            brief = _longest(self._column(i, brief=True)) if numeric[i] else max(_LEAST, len(self.columns[i]))
-            room = left - len(_GAP)
-            if i not in shown and (fits := full[i] if numeric[i] and full[i] <= room else min(brief, full[i])) <= room:
-                shown[i] = fits
-                left = room - fits
-        # Words have what is left.
-        for i in order:
-            if i != 0 and i in shown and not numeric[i]:
-                left, shown[i] = max(0, left + shown[i] - full[i]), min(full[i], left + shown[i])
-        return dict(sorted(shown.items()))
+        cells = [row[i] for row in self.rows]
+        if brief:
+            cells = [cell.brief if isinstance(cell, (Spread, Interval)) else cell for cell in cells]
+        return [self.columns[i], *(" ".join(text(cell).splitlines()) for cell in cells)]
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th style="{_CELL}text-align:left">{html.escape(name)}</th>' for name in self.columns)
@@ -186,14 +199,10 @@ def _longest(cells: Sequence[str]) -> int:
     return max(map(len, cells))
 
 
-def _estimate(cell: object) -> object:
-    if isinstance(cell, Spread):
-        return figures(cell.median)
-    return figures(cell.estimate) if isinstance(cell, Interval) else cell
-
-
-def _cut(words: str, room: int) -> str:
-    return words if len(words) <= room else words[: room - 1] + "…"
+def _padded(cell: str, room: int, *, right: bool) -> str:
+    if right:
+        return cell.rjust(room)
+    return cell.ljust(room) if len(cell) <= room else cell[: room - 1] + "…"
 
 
 def text(value: object) -> str:

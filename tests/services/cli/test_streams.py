@@ -97,6 +97,18 @@ def test_a_table_has_a_line_for_each_row_and_no_line_too_long(run: Run, noun: st
     assert "…" not in wide
 
 
+def test_a_terminal_gets_the_same_lines_as_a_pipe_and_all_columns_when_asked(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments in (["optimizers"], ["optimizers", "--wide"]):
+        monkeypatch.delenv("FORCE_COLOR", raising=False)
+        _, piped, _ = run("utf-8", 60, *arguments)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        _, coloured, _ = run("utf-8", 60, *arguments)
+        assert "\x1b[1m" in coloured
+        assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == piped
+
+
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
 @pytest.mark.parametrize(("encoding", "width"), [("ascii", 40), ("latin-1", 80), ("cp1252", 100)])
 def test_no_line_is_lost(run: Run, encoding: str, width: int, arguments: list[str]) -> None:
