@@ -85,15 +85,15 @@ def ensure(
     # Two that come at once: the second waits here, and then finds what the first has started.
     with exclusive(folder.start_lock, timeout=START_SECONDS):
         started = not held(folder.supervisor_lock)
-        state = _started(folder, chosen, keep=keep, planner=planner) if started else _ready(folder)
+        state = _start(folder, chosen, keep=keep, planner=planner) if started else _ready(folder)
     if started:
         for note in state.notes:
             say(note)
     return _connection(folder, state, started)
 
 
-def _started(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) -> StackState:
-    """The state of a new stack, once it is ready."""
+def _start(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) -> StackState:
+    """Start a stack; returns its state when it is ready."""
     for _ in range(_TRIES):
         _clear(folder)
         # Raises PortTaken where that very port was asked for.
@@ -101,6 +101,7 @@ def _started(folder: Folder, settings: Settings, *, keep: bool, planner: Planner
         # Another program took it before our server did.
         with contextlib.suppress(PortTaken):
             return _ready(folder)
+        _disown(folder)
     raise PortTaken(f"each of the {_TRIES} ports that were tried was taken by another program meanwhile")
 
 
@@ -178,9 +179,14 @@ def stop(home: Path | str | None = None) -> list[str]:
         if held(folder.supervisor_lock):
             _end_supervisor(folder)
         _clear(folder)
-        if (owner := _owned.pop(folder.home, None)) is not None:
-            os.close(owner)
+        _disown(folder)
     return running
+
+
+def _disown(folder: Folder) -> None:
+    """Close the pipe whose end tells a stack of this process to end."""
+    if (owner := _owned.pop(folder.home, None)) is not None:
+        os.close(owner)
 
 
 def _folder(home: Path | str | None) -> Folder:

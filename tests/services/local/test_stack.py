@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
 from talweg.errors import ChildFailed, NewerLaboratory
@@ -121,9 +122,12 @@ def test_a_port_that_another_program_took_meanwhile_is_given_up_for_another(smal
             plans.append(plan)
             return plan
 
-        found = ensure(small.home, settings=small.settings, planner=planner)
+        before = psutil.Process().num_fds()
+        found = ensure(small.home, settings=small.settings, planner=planner, keep=False)
         assert [plan.url for plan in plans] == [f"http://127.0.0.1:{port}", found.url]
         assert answers("http", found.url)
+        stop(small.home)
+        assert psutil.Process().num_fds() == before
 
 
 def test_two_at_once_start_one_stack(small: Small) -> None:
