@@ -16,7 +16,7 @@ from talweg.store.migrate import upgrade
 from talweg.store.tables import metadata
 
 # What starts whole stacks, takes the longest and, left to the end, would be waited for by all others.
-LONG = ("tests/integration/", "tests/packaging/", "tests/browser/")
+LONG = ("tests/integration/", "tests/packaging/")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -107,22 +107,22 @@ def _migrated_database(new_postgres_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def _emptied(_migrated_database: str) -> Iterator[Engine]:
-    """Empties the migrated database: making a connection takes longer than that."""
+def _administrator(_migrated_database: str) -> Iterator[Engine]:
+    """Connections to the migrated database that are kept: making one takes longer than emptying it."""
     engine = create_engine(_migrated_database, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
-def postgres_url(_migrated_database: str, _emptied: Engine) -> Iterator[str]:
+def postgres_url(_migrated_database: str, _administrator: Engine) -> Iterator[str]:
     """A migrated PostgreSQL database with nothing in it. The next test has the same one, emptied: so keep its tables.
 
     Making one takes half a second, emptying it some milliseconds.
     """
     yield _migrated_database
     names = ", ".join(f'"{table}"' for table in metadata.tables if table != "laboratory")
-    with _emptied.connect() as connection:
+    with _administrator.connect() as connection:
         # Who still holds a connection could hold up the emptying for ever.
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
