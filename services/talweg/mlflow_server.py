@@ -1,6 +1,6 @@
 """How our MLflow server is started: one command line for the local stack, the tests and whoever asks.
 
-Lean and closed: one worker process and no job runner (0.5 GB instead of 3), no telemetry, no pickles,
+Lean and closed: one process and no job runner (0.3 GB instead of 3), no telemetry, no pickles,
 loopback, and only the hosts that are named may be asked for.
 
 `python -m talweg.mlflow_server` is `python -m mlflow` in one process instead of two, after making sure of the
