@@ -25,3 +25,9 @@ def test_engine_loads_nothing_of_the_laboratory() -> None:
 @pytest.mark.parametrize("statement", ["import talweg", "from talweg import Lab, Run, Study", "import talweg.cli"])
 def test_client_and_command_line_load_no_engine_and_no_service(statement: str) -> None:
     assert not _loaded(statement) & (HEAVY | {"talweg_core", "numba"})
+
+
+def test_what_opens_a_migrated_file_loads_only_what_sqlite_needs(sqlite_url: str) -> None:
+    loaded = _loaded(f"import talweg.execution.tasks, talweg.store; talweg.store.open_store({sqlite_url!r}).close()")
+    assert {"sqlalchemy", "talweg_core"} <= loaded
+    assert not loaded & {"alembic", "psycopg", "pyarrow", "matplotlib", "pandas"}

@@ -1,26 +1,12 @@
 """Columns of a table, from CSV or Parquet, as arrays: numbers as they are, text as codes of its distinct values."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from talweg.datasets.options import LONGEST_LABEL, MAXIMUM_CLASSES, MAXIMUM_COLUMNS
+from talweg.datasets.preparing import Column, Text
 from talweg.errors import InvalidSpec
-
-
-@dataclass(frozen=True)
-class Text:
-    """A column of text: `codes` (n,) are positions in `values`."""
-
-    codes: NDArray[np.int64]
-    values: list[str]
-
-
-Column = NDArray[Any] | Text
 
 
 def check_names(names: list[str]) -> None:

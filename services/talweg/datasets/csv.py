@@ -5,8 +5,9 @@ from typing import IO, Final
 import pyarrow as pa
 from pyarrow import csv as arrow
 
-from talweg.datasets.columns import Column, check_names, check_type, column, target_of
+from talweg.datasets.columns import check_names, check_type, column, target_of
 from talweg.datasets.options import MAXIMUM_COLUMNS, MAXIMUM_LINE, MAXIMUM_ROWS
+from talweg.datasets.preparing import Column
 from talweg.errors import InvalidSpec, TooLarge
 
 _PIECE: Final = 1 << 20

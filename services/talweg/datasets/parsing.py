@@ -6,9 +6,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.datasets.columns import Column, Text
 from talweg.datasets.options import Options
-from talweg.datasets.preparing import Prepared, prepare, stack
+from talweg.datasets.preparing import Column, Prepared, Text, prepare, stack
 from talweg.errors import InvalidSpec
 
 _EXACT: Final = 2.0**53

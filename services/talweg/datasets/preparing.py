@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.datasets.columns import Column, Text
 from talweg.datasets.options import LONGEST_LABEL, MAXIMUM_CLASSES, MAXIMUM_ROWS, MINIMUM_ROWS, Kind, Options
 from talweg.errors import InvalidSpec, TooLarge
 
@@ -15,6 +14,17 @@ from talweg.errors import InvalidSpec, TooLarge
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_ONCE = 65_536
 Label = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Text:
+    """A column of text: `codes` (n,) are positions in `values`."""
+
+    codes: NDArray[np.int64]
+    values: list[str]
+
+
+Column = NDArray[Any] | Text
 
 
 @dataclass(frozen=True, eq=False)

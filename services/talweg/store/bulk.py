@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from sqlalchemy import Boolean, Connection, Double, Integer, LargeBinary, Table
+
+if TYPE_CHECKING:
+    import psycopg
 
 Row = Sequence[Any]
 Block = tuple[str, int, NDArray[np.float64]]
@@ -124,7 +126,9 @@ def _insertion_of(table: str, names: tuple[str, ...], rows: Sequence[str]) -> st
 
 
 @contextmanager
-def _copy(connection: Connection, table: Table, names: tuple[str, ...]) -> Iterator[psycopg.Copy]:
+def _copy(connection: Connection, table: Table, names: tuple[str, ...]) -> "Iterator[psycopg.Copy]":
+    import psycopg
+
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     quoted = ", ".join(f'"{name}"' for name in names)

@@ -3,18 +3,21 @@
 import os
 import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, QueuePool, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from talweg.errors import Conflict, DiskFull, NotWritable, TalwegError, Unreachable
+
+if TYPE_CHECKING:
+    import psycopg
 
 _BUSY_SECONDS = 30
 # Bytes: what SQLite may want at once, beside what it is given.
@@ -116,7 +119,7 @@ def translated(url: URL | None = None) -> Iterator[None]:
     except exc.TimeoutError as error:
         raise Unreachable("database: no connection was free in time") from error
     # What queries raise is wrapped; what setting up a connection or COPY raises is not.
-    except (exc.DBAPIError, sqlite3.Error, psycopg.Error) as error:
+    except _drivers_errors() as error:
         reason = str(getattr(error, "orig", None) or error).strip()
         translation = _translation(error, reason, None if url is None else room(url))
         if translation is None:
@@ -124,12 +127,20 @@ def translated(url: URL | None = None) -> Iterator[None]:
         raise translation from error
 
 
+def _drivers_errors() -> tuple[type[Exception], ...]:
+    # Not loaded for this: a laboratory in a SQLite file does without psycopg.
+    psycopg = sys.modules.get("psycopg")
+    own: tuple[type[Exception], ...] = (exc.DBAPIError, sqlite3.Error)
+    return own if psycopg is None else (*own, psycopg.Error)
+
+
 def _translation(error: Exception, reason: str, room: tuple[Path, int] | None) -> TalwegError | None:
     kind = type(error).__name__
     if _is_full(error, reason, room):
         free = "" if room is None else f", {room[1] / 1e6:.1f} MB are free in {room[0]}"
         return DiskFull(f"database: {reason}{free}; make room: what waits goes on by itself")
-    if kind in ("OperationalError", "InterfaceError") or isinstance(error, psycopg.OperationalError):
+    # psycopg has a class for each of PostgreSQL's codes, below these.
+    if any(base.__name__ in ("OperationalError", "InterfaceError") for base in type(error).__mro__):
         if "unable to open database file" in reason or "readonly database" in reason:
             return NotWritable(f"database: {reason}")
         return Unreachable(f"database: {reason}")
@@ -140,7 +151,7 @@ def _translation(error: Exception, reason: str, room: tuple[Path, int] | None) -
 
 
 def _is_full(error: Exception, reason: str, room: tuple[Path, int] | None) -> bool:
-    if isinstance(getattr(error, "orig", None) or error, psycopg.errors.DiskFull) or "disk is full" in reason:
+    if type(getattr(error, "orig", None) or error).__name__ == "DiskFull" or "disk is full" in reason:
         return True
     # SQLite's words where it is a sync, or its index of the log, that finds no room.
     return "disk I/O error" in reason and room is not None and room[1] < _LEAST
@@ -161,16 +172,17 @@ class _Pool(QueuePool):
             super().dispose()
 
 
-class _BinaryCursor(psycopg.Cursor[Any]):
-    """Answers come in binary: as text, a payload is twice as long and has to be parsed."""
+def _set_up_postgresql(connection: "psycopg.Connection[Any]", _: Any) -> None:
+    from psycopg import Cursor, pq
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.format = psycopg.pq.Format.BINARY
+    class BinaryCursor(Cursor[Any]):
+        """Answers come in binary: as text, a payload is twice as long and has to be parsed."""
 
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.format = pq.Format.BINARY
 
-def _set_up_postgresql(connection: psycopg.Connection[Any], _: Any) -> None:
-    connection.cursor_factory = _BinaryCursor
+    connection.cursor_factory = BinaryCursor
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

@@ -3,25 +3,27 @@
 On PostgreSQL it also gives the roles of API and workers what they need on the tables (see `talweg.store.roles`), and
 makes these roles where TALWEG_API_DATABASE_PASSWORD and TALWEG_WORKER_DATABASE_PASSWORD are set.
 
-The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel.
+The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel. Alembic is loaded by
+who migrates: who only looks whether the schema is this version's, as every process does when it starts, waits for it
+for nothing.
 """
 
 import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, delete, insert, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, text
 
 from talweg.errors import NewerLaboratory, NotFound, TalwegError
 from talweg.settings import settings
 from talweg.store import reading, roles, tables
 from talweg.store.engine import create_engine, make_file, parse, translated
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 # Any number, the same in every version: whoever migrates waits for who migrates already.
 _LOCK = 7_425_934_101
@@ -60,6 +62,9 @@ def current(url: str) -> str | None:
 
 def check(url: str) -> None:
     """Raises TalwegError with the differences between the database and the tables of the code."""
+    from alembic import command
+    from alembic.util import CommandError
+
     engine = create_engine(url, migrates=True)
     try:
         with translated(), engine.begin() as connection:
@@ -79,7 +84,7 @@ def ensure_current(engine: Engine) -> None:
     with translated(url), engine.connect() as connection:
         if _revision(connection) == _head():
             return
-        found = _known(connection, _directory())
+        found = _known(connection)
     if found is None:
         raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
     raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
@@ -93,17 +98,20 @@ def check_revision(connection: Connection) -> None:
 
 
 @cache
-def _head() -> str | None:
-    return _directory().get_current_head()
+def _head() -> str:
+    """The last of the migrations, which are numbered."""
+    return max(path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py"))
 
 
 def _migrate(url: str, direction: str, revision: str) -> None:
+    from alembic import command
+
     engine = create_engine(url, migrates=True).execution_options(talweg_writes=True)
     try:
         with translated(engine.url), engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            before = _known(connection, _directory())
+            before = _known(connection)
             getattr(command, direction)(_config(connection), revision)
             if direction == "upgrade" and _revision(connection) != before:
                 _note(connection, made=before is None)
@@ -120,12 +128,12 @@ def _note(connection: Connection, *, made: bool) -> None:
     connection.execute(insert(_LABORATORY), [{"key": key, "value": version("talweg")} for key in keys])
 
 
-def _known(connection: Connection, directory: ScriptDirectory) -> str | None:
+def _known(connection: Connection) -> str | None:
     """The revision; raises NewerLaboratory where this version's migrations do not hold it."""
     found = _revision(connection)
     if found is None:
         return None
-    if found in {script.revision for script in directory.walk_revisions()}:
+    if found in {script.revision for script in _directory().walk_revisions()}:
         return found
     try:
         by = reading.facts(connection).get("migrated_by", "unknown")
@@ -134,19 +142,25 @@ def _known(connection: Connection, directory: ScriptDirectory) -> str | None:
         by = "unknown"
     raise NewerLaboratory(
         f"database: is at revision {found}, written by Talweg {by}; this is Talweg {version('talweg')}, "
-        f"which knows {directory.get_current_head()} as the last: install the newer one"
+        f"which knows {_head()} as the last: install the newer one"
     )
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _directory() -> ScriptDirectory:
+def _directory() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory(str(scripts()))
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     # A percent sign would be taken for an interpolation.
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))

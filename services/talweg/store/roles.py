@@ -9,7 +9,6 @@ laboratory needs none.
 from collections.abc import Mapping
 from typing import Final
 
-import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
@@ -48,6 +47,8 @@ def ensure(url: str, passwords: Mapping[str, str]) -> None:
     try:
         if engine.dialect.name != "postgresql":
             return
+        import psycopg
+
         with translated(), engine.begin() as connection:
             for role, password in passwords.items():
                 verb = "ALTER" if _is_there(connection, role) else "CREATE"
