@@ -17,13 +17,16 @@ from talweg.store.tables import metadata
 
 # What starts whole stacks, takes the longest and, left to the end, would be waited for by all others.
 LONG = ("tests/integration/", "tests/packaging/")
+# What asks an MLflow server, of which each process starts its own, and that takes longer than most tests.
+MLFLOW = "tests/integration/tracking/"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Side by side each process has an equal part of the list: let each begin with its share of the long ones.
 
-    Modules stay whole, and in the random order that they were given by then.
+    Those that ask MLflow go to half of the processes, so that the others start no server. Modules stay whole, and in
+    the random order that they were given by then.
     """
     yield
     parts = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -31,12 +34,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
     long = [name for name in modules if name.startswith(LONG)]
+    mirrored, alone = [name for name in long if name.startswith(MLFLOW)], max(1, parts // 2)
+    others = [name for name in long if name not in mirrored]
     short = iter([item for name, its in modules.items() if name not in long for item in its])
     # Cut as `--dist worksteal` cuts it.
     left, dealt = len(items), list[pytest.Item]()
     for part in range(parts):
         size = left // (parts - part)
-        mine = [item for name in long[part::parts] for item in modules[name]]
+        names = [*(mirrored[part::alone] if part < alone else []), *others[part::parts]]
+        mine = [item for name in names for item in modules[name]]
         dealt += [*mine, *islice(short, max(0, size - len(mine)))]
         left -= size
     items[:] = [*dealt, *short]

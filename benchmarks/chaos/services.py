@@ -41,7 +41,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> N
     while not condition():
         if time.monotonic() > deadline:
             sys.exit(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 class Broker:
