@@ -30,7 +30,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.failures import FailureGroup
 
-from talweg.api import create_app
+from talweg.api.app import create_app
 from talweg.api.document import openapi
 from talweg.api.server import listen
 from talweg.api.tokens import digest_of

@@ -1,5 +1,6 @@
 """Databases for tests: each test gets its own, on SQLite and on a real PostgreSQL, already migrated."""
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -46,6 +47,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dealt += [*mine, *islice(short, max(0, size - len(mine)))]
         left -= size
     items[:] = [*dealt, *short]
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so Python's garbage collector need not look at it again before the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

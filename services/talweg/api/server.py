@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from talweg import queue
+from talweg import queue, startup
 from talweg.api.app import create_app
 from talweg.api.logs import configure
 from talweg.api.tokens import FOR_METRICS, register
@@ -67,6 +67,7 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
         )
+        startup.loaded()
         log.info("listening", url=url)
         uvicorn.Server(config).run(sockets=[listener])
 

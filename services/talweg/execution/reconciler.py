@@ -13,6 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 import structlog
 
 from talweg import logs, queue
@@ -97,6 +102,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     owner = f"{socket.gethostname()}:{os.getpid()}"
     with open_store(chosen.database_url.get_secret_value()) as store:
+        startup.loaded()
         try:
             keep_reconciling(store, queue.publish, settings=chosen, owner=owner)
         finally:

@@ -11,6 +11,11 @@ import traceback
 from dataclasses import asdict
 from typing import IO, Any, NoReturn
 
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +65,7 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     scribing = Scribing()
+    startup.loaded()
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := questions.readline():
         asked = json.loads(line)

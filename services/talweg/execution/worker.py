@@ -10,6 +10,11 @@ import os
 import sys
 from typing import Any
 
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 from celery.signals import setup_logging, worker_ready
 from stamina.instrumentation import set_on_retry_hooks
 
@@ -41,6 +46,7 @@ def main() -> int:
         without_heartbeat=True,
         quiet=True,
     )
+    startup.loaded()
     with process_scribe() as scribe:
         # Whoever waits for this worker need not wait for its scribe as well.
         worker_ready.connect(lambda **_: scribe.start(), weak=False)

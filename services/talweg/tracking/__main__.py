@@ -11,6 +11,11 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 import structlog
 
 from talweg import logs
@@ -49,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mirror = Mirror(
             store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_beside(chosen)
         )
+        startup.loaded()
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
         try:
             keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
@@ -63,6 +69,7 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
     destination = connect(url)
     from talweg.tracking.copying import copy
 
+    startup.loaded()
     with open_store(chosen.database_url.get_secret_value()) as store:
         try:
             sent = copy(

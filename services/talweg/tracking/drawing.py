@@ -11,6 +11,11 @@ import signal
 import sys
 from typing import BinaryIO
 
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
 from talweg.errors import TalwegError
 from talweg.logs import configure
 from talweg.settings import settings
@@ -37,6 +42,7 @@ def serve_drawings(store: Store, asked: BinaryIO, answered: BinaryIO) -> None:
     from talweg.datasets.sources import serve
     from talweg.tracking.artifacts import drawn
 
+    startup.loaded()
     serve(store)
     for line in asked:
         question = json.loads(line)

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import uvicorn
 
-from talweg.api import create_app
+from talweg.api.app import create_app
 from talweg.api.server import listen
 from talweg.api.tokens import digest_of
 from talweg.execution.training import train as train_cohort

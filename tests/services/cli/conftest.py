@@ -13,7 +13,7 @@ import pytest
 import structlog
 import uvicorn
 
-from talweg.api import create_app
+from talweg.api.app import create_app
 from talweg.api.server import listen
 from talweg.api.tokens import digest_of
 from talweg.cli import main
