@@ -6,16 +6,28 @@ bits depend on the compiler's mood.
 
 import hashlib
 import inspect
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+
+try:
+    import fcntl
+except ImportError:  # Windows, where each process compiles for itself
+    fcntl = None  # type: ignore[assignment]
 
 Kernel = Callable[..., Any]
+
+# Seconds: a kernel takes one. Who compiles it may be stopped meanwhile, and then nobody waits for it any longer.
+_PATIENCE = 60.0
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
@@ -34,8 +46,74 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
         made: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:
         # No place to write at all, or no file to tell a change by, as for a rule typed at a prompt.
-        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    return made
+        return numba.njit(nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
+    return _compiled_once(made)
+
+
+class _OnceCache(FunctionCache):
+    """A cache of compiled kernels in which a process that lacks one waits while another compiles it.
+
+    Processes that start together on a new machine would each compile all kernels; and two that saved kernels of one
+    function at once would lose one of them.
+    """
+
+    _lock: int | None = None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What is cached, also if that takes another process a moment; None where this one has to compile it."""
+        found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None and self._lock is None and self._acquire():
+            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        return found
+
+    def release(self) -> None:
+        """Let others look again."""
+        if self._lock is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def _path(self) -> Path:
+        return Path(self._cache_path) / f"{self._impl.filename_base}.lock"
+
+    def _acquire(self) -> bool:
+        """Take the function's lock; whether another process held it, so that it is worth looking again."""
+        waited, deadline = False, time.monotonic() + _PATIENCE
+        try:
+            self._impl.locator.ensure_cache_path()
+            while fcntl is not None and time.monotonic() < deadline:
+                lock = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.path.samestat(os.fstat(lock), self._path.stat()):
+                        self._lock = lock
+                        return waited
+                except (BlockingIOError, FileNotFoundError):
+                    # Held by another, or another's that has ended it meanwhile.
+                    time.sleep(0.02)
+                finally:
+                    if self._lock is None:
+                        os.close(lock)
+                waited = True
+        except OSError:
+            # Read-only, or a file system without locks: each compiles for itself.
+            pass
+        return waited
+
+
+def _compiled_once(dispatcher: Kernel) -> Kernel:
+    made: Any = dispatcher
+    cache, compile_it = _OnceCache(made.py_func), made.compile  # type: ignore[no-untyped-call]
+
+    def compile_once(sig: Any) -> Any:
+        try:
+            return compile_it(sig)
+        finally:
+            cache.release()
+
+    made._cache, made.compile = cache, compile_once
+    return dispatcher
 
 
 # A scalar function that kernels call; the compiler inlines it.

@@ -78,3 +78,31 @@ def test_without_a_place_to_cache_kernels_the_engine_works_all_the_same(tmp_path
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.split() == ["3"]
+
+
+def test_processes_that_lack_a_kernel_at_once_compile_it_once(run: Runner) -> None:
+    (run.folder / "module.py").write_text(RULE.format(operation="* 2"))
+    together = f"""
+import os, pathlib, time
+import numpy as np
+import module
+pathlib.Path(f"ready-{{os.getpid()}}").touch()
+while len(list(pathlib.Path().glob("ready-*"))) < {(count := 4)}:
+    time.sleep(0.001)
+x = np.array([3.0])
+module.kernel(x)
+print(x[0], sum(module.kernel.stats.cache_hits.values()))
+"""
+    command = [sys.executable, "-c", together]
+    processes = [subprocess.Popen(command, cwd=run.folder, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    said = sorted(process.communicate()[0].split() for process in processes)
+    assert said == [["6.0", "0"], *([["6.0", "1"]] * (count - 1))]
+    assert not list(run.folder.rglob("*.lock"))
+
+
+def test_a_kernel_that_cannot_be_compiled_holds_up_nobody(run: Runner) -> None:
+    for _ in range(2):
+        with pytest.raises(subprocess.CalledProcessError):
+            run("+ 'text'")
+    assert not list(run.folder.rglob("*.lock"))
+    assert run("* 2")[0] == "6.0"
