@@ -18,10 +18,14 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from talweg import startup
 from talweg.errors import ChildFailed
 from talweg.inherited import inherited
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 # Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
 WORKFLOW = "workflowType=machine_learning"
@@ -171,11 +175,24 @@ def _become(command: list[str], *, extra_env: Mapping[str, str], **_: object) ->
     What waits keeps 0.3 GB, and takes seconds to end.
     """
     sys.stdout.flush()
+    command = [*command[:-1], "--factory", "talweg.mlflow_server:application"]
     os.execve(command[0], command, {**os.environ, **extra_env})  # noqa: S606 - without a shell, as MLflow starts it
+
+
+def application() -> "FastAPI":
+    """MLflow's own, loaded as our services are."""
+    startup.begin()
+    from mlflow.server.fastapi_app import app
+
+    startup.loaded()
+    loaded: FastAPI = app
+    return loaded
 
 
 def main() -> None:
     """What the arguments say, as MLflow's own command line."""
+    # To the end, which comes when it becomes the server.
+    startup.begin()
     make_database(os.environ.get("MLFLOW_BACKEND_STORE_URI", ""))
     from mlflow import server
     from mlflow.cli import cli
