@@ -1,5 +1,6 @@
 """Databases for tests: each test gets its own, on SQLite and on a real PostgreSQL, already migrated."""
 
+import atexit
 import gc
 import shutil
 import tempfile
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What is loaded and collected stays to the end: Python's garbage collector need not look at it."""
+    """Modules and tests stay to the end, so Python's garbage collector need not look at them."""
     gc.disable()
     try:
         return (yield)
@@ -82,12 +83,13 @@ def _runtime_folder() -> Iterator[None]:
     It would take the temporary folder where there is none, and keep a file there that no other user may open.
     """
     folder = Path(tempfile.mkdtemp(prefix="talweg-runtime-"))
+    # The wheel makes its lock again at the end of the process, before this is called.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         # Read when the wheel is imported, here or in a process that a test starts.
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
         yield
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

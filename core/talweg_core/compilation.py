@@ -26,8 +26,8 @@ except ImportError:  # Windows, where each process compiles for itself
 
 Kernel = Callable[..., Any]
 
-# Seconds: a kernel takes one. Who compiles it may be stopped meanwhile, and then nobody waits for it any longer.
-_PATIENCE = 60.0
+# Seconds. Compiling a kernel takes one; after so many, the process that does it is taken for stopped.
+_LONGEST_WAIT = 60.0
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
@@ -41,33 +41,45 @@ def summing_kernel(function: Callable[..., Any]) -> Kernel:
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
-    # Beside the source; where that is read-only, in the user's cache; NUMBA_CACHE_DIR comes before both.
+    made: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     try:
-        made: Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+        # Beside the source; where that is read-only, in the user's cache; NUMBA_CACHE_DIR comes before both.
+        cache = _OnceCache(function)  # type: ignore[no-untyped-call]
     except RuntimeError:
         # No place to write at all, or no file to tell a change by, as for a rule typed at a prompt.
-        return numba.njit(nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
-    return _compiled_once(made)
+        return made  # type: ignore[no-any-return]
+    compile_it = made.compile
+
+    def compile_once(signature: Any) -> Any:
+        try:
+            return compile_it(signature)
+        finally:
+            cache.release()
+
+    # What `cache=True` sets; Numba offers no way to give it another cache.
+    made._cache, made.compile = cache, compile_once
+    return made  # type: ignore[no-any-return]
 
 
 class _OnceCache(FunctionCache):
-    """A cache of compiled kernels in which a process that lacks one waits while another compiles it.
+    """Numba's cache, in which a process waits for a kernel that another process compiles.
 
-    Processes that start together on a new machine would each compile all kernels; and two that saved kernels of one
-    function at once would lose one of them.
+    Without the wait, processes that start together on a new machine each compile every kernel, and two processes that
+    save kernels of one function at the same time lose one of them. There is a lock file for each function, beside its
+    kernels, while one of them is compiled.
     """
 
     _lock: int | None = None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What is cached, also if that takes another process a moment; None where this one has to compile it."""
+        """The cached kernel; None where this process must compile it, and then holds the lock until `release`."""
         found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         if found is None and self._lock is None and self._acquire():
             found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         return found
 
     def release(self) -> None:
-        """Let others look again."""
+        """Give the lock back, if this process holds it."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
@@ -78,8 +90,8 @@ class _OnceCache(FunctionCache):
         return Path(self._cache_path) / f"{self._impl.filename_base}.lock"
 
     def _acquire(self) -> bool:
-        """Take the function's lock; whether another process held it, so that it is worth looking again."""
-        waited, deadline = False, time.monotonic() + _PATIENCE
+        """Take the lock; returns whether another process held it, which may have saved the kernel."""
+        waited, deadline = False, time.monotonic() + _LONGEST_WAIT
         try:
             self._impl.locator.ensure_cache_path()
             while fcntl is not None and time.monotonic() < deadline:
@@ -90,7 +102,7 @@ class _OnceCache(FunctionCache):
                         self._lock = lock
                         return waited
                 except (BlockingIOError, FileNotFoundError):
-                    # Held by another, or another's that has ended it meanwhile.
+                    # Another process holds it, or has just removed it.
                     time.sleep(0.02)
                 finally:
                     if self._lock is None:
@@ -100,20 +112,6 @@ class _OnceCache(FunctionCache):
             # Read-only, or a file system without locks: each compiles for itself.
             pass
         return waited
-
-
-def _compiled_once(dispatcher: Kernel) -> Kernel:
-    made: Any = dispatcher
-    cache, compile_it = _OnceCache(made.py_func), made.compile  # type: ignore[no-untyped-call]
-
-    def compile_once(sig: Any) -> Any:
-        try:
-            return compile_it(sig)
-        finally:
-            cache.release()
-
-    made._cache, made.compile = cache, compile_once
-    return dispatcher
 
 
 # A scalar function that kernels call; the compiler inlines it.

@@ -127,10 +127,7 @@ def _insertion_of(table: str, names: tuple[str, ...], rows: Sequence[str]) -> st
 
 @contextmanager
 def _copy(connection: Connection, table: Table, names: tuple[str, ...]) -> "Iterator[psycopg.Copy]":
-    import psycopg
-
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver: Any = connection.connection.driver_connection
     quoted = ", ".join(f'"{name}"' for name in names)
     statement = f'COPY "{table.name}" ({quoted}) FROM STDIN (FORMAT BINARY)'
     with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,11 @@ class _Pool(QueuePool):
 
 
 def _set_up_postgresql(connection: "psycopg.Connection[Any]", _: Any) -> None:
+    connection.cursor_factory = _binary_cursor()
+
+
+@cache
+def _binary_cursor() -> "type[psycopg.Cursor[Any]]":
     from psycopg import Cursor, pq
 
     class BinaryCursor(Cursor[Any]):
@@ -182,7 +188,7 @@ def _set_up_postgresql(connection: "psycopg.Connection[Any]", _: Any) -> None:
             super().__init__(*arguments, **named)
             self.format = pq.Format.BINARY
 
-    connection.cursor_factory = BinaryCursor
+    return BinaryCursor
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:

@@ -7,7 +7,7 @@ laboratory needs none.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -47,13 +47,10 @@ def ensure(url: str, passwords: Mapping[str, str]) -> None:
     try:
         if engine.dialect.name != "postgresql":
             return
-        import psycopg
-
         with translated(), engine.begin() as connection:
             for role, password in passwords.items():
                 verb = "ALTER" if _is_there(connection, role) else "CREATE"
-                driver = connection.connection.driver_connection
-                assert isinstance(driver, psycopg.Connection)
+                driver: Any = connection.connection.driver_connection
                 # A digest, so that the password stands in no log of the server; it holds nothing that needs quotes.
                 digest = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
                 connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD '{digest}'")
