@@ -228,7 +228,7 @@ class Laboratory:
             return
         self.api, self.mirror = self._part("api", ours), self._part("tracking", ours)
         command = mlflow_server.command(self.folder, port=port)
-        environment = mlflow_server.environment(self.folder) | {MARK: str(self.folder)}
+        environment = mlflow_server.environment(self.folder, port=port) | {MARK: str(self.folder)}
         self.mlflow = Part(command, environment, self.folder / "mlflow.log")
         self._others = [self.api, self.mirror, self.mlflow]
 

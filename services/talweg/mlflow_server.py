@@ -3,9 +3,9 @@
 Lean and closed: one process and no job runner (0.3 GB instead of 3), no telemetry, no pickles,
 loopback, and only the hosts that are named may be asked for.
 
-`python -m talweg.mlflow_server` is `python -m mlflow` in one process instead of two, after making sure of the
-database: SQLite commits each table by itself, so a server that is killed while it makes its own leaves half of them,
-and none ever starts on those again.
+`python -m talweg.mlflow_server` is `python -m mlflow` in one process instead of two, which loads MLflow once, after
+making sure of the database: SQLite commits each table by itself, so a server that is killed while it makes its own
+leaves half of them, and none ever starts on those again.
 """
 
 import os
@@ -17,54 +17,44 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from talweg import startup
 from talweg.errors import ChildFailed
 from talweg.inherited import inherited
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
 # Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
 WORKFLOW = "workflowType=machine_learning"
 LOOPBACK = ("127.0.0.1", "localhost")
+# Seconds. Whoever asks closes the connection, not the server: MLflow's clients keep theirs and ask on it again, and one
+# that the server closes just then is a request lost. uvicorn's own limit of 5 s let that happen on a busy machine.
+KEEP_ALIVE = 600
 _SQLITE = "sqlite:///"
 
 
-def command(
-    folder: Path,
-    *,
-    port: int,
-    host: str = "127.0.0.1",
-    hosts: Iterable[str] = LOOPBACK,
-) -> list[str]:
+def command(folder: Path, *, port: int, host: str = "127.0.0.1") -> list[str]:
     """The arguments of a server that keeps its artifacts in `folder`; to be started with `environment`.
 
     Args:
         folder: Where `artifacts/` goes.
         port: Port to listen on; a free one, chosen by the caller.
         host: Interface to listen on.
-        hosts: Names under which browsers and clients ask for it; each is allowed with this port only.
     """
-    root = folder.resolve()
-    # MLflow's own default pattern lets 10.evil.example in; without a `*`, names match exactly, port included.
-    names = [f"{name}:{port}" for name in hosts]
     return [
         sys.executable, "-m", "talweg.mlflow_server", "server",
         "--serve-artifacts",
-        "--artifacts-destination", (root / "artifacts").as_uri(),
+        "--artifacts-destination", (folder.resolve() / "artifacts").as_uri(),
         "--host", host,
         "--port", str(port),
         "--workers", "1",
-        "--allowed-hosts", ",".join(names),
-        "--cors-allowed-origins", ",".join(f"http://{name}" for name in names),
-        "--x-frame-options", "DENY",
+        "--uvicorn-opts", f"--timeout-keep-alive {KEEP_ALIVE}",
     ]  # fmt: skip
 
 
-def environment(folder: Path, *, database_url: str | None = None) -> dict[str, str]:
+def environment(
+    folder: Path, *, port: int, hosts: Iterable[str] = LOOPBACK, database_url: str | None = None
+) -> dict[str, str]:
     """This process's environment with the server's switches set, and its database: `mlflow.db` in `folder`.
 
     The database's URL goes here, not on the command line, since it may hold a password that every user of the
@@ -73,11 +63,19 @@ def environment(folder: Path, *, database_url: str | None = None) -> dict[str, s
 
     Args:
         folder: Where `mlflow.db` goes; must exist, readable by its owner only.
+        port: Port that it listens on.
+        hosts: Names under which browsers and clients ask for it; each is allowed with this port only.
         database_url: A database elsewhere, instead of `mlflow.db`.
     """
+    # MLflow's own default pattern lets 10.evil.example in; without a `*`, names match exactly, port included.
+    names = [f"{name}:{port}" for name in hosts]
     kept = {key: value for key, value in inherited().items() if not key.startswith("MLFLOW_TRACKING_")}
     return kept | {
         "MLFLOW_BACKEND_STORE_URI": database_url or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
+        # Here and not among the arguments, since MLflow's half in Flask reads them when it is imported.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(names),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}" for name in names),
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -115,7 +113,7 @@ def running(folder: Path, *, port: int, patience: float = 300.0) -> Iterator[str
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
             command(folder, port=port),
-            env=environment(folder),
+            env=environment(folder, port=port),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -169,38 +167,34 @@ def make_database(url: str) -> None:
     begun.replace(path)
 
 
-def _become(command: list[str], *, extra_env: Mapping[str, str], **_: object) -> NoReturn:
-    """Become the web server that MLflow's command would start as a child, and then only wait for.
+def _serve(command: list[str], *, extra_env: Mapping[str, str], **_: object) -> None:
+    """Be the web server that MLflow's command would start as a child, and then only wait for.
 
-    What waits keeps 0.3 GB, and takes seconds to end.
+    What waits keeps 0.3 GB, and takes seconds to end; what it starts loads MLflow once more.
     """
-    sys.stdout.flush()
-    command = [*command[:-1], "--factory", "talweg.mlflow_server:application"]
-    os.execve(command[0], command, {**os.environ, **extra_env})  # noqa: S606 - without a shell, as MLflow starts it
+    import uvicorn
 
-
-def application() -> "FastAPI":
-    """MLflow's own, loaded as our services are."""
-    startup.begin()
-    from mlflow.server.fastapi_app import app
-
+    os.environ.update(extra_env)
+    import_module("mlflow.server.fastapi_app")
     startup.loaded()
-    loaded: FastAPI = app
-    return loaded
+    sys.stdout.flush()
+    # After `python -m uvicorn`.
+    uvicorn.main(command[3:], prog_name="uvicorn")
 
 
 def main() -> None:
     """What the arguments say, as MLflow's own command line."""
-    # To the end, which comes when it becomes the server.
-    startup.begin()
     make_database(os.environ.get("MLFLOW_BACKEND_STORE_URI", ""))
+    # First: by its presence MLflow knows that it serves, and whom it must refuse.
+    import_module("uvicorn")
     from mlflow import server
     from mlflow.cli import cli
 
     # Of the version that is pinned.
-    setattr(server, "_exec_cmd", _become)  # noqa: B010 - MLflow exports it to nobody
+    setattr(server, "_exec_cmd", _serve)  # noqa: B010 - MLflow exports it to nobody
     cli(sys.argv[1:], prog_name="mlflow")
 
 
 if __name__ == "__main__":
+    startup.begin()
     main()

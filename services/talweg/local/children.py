@@ -92,7 +92,7 @@ def module(name: str) -> list[str]:
 
 
 def _mlflow(port: int, folder: Folder, base: dict[str, str]) -> ChildPlan:
-    env = mlflow_server.environment(folder.mlflow)
+    env = mlflow_server.environment(folder.mlflow, port=port)
     return ChildPlan(
         "mlflow",
         mlflow_server.command(folder.mlflow, port=port),

@@ -1,5 +1,6 @@
 """Whom the MLflow server answers."""
 
+import http.client
 import sqlite3
 import subprocess
 import urllib.error
@@ -40,6 +41,24 @@ def test_it_refuses_every_other_name(mlflow_url: str, host: str) -> None:
     assert status(mlflow_url, host) == 403
 
 
+def test_a_connection_is_kept_for_whoever_asks_again(mlflow_url: str) -> None:
+    # What broke: uvicorn closes one after 5 s, and on a busy machine just when a client asked on it again.
+    port = mlflow_url.rpartition(":")[2]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=600)
+    with closing(connection):
+        connection.request("GET", "/health")
+        assert connection.getresponse().read() == b"OK"
+        assert connection.sock is not None
+        connection.sock.settimeout(5.5)
+        with pytest.raises(TimeoutError):
+            connection.sock.recv(1)
+
+
+def test_no_page_may_frame_it(mlflow_url: str) -> None:
+    with urllib.request.urlopen(mlflow_url, timeout=600) as response:  # noqa: S310 - our own, on loopback
+        assert response.headers["X-Frame-Options"] == "DENY"
+
+
 def test_it_is_one_process(mlflow_url: str) -> None:
     port = mlflow_url.rpartition(":")[2]
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
@@ -53,7 +72,7 @@ def test_a_server_that_is_killed_while_it_makes_its_database_starts_again(
     port = choose(0, explicit=True, what="MLflow")[0]
     with subprocess.Popen(
         mlflow_server.command(tmp_path, port=port),
-        env=mlflow_server.environment(tmp_path),
+        env=mlflow_server.environment(tmp_path, port=port),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as first:
