@@ -18,6 +18,7 @@ from talweg.store.batch import (
     Sample,
     StepRows,
 )
+from talweg.store.monitoring import Signs, Waits
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
@@ -43,9 +44,7 @@ from talweg.store.rows import (
     Submitted,
     TokenRow,
 )
-from talweg.store.signs import Signs
 from talweg.store.store import Store, open_store
-from talweg.store.waits import Waits
 
 __all__ = [
     "LIVE",

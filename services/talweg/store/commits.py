@@ -11,7 +11,7 @@ from talweg.store import codec, leases, tables
 from talweg.store.batch import Checkpoint, CommitBatch, DerivativeRows, Evaluation, Progress, StepRows
 from talweg.store.bulk import Block, Blocks, Row, Rows, number, numbers
 from talweg.store.rows import LIVE, Claim
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _RUNS = tables.runs
 _CHECKPOINTS = tables.checkpoints

@@ -4,9 +4,9 @@ from sqlalchemy import Connection, case, insert, or_, select
 
 from talweg.errors import Conflict, NotFound
 from talweg.store import tables
-from talweg.store.pages import storable
+from talweg.store.finding import storable
 from talweg.store.rows import DatasetRow, Json
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _DATASETS = tables.datasets
 _COLUMNS = [column for column in _DATASETS.c if column.name not in ("payload", "token")]

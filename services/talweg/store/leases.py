@@ -1,4 +1,4 @@
-"""Who may write a cohort's records: claims, leases, fences; every time is the database's.
+"""Leases: who may write a cohort's records, and who leads the reconcilers; every time is the database's.
 
 A claim raises the cohort's fence. Whoever writes for the cohort does so under `guard`, which touches the one row
 that has this fence and is leased: so a worker that lost its claim changes nothing, however late it comes. A
@@ -8,14 +8,15 @@ lease that ran out without anyone noticing still stands; taking the cohort back,
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, delete, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import LeaseLost, NotFound
-from talweg.store import splitting, tables
-from talweg.store.pages import storable
+from talweg.store import queueing, tables
+from talweg.store.finding import storable
 from talweg.store.rows import LIVE, Asked, Claim, CohortRow, RunRow
 from talweg.store.runs import COLUMNS, row_of
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _COHORTS = tables.cohorts
 _RUNS = tables.runs
@@ -26,6 +27,7 @@ _EXPIRED = and_(_COHORTS.c.state == "leased", _COHORTS.c.lease_until < FromNow()
 _WAITS = and_(_COHORTS.c.state == "queued", ~_COHORTS.c.paused)
 _IDLE = {"owner": None, "owner_since": None, "lease_until": None}
 _QUEUED = _IDLE | {"state": "queued", "queued_at": FromNow(), "published_at": None, "publications": 0}
+_LEADERS = tables.leaders
 
 
 def find(connection: Connection, cohort_id: str) -> CohortRow:
@@ -166,7 +168,7 @@ def release(connection: Connection, claim: Claim, reason: str | None) -> None:
     said = {} if reason is None else {"error": reason}
     guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1, **said)
     _requeue_runs(connection, [claim.cohort_id])
-    splitting.park(connection, [claim.cohort_id])
+    queueing.park(connection, [claim.cohort_id])
 
 
 def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
@@ -176,12 +178,12 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
     """
     error = traceback.replace("\x00", "\\0").encode(errors="replace").decode()
     guard(connection, claim, **_QUEUED, error=error)
-    if splitting.split(connection, claim.cohort_id):
+    if queueing.split(connection, claim.cohort_id):
         return "queued"
     tried = connection.execute(select(_COHORTS.c.attempts).where(_COHORTS.c.id == claim.cohort_id)).scalar_one()
     if tried < max_attempts:
         _requeue_runs(connection, [claim.cohort_id])
-        splitting.park(connection, [claim.cohort_id])
+        queueing.park(connection, [claim.cohort_id])
         return "queued"
     connection.execute(update(_COHORTS).where(_COHORTS.c.id == claim.cohort_id).values(state="quarantined"))
     _end_runs(connection, claim.cohort_id, error)
@@ -219,14 +221,14 @@ def requeue_expired(
         else:
             error = cohort.error or "the worker vanished, and so did those before it"
             connection.execute(mine.values(**_IDLE, state="quarantined", fence=_COHORTS.c.fence + 1, error=error))
-            if parts := splitting.split(connection, cohort.id):
+            if parts := queueing.split(connection, cohort.id):
                 queued += parts
             else:
                 _end_runs(connection, cohort.id, error)
                 if given_up is not None:
                     given_up.append(cohort.id)
     _requeue_runs(connection, queued)
-    splitting.park(connection, queued)
+    queueing.park(connection, queued)
     return queued
 
 
@@ -256,3 +258,25 @@ def _end_runs(connection: Connection, cohort_id: str, error: str) -> None:
         .where(_RUNS.c.cohort_id == cohort_id, _RUNS.c.state.in_(LIVE))
         .values(state="failed", stop_reason="failed", error=error, finished_at=FromNow(), unmirrored=True)
     )
+
+
+def lead(connection: Connection, role: str, owner: str, seconds: float) -> bool:
+    """One statement decides: a new lease, one's own extended, or another's that ran out."""
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    mine = {"owner": owner[:300], "lease_until": FromNow(seconds)}
+    taken = connection.execute(
+        build(_LEADERS)
+        .values(role=role, **mine)
+        .on_conflict_do_update(
+            index_elements=[_LEADERS.c.role],
+            set_=mine,
+            where=or_(_LEADERS.c.owner == owner[:300], _LEADERS.c.lease_until < FromNow()),
+        )
+        .returning(_LEADERS.c.owner)
+    )
+    return taken.first() is not None
+
+
+def step_down(connection: Connection, role: str, owner: str) -> None:
+    """The lease ends now."""
+    connection.execute(delete(_LEADERS).where(_LEADERS.c.role == role, _LEADERS.c.owner == owner[:300]))

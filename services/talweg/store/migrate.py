@@ -1,33 +1,114 @@
-"""Brings a database to this version's schema, or says why not. `python -m talweg.store.migrate` is its command.
+"""Bring a database to this version's schema, and its PostgreSQL roles to their privileges.
 
-On PostgreSQL it also gives the roles of API and workers what they need on the tables (see `talweg.store.roles`), and
-makes these roles where TALWEG_API_DATABASE_PASSWORD and TALWEG_WORKER_DATABASE_PASSWORD are set.
+`python -m talweg.store.migrate` does both.
 
 The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel. Alembic is loaded by
-who migrates: who only looks whether the schema is this version's, as every process does when it starts, waits for it
-for nothing.
+who migrates: who only looks whether the schema is this version's, as every process does when it starts, does not wait
+for it.
+
+The owner of the tables migrates, and nobody else needs its password. `talweg_api` and `talweg_worker` (which the mirror
+and the reconciler use too) read and write rows, delete only where their work needs it, and can neither create, alter
+and drop nor empty anything; workers do not see tokens. They are made where TALWEG_API_DATABASE_PASSWORD and
+TALWEG_WORKER_DATABASE_PASSWORD are set. A database without these roles is left as it is: one person's laboratory needs
+none.
 """
 
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, delete, insert, inspect, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from talweg.errors import NewerLaboratory, NotFound, TalwegError
 from talweg.settings import settings
-from talweg.store import reading, roles, tables
+from talweg.store import records, tables
 from talweg.store.engine import create_engine, make_file, parse, translated
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
+API_ROLE: Final = "talweg_api"
+WORKER_ROLE: Final = "talweg_worker"
+
+# Of every table, what most of them need; a table that a later migration makes has these.
+_ROWS: Final = "SELECT, INSERT, UPDATE"
+_READ: Final = "SELECT"
+_EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
+    API_ROLE: {
+        "alembic_version": _READ,
+        "laboratory": _READ,
+        # A run that goes on makes the evaluations of its end again.
+        "evaluations": f"{_READ}, DELETE",
+    },
+    WORKER_ROLE: {
+        "alembic_version": _READ,
+        "laboratory": _READ,
+        # The last checkpoint gives way to the next; who leads the reconcilers, to another.
+        "checkpoints": f"{_ROWS}, DELETE",
+        "leaders": f"{_ROWS}, DELETE",
+        "tokens": "",
+    },
+}
 # Any number, the same in every version: whoever migrates waits for who migrates already.
 _LOCK = 7_425_934_101
 _LABORATORY = tables.laboratory
+
+
+def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
+    """Make the roles that have a password, or give them this one; needs a user that may make roles.
+
+    Raises Unreachable, or TalwegError where the user may not.
+    """
+    engine = create_engine(url, migrates=True)
+    try:
+        if engine.dialect.name != "postgresql":
+            return
+        with translated(), engine.begin() as connection:
+            for role, password in passwords.items():
+                verb = "ALTER" if _role_exists(connection, role) else "CREATE"
+                driver: Any = connection.connection.driver_connection
+                # A digest, so that the password stands in no log of the server; it holds nothing that needs quotes.
+                digest = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+                connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD '{digest}'")
+    finally:
+        engine.dispose()
+
+
+def grant_roles(connection: Connection) -> None:
+    """Give each role that is there its privileges on the tables as they are now, and nothing besides."""
+    if not isinstance(connection.dialect, PGDialect):
+        return
+    here = connection.execute(text("SELECT quote_ident(current_database()), quote_ident(current_schema())")).one()
+    database, schema = str(here[0]), str(here[1])
+    tables = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")).scalars()
+    names = sorted(tables)
+    for role, exceptions in _EXCEPT.items():
+        if not _role_exists(connection, role):
+            continue
+        for statement in (
+            # By default everyone may connect and make temporary tables, and before PostgreSQL 15 others too.
+            f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+            f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC",
+            f"REVOKE ALL ON SCHEMA {schema} FROM {role}",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
+            f"GRANT CONNECT ON DATABASE {database} TO {role}",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+        ):
+            connection.exec_driver_sql(statement)
+        for name in names:
+            if privileges := exceptions.get(name, _ROWS):
+                connection.exec_driver_sql(f'GRANT {privileges} ON TABLE "{name}" TO {role}')
+
+
+def _role_exists(connection: Connection, role: str) -> bool:
+    return bool(
+        connection.execute(text("SELECT count(*) FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
+    )
 
 
 def scripts() -> Path:
@@ -117,7 +198,7 @@ def _migrate(url: str, direction: str, revision: str) -> None:
                 _note(connection, made=before is None)
             if direction == "upgrade":
                 # Each time: roles may have come since the last migration.
-                roles.grant(connection)
+                grant_roles(connection)
     finally:
         engine.dispose()
 
@@ -136,7 +217,7 @@ def _known(connection: Connection) -> str | None:
     if found in {script.revision for script in _directory().walk_revisions()}:
         return found
     try:
-        by = reading.facts(connection).get("migrated_by", "unknown")
+        by = records.facts(connection).get("migrated_by", "unknown")
     except Exception:  # noqa: BLE001
         # A later schema may look any way.
         by = "unknown"
@@ -172,12 +253,12 @@ def main() -> int:
     """Migrate the database of the settings; the exit code, with the reason on stderr."""
     chosen = settings()
     url = chosen.database_url
-    given = {roles.API: chosen.api_database_password, roles.WORKER: chosen.worker_database_password}
+    given = {API_ROLE: chosen.api_database_password, WORKER_ROLE: chosen.worker_database_password}
     try:
         if url is None:
             raise TalwegError("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")
         passwords = {role: password.get_secret_value() for role, password in given.items() if password is not None}
-        roles.ensure(url.get_secret_value(), passwords)
+        ensure_roles(url.get_secret_value(), passwords)
         upgrade(url.get_secret_value())
     except TalwegError as error:
         sys.stderr.write(f"talweg: {error}\n")

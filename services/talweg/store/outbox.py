@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, or_, select, update
 
 from talweg.store import tables
+from talweg.store.finding import chosen_runs
 from talweg.store.rows import RunRow, RunState
 from talweg.store.runs import COLUMNS, row_of
-from talweg.store.selection import chosen
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _RUNS = tables.runs
 _STUDIES = tables.studies
@@ -43,6 +43,6 @@ def forget(connection: Connection, run_ids: Sequence[str], study: str | None) ->
     """As if the mirror had never seen them; how many they are. Raises NotFound."""
     anew = {"mlflow_run_id": None, "mirrored_step": 0, "mirrored_state": None, "unmirrored": True}
     found = 0
-    for which in chosen(connection, run_ids, study):
+    for which in chosen_runs(connection, run_ids, study):
         found += connection.execute(update(_RUNS).where(which).values(**anew, mirrored_at=FromNow())).rowcount
     return found

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Row, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import Conflict, InvalidSpec
-from talweg.store import codec, pages, queueing, tables
+from talweg.store import codec, finding, queueing, tables
 from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
 from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _RUNS = tables.runs
 COLUMNS = [column for column in _RUNS.c if column.name not in ("mirrored_at", "unmirrored")]
@@ -64,7 +64,7 @@ def add(connection: Connection, runs: Sequence[NewRun], cohorts: Sequence[NewCoh
 
 def find(connection: Connection, id_or_name: str) -> RunRow:
     """By id, then name; raises NotFound."""
-    identity = pages.identify(connection, _RUNS, "run", id_or_name)
+    identity = finding.identify(connection, _RUNS, "run", id_or_name)
     return row_of(connection.execute(select(*COLUMNS).where(_RUNS.c.id == identity)).one())
 
 
@@ -74,15 +74,15 @@ def page(
     """Newest first; raises NotFound for the study, InvalidSpec for the rest."""
     query = select(*COLUMNS)
     if study is not None:
-        query = query.where(_RUNS.c.study_id == pages.identify(connection, tables.studies, "study", study))
+        query = query.where(_RUNS.c.study_id == finding.identify(connection, tables.studies, "study", study))
     if state is not None:
         if state not in RUN_STATES:
             near = difflib.get_close_matches(state, RUN_STATES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidSpec(f"state: must be one of {', '.join(RUN_STATES)}, got {state[:80]!r}{hint}")
         query = query.where(_RUNS.c.state == state)
-    found = [row_of(row) for row in connection.execute(pages.after(query, _RUNS.c.id, limit, cursor))]
-    return pages.cut(found, [run.id for run in found], limit)
+    found = [row_of(row) for row in connection.execute(finding.page_query(query, _RUNS.c.id, limit, cursor))]
+    return finding.page_of(found, [run.id for run in found], limit)
 
 
 def of_study(connection: Connection, study_id: str) -> list[RunRow]:
@@ -93,7 +93,7 @@ def of_study(connection: Connection, study_id: str) -> list[RunRow]:
 
 def _remember(connection: Connection, key: str, digest: str, answer: Submitted) -> Submitted | None:
     """Note the answer under its key, or give the one that stands there; a rival's is waited for."""
-    if not pages.storable(key) or not 1 <= len(key) <= 200:
+    if not finding.storable(key) or not 1 <= len(key) <= 200:
         raise InvalidSpec("Idempotency-Key: must have 1 to 200 characters, and no NUL")
     build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     note = build(tables.submissions).values(

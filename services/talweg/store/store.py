@@ -1,31 +1,147 @@
-"""The Store: each method is one transaction; the SQL stands in the modules beside."""
+"""The Store: each method is one transaction; the SQL is in the modules beside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
-from talweg.store import (
-    metering,
-    outbox,
-    quotas,
-    reading,
-    resuming,
-    runs,
-    stages,
-    studies,
-)
-from talweg.store.access import Access
-from talweg.store.batch import Checkpoint, Extension, NewCohort, NewRun, NewStudy
-from talweg.store.engine import create_engine
-from talweg.store.recorded import Recorded
+from talweg.store import datasets, monitoring, outbox, queueing, records, runs, studies, tokens
+from talweg.store.batch import Checkpoint, Chunk, Extension, NewCohort, NewRun, NewStudy
+from talweg.store.cohorts import Cohorts
+from talweg.store.engine import Database, create_engine
 from talweg.store.rows import (
+    ChunkRow,
+    DatasetRow,
+    DerivativeRow,
+    EvaluationRow,
     Json,
     Meter,
     Page,
+    Quantity,
+    Retracing,
     RunRow,
     RunState,
+    StepTable,
     StudyRow,
     Submitted,
+    TokenRow,
 )
-from talweg.store.work import Work
+
+
+class Access(Database):
+    """Tokens and datasets; each method is one transaction."""
+
+    def add_token(
+        self,
+        digest: str,
+        name: str,
+        scopes: Iterable[str],
+        expires_at: datetime | None = None,
+        limits: Mapping[str, object] | None = None,
+    ) -> None:
+        """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
+        with self._write() as connection:
+            tokens.add(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
+
+    def find_token(self, digest: str) -> TokenRow | None:
+        """The token of this digest, revoked and expired ones too."""
+        with self._read() as connection:
+            return tokens.find(connection, digest)
+
+    def tokens(self) -> list[TokenRow]:
+        """Every token, by name."""
+        with self._read() as connection:
+            return tokens.all_of_them(connection)
+
+    def revoke_token(self, name: str) -> None:
+        """End a token now; raises NotFound."""
+        with self._write() as connection:
+            tokens.revoke(connection, name)
+
+    def add_dataset(
+        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
+    ) -> DatasetRow:
+        """Keep a dataset: the same data under the same name again changes nothing.
+
+        Raises:
+            Conflict: The name stands for other data, or the data is here under another name.
+            LimitReached: The token on whose behalf this is would hold more bytes than it may.
+        """
+        with self._write() as connection:
+            if self._charged is not None:
+                tokens.hold_quota(connection, self._charged[0])
+            token = None if self._charged is None else self._charged[0]
+            row = datasets.add(connection, name, digest, kind, dict(shape), size, payload, token)
+            if self._charged is not None:
+                tokens.check_bytes(connection, *self._charged)
+            return row
+
+    def dataset(self, digest_or_name: str) -> DatasetRow:
+        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
+        with self._read() as connection:
+            return datasets.find(connection, digest_or_name)
+
+    def datasets(self) -> list[DatasetRow]:
+        """Every dataset, by name, without its bytes."""
+        with self._read() as connection:
+            return datasets.all_of_them(connection)
+
+    def dataset_payload(self, digest: str) -> bytes:
+        """A dataset's bytes as they were kept; raises NotFound."""
+        with self._read() as connection:
+            return datasets.payload(connection, digest)
+
+
+class Records(Database):
+    """Steps, evaluations, chunks and checkpoints; each method is one transaction."""
+
+    def latest_checkpoints(self, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """By run, the last checkpoint's step and payload; runs without one are left out. Raises CorruptRecord."""
+        with self._read() as connection:
+            return records.latest_checkpoints(connection, run_ids)
+
+    def checkpoint_before(self, run_id: str, step: int) -> tuple[int, bytes] | None:
+        """The run's last checkpoint at or before `step`; raises CorruptRecord."""
+        with self._read() as connection:
+            return records.checkpoint_before(connection, run_id, step)
+
+    def retracing(self, run_id: str, start: int, end: int) -> Retracing:
+        """What the steps up to `end` are recomputed from and compared with; raises CorruptRecord."""
+        with self._read() as connection:
+            return records.retracing(connection, run_id, start, end)
+
+    def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
+        """The recorded ones of the steps start … stop − 1, as columns."""
+        with self._read() as connection:
+            return records.steps(connection, run_id, start, stop)
+
+    def evaluations(self, run_id: str, start: int = 0, limit: int | None = None) -> list[EvaluationRow]:
+        """Every evaluation from step `start` on, by step, then split; at most `limit` of them."""
+        with self._read() as connection:
+            return records.evaluations(connection, run_id, start, limit)
+
+    def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
+        """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""
+        with self._read() as connection:
+            return records.derivatives(connection, run_id, start, stop)
+
+    def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[ChunkRow]:
+        """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
+        with self._read() as connection:
+            return records.chunks(connection, run_id, quantity, start, stop)
+
+    def chunk_bounds(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[tuple[int, int]]:
+        """First step and end of the chunks that hold the steps, and of the two beside them, in order."""
+        with self._read() as connection:
+            return records.chunk_bounds(connection, run_id, quantity, start, stop)
+
+    def replace_chunk(self, chunk: Chunk) -> None:
+        """Put these bytes in place of a chunk of the same steps, or where it is gone; raises Conflict."""
+        with self._write() as connection:
+            records.replace_chunk(connection, chunk)
+
+    def replace_checkpoint(self, run_id: str, step: int, payload: bytes) -> None:
+        """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
+        with self._write() as connection:
+            records.replace_checkpoint(connection, run_id, step, payload)
 
 
 def open_store(url: str, *, create: bool = False) -> "Store":
@@ -55,7 +171,7 @@ def open_store(url: str, *, create: bool = False) -> "Store":
     return Store(engine)
 
 
-class Store(Work, Recorded, Access):
+class Store(Cohorts, Records, Access):
     """A laboratory's database. May be shared between threads; a process opens its own.
 
     Every method raises Unreachable where the database does not answer.
@@ -79,10 +195,10 @@ class Store(Work, Recorded, Access):
         """
         with self._write() as connection:
             if self._charged is not None:
-                quotas.hold(connection, self._charged[0])
+                tokens.hold_quota(connection, self._charged[0])
             submitted = runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
             if self._charged is not None and not submitted.repeated:
-                quotas.charge(connection, *self._charged, submitted.cohort_ids)
+                tokens.charge_quota(connection, *self._charged, submitted.cohort_ids)
             return submitted
 
     def resume(
@@ -103,7 +219,7 @@ class Store(Work, Recorded, Access):
             Conflict: The run is not as `run` says any more.
         """
         with self._write() as connection:
-            resuming.resume(connection, run, cohort, spec, spec_digest, steps, keep=keep)
+            queueing.resume(connection, run, cohort, spec, spec_digest, steps, keep=keep)
 
     def run(self, id_or_name: str) -> RunRow:
         """The run of that id, else of that name; raises NotFound."""
@@ -145,7 +261,7 @@ class Store(Work, Recorded, Access):
     def studies_to_extend(self) -> list[str]:
         """Ids of the open studies whose runs have all ended: their next stage is due."""
         with self._read() as connection:
-            return stages.ready(connection)
+            return studies.to_extend(connection)
 
     def extend_study(self, study_id: str, extension: Extension) -> bool:
         """Add a study's next stage; false, and nothing is written, where it was closed or extended meanwhile.
@@ -153,7 +269,7 @@ class Store(Work, Recorded, Access):
         Raises Conflict where a run's name is taken.
         """
         with self._write() as connection:
-            return stages.extend(connection, study_id, extension)
+            return studies.extend(connection, study_id, extension)
 
     def resume_study(self, study_id: str, cohorts: Mapping[str, Sequence[str]], *, reopen: bool = False) -> list[str]:
         """Queue cancelled and failed runs of a study again, to go on from their last checkpoints.
@@ -161,7 +277,7 @@ class Store(Work, Recorded, Access):
         `cohorts` are new ids with the runs that each shall have, all at one step. Returns those to be published.
         """
         with self._write() as connection:
-            return stages.resume(connection, study_id, cohorts, reopen)
+            return studies.resume(connection, study_id, cohorts, reopen)
 
     def untold_studies(self, limit: int = 100) -> list[str]:
         """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
@@ -186,9 +302,9 @@ class Store(Work, Recorded, Access):
     def meter(self) -> Meter:
         """How the laboratory stands, in numbers."""
         with self._read() as connection:
-            return metering.meter(connection)
+            return monitoring.meter(connection)
 
     def facts(self) -> Mapping[str, str]:
         """What the laboratory knows about itself: the version that made and last migrated it."""
         with self._read() as connection:
-            return reading.facts(connection)
+            return records.facts(connection)

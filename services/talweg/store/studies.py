@@ -1,28 +1,33 @@
-"""Studies, with how far their runs are: counted when asked for, so that it is never stale."""
+"""Studies: finding them, counting their runs, adding their next stage, resuming what was interrupted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, exists, func, or_, select, update
 
-from talweg.store import pages, tables
+from talweg.store import finding, queueing, runs, tables
+from talweg.store.batch import Extension, Going, NewCohort
 from talweg.store.rows import LIVE, Page, StudyRow
 
 _STUDIES = tables.studies
 _RUNS = tables.runs
+_COHORTS = tables.cohorts
+_EVALUATIONS = tables.evaluations
+_CHECKPOINTS = tables.checkpoints
+_INTERRUPTED = ("cancelled", "failed")
 
 
 def find(connection: Connection, id_or_name: str) -> StudyRow:
     """By id, then name; raises NotFound."""
-    identity = pages.identify(connection, _STUDIES, "study", id_or_name)
+    identity = finding.identify(connection, _STUDIES, "study", id_or_name)
     rows = connection.execute(select(_STUDIES).where(_STUDIES.c.id == identity)).all()
     return _counted(connection, rows)[0]
 
 
 def page(connection: Connection, limit: int, cursor: str | None) -> Page[StudyRow]:
     """Newest first; raises InvalidSpec."""
-    rows = connection.execute(pages.after(select(_STUDIES), _STUDIES.c.id, limit, cursor)).all()
-    return pages.cut(_counted(connection, rows[:limit]), [row.id for row in rows], limit)
+    rows = connection.execute(finding.page_query(select(_STUDIES), _STUDIES.c.id, limit, cursor)).all()
+    return finding.page_of(_counted(connection, rows[:limit]), [row.id for row in rows], limit)
 
 
 def mark_mirrored(connection: Connection, study_id: str, experiment_id: str) -> None:
@@ -71,3 +76,81 @@ def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]
         )
         for row in rows
     ]
+
+
+def to_extend(connection: Connection) -> list[str]:
+    """Open studies none of whose runs is live."""
+    live = exists().where(_RUNS.c.study_id == _STUDIES.c.id, _RUNS.c.state.in_(LIVE))
+    query = select(_STUDIES.c.id).where(_STUDIES.c.open, ~live).order_by(_STUDIES.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def extend(connection: Connection, study_id: str, extension: Extension) -> bool:
+    """Add the next stage, and close the study where it is the last.
+
+    One conditional UPDATE decides who does it: whoever waited for its lock finds the study closed, or grown since it
+    was looked at.
+    """
+    mine = update(_STUDIES).where(_STUDIES.c.id == study_id, _STUDIES.c.open)
+    if connection.execute(mine.values(open=True)).rowcount != 1:
+        return False
+    total = select(func.count(), func.sum(_RUNS.c.total_steps)).where(_RUNS.c.study_id == study_id)
+    count, steps = connection.execute(total).one()
+    if (count, int(steps or 0)) != (extension.runs_seen, extension.steps_seen):
+        return False
+    connection.execute(mine.values(open=not extension.last))
+    runs.add(connection, extension.runs, extension.cohorts)
+    for cohort_id, going in extension.going.items():
+        _go_on(connection, NewCohort(cohort_id, study_id), going)
+    if extension.pruned:
+        connection.execute(
+            update(_RUNS).where(_RUNS.c.id == bindparam("run")).values(stop_reason="pruned", unmirrored=True),
+            [{"run": run_id} for run_id in extension.pruned],
+        )
+    return True
+
+
+def _go_on(connection: Connection, cohort: NewCohort, going: Sequence[Going]) -> None:
+    """Ended runs, queued for more steps; as in `resuming.resume`, what was made because they ended goes."""
+    queueing.add_cohorts(connection, [cohort])
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == bindparam("run"))
+        .values(
+            cohort_id=cohort.id,
+            row=bindparam("place"),
+            total_steps=bindparam("until"),
+            **queueing.AGAIN,
+        ),
+        [{"run": run.run_id, "place": place, "until": run.steps} for place, run in enumerate(going)],
+    )
+    queueing.forget_ends(connection, [(run.run_id, run.step, run.keep) for run in going])
+
+
+def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence[str]], reopen: bool) -> list[str]:
+    """Queue interrupted runs again, each under its new cohort; the ids of the cohorts that got any."""
+    connection.execute(
+        update(_STUDIES).where(_STUDIES.c.id == study_id).values(open=_STUDIES.c.open if not reopen else True)
+    )
+    # Not `in_`: a list among the parameters cannot go to executemany.
+    interrupted = or_(*(_RUNS.c.state == state for state in _INTERRUPTED))
+    taken = []
+    for cohort_id, run_ids in cohorts.items():
+        queueing.add_cohorts(connection, [NewCohort(cohort_id, study_id)])
+        moved = connection.execute(
+            update(_RUNS)
+            .where(_RUNS.c.id == bindparam("run"), interrupted)
+            .values(
+                cohort_id=cohort_id,
+                row=bindparam("place"),
+                paused=False,
+                **queueing.AGAIN,
+            ),
+            [{"run": run_id, "place": place} for place, run_id in enumerate(run_ids)],
+        )
+        if moved.rowcount:
+            taken.append(cohort_id)
+        else:
+            # Someone else was first, and has them in cohorts of their own.
+            connection.execute(update(_COHORTS).where(_COHORTS.c.id == cohort_id).values(state="finished"))
+    return taken

@@ -16,8 +16,7 @@ from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg.store.engine import translated
-from talweg.store.tables import cohorts
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow, cohorts
 
 Submit = Callable[[RunSpec], RunRow]
 Spec = Callable[..., RunSpec]

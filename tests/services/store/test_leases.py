@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from talweg.errors import LeaseLost
 from talweg.store import Asked, Claim, CommitBatch, Progress, Store, open_store, tables
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 _COHORTS = tables.cohorts
 

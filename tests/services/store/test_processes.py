@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import update
 
 from talweg.store import Store, tables
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 # Commits as fast as it can: three steps at a time, until it is done or killed.
 _COMMITTER = """

@@ -11,11 +11,10 @@ from talweg.execution.reconciliation import reconcile
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Store, open_store
-from talweg.store.migrate import upgrade
-from talweg.store.roles import API, WORKER, ensure
+from talweg.store.migrate import API_ROLE, WORKER_ROLE, ensure_roles, upgrade
 
 SETTINGS = Settings().model_copy(update={"commit_seconds": 0.01})
-PASSWORDS = {API: "one % of two", WORKER: "an'other"}
+PASSWORDS = {API_ROLE: "one % of two", WORKER_ROLE: "an'other"}
 FORBIDDEN = (
     "DROP TABLE steps",
     "ALTER TABLE steps ADD COLUMN more integer",
@@ -38,8 +37,8 @@ def owned(new_postgres_database: Callable[[], str]) -> str:
     """A migrated database with both roles; its owner's URL."""
     url = new_postgres_database()
     # Twice: the second time they are there.
-    ensure(url, PASSWORDS)
-    ensure(url, PASSWORDS)
+    ensure_roles(url, PASSWORDS)
+    ensure_roles(url, PASSWORDS)
     upgrade(url)
     return url
 
@@ -47,14 +46,14 @@ def owned(new_postgres_database: Callable[[], str]) -> str:
 @pytest.fixture
 def api(owned: str) -> Iterator[Store]:
     """The store as the API opens it."""
-    with _as(owned, API) as store:
+    with _as(owned, API_ROLE) as store:
         yield store
 
 
 @pytest.fixture
 def worker(owned: str) -> Iterator[Store]:
     """The store as a worker opens it."""
-    with _as(owned, WORKER) as store:
+    with _as(owned, WORKER_ROLE) as store:
         yield store
 
 
@@ -83,7 +82,7 @@ def test_api_and_worker_do_their_work(api: Store, worker: Store) -> None:
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-@pytest.mark.parametrize("role", [API, WORKER])
+@pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE])
 def test_neither_changes_the_schema_nor_takes_records_away(owned: str, role: str, statement: str) -> None:
     with (
         _as(owned, role) as store,
@@ -106,4 +105,6 @@ def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
                 " 'SCRAM-SHA-256%' AS hidden FROM pg_authid WHERE rolname LIKE 'talweg_%' ORDER BY rolname"
             )
         ).all()
-    assert [tuple(row) for row in found] == [(name, True, False, False, False, False, True) for name in (API, WORKER)]
+    assert [tuple(row) for row in found] == [
+        (name, True, False, False, False, False, True) for name in (API_ROLE, WORKER_ROLE)
+    ]

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import Claim, CommitBatch, Progress, Store, open_store, tables
-from talweg.store.types import FromNow
+from talweg.store.tables import FromNow
 
 
 def _expire(store: Store, cohort_id: str) -> None:

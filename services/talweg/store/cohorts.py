@@ -1,21 +1,14 @@
-"""The part of the store that waits for workers, is held by them, and is asked to stop, to rest or to try again."""
+"""The Store's methods for cohorts, from queued to finished; each is one transaction."""
 
 from collections.abc import Iterable
 from typing import Literal
 
-from talweg.store import (
-    cancelling,
-    commits,
-    leaders,
-    leases,
-    metering,
-    outbox,
-    pausing,
-    retrying,
-    samples,
-)
+from talweg.store import commits, leases, monitoring, outbox, steering
 from talweg.store.batch import CommitBatch, Sample
-from talweg.store.database import Database
+from talweg.store.engine import Database
+from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import signs as read_signs
+from talweg.store.monitoring import waits as read_waits
 from talweg.store.rows import (
     Asked,
     Claim,
@@ -23,13 +16,9 @@ from talweg.store.rows import (
     RunRow,
     SampleRow,
 )
-from talweg.store.signs import Signs
-from talweg.store.signs import signs as read_signs
-from talweg.store.waits import Waits
-from talweg.store.waits import waits as read_waits
 
 
-class Work(Database):
+class Cohorts(Database):
     """Cohorts from queued to finished; each method is one transaction."""
 
     def cohort(self, cohort_id: str) -> CohortRow:
@@ -72,7 +61,7 @@ class Work(Database):
         """
         with self._write() as connection:
             queued = leases.requeue_expired(connection, max_attempts, given_up, counted=counted)
-            metering.count(connection, metering.LEASES_LOST, len(queued))
+            monitoring.count(connection, monitoring.LEASES_LOST, len(queued))
             return queued
 
     def claim(
@@ -107,12 +96,12 @@ class Work(Database):
     def add_sample(self, claim: Claim, sample: Sample) -> None:
         """Keep what the claim's worker takes of its machine; one of this number that is there already stays."""
         with self._write() as connection:
-            samples.add(connection, claim, sample)
+            monitoring.add_sample(connection, claim, sample)
 
     def samples(self, cohort_id: str) -> list[SampleRow]:
         """What the cohort's workers took of their machines, oldest first."""
         with self._read() as connection:
-            return samples.of_cohort(connection, cohort_id)
+            return monitoring.samples_of(connection, cohort_id)
 
     def commit(self, claim: Claim, batch: CommitBatch, *, again: bool = False) -> None:
         """Make a batch durable, whole or not at all; raises LeaseLost.
@@ -151,7 +140,7 @@ class Work(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            cancelling.request_cancel(connection, list(run_ids), study)
+            steering.request_cancel(connection, list(run_ids), study)
 
     def asked(self, claim: Claim) -> Asked:
         """What was asked of the claim's live runs."""
@@ -165,12 +154,12 @@ class Work(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            pausing.request_pause(connection, list(run_ids), study)
+            steering.request_pause(connection, list(run_ids), study)
 
     def unpause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
         """Let runs that rest go on; the ids of their cohorts, to be published. Raises NotFound."""
         with self._write() as connection:
-            return pausing.unpause(connection, list(run_ids), study)
+            return steering.unpause(connection, list(run_ids), study)
 
     def retry(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
         """Queue failed runs again, from their last commit; the ids of their new cohorts, to be published.
@@ -179,7 +168,7 @@ class Work(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            return retrying.retry(connection, list(run_ids), study)
+            return steering.retry(connection, list(run_ids), study)
 
     def mirror_again(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> int:
         """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
@@ -199,9 +188,9 @@ class Work(Database):
     def lead(self, role: str, owner: str, seconds: float) -> bool:
         """Whether `owner` is who does the role's work for the next so many seconds; another may be."""
         with self._write() as connection:
-            return leaders.lead(connection, role, owner, seconds)
+            return leases.lead(connection, role, owner, seconds)
 
     def step_down(self, role: str, owner: str) -> None:
         """Let another lead at once; nothing happens where `owner` does not lead."""
         with self._write() as connection:
-            leaders.step_down(connection, role, owner)
+            leases.step_down(connection, role, owner)

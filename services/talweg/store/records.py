@@ -1,6 +1,7 @@
-"""What runs recorded, by ranges of steps: each query walks one key range.
+"""What runs recorded, read by ranges of steps: each query walks one key range.
 
-Steps, evaluations and derivatives of a fork read through its ancestors; chunks and checkpoints are a run's own.
+A fork's steps, evaluations and derivatives from before it began are its ancestors' rows; chunks and checkpoints are a
+run's own.
 """
 
 from collections.abc import Sequence
@@ -8,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Connection, Select, Table, func, select
+from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, select, update
 
-from talweg.errors import CorruptRecord
-from talweg.store import codec, lineage, tables
+from talweg.errors import Conflict, CorruptRecord, NotFound
+from talweg.store import codec, tables
+from talweg.store.batch import Chunk
 from talweg.store.bulk import Row, columns
 from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, Retracing, StepTable
 
@@ -21,6 +23,10 @@ _CHECKPOINTS = tables.checkpoints
 _DERIVATIVES = tables.derivatives
 _EVALUATIONS = tables.evaluations
 _RUNS_AT_ONCE = 1000
+_RUNS = tables.runs
+
+# (run_id, start, stop): the steps start … stop − 1 stand under that run; without `stop`, all from `start` on.
+Range = tuple[str, int, int | None]
 
 
 def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> StepTable:
@@ -35,7 +41,7 @@ def _columns(
 ) -> NDArray[np.float64]:
     """Some of them, (k, n)."""
     found: list[Row] = []
-    for owner, first, last in lineage.ranges(connection, run_id, start, stop):
+    for owner, first, last in ranges(connection, run_id, start, stop):
         query = _range(select(*names), _STEPS, owner, first, last).order_by(_STEPS.c.step)
         found += connection.execute(query).all()
     return columns(found, len(names))
@@ -45,7 +51,7 @@ def evaluations(connection: Connection, run_id: str, start: int, limit: int | No
     """A run's from a step on."""
     names = [column for column in _EVALUATIONS.c if column.name != "run_id"]
     found: list[EvaluationRow] = []
-    for owner, first, last in lineage.ranges(connection, run_id, start, None):
+    for owner, first, last in ranges(connection, run_id, start, None):
         query = _range(select(*names), _EVALUATIONS, owner, first, last)
         left = None if limit is None else limit - len(found)
         ordered = query.order_by(_EVALUATIONS.c.step, _EVALUATIONS.c.split).limit(left)
@@ -57,7 +63,7 @@ def derivatives(connection: Connection, run_id: str, start: int, stop: int | Non
     """Rows of a range."""
     names = [column for column in _DERIVATIVES.c if column.name != "run_id"]
     found = []
-    for owner, first, last in lineage.ranges(connection, run_id, start, stop):
+    for owner, first, last in ranges(connection, run_id, start, stop):
         query = _range(select(*names), _DERIVATIVES, owner, first, last)
         ordered = query.order_by(_DERIVATIVES.c.step, _DERIVATIVES.c.tensor, _DERIVATIVES.c.position)
         found += [DerivativeRow(**row._mapping) for row in connection.execute(ordered)]
@@ -155,3 +161,46 @@ def _verified(run_id: str, step: int, digest: str, payload: bytes) -> bytes:
     except CorruptRecord as error:
         raise CorruptRecord(f"run {run_id}: checkpoint of step {step}: {error}") from error
     return payload
+
+
+def ranges(connection: Connection, run_id: str, start: int, stop: int | None) -> list[Range]:
+    """Under which runs the steps start … stop − 1 stand, oldest first; for a run without a parent itself alone."""
+    found: list[Range] = []
+    while True:
+        query = select(_RUNS.c.parent_run_id, _RUNS.c.parent_step).where(_RUNS.c.id == run_id)
+        row = connection.execute(query).one_or_none()
+        if row is None or row.parent_run_id is None or start >= row.parent_step:
+            return [(run_id, start, stop), *reversed(found)]
+        if stop is None or stop > row.parent_step:
+            found.append((run_id, row.parent_step, stop))
+            stop = row.parent_step
+        run_id = row.parent_run_id
+
+
+def replace_chunk(connection: Connection, chunk: Chunk) -> None:
+    """Put these bytes where a chunk of the same run, quantity and steps stands, or where none begins at its step.
+
+    Raises Conflict where one of other steps does.
+    """
+    of_run = (_CHUNKS.c.run_id == chunk.run_id, _CHUNKS.c.quantity == chunk.quantity)
+    there = (*of_run, _CHUNKS.c.first_step == chunk.first_step)
+    held = connection.execute(select(_CHUNKS.c.steps).where(*there)).scalar_one_or_none()
+    if held not in (None, chunk.steps):
+        raise Conflict(f"run {chunk.run_id}: {chunk.quantity} from step {chunk.first_step} on must be {held} steps")
+    connection.execute(delete(_CHUNKS).where(*there))
+    connection.execute(insert(_CHUNKS).values(**vars(chunk)))
+
+
+def replace_checkpoint(connection: Connection, run_id: str, step: int, payload: bytes) -> None:
+    """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
+    changed = connection.execute(
+        update(_CHECKPOINTS)
+        .where(
+            _CHECKPOINTS.c.run_id == run_id,
+            _CHECKPOINTS.c.step == step,
+            _CHECKPOINTS.c.digest == codec.digest_of(payload),
+        )
+        .values(payload=payload)
+    )
+    if changed.rowcount != 1:
+        raise NotFound(f"run {run_id}: has no checkpoint of step {step} with this digest")

@@ -1,17 +1,20 @@
-"""What finding by name and turning pages have in common."""
+"""Find by id or name, turn pages, and choose the runs that a request names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Select, Table, case, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, case, or_, select
 
 from talweg.errors import InvalidSpec, NotFound
+from talweg.store import tables
 from talweg.store.rows import Page
 
 MAXIMUM = 1000
 
 T = TypeVar("T")
+_RUNS = tables.runs
+IDS_AT_ONCE = 1000
 
 
 def identify(connection: Connection, table: Table, kind: str, id_or_name: str) -> str:
@@ -35,7 +38,7 @@ def storable(value: str) -> bool:
     return "\x00" not in value
 
 
-def after(query: Select[Any], identity: Column[Any], limit: int, cursor: str | None) -> Select[Any]:
+def page_query(query: Select[Any], identity: Column[Any], limit: int, cursor: str | None) -> Select[Any]:
     """One row more than a page: newest first, from below `cursor` on. Ids are uuid7, so they grow with time.
 
     Raises:
@@ -51,6 +54,14 @@ def after(query: Select[Any], identity: Column[Any], limit: int, cursor: str | N
     return query.order_by(identity.desc()).limit(limit + 1)
 
 
-def cut(items: Sequence[T], ids: Sequence[str], limit: int) -> Page[T]:
+def page_of(items: Sequence[T], ids: Sequence[str], limit: int) -> Page[T]:
     """A page of what `after` found, with the cursor of the next where there is one."""
     return Page(list(items[:limit]), ids[limit - 1] if len(ids) > limit else None)
+
+
+def chosen_runs(connection: Connection, run_ids: Sequence[str], study: str | None) -> Iterator[ColumnElement[bool]]:
+    """Conditions on runs that together mean all of them; raises NotFound for the study."""
+    if study is not None:
+        yield _RUNS.c.study_id == identify(connection, tables.studies, "study", study)
+    for start in range(0, len(run_ids), IDS_AT_ONCE):
+        yield _RUNS.c.id.in_(run_ids[start : start + IDS_AT_ONCE])
