@@ -8,8 +8,8 @@ PostgreSQL is a server of its own, with its settings as they come (so every comm
 
 * overhead: 64 runs of digits-mlp under Adam, recorded as `auto` does it, over the same cohort with nothing recorded.
   Both in turn, the minimum over repeats; the ratio is what to quote. The last two columns are ratios of CPU time, of
-  the thread that trains and of everything with the scribe: a machine that is busy with other things stretches the
-  wall's, since the scribe then waits for a core.
+  the thread that trains and of everything with the writer process: a machine that is busy with other things stretches
+  the wall's, since the writer process then waits for a core.
 * full: gradients and parameters of a real trajectory (digits-mlp, Adam) through the writer into the database,
   encoded, digested and committed: million values a second, and bytes a value.
 * reading: one step of a run, stored or replayed: the median over steps drawn at random, in milliseconds.
@@ -40,10 +40,9 @@ import structlog
 from sqlalchemy import text
 
 from talweg.execution import submit_run, submit_study, train
-from talweg.execution.patience import Patience
-from talweg.execution.scribe import Scribe
 from talweg.execution.segment import Segment
-from talweg.execution.writer import Writer
+from talweg.execution.writer import DatabaseRetry, Writer
+from talweg.execution.writer_process import WriterProcess
 from talweg.records import cohort_of, normalise, parameters
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
@@ -89,7 +88,7 @@ def overhead(store: Store, options: argparse.Namespace) -> Iterator[Row]:
     bare: list[Clocks] = []
     recorded: list[Clocks] = []
     cohort_of(study.runs()[:1]).advance()
-    with scribe_of(store) as scribe:
+    with writer_process_of(store) as writer_process:
         for _ in range(options.repeats):
             cohort = cohort_of([normalise(spec) for spec in study.runs()])
             start = clocks()
@@ -98,9 +97,10 @@ def overhead(store: Store, options: argparse.Namespace) -> Iterator[Row]:
             bare.append(since(start))
             row = submit_study(store, study, publish=lambda _: None, settings=SETTINGS)
             (cohort_id,) = {run.cohort_id for run in store.runs_of(row.id)}
-            start = clocks(scribe)
-            assert train(store, cohort_id, owner="benchmark", settings=SETTINGS, scribe=scribe) == "finished"
-            recorded.append(since(start, scribe))
+            start = clocks(writer_process)
+            outcome = train(store, cohort_id, owner="benchmark", settings=SETTINGS, writer_process=writer_process)
+            assert outcome == "finished"
+            recorded.append(since(start, writer_process))
     yield {
         "what": f"auto, 64 runs, {options.steps} steps",
         "unrecorded s": round(min(bare)[0], 2),
@@ -122,15 +122,15 @@ def full(store: Store, options: argparse.Namespace) -> Iterator[Row]:
             segments = trajectory(run)
             claim = store.claim(run.cohort_id, "benchmark", 600)
             assert claim is not None
-            with scribe_of(store) as scribe:
-                ledger = scribe.open(
+            with writer_process_of(store) as writer_process:
+                target = writer_process.open(
                     claim, [run], every=16 * CHUNK_STEPS, numerics=numerics.fingerprint(), lease_seconds=600
                 )
-                start = clocks(scribe)
-                with Writer(ledger, Patience(60.0, claim.cohort_id)) as writer:
+                start = clocks(writer_process)
+                with Writer(target, DatabaseRetry(60.0, claim.cohort_id)) as writer:
                     for segment in segments:
                         writer.put(segment)
-                times.append(since(start, scribe))
+                times.append(since(start, writer_process))
         values = sum(s.gradients.size + s.parameters.size for s in segments)  # type: ignore[union-attr, misc]
         payloads = one(
             store, "SELECT SUM(LENGTH(payload)) FROM chunks WHERE run_id = :run AND quantity <> 'norms'", run
@@ -265,22 +265,22 @@ def _peer(what: str, values: int, seconds: float, stored: int) -> Row:
 
 
 @contextmanager
-def scribe_of(store: Store) -> Iterator[Scribe]:
-    """A scribe as a worker has one."""
-    with Scribe(store.engine.url.render_as_string(hide_password=False)) as scribe:
-        scribe.start()
-        yield scribe
+def writer_process_of(store: Store) -> Iterator[WriterProcess]:
+    """A writer process as a worker has one."""
+    with WriterProcess(store.engine.url.render_as_string(hide_password=False)) as writer_process:
+        writer_process.start()
+        yield writer_process
 
 
-def clocks(scribe: Scribe | None = None) -> Clocks:
-    """Wall time, this thread's CPU time, the process's and its scribe's."""
-    beside = sum(psutil.Process(scribe.pid).cpu_times()[:2]) if scribe else 0.0
+def clocks(writer_process: WriterProcess | None = None) -> Clocks:
+    """Wall time, this thread's CPU time, the process's and its writer process's."""
+    beside = sum(psutil.Process(writer_process.pid).cpu_times()[:2]) if writer_process else 0.0
     return time.perf_counter(), time.thread_time(), time.process_time() + beside
 
 
-def since(start: Clocks, scribe: Scribe | None = None) -> Clocks:
+def since(start: Clocks, writer_process: WriterProcess | None = None) -> Clocks:
     """Seconds on each clock."""
-    now = clocks(scribe)
+    now = clocks(writer_process)
     return now[0] - start[0], now[1] - start[1], now[2] - start[2]
 
 

@@ -18,7 +18,7 @@ from talweg.errors import TalwegError, Unreachable
 WORKER_KILLED = "worker: kill -9"
 WORKER_PAUSED = "worker: SIGSTOP past its lease, then SIGCONT"
 WORKER_LEFT = "worker: SIGTERM"
-SCRIBE_KILLED = "worker: kill -9 of its scribe alone"
+WRITER_KILLED = "worker: kill -9 of its writer process alone"
 WORKER_JUMPED = "worker: its clock jumps, by up to two days to and fro"
 BROKER_KILLED = "broker: kill -9, away for up to a second"
 BROKER_FLUSHED = "broker: FLUSHALL"
@@ -33,7 +33,7 @@ DATABASE_KILLED = "PostgreSQL: kill -9 of all its processes, away for up to a se
 LOCKED = "SQLite: locked by another for up to three seconds"
 
 _WEIGHTS = {
-    WORKER_KILLED: 8, WORKER_PAUSED: 4, WORKER_LEFT: 2, WORKER_JUMPED: 2, SCRIBE_KILLED: 2, BROKER_KILLED: 2,
+    WORKER_KILLED: 8, WORKER_PAUSED: 4, WORKER_LEFT: 2, WORKER_JUMPED: 2, WRITER_KILLED: 2, BROKER_KILLED: 2,
     BROKER_FLUSHED: 2, RECONCILER_KILLED: 2, REPEATED: 1, API_KILLED: 2, MIRROR_KILLED: 1, MLFLOW_KILLED: 1,
 }  # fmt: skip
 _ON_SQLITE = {LOCKED: 3}
@@ -111,11 +111,11 @@ class Faults:
         elif kind == WORKER_PAUSED:
             # The others go on meanwhile: that is what it is about.
             self._beside(self._pause, worker, share)
-        elif kind == SCRIBE_KILLED:
+        elif kind == WRITER_KILLED:
             # A worker that has just begun has none yet.
             with contextlib.suppress(psutil.NoSuchProcess):
-                for scribe in psutil.Process(worker.process.pid).children():
-                    scribe.kill()
+                for writer_process in psutil.Process(worker.process.pid).children():
+                    writer_process.kill()
         elif kind == WORKER_JUMPED:
             set_clock(worker.clock, _DAY * (4 * share - 2))
         else:

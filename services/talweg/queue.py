@@ -25,7 +25,7 @@ class PlainTask(Task):  # type: ignore[type-arg]  # generic in its stubs only
     """A task that runs its own function and nothing that a message asks for besides."""
 
     # By name: only a worker needs it.
-    Request = "talweg.execution.request:HonestRequest"
+    Request = "talweg.execution.tasks:HonestRequest"
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Forget callbacks, chains and chords: whoever reaches the broker must not start more through us."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from talweg.execution.branching import fork_run, resume_run
-    from talweg.execution.reconciliation import Reconciled, reconcile
+    from talweg.execution.reconciler import Reconciled, reconcile
     from talweg.execution.stages import extend_studies
     from talweg.execution.submission import submit_run, submit_study
     from talweg.execution.training import Outcome, train
@@ -27,10 +27,10 @@ __all__ = [
 
 _HOMES = {
     "Outcome": "training",
-    "Reconciled": "reconciliation",
+    "Reconciled": "reconciler",
     "extend_studies": "stages",
     "fork_run": "branching",
-    "reconcile": "reconciliation",
+    "reconcile": "reconciler",
     "resume_run": "branching",
     "submit_run": "submission",
     "submit_study": "submission",

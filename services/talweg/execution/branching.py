@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
-from talweg.execution.room import require_room
+from talweg.execution.planning import require_room
 from talweg.execution.submission import Publish, known, made_up_name, new_run, publish_all
 from talweg.records import beginning, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec

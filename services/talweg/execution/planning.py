@@ -1,12 +1,16 @@
-"""Which runs train side by side."""
+"""Plan cohorts: which runs train side by side, and whether the disk has room for what they will record."""
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
+from talweg.errors import DiskFull
 from talweg.records.rebuild import optimizer_of
 from talweg.spec import OptimizerSpec, RunSpec
+from talweg.store import NewRun, RunRow, Store
+from talweg.store.policy import Resolved, recorded_bytes
 
 # Coordinates that a cohort's runs may have together: 32 MB an array in float32.
 _COORDINATES = 8_000_000
@@ -66,3 +70,40 @@ def _parts(group: list[int], count: int) -> list[list[int]]:
     """`count` runs of neighbours, whose lengths differ by one at most."""
     bounds = [len(group) * i // count for i in range(count + 1)]
     return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def left_to_record(runs: Iterable[NewRun | RunRow], record: Resolved | None = None) -> int:
+    """About how many bytes the steps that they have not made will take; as if all were recorded so, where given."""
+    return sum(
+        recorded_bytes(
+            record or run.record,
+            size=sum(math.prod(tensor["shape"]) for tensor in run.tensors),
+            tensors=len(run.tensors),
+            steps=max(0, run.total_steps - run.step),
+            itemsize=8 if run.precision == "float64" else 4,
+        )
+        for run in runs
+    )
+
+
+def require_room(store: Store, runs: Sequence[NewRun | RunRow]) -> None:
+    """Raises DiskFull where these runs alone would record more than is free."""
+    room = store.room()
+    if room is None:
+        return
+    (folder, free), needed = room, left_to_record(runs)
+    if needed <= free:
+        return
+    least = left_to_record(runs, "replay")
+    instead = f"; record='replay' would record {readable_size(least)}" if least <= free else ""
+    raise DiskFull(
+        f"submission: would record about {readable_size(needed)}, and {readable_size(free)} are free in {folder}"
+        f"{instead}; make room, or ask for fewer steps or runs"
+    )
+
+
+def readable_size(count: int) -> str:
+    """Bytes as people read them: 312 kB, 4.6 MB, 187 MB."""
+    if count < 1_000_000:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count < 100_000_000 else f"{count / 1e6:.0f} MB"

@@ -1,6 +1,6 @@
-"""Publishes again what was lost, pass after pass. `python -m talweg.execution.reconciler`
+"""The reconciler: publishes again what was lost, pass after pass. `python -m talweg.execution.reconciler`
 
-One may run, or several: one at a time leads, and the others look on until it has been silent for long. Two that both
+One may run, or several: one at a time leads, and the others wait until it has been silent for long. Two that both
 believe to lead, since one was stopped in the middle of a pass, do no harm: a repeated message changes nothing.
 """
 
@@ -18,12 +18,13 @@ from talweg import startup
 if __name__ == "__main__":
     startup.begin()
 
+from dataclasses import dataclass
+
 import structlog
 
 from talweg import logs, queue
 from talweg.errors import DiskFull, NotWritable, TalwegError, Unreachable
-from talweg.execution.endings import tell_failed
-from talweg.execution.reconciliation import reconcile
+from talweg.execution.writer import log_failed
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.store import Store, open_store
@@ -33,6 +34,42 @@ log = structlog.get_logger(__name__)
 ROLE = "reconciler"
 # A leader that was silent for so many passes is one no more.
 _PASSES = 4
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What one pass did: cohorts taken back from leases that ran out, published, given up after all attempts."""
+
+    taken_back: tuple[str, ...]
+    published: tuple[str, ...]
+    given_up: tuple[str, ...] = ()
+
+
+def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings, counted: bool = True) -> Reconciled:
+    """Take back expired cohorts and publish them, and publish what no one took up.
+
+    A cohort that waits is published again only after a delay that doubles each time, so that a long queue is not
+    flooded. Studies whose next stage is due go on. Attempts are not `counted` where leases
+    ran out since the disk was full.
+
+    Raises Unreachable where the broker takes nothing; what was published by then is noted.
+    """
+    given_up: list[str] = []
+    taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up, counted=counted)
+    if store.studies_to_extend():
+        # It needs the engine, which most passes do without: workers extend studies as a rule.
+        from talweg.execution.stages import extend_studies
+
+        extend_studies(store, publish, settings=settings)
+    waiting = store.unpublished(settings.reconcile_seconds)
+    published: list[str] = []
+    try:
+        for cohort_id in dict.fromkeys([*taken_back, *waiting]):
+            publish(cohort_id)
+            published.append(cohort_id)
+    finally:
+        store.mark_published(published)
+    return Reconciled(tuple(taken_back), tuple(published), tuple(given_up))
 
 
 def keep_reconciling(store: Store, publish: Callable[[str], None], *, settings: Settings, owner: str) -> None:
@@ -86,7 +123,7 @@ def _pass(store: Store, publish: Callable[[str], None], settings: Settings, *, c
     for cohort_id in done.taken_back:
         log.warning("cohort taken back", cohort=cohort_id)
     for cohort_id in done.given_up:
-        tell_failed(store, cohort_id)
+        log_failed(store, cohort_id)
     for cohort_id in done.published:
         log.info("cohort published again", cohort=cohort_id)
 

@@ -14,8 +14,7 @@ from uuid_utils.compat import uuid7
 from talweg import queue
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
-from talweg.execution.planning import plan
-from talweg.execution.room import require_room
+from talweg.execution.planning import plan, require_room
 from talweg.records.reading import size_of
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.settings import Settings

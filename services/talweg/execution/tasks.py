@@ -1,4 +1,4 @@
-"""The Celery task that trains: it takes an id, and may safely run twice."""
+"""The Celery task that trains: it takes an id, and may safely run twice; and how a worker acknowledges its message."""
 
 import os
 import socket
@@ -7,11 +7,12 @@ from typing import Any
 
 import structlog
 from celery.signals import worker_shutting_down
+from celery.worker.request import Request
 
 from talweg.errors import NotWritable, TalwegError, Unreachable
-from talweg.execution.scribe import Scribe
 from talweg.execution.stages import extend_studies
 from talweg.execution.training import train
+from talweg.execution.writer_process import WriterProcess
 from talweg.queue import TRAIN, app, publish
 from talweg.settings import settings
 from talweg.store import Store, open_store
@@ -19,6 +20,22 @@ from talweg.store import Store, open_store
 log = structlog.get_logger(__name__)
 
 _leaving = False
+
+
+class HonestRequest(Request):
+    """Celery's own leaves the acknowledgement to the event loop, and only logs one that failed.
+
+    In a process that trains by itself the loop goes on when the training is over. Where the broker was away by then,
+    the message counted as one in hand for as long as the connection lived, and a worker that has one in hand takes no
+    other: it waited for ever, healthy to look at. Raised, the error makes the consumer connect anew, with nothing in
+    hand; the cohort comes back through the reconciler.
+    """
+
+    def acknowledge(self) -> None:
+        """Tell the broker that the message was taken up; raises what went wrong with it."""
+        if not self.acknowledged:
+            self.message.ack()
+            self.acknowledged = True
 
 
 @app.task(name=TRAIN)
@@ -35,7 +52,7 @@ def train_cohort(cohort_id: str) -> None:
             owner=owner(),
             settings=settings(),
             leave=lambda: _leaving,
-            scribe=process_scribe(),
+            writer_process=process_writer(),
         )
     except (Unreachable, NotWritable) as error:
         # Its lease, where it had one, runs out; the reconciler sees to it when the database is back.
@@ -62,9 +79,9 @@ def process_store() -> Store:
 
 
 @cache
-def process_scribe() -> Scribe:
-    """The scribe of this process."""
-    return Scribe(_database_url())
+def process_writer() -> WriterProcess:
+    """The writer process of this process."""
+    return WriterProcess(_database_url())
 
 
 def _database_url() -> str:

@@ -1,4 +1,4 @@
-"""Trains a cohort from claim to finish: the only place where the engine moves on behalf of the laboratory."""
+"""Train a cohort from claim to finish: the only place where the laboratory moves the engine."""
 
 import traceback
 from collections.abc import Callable, Sequence
@@ -6,18 +6,17 @@ from functools import partial
 from typing import Literal
 from uuid import uuid4
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from talweg.datasets.sources import serve
 from talweg.errors import CorruptRecord, DiskFull, LeaseLost, NotWritable, TalwegError, Unreachable
-from talweg.execution.endings import tell_failed
 from talweg.execution.heartbeat import Heartbeat
-from talweg.execution.ledger import Ledger, StoreLedger
-from talweg.execution.limits import TimeLimits
-from talweg.execution.patience import Patience
 from talweg.execution.recorder import Recorder
-from talweg.execution.scribe import Scribe, ScribeLost
-from talweg.execution.writer import Writer
+from talweg.execution.segment_store import LocalSegmentStore, SegmentStore
+from talweg.execution.writer import DatabaseRetry, Writer, log_failed
+from talweg.execution.writer_process import WriterProcess, WriterProcessLost
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.settings import Settings
 from talweg.spec import RunSpec
@@ -32,6 +31,27 @@ log = structlog.get_logger(__name__)
 Outcome = Literal["finished", "released", "stopped", "unclaimed", "lost", "queued", "quarantined"]
 
 
+class TimeLimits:
+    """What is left to each run of a cohort.
+
+    A run's time is what its record says: its share of gradient and update of the steps that were committed, whoever
+    made them. So a limit means the same alone and in company, and what an attempt lost does not count. It ends a run
+    between two steps and changes none of them.
+    """
+
+    def __init__(self, runs: Sequence[RunRow]) -> None:
+        """`runs` by their row in the cohort that trains, as they were claimed."""
+        limits = [RunSpec.model_validate(run.spec).max_seconds for run in runs]
+        self._left = np.array(
+            [np.inf if most is None else most - run.trained_seconds for most, run in zip(limits, runs, strict=True)]
+        )
+        self._any = bool(np.isfinite(self._left).any())
+
+    def over(self, seconds: NDArray[np.float64], active: NDArray[np.bool_]) -> list[int]:
+        """The active runs whose time is up, having trained for `seconds` (R,) since they were claimed."""
+        return [int(row) for row in np.flatnonzero(active & (seconds >= self._left))] if self._any else []
+
+
 def train(
     store: Store,
     cohort_id: str,
@@ -39,18 +59,18 @@ def train(
     owner: str,
     settings: Settings,
     leave: Callable[[], bool] = lambda: False,
-    scribe: Scribe | None = None,
+    writer_process: WriterProcess | None = None,
 ) -> Outcome:
     """Claim a cohort, train it to its end, and leave every step of it in the store.
 
     Safe to call twice at once: one caller gets the claim. Whatever goes wrong is written to the cohort, which
     comes back later or is quarantined; only a store that cannot even take that raises. A store that is away is
     waited for, and then left with the reason: that is no failed attempt of the cohort. `owner` is shown in the
-    store. `leave` is asked between steps: once true, what was done is committed and the lease given back. A `scribe`
-    of the same database does the writing; without one this process does.
+    store. `leave` is asked between steps: once true, what was done is committed and the lease given back. A
+    `writer_process` of the same database does the writing; without one this process does.
     """
     serve(store)
-    patience = Patience(settings.store_patience_seconds, cohort_id, leave)
+    patience = DatabaseRetry(settings.store_patience_seconds, cohort_id, leave)
     # The answer may be lost after the claim was made: asked for again under this id, it is the same one.
     claim_id = str(uuid4())
     lease, most = settings.lease_seconds, settings.max_attempts
@@ -59,21 +79,21 @@ def train(
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]
     log.info("cohort claimed", cohort=cohort_id, runs=live, fence=claim.fence, attempt=claim.attempts)
-    if scribe:
-        scribe.start()
+    if writer_process:
+        writer_process.start()
     beat = Heartbeat(
         store,
         claim,
         seconds=settings.heartbeat_seconds,
         lease_seconds=settings.lease_seconds,
-        beside=scribe.pid if scribe else None,
+        beside=writer_process.pid if writer_process else None,
     )
     try:
         try:
             with beat:
-                ended = _train(store, claim, settings, beat, patience, scribe)
+                ended = _train(store, claim, settings, beat, patience, writer_process)
             patience(lambda _: store.finish(claim) if ended else store.release(claim))
-        except (LeaseLost, ScribeLost):
+        except (LeaseLost, WriterProcessLost):
             raise
         except (Unreachable, NotWritable) as error:
             return _stop(store, claim, str(error))
@@ -85,14 +105,14 @@ def train(
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
             outcome = store.fail(claim, traceback.format_exc(), settings.max_attempts)
             if outcome == "quarantined":
-                tell_failed(store, cohort_id)
+                log_failed(store, cohort_id)
             return outcome
     except LeaseLost as error:
         log.warning("lease lost", cohort=cohort_id, reason=str(error))
         return "lost"
-    except ScribeLost as error:
+    except WriterProcessLost as error:
         # As if this worker had been killed with it: the lease runs out, and the next one goes on from the last commit.
-        log.error("scribe lost", cohort=cohort_id, reason=str(error))
+        log.error("writer process lost", cohort=cohort_id, reason=str(error))
         return "lost"
     return "finished" if ended else "released"
 
@@ -104,7 +124,12 @@ def _stop(store: Store, claim: Claim, reason: str) -> Outcome:
 
 
 def _train(
-    store: Store, claim: Claim, settings: Settings, beat: Heartbeat, patience: Patience, scribe: Scribe | None
+    store: Store,
+    claim: Claim,
+    settings: Settings,
+    beat: Heartbeat,
+    patience: DatabaseRetry,
+    writer_process: WriterProcess | None,
 ) -> bool:
     """Whether the cohort came to its end; otherwise it was to leave, or a run of it to rest."""
     runs = [run for run in claim.runs if not run.ended]
@@ -112,11 +137,11 @@ def _train(
         return True
     cohort, steps = patience(lambda _: _resumed(store, runs)), runs[0].total_steps
     every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
-    here, begin = _fingerprint(runs), scribe.open if scribe else partial(StoreLedger, store)
-    ledger: Ledger = patience(
+    here, begin = _fingerprint(runs), writer_process.open if writer_process else partial(LocalSegmentStore, store)
+    segments: SegmentStore = patience(
         lambda _: begin(claim, runs, every=every, numerics=here, lease_seconds=settings.lease_seconds)
     )
-    with Writer(ledger, patience) as writer:
+    with Writer(segments, patience) as writer:
         recorder = Recorder(
             cohort,
             writer,

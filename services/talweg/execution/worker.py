@@ -3,7 +3,7 @@
 The pool is Celery's "solo": the task runs in this very process. More workers are more processes, started by the
 local stack or by containers, so that one killed for want of memory takes down its own cohort and no other; a
 SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded. What it trains is
-written by a scribe, a process of its own beside it.
+written by a writer process, a process of its own beside it.
 """
 
 import os
@@ -28,7 +28,7 @@ def main() -> int:
     """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
     chosen = settings()
     _pin(inherited() | numerics_environment(chosen.numerics))
-    from talweg.execution.tasks import owner, process_scribe, process_store
+    from talweg.execution.tasks import owner, process_store, process_writer
     from talweg.queue import app
 
     logs.configure(chosen.log_level)
@@ -47,9 +47,9 @@ def main() -> int:
         quiet=True,
     )
     startup.loaded()
-    with process_scribe() as scribe:
-        # Whoever waits for this worker need not wait for its scribe as well.
-        worker_ready.connect(lambda **_: scribe.start(), weak=False)
+    with process_writer() as writer_process:
+        # Whoever waits for this worker need not wait for its writer process as well.
+        worker_ready.connect(lambda **_: writer_process.start(), weak=False)
         worker.start()
     return int(worker.exitcode or 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from talweg.execution import reconcile, train
-from talweg.execution.endings import tell_failed
+from talweg.execution.writer import log_failed
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow
@@ -58,7 +58,7 @@ def test_a_run_that_failed_has_a_line_whoever_gave_it_up(
         assert train(store, raised.cohort_id, owner="test", settings=once) == "quarantined"
         assert store.claim(vanished.cohort_id, "a worker that vanishes", -1.0) is not None
         assert reconcile(store, _to_nobody, settings=once).given_up == (vanished.cohort_id,)
-        tell_failed(store, vanished.cohort_id)
+        log_failed(store, vanished.cohort_id)
     assert [(line["run"], line["state"], line["reason"], line["steps"]) for line in _ended(caplog)] == sorted(
         (run.id, "failed", "failed", 0) for run in (raised, vanished)
     )

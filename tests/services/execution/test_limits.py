@@ -9,8 +9,8 @@ from sqlalchemy import update
 
 from talweg.errors import InvalidSpec
 from talweg.execution import resume_run, train
-from talweg.execution.limits import TimeLimits
 from talweg.execution.submission import resume_study
+from talweg.execution.training import TimeLimits
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow, tables

@@ -10,8 +10,8 @@ from sqlalchemy.event import listen
 
 from talweg.errors import DiskFull
 from talweg.execution import reconcile, submit_run
+from talweg.execution.planning import left_to_record, readable_size
 from talweg.execution.reconciler import AfterFullDisk
-from talweg.execution.room import left_to_record, readable
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
@@ -66,7 +66,7 @@ def test_only_steps_that_are_not_made_are_still_to_be_recorded(store: Store, sub
     ("count", "text"), [(311_600, "312 kB"), (4_600_000, "4.6 MB"), (187_400_000, "187 MB"), (0, "0 kB")]
 )
 def test_bytes_are_written_as_people_read_them(count: int, text: str) -> None:
-    assert readable(count) == text
+    assert readable_size(count) == text
 
 
 def test_leases_that_ran_out_while_the_disk_was_full_are_extended_and_count_as_no_attempt(

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from talweg.errors import Unreachable
 from talweg.execution import train
-from talweg.execution.patience import Patience
+from talweg.execution.writer import DatabaseRetry
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow, open_store
@@ -30,7 +30,7 @@ def test_a_database_that_comes_back_is_waited_for(caplog: pytest.LogCaptureFixtu
         return "answer"
 
     with caplog.at_level(logging.WARNING):
-        assert Patience(60.0, "cohort-1")(away) == "answer"
+        assert DatabaseRetry(60.0, "cohort-1")(away) == "answer"
     assert asked == [False, True, True]
     assert caplog.text.count("database asked again") == 2
     assert caplog.text.count("cohort-1") >= 2
@@ -41,7 +41,7 @@ def test_patience_ends_and_says_why() -> None:
         raise Unreachable("database: the server closed the connection")
 
     with pytest.raises(Unreachable, match="closed the connection"):
-        Patience(0.2, "cohort")(away)
+        DatabaseRetry(0.2, "cohort")(away)
 
 
 def test_whoever_is_asked_to_leave_has_no_patience() -> None:
@@ -52,7 +52,7 @@ def test_whoever_is_asked_to_leave_has_no_patience() -> None:
         raise Unreachable("database: the server closed the connection")
 
     with pytest.raises(Unreachable):
-        Patience(60.0, "cohort", leave=lambda: True)(away)
+        DatabaseRetry(60.0, "cohort", leave=lambda: True)(away)
     assert asked == [False]
 
 
@@ -61,7 +61,7 @@ def test_other_errors_are_raised_at_once() -> None:
         raise ValueError("no database's fault")
 
     with pytest.raises(ValueError, match="no database's fault"):
-        Patience(60.0, "cohort")(broken)
+        DatabaseRetry(60.0, "cohort")(broken)
 
 
 def test_a_file_that_another_process_locks_delays_the_training_alone(

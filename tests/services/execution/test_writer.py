@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from talweg.execution.ledger import StoreLedger
-from talweg.execution.patience import Patience
 from talweg.execution.segment import Segment
+from talweg.execution.segment_store import LocalSegmentStore
 from talweg.execution.submission import submit_run
-from talweg.execution.writer import Writer
+from talweg.execution.writer import DatabaseRetry, Writer
 from talweg.records import cohort_of
 from talweg.settings import Settings
 from talweg.spec import RunSpec
@@ -25,13 +24,13 @@ class Held(Exception):
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Segments are taken once it is set."""
-    event, take = threading.Event(), StoreLedger.take
+    event, take = threading.Event(), LocalSegmentStore.take
 
-    def waiting(ledger: StoreLedger, segment: Segment) -> None:
+    def waiting(segments: LocalSegmentStore, segment: Segment) -> None:
         assert event.wait(30)
-        take(ledger, segment)
+        take(segments, segment)
 
-    monkeypatch.setattr(StoreLedger, "take", waiting)
+    monkeypatch.setattr(LocalSegmentStore, "take", waiting)
     return event
 
 
@@ -51,8 +50,8 @@ def writer(store: Store, spec: Callable[..., RunSpec], settings: Settings) -> tu
             record = cohort.advance()
             segment.add(record, cohort.norms(before, record), 0.0)
         segments.append(segment)
-    ledger = StoreLedger(store, claim, [run], every=64, numerics=numerics.fingerprint(), lease_seconds=60)
-    return Writer(ledger, Patience(0, claim.cohort_id)), segments
+    target = LocalSegmentStore(store, claim, [run], every=64, numerics=numerics.fingerprint(), lease_seconds=60)
+    return Writer(target, DatabaseRetry(0, claim.cohort_id)), segments
 
 
 def test_who_hands_over_too_much_waits(
@@ -94,7 +93,7 @@ def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
         assert gate.wait(30)
         raise Held("no")
 
-    monkeypatch.setattr(StoreLedger, "take", fail)
+    monkeypatch.setattr(LocalSegmentStore, "take", fail)
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
     made, (first, second, third) = writer
     threading.Timer(0.1, gate.set).start()

@@ -24,7 +24,7 @@ def trained(store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.Monk
 
     def train_it(record: str, *, joined: bool = False) -> RunRow:
         if not joined:
-            monkeypatch.setattr("talweg.execution.assembly._JOINED_STEPS", CHUNK_STEPS)
+            monkeypatch.setattr("talweg.execution.segment_store._JOINED_STEPS", CHUNK_STEPS)
         # No commit but where a checkpoint is kept and most is done, however slow this machine is.
         monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
         settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})

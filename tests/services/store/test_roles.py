@@ -7,7 +7,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
 from talweg.execution import resume_run, submit_run, train
-from talweg.execution.reconciliation import reconcile
+from talweg.execution.reconciler import reconcile
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Store, open_store

@@ -9,7 +9,7 @@ from talweg import queue
 from talweg.api.context import Here
 from talweg.api.parameters import MAXIMUM_PAGE
 from talweg.errors import DiskFull, TalwegError
-from talweg.execution.room import left_to_record, readable
+from talweg.execution.planning import left_to_record, readable_size
 from talweg.settings import Settings
 from talweg.store import LIVE, RunRow, Signs, Store
 from talweg.store.engine import parse, room
@@ -74,7 +74,7 @@ def of_disk(settings: Settings, store: Store | None = None) -> list[tuple[str, s
         return []
     folder, free = found
     needed = left_to_record(live(store)) if store is not None else 0
-    wanted = f"; what is queued and running will record about {readable(needed)} more" if needed else ""
+    wanted = f"; what is queued and running will record about {readable_size(needed)} more" if needed else ""
     remedy = "make room; record replay stores less than full. What was recorded is safe, and training goes on by itself"
     return [(f"the disk that holds the records has {free / 1e6:.0f} MB left: {folder}{wanted}", remedy)]
 

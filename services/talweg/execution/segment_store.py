@@ -1,17 +1,19 @@
-"""Segments of a cohort taken apart by run, encoded, and put together as what one commit makes durable."""
+"""Segments of a cohort taken apart by run, encoded, and made durable commit by commit."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from talweg.execution.segment import Columns, Numbers, Segment, joined
 from talweg.store import (
+    Asked,
     Checkpoint,
     Chunk,
+    Claim,
     CommitBatch,
     DerivativeRows,
     Evaluation,
@@ -20,6 +22,7 @@ from talweg.store import (
     RunState,
     StepRows,
     StopReason,
+    Store,
 )
 from talweg.store.policy import CHUNK_STEPS, ROW_COORDINATES
 
@@ -182,3 +185,54 @@ def _coordinates(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]] | N
         for tensor in tensors
         for index in itertools.product(*map(range, tensor["shape"]))
     ]
+
+
+class SegmentStore(Protocol):
+    """What a writer needs of it. Each call raises what the store raises."""
+
+    def take(self, segment: Segment) -> None:
+        """Encode a segment, to be part of the next commit."""
+
+    def commit(self, *, again: bool) -> Mapping[str, Progress]:
+        """Make everything taken durable, under the claim's fence: the runs that ended with it.
+
+        Where it raised, it may be called once more, with `again`: then what did arrive is not written twice.
+        """
+
+    def asked(self) -> Asked:
+        """What was asked of the claim's runs meanwhile."""
+
+
+class LocalSegmentStore:
+    """Writes into a store of this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        claim: Claim,
+        runs: Sequence[RunRow],
+        *,
+        every: int,
+        numerics: dict[str, Any],
+        lease_seconds: float,
+    ) -> None:
+        """`runs` by their row in the cohort that trains; `every` is how often a checkpoint is kept."""
+        self._store, self._claim, self._lease_seconds = store, claim, lease_seconds
+        self._assembler = Assembler(runs, every=every, numerics=numerics)
+        # What a commit that raised would have written.
+        self._left: CommitBatch | None = None
+
+    def take(self, segment: Segment) -> None:
+        """As in SegmentStore."""
+        self._assembler.take(segment)
+
+    def commit(self, *, again: bool) -> Mapping[str, Progress]:
+        """As in SegmentStore."""
+        batch = self._left = self._left or self._assembler.batch(self._lease_seconds)
+        self._store.commit(self._claim, batch, again=again)
+        self._left = None
+        return {run_id: progress for run_id, progress in batch.progress.items() if progress.stop_reason is not None}
+
+    def asked(self) -> Asked:
+        """As in SegmentStore."""
+        return self._store.asked(self._claim)

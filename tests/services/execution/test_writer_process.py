@@ -1,4 +1,4 @@
-"""A scribe writes what its worker would have written, says what went wrong, and never outlives its worker."""
+"""A writer process writes what its worker would have written, says what went wrong, and never outlives its worker."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from talweg.errors import LeaseLost
 from talweg.execution import train
-from talweg.execution.scribe import Scribe, ScribeFailed, ScribeLost
+from talweg.execution.writer_process import WriterProcess, WriterProcessFailed, WriterProcessLost
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow, tables
@@ -32,16 +32,16 @@ RECORDED = {
 
 
 @pytest.fixture
-def scribe(store: Store) -> Iterator[Scribe]:
+def writer_process(store: Store) -> Iterator[WriterProcess]:
     """Of the test's store."""
-    with Scribe(store.engine.url.render_as_string(hide_password=False)) as started:
+    with WriterProcess(store.engine.url.render_as_string(hide_password=False)) as started:
         started.start()
         yield started
 
 
-def kill(scribe: Scribe, number: int) -> None:
-    assert scribe.pid is not None
-    os.kill(scribe.pid, number)
+def kill(writer_process: WriterProcess, number: int) -> None:
+    assert writer_process.pid is not None
+    os.kill(writer_process.pid, number)
 
 
 def interrupted(*_: object) -> None:
@@ -65,7 +65,7 @@ def recorded(store: Store, run: RunRow) -> list[list[Any]]:
 
 @pytest.mark.parametrize("changed", [{"record": "full"}, {"record": "replay"}, {"problem": "rosenbrock"}])
 def test_it_writes_what_the_worker_would(
-    store: Store, scribe: Scribe, submit: Submit, spec: Callable[..., RunSpec], changed: dict[str, str]
+    store: Store, writer_process: WriterProcess, submit: Submit, spec: Callable[..., RunSpec], changed: dict[str, str]
 ) -> None:
     # No commit but at the end, so that the clock has no say.
     settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
@@ -73,7 +73,7 @@ def test_it_writes_what_the_worker_would(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
         assert train(store, alone.cohort_id, owner="t", settings=settings) == "finished"
-        assert train(store, beside.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+        assert train(store, beside.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
     assert recorded(store, beside) == recorded(store, alone)
     assert recorded(store, beside)[0]
     one, other = store.run(alone.id), store.run(beside.id)
@@ -85,7 +85,7 @@ def test_it_writes_what_the_worker_would(
 
 def test_it_serves_one_claim_after_another_and_every_run_of_it(
     store: Store,
-    scribe: Scribe,
+    writer_process: WriterProcess,
     submitted_study: Callable[[StudySpec], StudyRow],
     settings: Settings,
 ) -> None:
@@ -94,13 +94,13 @@ def test_it_serves_one_claim_after_another_and_every_run_of_it(
         asked = {"problem": "diabetes-linear", "optimizers": rules, "seeds": 2, "steps": 150, "name": f"at {rate}"}
         study = submitted_study(StudySpec.model_validate(asked))
         for cohort_id in {run.cohort_id for run in store.runs_of(study.id)}:
-            assert train(store, cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+            assert train(store, cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
         reasons = {run.stop_reason for run in store.runs_of(study.id)}
         assert reasons == ({"finished"} if rate < 1 else {"finished", "diverged"})
 
 
 def test_what_is_asked_of_runs_reaches_their_worker(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+    store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec(steps=100_000, record="replay"))
     asked = iter(range(100_000))
@@ -110,14 +110,15 @@ def test_what_is_asked_of_runs_reaches_their_worker(
             store.request_cancel([run.id])
         return False
 
-    assert train(store, run.cohort_id, owner="t", settings=settings, leave=cancel, scribe=scribe) == "finished"
+    outcome = train(store, run.cohort_id, owner="t", settings=settings, leave=cancel, writer_process=writer_process)
+    assert outcome == "finished"
     run = store.run(run.id)
     assert (run.state, run.stop_reason) == ("cancelled", "cancelled")
     assert 500 <= run.step < 100_000
 
 
 def test_a_claim_that_passed_on_is_refused_in_the_laboratorys_words(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+    store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec(steps=100_000, record="replay"))
     asked = iter(range(100_000))
@@ -128,14 +129,20 @@ def test_a_claim_that_passed_on_is_refused_in_the_laboratorys_words(
                 connection.execute(tables.cohorts.update().values(fence=tables.cohorts.c.fence + 1))
         return False
 
-    assert train(store, run.cohort_id, owner="t", settings=settings, leave=pass_on, scribe=scribe) == "lost"
+    outcome = train(store, run.cohort_id, owner="t", settings=settings, leave=pass_on, writer_process=writer_process)
+    assert outcome == "lost"
     # And it serves the next one.
     other = submit(spec())
-    assert train(store, other.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert train(store, other.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
 
 
-def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec], until: Until
+def test_a_killed_writer_process_is_as_a_killed_worker_and_another_follows(
+    store: Store,
+    writer_process: WriterProcess,
+    submit: Submit,
+    settings: Settings,
+    spec: Callable[..., RunSpec],
+    until: Until,
 ) -> None:
     asked = spec(steps=3000, record="replay")
     run, whole = submit(asked), submit(asked)
@@ -143,75 +150,77 @@ def test_a_killed_scribe_is_as_a_killed_worker_and_another_follows(
 
     def strike() -> bool:
         if next(calls) == 1500:
-            kill(scribe, signal.SIGKILL)
+            kill(writer_process, signal.SIGKILL)
         return False
 
     hasty = settings.model_copy(update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1})
-    assert train(store, run.cohort_id, owner="t", settings=hasty, leave=strike, scribe=scribe) == "lost"
+    assert train(store, run.cohort_id, owner="t", settings=hasty, leave=strike, writer_process=writer_process) == "lost"
     # Its claim is left to run out; nobody else has it before.
     assert store.cohort(run.cohort_id).state == "leased"
     until(lambda: bool(store.requeue_expired(5)), "the lease to run out")
-    assert train(store, run.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
-    assert train(store, whole.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert train(store, run.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
+    assert train(store, whole.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
     assert store.steps(run.id).cost.tobytes() == store.steps(whole.id).cost.tobytes()
     assert store.checkpoint_before(run.id, 3000) == store.checkpoint_before(whole.id, 3000)
 
 
 def test_what_nobody_foresaw_comes_with_its_traceback(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+    store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec())
     claim = store.claim(run.cohort_id, "t", 60)
     assert claim is not None
-    ledger = scribe.open(claim, claim.runs, every=64, numerics=numerics.fingerprint(), lease_seconds=60)
-    with pytest.raises(ScribeFailed, match=r"(?s)Traceback.*KeyError"):
-        scribe.ask("take", {"arrays": []})
+    segments = writer_process.open(claim, claim.runs, every=64, numerics=numerics.fingerprint(), lease_seconds=60)
+    with pytest.raises(WriterProcessFailed, match=r"(?s)Traceback.*KeyError"):
+        writer_process.ask("take", {"arrays": []})
     # It is still there.
-    assert not ledger.asked().pause
+    assert not segments.asked().pause
     store.release(claim)
     with pytest.raises(LeaseLost):
-        ledger.commit(again=False)
+        segments.commit(again=False)
 
 
 def test_a_question_that_was_cut_off_takes_no_other_ones_answer(
-    store: Store, scribe: Scribe, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
+    store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec())
     claim = store.claim(run.cohort_id, "t", 60)
     assert claim is not None
-    ledger = scribe.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
+    segments = writer_process.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("talweg.execution.scribe.json.loads", interrupted)
+        patch.setattr("talweg.execution.writer_process.json.loads", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            ledger.asked()
-    with pytest.raises(ScribeLost):
-        ledger.asked()
+            segments.asked()
+    with pytest.raises(WriterProcessLost):
+        segments.asked()
     store.release(claim)
     # The next claim has another process.
-    assert train(store, run.cohort_id, owner="t", settings=settings, scribe=scribe) == "finished"
+    assert train(store, run.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
 
 
-def test_signals_are_its_workers_business(scribe: Scribe, store: Store, submit: Submit, spec: Any) -> None:
+def test_signals_are_its_workers_business(
+    writer_process: WriterProcess, store: Store, submit: Submit, spec: Any
+) -> None:
     run = submit(spec())
     claim = store.claim(run.cohort_id, "t", 60)
     assert claim is not None
-    ledger = scribe.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
+    segments = writer_process.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
     for number in (signal.SIGINT, signal.SIGTERM):
-        kill(scribe, number)
-        assert ledger.asked().cancelled == frozenset()
-    kill(scribe, signal.SIGKILL)
-    with pytest.raises(ScribeLost, match=f"process {scribe.pid} must answer, but ended"):
-        ledger.asked()
+        kill(writer_process, number)
+        assert segments.asked().cancelled == frozenset()
+    kill(writer_process, signal.SIGKILL)
+    with pytest.raises(WriterProcessLost, match=f"process {writer_process.pid} must answer, but ended"):
+        segments.asked()
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(0)"])
 def test_it_ends_with_its_worker(sqlite_url: str, end: str, until: Until) -> None:
     worker = textwrap.dedent(f"""
         import os, sys
-        from talweg.execution.scribe import Scribe
-        scribe = Scribe({sqlite_url!r})
-        scribe.start()
-        print(scribe.pid, flush=True)
+        from talweg.execution.writer_process import WriterProcess
+        writer = WriterProcess({sqlite_url!r})
+        writer.start()
+        print(writer.pid, flush=True)
         sys.stdin.read()
         {end}
     """)
@@ -219,17 +228,20 @@ def test_it_ends_with_its_worker(sqlite_url: str, end: str, until: Until) -> Non
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        scribe = psutil.Process(int(process.stdout.readline()))
-        until(lambda: "talweg.execution.scribing" in scribe.cmdline(), "the process to be the scribe")
+        writer_process = psutil.Process(int(process.stdout.readline()))
+        until(lambda: "talweg.execution.writer_process_main" in writer_process.cmdline(), "the writer process")
         process.stdin.close()
-        assert scribe.wait(30) in (0, None)
+        assert writer_process.wait(30) in (0, None)
 
 
 def test_it_holds_no_engine_and_shows_no_password(until: Until) -> None:
-    look = "import sys, talweg.execution.scribing; print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
+    look = (
+        "import sys, talweg.execution.writer_process_main; "
+        "print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
-    with Scribe("postgresql://me:secret-word@nowhere.invalid/talweg") as scribe:
-        scribe.start()
-        process = psutil.Process(scribe.pid)
-        until(lambda: "talweg.execution.scribing" in process.cmdline(), "the process to be the scribe")
+    with WriterProcess("postgresql://me:secret-word@nowhere.invalid/talweg") as writer_process:
+        writer_process.start()
+        process = psutil.Process(writer_process.pid)
+        until(lambda: "talweg.execution.writer_process_main" in process.cmdline(), "the writer process")
         assert "secret-word" not in f"{process.cmdline()} {process.environ()}"

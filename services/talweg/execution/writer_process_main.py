@@ -1,6 +1,7 @@
-"""The scribe's own side: `python -m talweg.execution.scribing`, started by a worker and ended by its end of file.
+"""The writer process itself: `python -m talweg.execution.writer_process_main`, started by a worker.
 
-It imports no engine, and leaves signals to its worker, which decides what is still to be written.
+It ends when its input ends. It imports no engine, and leaves signals to its worker, which decides what is still to be
+written.
 """
 
 import json
@@ -20,51 +21,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.errors import TalwegError
-from talweg.execution.ledger import StoreLedger
-from talweg.execution.parcel import unpack
+from talweg.execution.segment import unpack
+from talweg.execution.segment_store import LocalSegmentStore
 from talweg.store import Claim, Store, open_store
 
 Answer = dict[str, Any]
 
 
-class Scribing:
+class WriterService:
     """Answers one question after another."""
 
     def __init__(self) -> None:
         """The store is opened at the first claim, so that one that is away is waited for there."""
         self._store: Store | None = None
-        self._ledger: StoreLedger | None = None
+        self._segments: LocalSegmentStore | None = None
 
     def answer(self, what: str, said: dict[str, Any], body: NDArray[np.uint8]) -> Answer:
         """Raises what the store raises."""
         if what == "open":
-            self._ledger = self._begun(**said)
+            self._segments = self._begun(**said)
             return {}
-        assert self._ledger is not None
+        assert self._segments is not None
         if what == "take":
-            self._ledger.take(unpack(said, body))
+            self._segments.take(unpack(said, body))
             return {}
         if what == "commit":
-            ended = self._ledger.commit(again=said["again"])
+            ended = self._segments.commit(again=said["again"])
             return {"ended": {run_id: asdict(progress) for run_id, progress in ended.items()}}
-        asked = self._ledger.asked()
+        asked = self._segments.asked()
         return {"cancelled": sorted(asked.cancelled), "pause": asked.pause}
 
     def _begun(
         self, database_url: str, cohort: str, fence: int, attempts: int, runs: list[str], **said: Any
-    ) -> StoreLedger:
+    ) -> LocalSegmentStore:
         self._store = self._store or open_store(database_url)
         # As they were claimed: nobody else moves them, and if someone did, the fence refuses what follows.
         claim = Claim(cohort, fence, self._store.runs_in(cohort), attempts)
         by_id = {run.id: run for run in claim.runs}
-        return StoreLedger(self._store, claim, [by_id[run_id] for run_id in runs], **said)
+        return LocalSegmentStore(self._store, claim, [by_id[run_id] for run_id in runs], **said)
 
 
 def main() -> NoReturn:
     """Serve until nobody asks any more."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    scribing = Scribing()
+    service = WriterService()
     startup.loaded()
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := questions.readline():
@@ -73,7 +74,7 @@ def main() -> NoReturn:
         if body is None:
             break
         try:
-            answer = scribing.answer(asked["do"], asked["said"], body)
+            answer = service.answer(asked["do"], asked["said"], body)
         except TalwegError as error:
             answer = {"code": error.code, "error": str(error)}
         except Exception:  # noqa: BLE001

@@ -1,7 +1,8 @@
-"""A process beside a worker that encodes and writes what the worker trains: one interpreter does not hold up the other.
+"""The writer process beside a worker, which encodes and writes what the worker trains; this is the worker's side of it.
 
-Both could be threads of one process, and are where there is no scribe; but then each waits for the other's lock some
-thousand times a second. The scribe knows only what it is told: a claim, and segments of it. It dies with its worker.
+Both could be threads of one process, and are where there is no writer process; but then each waits for the other's lock
+some thousand times a second. The writer process knows only what it receives: a claim, and segments of it. It dies with
+its worker.
 """
 
 import fcntl
@@ -14,8 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from talweg.errors import from_code
-from talweg.execution.parcel import pack
-from talweg.execution.segment import Segment
+from talweg.execution.segment import Segment, pack
 from talweg.store import Asked, Claim, Progress, RunRow
 
 Answer = dict[str, Any]
@@ -24,15 +24,15 @@ Answer = dict[str, Any]
 _PIPE = 1 << 20
 
 
-class ScribeLost(Exception):
-    """The scribe ended: it was killed, as its worker might have been."""
+class WriterProcessLost(Exception):
+    """The writer process ended: it was killed, as its worker might have been."""
 
 
-class ScribeFailed(Exception):
-    """The scribe met with something that is no word of the laboratory's; carries its traceback."""
+class WriterProcessFailed(Exception):
+    """The writer process met with something that is no word of the laboratory's; carries its traceback."""
 
 
-class Scribe:
+class WriterProcess:
     """The worker's side. Serves one claim at a time; a process that ended is followed by another at the next claim."""
 
     def __init__(self, database_url: str) -> None:
@@ -46,7 +46,7 @@ class Scribe:
         return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
-        """The scribe itself."""
+        """The writer process itself."""
         return self
 
     def __exit__(
@@ -61,7 +61,7 @@ class Scribe:
             self.close()
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "talweg.execution.scribing"],
+                [sys.executable, "-m", "talweg.execution.writer_process_main"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
@@ -84,8 +84,8 @@ class Scribe:
 
     def open(
         self, claim: Claim, runs: Sequence[RunRow], *, every: int, numerics: dict[str, Any], lease_seconds: float
-    ) -> "RemoteLedger":
-        """Begin a claim; arguments as in StoreLedger. Raises what `ask` raises."""
+    ) -> "RemoteSegmentStore":
+        """Begin a claim; arguments as in LocalSegmentStore. Raises what `ask` raises."""
         self.start()
         said = {
             "database_url": self._database_url,
@@ -98,16 +98,19 @@ class Scribe:
             "lease_seconds": lease_seconds,
         }
         self.ask("open", said)
-        return RemoteLedger(self)
+        return RemoteSegmentStore(self)
 
     def ask(self, what: str, said: Mapping[str, Any], body: Sequence[memoryview] = ()) -> Answer:
-        """One question, one answer. Raises the TalwegError that the scribe met with; ScribeLost and ScribeFailed."""
+        """One question, one answer.
+
+        Raises the TalwegError that the writer process met with; WriterProcessLost, WriterProcessFailed.
+        """
         process, answer = self._process, None
         assert process is not None
         try:
             answer = _exchange(process, {"do": what, "said": said, "bytes": sum(map(len, body))}, body)
         except (BrokenPipeError, EOFError) as error:
-            raise ScribeLost(f"scribe: process {process.pid} must answer, but ended") from error
+            raise WriterProcessLost(f"writer process: process {process.pid} must answer, but ended") from error
         finally:
             if answer is None:
                 # Whatever came between: a question without its answer would get the next one's.
@@ -115,29 +118,29 @@ class Scribe:
         if "code" in answer:
             raise from_code(answer["code"], answer["error"])
         if "failed" in answer:
-            raise ScribeFailed(f"scribe: must write what it is given, got\n{answer['failed']}")
+            raise WriterProcessFailed(f"writer process: must write what it is given, got\n{answer['failed']}")
         return answer
 
 
-class RemoteLedger:
-    """A claim's ledger, kept by a scribe."""
+class RemoteSegmentStore:
+    """A claim's segments, written by the writer process."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        """Of the claim that the scribe has begun last."""
-        self._scribe = scribe
+    def __init__(self, writer_process: WriterProcess) -> None:
+        """Of the claim that the writer process has begun last."""
+        self._writer_process = writer_process
 
     def take(self, segment: Segment) -> None:
-        """As in Ledger."""
-        self._scribe.ask("take", *pack(segment))
+        """As in SegmentStore."""
+        self._writer_process.ask("take", *pack(segment))
 
     def commit(self, *, again: bool) -> Mapping[str, Progress]:
-        """As in Ledger."""
-        ended = self._scribe.ask("commit", {"again": again})["ended"]
+        """As in SegmentStore."""
+        ended = self._writer_process.ask("commit", {"again": again})["ended"]
         return {run_id: Progress(**progress) for run_id, progress in ended.items()}
 
     def asked(self) -> Asked:
-        """As in Ledger."""
-        asked = self._scribe.ask("asked", {})
+        """As in SegmentStore."""
+        asked = self._writer_process.ask("asked", {})
         return Asked(frozenset(asked["cancelled"]), asked["pause"])
 
 

@@ -1,4 +1,4 @@
-"""What the scribe gets is what the worker had."""
+"""What the writer process gets is what the worker had."""
 
 import json
 from collections.abc import Callable
@@ -6,9 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from talweg.execution.parcel import pack, unpack
 from talweg.execution.recorder import Recorder
-from talweg.execution.segment import Segment
+from talweg.execution.segment import Segment, pack, unpack
 from talweg.records import cohort_of, normalise
 from talweg.spec import RunSpec
 from talweg.store.policy import Resolved
