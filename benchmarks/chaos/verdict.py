@@ -65,7 +65,7 @@ def _differing(store: Store, runs: Sequence[RunRow]) -> list[str]:
         run.name
         for row, run in enumerate(runs)
         if store.steps(run.id).cost.tobytes() != costs[:, row].tobytes()
-        or store.retracing(run.id, 0, steps).digests.get(steps) != digest_of(cohort.checkpoint(row))
+        or store.replay_basis(run.id, 0, steps).digests.get(steps) != digest_of(cohort.checkpoint(row))
     ]
     if not differing and records(store, runs[0], "gradient", 0, steps).tobytes() != np.stack(gradients).tobytes():
         differing.append(runs[0].name)

@@ -113,7 +113,7 @@ def step_explanation_view(told: StepExplanation) -> StepExplanationView:
 
 def next_update_view(found: Next) -> NextUpdateView:
     """As it is answered."""
-    made = found.prospect
+    made = found.answer
     return NextUpdateView(
         optimizer=made.optimizer,
         own=found.own,

@@ -18,7 +18,7 @@ from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
 from talweg.execution.planning import require_room
 from talweg.execution.submission import Publish, known, made_up_name, new_run, publish_all
-from talweg.records import beginning, normalise, size_of
+from talweg.records import fork_start, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec
 from talweg.store import LIVE, Checkpoint, NewCohort, NewRun, RunRow, Store
 from talweg.store.policy import checkpoint_every
@@ -45,7 +45,7 @@ def fork_run(
     """
     filled = normalise(_spec_of(parent, spec))
     _check(parent, spec, filled)
-    begun = beginning(store, parent, filled, spec.step, state=spec.state)
+    begun = fork_start(store, parent, filled, spec.step, state=spec.state)
     digest = _digest(filled, parent, spec.step, carried=begun.carried)
     there = known(store.run, spec.name) if idempotency_key is None else None
     if there is not None:

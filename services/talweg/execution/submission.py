@@ -15,8 +15,8 @@ from talweg import queue
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, NotFound, Unreachable
 from talweg.execution.planning import plan, require_room
-from talweg.records.reading import size_of
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
+from talweg.records.steps import size_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec

@@ -1,14 +1,10 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
-from talweg.records.batches import Batch, batch
-from talweg.records.beginning import Beginning, beginning
-from talweg.records.clocks import evaluations_between, evaluations_made, seconds
 from talweg.records.coordinates import Part, part_of
-from talweg.records.explaining import Explanation, StepExplanation, explain, explain_step
+from talweg.records.explanation import Explanation, StepExplanation, explain, explain_step
+from talweg.records.fork_start import ForkStart, fork_start
 from talweg.records.instruments import INSTRUMENTS, Instrument, Measured, measure
-from talweg.records.mending import Mended, mend
-from talweg.records.prospects import Next, next_updates
-from talweg.records.reading import gradient, norms, parameters, records, size_of
+from talweg.records.next_updates import Next, next_updates
 from talweg.records.rebuild import (
     cohort_of,
     engine_rules,
@@ -19,30 +15,43 @@ from talweg.records.rebuild import (
     problems_of,
     schedule_of,
 )
-from talweg.records.retracing import Look, retrace, stored
+from talweg.records.repair import Mended, mend
+from talweg.records.snapshots import Snapshot, recompute_snapshots, stored_snapshots
+from talweg.records.steps import (
+    Batch,
+    batch,
+    evaluations_between,
+    evaluations_made,
+    gradient,
+    norms,
+    parameters,
+    records,
+    seconds,
+    size_of,
+)
 from talweg.records.verification import Verification, verify
 
 __all__ = [
     "INSTRUMENTS",
     "Batch",
-    "Beginning",
     "Explanation",
+    "ForkStart",
     "Instrument",
-    "Look",
     "Measured",
     "Mended",
     "Next",
     "Part",
+    "Snapshot",
     "StepExplanation",
     "Verification",
     "batch",
-    "beginning",
     "cohort_of",
     "engine_rules",
     "evaluations_between",
     "evaluations_made",
     "explain",
     "explain_step",
+    "fork_start",
     "gradient",
     "measure",
     "mend",
@@ -55,11 +64,11 @@ __all__ = [
     "part_of",
     "problem_of",
     "problems_of",
+    "recompute_snapshots",
     "records",
-    "retrace",
     "schedule_of",
     "seconds",
     "size_of",
-    "stored",
+    "stored_snapshots",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""From a spec to what the engine trains, and back: a spec with every default filled in."""
+"""Build what a spec names, with the engine, and the spec with every default filled in."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,8 +8,6 @@ from functools import lru_cache
 from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
 from talweg.protocols import Grid, Range, Search
-from talweg.records.batch_size import batch_size_for
-from talweg.records.points import drawn
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
@@ -145,7 +143,7 @@ def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) ->
     if spec.protocol == "search":
         search = spec.search or Search()
         _check(optimizers, search.space, "search.space")
-        points = drawn(search, seeds) if search.points is None else search.points
+        points = draw_points(search, seeds) if search.points is None else search.points
         if [len(own) for own in points] != [search.begins - 1] * seeds:
             raise InvalidSpec(f"search.points: must be {search.begins - 1} for each of {seeds} seeds")
         _check_rungs(spec, search)
@@ -201,3 +199,51 @@ def _problem(text: str) -> Problem:
     digest = settings.pop("digest", None) if "dataset" in settings else None
     with engine_rules():
         return problems.create(settings.pop("name", None), datasets=loader(digest), **settings)
+
+
+def batch_size_for(problem: Problem, rules: Sequence[Optimizer], asked: int | None) -> int | None:
+    """What was asked for, or the problem's own, or all examples where no rule could do with less.
+
+    Raises:
+        InvalidSpec: More than there are, any for a problem without examples, or fewer than a rule needs.
+    """
+    if not problem.examples:
+        if asked is not None:
+            raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {asked}")
+        return None
+    usual = problem.examples if all(rule.full_batch for rule in rules) else problem.default_batch_size
+    batch_size = asked or usual
+    if batch_size > problem.examples:
+        raise InvalidSpec(
+            f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, got {batch_size}"
+        )
+    for rule in rules:
+        # A cohort would refuse it too, but only once a worker makes one.
+        if rule.full_batch and batch_size < problem.examples:
+            raise InvalidSpec(
+                f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
+            )
+    return batch_size
+
+
+def draw_points(search: Search, seeds: int) -> list[list[dict[str, float]]]:
+    """For each of so many seeds, a point of the space for each trial that it begins with but the first.
+
+    They are of a scrambled Halton sequence. It goes on from seed to seed: each seed's points, and all together, fill
+    the space evenly.
+
+    Source: Bousquet, Gelly, Kurach, Teytaud, Vincent, "Critical Hyper-Parameters: No Random, No Cry", 2017; Owen, "A
+    randomized Halton algorithm in R", 2017.
+    """
+    each = search.begins - 1
+    if not each:
+        return [[] for _ in range(seeds)]
+    # scipy.stats takes half a second to import, and only searches need it.
+    from scipy.stats import qmc
+
+    shares = qmc.Halton(len(search.space), scramble=True, rng=search.seed).random(seeds * each).tolist()
+    points = [
+        {name: whole.at(share) for (name, whole), share in zip(search.space.items(), row, strict=True)}
+        for row in shares
+    ]
+    return [points[i * each : (i + 1) * each] for i in range(seeds)]

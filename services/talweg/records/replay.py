@@ -1,27 +1,67 @@
-"""Steps recomputed from the checkpoint before them, and compared with what was recorded.
+"""Recompute steps from the checkpoint before them, and compare them with what was recorded.
 
 Every recomputed step's cost must be the recorded one bit for bit, and so must the next kept checkpoint, which
-comes after at most K steps: then everything between is what the engine held.
+comes after at most K steps: then everything between is what the engine held. A cohort is kept for the next replay of
+its run: making one takes as long as fifty steps of a small network, and one that is put back to a checkpoint is the
+same whatever it did before.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records.coordinates import EVERY, Columns
-from talweg.records.lending import lent
-from talweg.records.rebuild import engine_rules
-from talweg.store import Retracing, RunRow, Store, codec
+from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.spec import RunSpec
+from talweg.store import ReplayBasis, RunRow, Store, codec
 from talweg.store.policy import checkpoint_every
 from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 
-Retraced = Iterator[tuple[int, Record | None]]
+_CACHED_COHORTS = 8
+# Large ones are made anew: against their steps it does not count, and their memory would.
+_CACHED_BYTES = 1_000_000
+
+_cache_lock = threading.Lock()
+# Spec, cohort and the checkpoint of its step 0; the longest unused comes first.
+_cached: list[tuple[str, Cohort, bytes]] = []
+ReplayedSteps = Iterator[tuple[int, Record | None]]
+
+
+@contextmanager
+def cached_cohort(spec: dict[str, Any]) -> Iterator[Cohort]:
+    """A cohort of the one run of this stored spec, at step 0, for the caller alone; raises InvalidSpec."""
+    asked = RunSpec.model_validate(spec)
+    key = asked.model_dump_json()
+    cohort, start = _take_cached(key) or _make_cohort(asked)
+    yield cohort
+    # One that something went wrong with does not come back.
+    if cohort.parameters.nbytes <= _CACHED_BYTES:
+        with _cache_lock:
+            _cached.append((key, cohort, start))
+            del _cached[:-_CACHED_COHORTS]
+
+
+def _take_cached(key: str) -> tuple[Cohort, bytes] | None:
+    with _cache_lock:
+        place = next((i for i in reversed(range(len(_cached))) if _cached[i][0] == key), None)
+        if place is None:
+            return None
+        _, cohort, start = _cached.pop(place)
+    with engine_rules():
+        cohort.restore(0, start)
+    return cohort, start
+
+
+def _make_cohort(spec: RunSpec) -> tuple[Cohort, bytes]:
+    cohort = cohort_of([spec])
+    return cohort, cohort.checkpoint(0)
 
 
 def replay(
@@ -84,7 +124,7 @@ def recompute(store: Store, run: RunRow, start: int, stop: int, *, keep: bool) -
         return _computed_again(cohort, moved, start, stop, keep=keep)
 
 
-def _computed_again(cohort: Cohort, moved: Retraced, start: int, stop: int, *, keep: bool) -> Recomputed:
+def _computed_again(cohort: Cohort, moved: ReplayedSteps, start: int, stop: int, *, keep: bool) -> Recomputed:
     size, dtype = cohort.parameters.shape[1], cohort.parameters.dtype
     tensors = len(cohort.problem.layout.names)
     gradients, parameters = (np.empty((stop - start if keep else 1, size), dtype) for _ in range(2))
@@ -125,24 +165,24 @@ def state_at(store: Store, run: RunRow, step: int) -> bytes:
 
 
 @contextmanager
-def _replayed(store: Store, run: RunRow, start: int, stop: int) -> Iterator[tuple[Cohort, Retraced]]:
+def _replayed(store: Store, run: RunRow, start: int, stop: int) -> Iterator[tuple[Cohort, ReplayedSteps]]:
     """The cohort at its last checkpoint at or before `start`, and what moves it to the first kept one from `stop` on.
 
     Moved on, each step comes twice: before it is made, and with its record. That raises ReplayDiverged where a cost
     or a kept checkpoint is not the recorded one, CorruptRecord where there is none.
     """
     end = _next_checkpoint(run, stop)
-    recorded = store.retracing(run.id, start, end)
+    recorded = store.replay_basis(run.id, start, end)
     if recorded.checkpoint is None and run.parent_run_id is not None:
         raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, where it began")
-    with lent(run.spec) as cohort:
+    with cached_cohort(run.spec) as cohort:
         if recorded.checkpoint is not None:
             with engine_rules():
                 cohort.restore(0, recorded.checkpoint)
         yield cohort, _recomputed(run, cohort, recorded, end)
 
 
-def _recomputed(run: RunRow, cohort: Cohort, recorded: Retracing, end: int) -> Retraced:
+def _recomputed(run: RunRow, cohort: Cohort, recorded: ReplayBasis, end: int) -> ReplayedSteps:
     first, costs = cohort.step, recorded.costs
     if len(costs) != max(end - first, 0):
         raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(costs)}")

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
-from talweg.records.lineage import Piece, pieces
-from talweg.records.reading import norms, records, size_of
 from talweg.records.rebuild import problem_of
 from talweg.records.replay import recompute
+from talweg.records.steps import Piece, norms, pieces, records, size_of
 from talweg.spec import Json, RunSpec
 from talweg.store import RunRow, Store
 from talweg.store.policy import CHUNK_STEPS, checkpoint_every

@@ -15,7 +15,7 @@ from talweg.errors import Conflict, CorruptRecord, NotFound
 from talweg.store import codec, tables
 from talweg.store.batch import Chunk
 from talweg.store.bulk import Row, columns
-from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, Retracing, StepTable
+from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, ReplayBasis, StepTable
 
 _STEPS = tables.steps
 _CHUNKS = tables.chunks
@@ -133,14 +133,14 @@ def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[i
     return None if row is None else (row.step, _verified(run_id, row.step, row.digest, row.payload))
 
 
-def retracing(connection: Connection, run_id: str, start: int, end: int) -> Retracing:
+def replay_basis(connection: Connection, run_id: str, start: int, end: int) -> ReplayBasis:
     """Three queries."""
     first, checkpoint = checkpoint_before(connection, run_id, start) or (0, None)
     (costs,) = _columns(connection, [_STEPS.c.cost], run_id, first, end)
     query = select(_CHECKPOINTS.c.step, _CHECKPOINTS.c.digest).where(
         _CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step > first, _CHECKPOINTS.c.step <= end
     )
-    return Retracing(checkpoint, costs, {row.step: row.digest for row in connection.execute(query)})
+    return ReplayBasis(checkpoint, costs, {row.step: row.digest for row in connection.execute(query)})
 
 
 def facts(connection: Connection) -> dict[str, str]:

@@ -250,7 +250,7 @@ class StepTable:
 
 
 @dataclass(frozen=True, eq=False)
-class Retracing:
+class ReplayBasis:
     """What a run is recomputed from, and compared with, as of one moment.
 
     Attributes:

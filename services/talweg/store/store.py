@@ -16,7 +16,7 @@ from talweg.store.rows import (
     Meter,
     Page,
     Quantity,
-    Retracing,
+    ReplayBasis,
     RunRow,
     RunState,
     StepTable,
@@ -103,10 +103,10 @@ class Records(Database):
         with self._read() as connection:
             return records.checkpoint_before(connection, run_id, step)
 
-    def retracing(self, run_id: str, start: int, end: int) -> Retracing:
+    def replay_basis(self, run_id: str, start: int, end: int) -> ReplayBasis:
         """What the steps up to `end` are recomputed from and compared with; raises CorruptRecord."""
         with self._read() as connection:
-            return records.retracing(connection, run_id, start, end)
+            return records.replay_basis(connection, run_id, start, end)
 
     def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
         """The recorded ones of the steps start … stop − 1, as columns."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from talweg.records import norms, records, size_of
-from talweg.records.reading import Quantity
+from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store
 
 # Gradients and parameters are in the file where they are together at most this many numbers: 4 MB in float32.
@@ -30,7 +30,7 @@ def parquet(store: Store, run: RunRow) -> bytes:
             columns[f"{norm}.{tensor['name']}"] = pa.array(np.ascontiguousarray(each[:, q, t]), from_pandas=True)
     whole = has_vectors(run)
     if whole:
-        quantities: tuple[Quantity, ...] = ("gradient", "parameters")
+        quantities: tuple[VectorQuantity, ...] = ("gradient", "parameters")
         for quantity in quantities:
             rows = records(store, run, quantity, 0, run.step)
             columns[quantity] = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])

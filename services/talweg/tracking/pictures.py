@@ -13,7 +13,7 @@ from talweg.comparison.axes import MUTED, scale
 from talweg.comparison.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, style
 from talweg.comparison.curves import DRAWN, extremes, median_curve
 from talweg.comparison.results import Floats, Steps
-from talweg.records import Look
+from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg.tracking.frame import explain, framed, name, plain
 from talweg.tracking.page import surfaces
@@ -81,7 +81,7 @@ def norm_curves(run: RunRow, norms: Floats, *, title: str) -> Figure:
     return figure
 
 
-def histograms(run: RunRow, looks: Sequence[Look], *, title: str) -> Figure:
+def histograms(run: RunRow, looks: Sequence[Snapshot], *, title: str) -> Figure:
     """How the derivatives and the parameters of each tensor are spread, from step to step; lines where few."""
     found = slices(run)[:ROWS]
     few = sum(math.prod(shape) for _, shape, _ in found) <= FEW

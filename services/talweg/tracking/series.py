@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from talweg.comparison.results import Floats, Steps
-from talweg.records.reading import norms
+from talweg.records.steps import norms
 from talweg.store import RunRow, Store
 from talweg.tracking.destination import Series
 from talweg.tracking.evaluating import Evaluated

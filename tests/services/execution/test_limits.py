@@ -34,7 +34,7 @@ def test_a_run_whose_time_is_up_ends_with_that_reason_and_its_record_is_complete
     assert (run.state, run.stop_reason, run.step) == ("cancelled", "time", 1)
     assert run.trained_seconds >= NEXT_TO_NOTHING
     assert store.steps(run.id).cost.tobytes() == held(asked).costs[:1].tobytes()
-    assert 1 in store.retracing(run.id, 0, 1).digests
+    assert 1 in store.replay_basis(run.id, 0, 1).digests
     # It is the end that was asked for, so it is judged there.
     assert {row.step for row in store.evaluations(run.id)} >= {1}
 

@@ -135,7 +135,7 @@ def test_checkpoints_that_are_not_kept_give_way(store: Store, claimed: Callable[
     found = [store.checkpoint_before(one, step) for step in (63, 64, 89, 90, 1000)]
     kept, last = (64, b"kept"), (90, b"ninety again")
     assert found == [None, kept, kept, last, last]
-    assert set(store.retracing(one, 0, 70).digests) == {64}
+    assert set(store.replay_basis(one, 0, 70).digests) == {64}
     assert store.latest_checkpoints([]) == {}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.records import gradient, norms, parameters, retrace, stored
+from talweg.records import gradient, norms, parameters, recompute_snapshots, stored_snapshots
 from talweg.store import RunRow, Store
 from talweg.tracking.page import content, document, shown
 from talweg.tracking.page.packing import coarse, floats
@@ -161,7 +161,7 @@ def test_other_bits_are_no_reason_to_hide_what_is_stored(local: Store, trained: 
 
 def test_steps_gone_through_again_are_the_stored_ones(local: Store, trained: Train) -> None:
     run = trained(problem="wine-mlp", optimizer="adam", steps=150, record="full")
-    again, kept = (list(read(local, run, [0, 63, 64, 149])) for read in (retrace, stored))
+    again, kept = (list(read(local, run, [0, 63, 64, 149])) for read in (recompute_snapshots, stored_snapshots))
     for one, other in zip(again, kept, strict=True):
         assert (one.step, one.cost, one.learning_rate) == (other.step, other.cost, other.learning_rate)
         for name in ("parameters", "gradient", "update"):
@@ -178,7 +178,7 @@ def test_a_rules_lines_give_the_update_and_the_state_that_were_recorded(
     tree = lines(kind)
     assert tree is not None
     run = trained(problem="two-layer-line", optimizer=name, precision="float64", steps=4)
-    for look in retrace(local, run, range(4)):
+    for look in recompute_snapshots(local, run, range(4)):
         scope: dict[str, Any] = {"gradient": look.gradient, "parameter": look.parameters}
         scope |= {**look.before, **look.numbers}
         for line in tree:

@@ -35,7 +35,9 @@ def contributions(here: Here, run: Reference, step: Step, count: Count = 10) -> 
 
 
 @router.get("/next-updates")
-def prospects(here: Here, run: Reference, step: Step, optimizer: Names = None, after: After = None) -> NextUpdatesView:
+def next_updates_of(
+    here: Here, run: Reference, step: Step, optimizer: Names = None, after: After = None
+) -> NextUpdatesView:
     """The update that each optimizer would make from one recorded state; the run's own comes first."""
     row = here.store.run(run)
     found = next_updates(here.store, row, step, optimizer or (), after=after, seconds=SECONDS)

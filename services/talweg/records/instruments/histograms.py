@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from talweg.records.instruments.base import Around, Instrument
+from talweg.records.instruments.base import Instrument, StepWindow
 from talweg.store import RunRow
 from talweg_core.layout import Array
 
@@ -25,11 +25,11 @@ class _Histogram(Instrument):
         bounds = [f"{edge:.3g}" for edge in (-np.inf, *EDGES, np.inf)]
         return [f"{self.name}[{low}, {high})" for low, high in pairwise(bounds)]
 
-    def vector(self, at: Around) -> Array:
+    def vector(self, at: StepWindow) -> Array:
         """Whose coordinates are counted."""
         raise NotImplementedError
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """Whole numbers."""
         values = self.vector(at)
         places = np.searchsorted(EDGES, values[~np.isnan(values)], side="right")
@@ -43,7 +43,7 @@ class GradientHistogram(_Histogram):
     name: ClassVar[str] = "gradient_histogram"
     says: ClassVar[str] = "how many derivatives are of which size"
 
-    def vector(self, at: Around) -> Array:
+    def vector(self, at: StepWindow) -> Array:
         """g_t."""
         return at.point().gradient
 
@@ -54,6 +54,6 @@ class ParameterHistogram(_Histogram):
     name: ClassVar[str] = "parameter_histogram"
     says: ClassVar[str] = "how many parameters are of which size"
 
-    def vector(self, at: Around) -> Array:
+    def vector(self, at: StepWindow) -> Array:
         """θ_t."""
         return at.point().parameters

@@ -8,12 +8,10 @@ from typing import Final
 import numpy as np
 
 from talweg.errors import InvalidSpec, NoSuchStep
-from talweg.records.instruments.around import around
-from talweg.records.instruments.base import Instrument
-from talweg.records.instruments.curvature import HessianEigenvalue
+from talweg.records.instruments.base import Instrument, step_windows
 from talweg.records.instruments.histograms import GradientHistogram, ParameterHistogram
 from talweg.records.instruments.noise import Alpha, GradientSnr
-from talweg.records.instruments.norms import Distance, GradientCosine, GradientNorm, UpdateRatio
+from talweg.records.instruments.norms import Distance, GradientCosine, GradientNorm, HessianEigenvalue, UpdateRatio
 from talweg.store import RunRow, Store
 from talweg_core.errors import UnknownName
 from talweg_core.layout import Array
@@ -69,7 +67,7 @@ def measure(
     def enough() -> bool:
         return len(rows) >= min(most, len(steps)) or (bool(rows) and time.monotonic() >= until)
 
-    for at in around(store, run, chosen, steps, enough):
+    for at in step_windows(store, run, chosen, steps, enough):
         with np.errstate(all="ignore"):
             if not rows:
                 refused = {made.name: why for made in chosen if (why := made.check(at)) is not None}

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from talweg.records.instruments.base import Around, Instrument
+from talweg.records.instruments.base import Instrument, StepWindow
 from talweg.store import RunRow
 from talweg_core import Cohort
 from talweg_core.errors import EngineError
@@ -39,7 +39,7 @@ class GradientSnr(Instrument):
         """Of the whole vector, and the mean of single coordinates'."""
         return [self.name, f"{self.name}.mean"]
 
-    def check(self, at: Around) -> str | None:
+    def check(self, at: StepWindow) -> str | None:
         """Without examples there is no noise."""
         cohort = at.cohort(at.point())
         try:
@@ -48,7 +48,7 @@ class GradientSnr(Instrument):
             return str(error)
         return f"{cohort.problem.name} has no examples, so its gradient has no noise" if found is None else None
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """In float64, from gradients in the run's precision."""
         cohort = at.cohort(at.point())
         g = at.point().gradient.astype(np.float64)
@@ -78,7 +78,7 @@ class Alpha(Instrument):
     says: ClassVar[str] = "where the step ended in its valley: -1 stayed, 0 the lowest point, 1 as high beyond it"
     later: ClassVar[bool] = True
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """From this step and the one after."""
         here, there = at.point(), at.later
         if there is None:

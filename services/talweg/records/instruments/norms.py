@@ -1,13 +1,15 @@
-"""Instruments that norms alone answer, or two vectors side by side."""
+"""Instruments that need norms, two vectors side by side, or the curvature of the cost."""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from talweg.records.instruments.base import Around, Instrument, by_tensor
+from talweg.records.instruments.base import Instrument, StepWindow, by_tensor
 from talweg.store import RunRow
+from talweg_core.curvature import largest_eigenvalue
 from talweg_core.layout import Array
+from talweg_core.randomness import stream
 
 
 class GradientNorm(Instrument):
@@ -21,7 +23,7 @@ class GradientNorm(Instrument):
         """All coordinates, then each tensor."""
         return by_tensor(self.name, run)
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """From the recorded norms."""
         return _whole_and_parts(at.norms()[0])
 
@@ -37,7 +39,7 @@ class UpdateRatio(Instrument):
         """All coordinates, then each tensor."""
         return by_tensor(self.name, run)
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """From the recorded norms."""
         _, sizes, moved = (np.array(_whole_and_parts(parts)) for parts in at.norms())
         ratios: list[float] = (moved / sizes).tolist()
@@ -54,7 +56,7 @@ class Distance(Instrument):
         """All coordinates, then each tensor."""
         return by_tensor(self.name, run)
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """In float64."""
         away = at.point().parameters.astype(np.float64) - at.start()
         offsets = at.cohort(at.point()).problem.layout.offsets[:-1]
@@ -68,7 +70,7 @@ class GradientCosine(Instrument):
     says: ClassVar[str] = "the cosine of the angle between this gradient and the one before"
     earlier: ClassVar[bool] = True
 
-    def measure(self, at: Around) -> Sequence[float]:
+    def measure(self, at: StepWindow) -> Sequence[float]:
         """In float64."""
         if at.earlier is None:
             return [float("nan")]
@@ -79,3 +81,27 @@ class GradientCosine(Instrument):
 def _whole_and_parts(parts: Array) -> list[float]:
     """1 + T numbers: √Σ parts², then the parts (T,)."""
     return [float(np.linalg.norm(parts)), *parts.tolist()]
+
+
+class HessianEigenvalue(Instrument):
+    """The largest eigenvalue of H = ∂²C/∂θ², on the step's batch; gradient descent needs η < 2/λ.
+
+    By Lanczos' iteration in at most 64 products H v, each a central difference of two gradients of the same batch and
+    noise in float64, which rounds by about 1e-7 of the gradient (Cohort.hessian_product).
+    `hessian_eigenvalue.error` is what the iteration itself leaves: an eigenvalue lies within it, and 1e-4 of the value
+    is where it ends.
+    """
+
+    name: ClassVar[str] = "hessian_eigenvalue"
+    says: ClassVar[str] = "the largest eigenvalue of the batch's Hessian, and within what an eigenvalue lies of it"
+
+    def columns(self, run: RunRow) -> list[str]:
+        """The eigenvalue, and its error."""
+        return [self.name, f"{self.name}.error"]
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """From a start that the run's seed and the step draw."""
+        cohort = at.cohort(at.point())
+        start = stream(cohort.seeds[0], "probe", at.step).normal(size=(cohort.problem.layout.size,))
+        found = largest_eigenvalue(cohort.hessian_product, start)
+        return [found.value, found.error]

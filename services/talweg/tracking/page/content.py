@@ -10,7 +10,7 @@ from talweg.comparison.curves import extremes
 from talweg.comparison.labels import number
 from talweg.comparison.results import Floats, Steps
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
-from talweg.records import Look, norms, problem_of, retrace, size_of, stored
+from talweg.records import Snapshot, norms, problem_of, recompute_snapshots, size_of, stored_snapshots
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.store.policy import checkpoint_every
@@ -50,7 +50,7 @@ class Shown:
     costs: Floats
     steps: Steps
     measured: Steps
-    looks: Sequence[Look]
+    looks: Sequence[Snapshot]
     missing: str | None
 
     @property
@@ -72,7 +72,7 @@ def shown(store: Store, run: RunRow) -> Shown:
     first = first_own(run)
     steps = first + chosen(costs[first:], min(vectors_fit, norms_fit) if small else norms_fit)
     measured = np.union1d(steps, first + chosen(costs[first:], norms_fit)) if small else steps
-    looks: list[Look] = []
+    looks: list[Snapshot] = []
     missing = None
     try:
         looks = _looks(store, run, steps if small else _affordable(run, steps))
@@ -164,16 +164,16 @@ def _vectors(shown: Shown) -> Json:
     return found | networks.rule(shown.run, looks) | networks.chain(shown.problem, looks)
 
 
-def _looks(store: Store, run: RunRow, steps: Steps) -> list[Look]:
+def _looks(store: Store, run: RunRow, steps: Steps) -> list[Snapshot]:
     if run.record == "full" and size_of(run) > SMALL:
-        return list(stored(store, run, steps.tolist()))
+        return list(stored_snapshots(store, run, steps.tolist()))
     try:
-        return list(retrace(store, run, steps.tolist()))
+        return list(recompute_snapshots(store, run, steps.tolist()))
     except ReplayDiverged:
         # Another machine's bits; what is stored whole is read instead, without what the optimizer held.
         if run.record == "replay":
             raise
-        return list(stored(store, run, steps.tolist()))
+        return list(stored_snapshots(store, run, steps.tolist()))
 
 
 def _snapshots(shown: Shown) -> Json:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from talweg.records import Look
+from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg.tracking.page.packing import Json, floats
 from talweg.tracking.page.rules import lines, tell
@@ -30,7 +30,7 @@ def values_a_step(problem: Problem) -> int:
     return EXAMPLES * sum(shapes[i][0] + 2 * shapes[i + 1][0] for i in range(len(shapes) - 1))
 
 
-def chain(problem: Problem, looks: Sequence[Look]) -> Json:
+def chain(problem: Problem, looks: Sequence[Snapshot]) -> Json:
     """Layers with their factors at each look, where the problem is a network of dense layers."""
     if not isinstance(problem, NetworkProblem) or not has_factors(problem) or not looks[0].batch.size:
         return {}
@@ -63,7 +63,7 @@ def chain(problem: Problem, looks: Sequence[Look]) -> Json:
     }
 
 
-def _told(tree: list[Json], look: Look) -> bool:
+def _told(tree: list[Json], look: Snapshot) -> bool:
     scope = {"gradient": look.gradient, "parameter": look.parameters, **look.before, **look.numbers}
     plain = {name: np.asarray(values, dtype=np.float64) for name, values in scope.items()}
     return tell(tree, plain, look.update.astype(np.float64), exact=1e-2)
@@ -75,7 +75,7 @@ def _words(kind: type[Optimizer]) -> str | None:
     return said if said and "`" in said else None
 
 
-def rule(run: RunRow, looks: Sequence[Look]) -> Json:
+def rule(run: RunRow, looks: Sequence[Snapshot]) -> Json:
     """The optimizer's rule by lines with each look's numbers; its state around each update where it has no lines."""
     kind = optimizers.catalogue()[run.optimizer]
     tree = lines(kind) if issubclass(kind, CoordinateOptimizer) and looks[0].numbers else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from talweg.comparison.results import Floats
-from talweg.records import Look
+from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg.tracking.page.packing import Json, coarse, numbers
 from talweg_core.problems import NetworkProblem, Problem
@@ -16,7 +16,7 @@ HISTOGRAMS, TENSORS, BINS = 60, 12, 41
 QUANTITIES = ("parameters", "gradient", "update")
 
 
-def pictures(run: RunRow, problem: Problem, looks: Iterable[Look], pictured: set[int]) -> Json:
+def pictures(run: RunRow, problem: Problem, looks: Iterable[Snapshot], pictured: set[int]) -> Json:
     """`histograms` at every look, `snapshots` at the steps that are `pictured`."""
     steps: list[int] = []
     at: list[int] = []

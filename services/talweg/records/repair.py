@@ -1,4 +1,4 @@
-"""Damage of a record, computed again and put back: only where all that is computed agrees with what is left."""
+"""Repair a damaged record: what is damaged is computed again, and put back only where it agrees with the rest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
-from talweg.records.reading import size_of
 from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
+from talweg.records.steps import size_of
 from talweg.store import Chunk, ChunkRow, Quantity, RunRow, Store
 from talweg.store.policy import CHUNK_STEPS
 

@@ -1,25 +1,24 @@
-"""What every optimizer would have done at a recorded step."""
+"""The update that every optimizer would make at a recorded step."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from talweg.errors import InvalidSpec
-from talweg.records.explaining import at_step
-from talweg.records.lineage import owner
-from talweg.records.reading import parameters
+from talweg.records.explanation import at_step
 from talweg.records.rebuild import cohort_of
+from talweg.records.steps import owner, parameters
 from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec
 from talweg.store import RunRow, Store
 from talweg_core import optimizers
-from talweg_core.prospects import Prospect, prospect
+from talweg_core.next_update import NextUpdate, next_update
 
 
 @dataclass(frozen=True)
 class Next:
     """One optimizer's answer; `own`: the run's own, with its settings and its state."""
 
-    prospect: Prospect
+    answer: NextUpdate
     own: bool
 
 
@@ -60,7 +59,7 @@ def next_updates(
     until, found = time.monotonic() + seconds, []
     moving = at_step(store, holder, step) if after is None else None
     if moving is not None:
-        found.append(Next(prospect(moving), own=True))
+        found.append(Next(next_update(moving), own=True))
     asked = list(names or optimizers.names())
     for position, name in enumerate(asked):
         if after is not None and position <= asked.index(after):
@@ -76,7 +75,7 @@ def next_updates(
             continue
         # What a network keeps beside its parameters, such as running means, is not looked at while training.
         cohort.parameters[0], cohort.step = before, step
-        found.append(Next(prospect(cohort), own=False))
+        found.append(Next(next_update(cohort), own=False))
         if time.monotonic() >= until and name != asked[-1]:
             return NextUpdates(found, name)
     return NextUpdates(found, None)

@@ -1,29 +1,28 @@
-"""What a fork begins with: its parent's parameters, and the optimizer's state, carried over or fresh."""
+"""Where a fork starts: its parent's parameters, and the optimizer's state, carried over or fresh."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from talweg.errors import InvalidSpec
-from talweg.records.lineage import owner
-from talweg.records.reading import parameters
 from talweg.records.rebuild import cohort_of, engine_rules, optimizer_of
 from talweg.records.replay import state_at
+from talweg.records.steps import owner, parameters
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg_core import branching
 
 
 @dataclass(frozen=True)
-class Beginning:
+class ForkStart:
     """A checkpoint, and whether the optimizer's state in it is the parent's."""
 
     payload: bytes
     carried: bool
 
 
-def beginning(
+def fork_start(
     store: Store, parent: RunRow, spec: RunSpec, step: int, *, state: Literal["carried", "fresh"] | None
-) -> Beginning:
+) -> ForkStart:
     """The checkpoint at `step` from which a run with this spec goes on; `step` must be recorded in the parent.
 
     Without `state` it is carried where the rule is the same: the same optimizer, with the same choices and the same
@@ -42,11 +41,11 @@ def beginning(
     wanted = same and state != "fresh"
     # What is stored is exact on any machine; it is recomputed only where something else than parameters is needed.
     if not wanted and holder.record == "full" and step < holder.step and not branching.keeps_state(cohort):
-        return Beginning(branching.fresh(cohort, step, parameters(store, parent, step)), carried=False)
+        return ForkStart(branching.fresh(cohort, step, parameters(store, parent, step)), carried=False)
     payload = state_at(store, holder, step)
     with engine_rules():
         if wanted and branching.fits(cohort, payload):
-            return Beginning(payload, carried=True)
+            return ForkStart(payload, carried=True)
         if state == "carried":
             raise InvalidSpec("state: has another shape under these settings, so it cannot be carried")
-        return Beginning(branching.fresh(cohort, step, *branching.held(payload)), carried=False)
+        return ForkStart(branching.fresh(cohort, step, *branching.held(payload)), carried=False)

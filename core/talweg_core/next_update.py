@@ -10,7 +10,7 @@ from talweg_core.layout import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Prospect:
+class NextUpdate:
     """One optimizer's answer.
 
     Attributes:
@@ -33,7 +33,7 @@ class Prospect:
         return float(np.linalg.norm(self.update))
 
 
-def prospect(cohort: Cohort) -> Prospect:
+def next_update(cohort: Cohort) -> NextUpdate:
     """Let a cohort of one run make its step, in place, and say what it was."""
     step, before = cohort.step, cohort.parameters[0].astype(np.float64)
     record = cohort.advance()
@@ -44,7 +44,7 @@ def prospect(cohort: Cohort) -> Prospect:
     cohort.step = step
     after = float(cohort.costs()[0])
     cohort.step = step + 1
-    return Prospect(
+    return NextUpdate(
         optimizer=cohort.optimizers[0].name,
         learning_rate=float(record.learning_rates[0]),
         update=update,

@@ -1,4 +1,4 @@
-"""Chosen steps of a run gone through once more, with all that the optimizer held: for pages that explain them."""
+"""Snapshots of chosen steps, with all that the optimizer held, for pages that explain them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.errors import ReplayDiverged
-from talweg.records.reading import records
 from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.records.steps import records
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg_core import Cohort
@@ -19,7 +19,7 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer, compiled
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Snapshot:
     """One step as it was made.
 
     Attributes:
@@ -42,7 +42,7 @@ class Look:
     batch: NDArray[np.int64]
 
 
-def retrace(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
+def recompute_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Snapshot]:
     """The steps, ascending and recorded, each from the nearest checkpoint before it.
 
     Raises ReplayDiverged where a step's cost is not, bit for bit, the recorded one.
@@ -51,10 +51,10 @@ def retrace(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
     recorded = store.steps(run.id, 0, run.step).cost
     for number, step in enumerate(steps):
         _go_to(store, run, cohort, step, first=number == 0)
-        yield _look(run, cohort, float(recorded[step]))
+        yield _snapshot(run, cohort, float(recorded[step]))
 
 
-def stored(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
+def stored_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Snapshot]:
     """The same of a run whose record is full, as it was stored and on any machine; without what the optimizer held."""
     table = store.steps(run.id, 0, run.step)
     for step in steps:
@@ -64,7 +64,7 @@ def stored(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Look]:
         update = points[-1] - points[0]
         batch = np.empty(0, dtype=np.int64)
         rate = float(table.learning_rate[step])
-        yield Look(step, float(table.cost[step]), rate, points[0], gradient, update, {}, {}, {}, batch)
+        yield Snapshot(step, float(table.cost[step]), rate, points[0], gradient, update, {}, {}, {}, batch)
 
 
 def _go_to(store: Store, run: RunRow, cohort: Cohort, step: int, *, first: bool) -> None:
@@ -77,7 +77,7 @@ def _go_to(store: Store, run: RunRow, cohort: Cohort, step: int, *, first: bool)
         cohort.advance()
 
 
-def _look(run: RunRow, cohort: Cohort, recorded: float) -> Look:
+def _snapshot(run: RunRow, cohort: Cohort, recorded: float) -> Snapshot:
     parameters = cohort.parameters[0].copy()
     before, numbers = _state(cohort), _numbers(cohort)
     batch = cohort.batch(0, cohort.step)
@@ -85,7 +85,7 @@ def _look(run: RunRow, cohort: Cohort, recorded: float) -> Look:
     cost = float(record.costs[0])
     if cost != recorded and (cost == cost or recorded == recorded):
         raise ReplayDiverged(f"run {run.name}: cost of step {record.step} must be {recorded!r} again, got {cost!r}")
-    return Look(
+    return Snapshot(
         step=record.step,
         cost=cost,
         learning_rate=float(record.learning_rates[0]),

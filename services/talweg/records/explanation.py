@@ -1,4 +1,4 @@
-"""What one derivative of a recorded step meant, and how the optimizer answered; or which derivatives mattered."""
+"""Explain one derivative of a recorded step and the optimizer's answer to it, or which derivatives mattered most."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talweg.errors import ReplayDiverged
-from talweg.records.lineage import owner
-from talweg.records.reading import gradient, records
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.records.replay import state_at
+from talweg.records.steps import gradient, owner, records
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg_core import Cohort

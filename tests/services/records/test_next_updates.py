@@ -31,27 +31,27 @@ def run(store: Store, spec: Callable[..., RunSpec]) -> RunRow:
 def test_the_runs_own_next_update_is_the_one_it_made(store: Store, run: RunRow) -> None:
     own, *others = next_updates(store, run, 70).items
     made = parameters(store, run, 71) - parameters(store, run, 70)
-    assert (own.own, own.prospect.optimizer, own.prospect.learning_rate) == (True, "adam", 1e-4)
-    assert own.prospect.update.tobytes() == made.tobytes()
-    assert own.prospect.cost == store.steps(run.id, 70, 71).cost[0]
+    assert (own.own, own.answer.optimizer, own.answer.learning_rate) == (True, "adam", 1e-4)
+    assert own.answer.update.tobytes() == made.tobytes()
+    assert own.answer.cost == store.steps(run.id, 70, 71).cost[0]
     # All of them but the one that takes every example at once.
-    assert {o.prospect.optimizer for o in others} == {
+    assert {o.answer.optimizer for o in others} == {
         name for name, kind in optimizers.catalogue().items() if not kind.full_batch
     }
     assert not any(other.own for other in others)
-    assert all(np.isfinite(other.prospect.update).all() for other in others)
+    assert all(np.isfinite(other.answer.update).all() for other in others)
 
 
 def test_gradient_descent_goes_straight_down(store: Store, run: RunRow) -> None:
     _, sgd, momentum = next_updates(store, run, 70, ["sgd", "momentum"]).items
-    slope, rate = gradient(store, run, 70), sgd.prospect.learning_rate
-    np.testing.assert_allclose(sgd.prospect.update, -rate * slope, rtol=1e-9, atol=1e-17)
-    assert sgd.prospect.angle == pytest.approx(0, abs=1e-4)
-    assert sgd.prospect.size == pytest.approx(rate * float(np.linalg.norm(slope)))
+    slope, rate = gradient(store, run, 70), sgd.answer.learning_rate
+    np.testing.assert_allclose(sgd.answer.update, -rate * slope, rtol=1e-9, atol=1e-17)
+    assert sgd.answer.angle == pytest.approx(0, abs=1e-4)
+    assert sgd.answer.size == pytest.approx(rate * float(np.linalg.norm(slope)))
     # A small step against the gradient lowers the cost by the rate times its square.
-    change = sgd.prospect.cost_after - sgd.prospect.cost
+    change = sgd.answer.cost_after - sgd.answer.cost
     assert change == pytest.approx(-rate * float(slope @ slope), rel=0.1)
-    assert momentum.prospect.angle == pytest.approx(0, abs=1e-4)
+    assert momentum.answer.angle == pytest.approx(0, abs=1e-4)
 
 
 def test_what_cannot_be_answered_says_why(store: Store, run: RunRow) -> None:
@@ -103,7 +103,7 @@ def test_of_a_step_of_its_history_a_fork_says_what_its_parent_would(store: Store
     assert explain(store, fork, 70, "dense1.weight", (3, 5)) == explain(store, run, 70, "dense1.weight", (3, 5))
     assert explain_step(store, fork, 99) == explain_step(store, run, 99)
     assert explain(store, fork, 100, "dense1.weight", (3, 5)).optimizer == "SGD"
-    assert next_updates(store, fork, 100, ["adam"]).items[0].prospect.optimizer == "sgd"
+    assert next_updates(store, fork, 100, ["adam"]).items[0].answer.optimizer == "sgd"
 
 
 def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, spec: Callable[..., RunSpec]) -> None:
@@ -114,8 +114,8 @@ def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, s
     assert not np.isfinite(told.cost)
     assert told.sentence
     own, sgd = next_updates(store, wild, wild.step - 1, ["sgd"]).items
-    assert own.prospect.update.tolist() == sgd.prospect.update.tolist() == [0.0] * 4
-    assert (own.prospect.angle, own.prospect.size) == (None, 0.0)
+    assert own.answer.update.tolist() == sgd.answer.update.tolist() == [0.0] * 4
+    assert (own.answer.angle, own.answer.size) == (None, 0.0)
 
 
 def test_the_answers_may_come_in_parts(store: Store, run: RunRow) -> None:
@@ -123,7 +123,7 @@ def test_the_answers_may_come_in_parts(store: Store, run: RunRow) -> None:
     found, after = [], None
     while True:
         part = next_updates(store, run, 70, names, after=after, seconds=0.0)
-        found += [(one.prospect.optimizer, one.own) for one in part.items]
+        found += [(one.answer.optimizer, one.own) for one in part.items]
         after = part.after
         if after is None:
             break

@@ -1,0 +1,265 @@
+"""Read any step of any run: decoded where it was stored, recomputed and checked where it was not.
+
+A fork's own steps begin where it left its parent; those before are its ancestors'. One step, a range, or chosen steps
+in one pass; with each step's batch, evaluations and seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.errors import CorruptRecord, NoSuchStep
+from talweg.records.coordinates import EVERY, Columns
+from talweg.records.rebuild import cohort_of
+from talweg.records.replay import replay, replay_chosen, restored
+from talweg.spec import RunSpec
+from talweg.store import ChunkRow, Quantity, RunRow, Store
+from talweg.store.policy import CHUNK_STEPS
+from talweg_core.layout import Array
+from talweg_core.problems import NetworkProblem
+
+VectorQuantity = Literal["gradient", "parameters"]
+_STEPS_AT_ONCE = 16 * CHUNK_STEPS
+# Read at once, at most.
+_VALUES = 4_000_000
+_ONE_GRADIENT = np.array([1, 0, 0], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Steps start … stop − 1, as `run` itself recorded them."""
+
+    run: RunRow
+    start: int
+    stop: int
+
+
+def pieces(store: Store, run: RunRow, start: int, stop: int) -> list[Piece]:
+    """The steps start … stop − 1 of a run, by who recorded them, oldest first."""
+    found: list[Piece] = []
+    while run.parent_run_id is not None and run.parent_step is not None and start < run.parent_step:
+        if stop > run.parent_step:
+            found.append(Piece(run, run.parent_step, stop))
+            stop = run.parent_step
+        run = store.run(run.parent_run_id)
+    return [Piece(run, start, stop), *reversed(found)]
+
+
+def owner(store: Store, run: RunRow, step: int) -> RunRow:
+    """The run that recorded `step`, or will: `run` itself, or the ancestor that it shares the step with."""
+    return pieces(store, run, step, step + 1)[0].run
+
+
+def gradient(store: Store, run: RunRow, step: int) -> Array:
+    """g_t (P,) of one step, in the run's precision; raises NoSuchStep, CorruptRecord or ReplayDiverged."""
+    found: Array = records(store, run, "gradient", step, step + 1)[0]
+    return found
+
+
+def parameters(store: Store, run: RunRow, step: int) -> Array:
+    """θ_t (P,) before step t, or after the last one; raises as `gradient` does."""
+    found: Array = records(store, run, "parameters", step, step + 1)[0]
+    return found
+
+
+def records(
+    store: Store, run: RunRow, quantity: VectorQuantity, start: int, stop: int, columns: Columns = EVERY
+) -> Array:
+    """Gradients or parameters (stop − start, P) of steps start … stop − 1, in the run's precision.
+
+    With `columns` those of the P coordinates alone. Parameters also have the step after the last one.
+    Raises NoSuchStep for what is not recorded (yet),
+    CorruptRecord where a stored payload is damaged, ReplayDiverged where recomputing gives other bits.
+    """
+    # Only an ended run's last checkpoint stays where it is.
+    after_last = quantity == "parameters" and run.ended
+    end = run.step + after_last
+    if not 0 <= start < stop <= end:
+        raise NoSuchStep(f"run {run.name}: has {quantity} of the steps 0 to {end - 1}, got {_span(start, stop)}")
+    if stop > run.step:
+        last = restored(store, run, run.step)
+        last = last[columns][None]
+        earlier = records(store, run, quantity, start, run.step, columns) if start < run.step else last[:0]
+        return np.concatenate([earlier, last])
+    parts = [_own(store, piece, quantity, columns) for piece in pieces(store, run, start, stop)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
+    """(stop − start, 3, T) in float64: of each step and tensor, the norm of gradient, parameters and update."""
+    tensors = len(run.tensors)
+    width, dtype = 3 * tensors, np.dtype(np.float64)
+    parts = [_stored(store, piece, "norms", width, dtype) for piece in pieces(store, run, start, stop)]
+    flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return flat.reshape(len(flat), 3, tensors)
+
+
+def size_of(run: RunRow) -> int:
+    """P: how many coordinates the run's parameters have."""
+    return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
+
+
+def _own(store: Store, piece: Piece, quantity: VectorQuantity, columns: Columns) -> Array:
+    """What one run recorded of its own steps."""
+    run = piece.run
+    if run.record == "replay":
+        return replay(store, run, quantity, piece.start, piece.stop, columns)
+    return _stored(store, piece, quantity, size_of(run), np.dtype(run.precision), columns)
+
+
+def _stored(
+    store: Store, piece: Piece, quantity: Quantity, width: int, dtype: np.dtype[Any], columns: Columns = EVERY
+) -> Array:
+    """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
+    run, start, stop = piece.run, piece.start, piece.stop
+    _check_places(store, piece, quantity)
+    values = np.empty((stop - start, len(np.empty(width, np.bool_)[columns])), dtype)
+    filled = 0
+    for chunk in _chunks(store, piece, quantity):
+        if max(chunk.first_step, start) != start + filled:
+            # One is missing, or two claim the same steps.
+            break
+        inside = chunk.array(dtype, width, start, stop)[:, columns]
+        values[filled : filled + len(inside)] = inside
+        filled += len(inside)
+    if filled != stop - start:
+        raise CorruptRecord(
+            f"run {run.name}: {quantity} of the steps {_span(start, stop)} must be {stop - start} rows, got {filled}"
+        )
+    return values
+
+
+def _check_places(store: Store, piece: Piece, quantity: Quantity) -> None:
+    """Raise CorruptRecord where a chunk reaches into its neighbour's steps, or out of the run's.
+
+    A digest covers a chunk's bytes and not where its row puts them: a row that was moved by some steps would give other
+    steps' numbers. Moved, it overlaps one of its neighbours. A gap is none of these: what is gone is found by whoever
+    asks for it, and the rest stays readable.
+    """
+    run = piece.run
+    bounds = store.chunk_bounds(run.id, quantity, piece.start, piece.stop)
+    # Of a run under way more may be recorded by now than its row said.
+    end = run.step if run.ended else max([run.step, *(last for _, last in bounds)])
+    edges = [(run.parent_step or 0,) * 2, *bounds, (end, end)]
+    for (first, last), (following, until) in pairwise(edges):
+        if following < last:
+            raise CorruptRecord(
+                f"run {run.name}: {quantity} of the steps {_span(first, max(first + 1, last))} and of "
+                f"{_span(following, max(following + 1, until))} must not overlap"
+            )
+
+
+def _chunks(store: Store, piece: Piece, quantity: Quantity) -> Iterator[ChunkRow]:
+    """The chunks of the steps, some at a time: a long range of a wide run would not fit into memory."""
+    for first in range(piece.start, piece.stop, _STEPS_AT_ONCE):
+        last = min(first + _STEPS_AT_ONCE, piece.stop)
+        # One that reaches across from before was given already.
+        yield from (
+            chunk
+            for chunk in store.chunks(piece.run.id, quantity, first, last)
+            if first == piece.start or chunk.first_step >= first
+        )
+
+
+def _span(start: int, stop: int) -> str:
+    return str(start) if stop == start + 1 else f"{start} to {stop - 1}"
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Step t: C_t, θ_t (P,) and g_t (P,), as recorded; `owner` is the run that recorded it."""
+
+    owner: RunRow
+    step: int
+    cost: float
+    parameters: Array
+    gradient: Array
+
+
+def walk(store: Store, run: RunRow, steps: Sequence[int], enough: Callable[[], bool]) -> Iterator[Point]:
+    """The recorded `steps`, ascending, until `enough`, which is asked before each.
+
+    Raises ReplayDiverged or CorruptRecord; of what is recomputed, the last costs and the next checkpoint are compared
+    only once all steps were given.
+    """
+    for piece in pieces(store, run, steps[0], steps[-1] + 1) if steps else ():
+        inside = [step for step in steps if piece.start <= step < piece.stop]
+        yield from (_walk_recomputed if piece.run.record == "replay" else _walk_stored)(store, piece, inside, enough)
+
+
+def _walk_recomputed(store: Store, piece: Piece, steps: Sequence[int], enough: Callable[[], bool]) -> Iterator[Point]:
+    for step, cost, parameters, gradient in replay_chosen(store, piece.run, steps, enough):
+        yield Point(piece.run, step, cost, parameters, gradient)
+
+
+def _walk_stored(store: Store, piece: Piece, steps: Sequence[int], enough: Callable[[], bool]) -> Iterator[Point]:
+    run, start, stop = piece.run, 0, 0
+    for step in steps:
+        if enough():
+            return
+        if step >= stop:
+            # To the end of its chunk, which is decoded as a whole anyway.
+            end = min((step // CHUNK_STEPS + 1) * CHUNK_STEPS, piece.stop, step + max(1, _VALUES // size_of(run)))
+            gradients, parameters = (records(store, run, kind, step, end) for kind in ("gradient", "parameters"))
+            costs = store.steps(run.id, step, end).cost
+            start, stop = step, end
+        k = step - start
+        yield Point(run, step, float(costs[k]), parameters[k], gradients[k])
+
+
+def evaluations_made(store: Store, run: RunRow) -> NDArray[np.int64] | None:
+    """(n, 3) gradients, costs and Hessian products of each recorded step; None where each took one gradient."""
+    made = evaluations_between(store, run, 0, run.step)
+    # A step that took one gradient has no record of its own.
+    return None if (made == _ONE_GRADIENT).all() else made
+
+
+def evaluations_between(store: Store, run: RunRow, start: int, stop: int) -> NDArray[np.int64]:
+    """(n, 3) gradients, costs and Hessian products of the steps start … stop − 1, which are recorded."""
+    made = np.tile(_ONE_GRADIENT, (stop - start, 1))
+    _fill(store, run, "evaluations", made, start)
+    return made
+
+
+def seconds(store: Store, run: RunRow) -> NDArray[np.float64] | None:
+    """(n,) what each recorded step took, the run's share of its cohort's; None where a step's is not known."""
+    found = np.empty((run.step, 1))
+    return found[:, 0] if _fill(store, run, "seconds", found, 0) == run.step else None
+
+
+def _fill(store: Store, run: RunRow, quantity: Quantity, values: NDArray[np.generic], start: int) -> int:
+    """Write what is stored of the steps from `start` into `values`, in place; returns how many that were."""
+    filled = 0
+    for piece in pieces(store, run, start, start + len(values)):
+        for chunk in store.chunks(piece.run.id, quantity, piece.start, piece.stop):
+            first = max(chunk.first_step, piece.start)
+            rows = chunk.array(values.dtype, values.shape[1], piece.start, piece.stop)
+            values[first - start : first - start + len(rows)] = rows
+            filled += len(rows)
+    return filled
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Positions (B,) in the training split, and what stands there; None where the problem has no examples."""
+
+    indices: NDArray[np.int64]
+    inputs: NDArray[Any] | None
+    targets: NDArray[Any] | None
+
+
+def batch(store: Store, run: RunRow, step: int) -> Batch:
+    """What the gradient of `step` was taken over; raises NoSuchStep where that step is not recorded."""
+    if not 0 <= step < run.step:
+        raise NoSuchStep(f"run {run.name}: has batches of the steps 0 to {run.step - 1}, got {step}")
+    cohort = cohort_of([RunSpec.model_validate(owner(store, run, step).spec)])
+    indices = cohort.batch(0, step)
+    if not isinstance(cohort.problem, NetworkProblem):
+        return Batch(indices, None, None)
+    inputs, targets = cohort.problem.dataset.part("train")
+    return Batch(indices, inputs[indices], np.asarray(targets[indices]))
