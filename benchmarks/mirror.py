@@ -22,7 +22,7 @@ from talweg.settings import Settings
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
-from talweg.tracking.thinning import Budget, Thinning
+from talweg.tracking.metrics import Budget, Thinning
 
 PROBLEM = "digits-mlp"
 OPTIMIZERS = ["sgd", "momentum", "rmsprop", "adam"]
@@ -47,12 +47,12 @@ def study(runs: int = 100, steps: int = 1000) -> None:
     with laboratory() as (store, database, url):
         _, rows = trained(store, PROBLEM, OPTIMIZERS, runs=runs, steps=steps)
         destination = connect(url)
-        from talweg.tracking.drawers import Beside
         from talweg.tracking.mirror import Mirror
+        from talweg.tracking.run_files_process import RunFilesProcesses
 
         chosen = Settings()
         budget = Budget(chosen.mirror_budget, chosen.mirror_study_budget)
-        beside = Beside(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
+        beside = RunFilesProcesses(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
         mirror = Mirror(store, destination, budget=budget, at_once=chosen.mirror_at_once, beside=beside)
         begun = time.perf_counter()
         while mirror.drain():
@@ -69,9 +69,8 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
     from talweg.tracking.copying import Copied
     from talweg.tracking.destination import batches
-    from talweg.tracking.evaluating import Evaluated
+    from talweg.tracking.metrics import EvaluationCounts, Portion, read
     from talweg.tracking.mirror import Mirror
-    from talweg.tracking.series import Portion, read
 
     client = MlflowClient(url)
     experiment = client.create_experiment("direct")
@@ -79,7 +78,7 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
     for run in runs:
         metric = problem_of(parse_run(run.spec)).metric
         portion = Portion(run, 0, run.step, ended=True, thinning=Thinning())
-        portions = list(batches(read(store, portion, metric, Evaluated(store))))
+        portions = list(batches(read(store, portion, metric, EvaluationCounts(store))))
         points = sum(map(len, portions))
         target = client.create_run(experiment).info.run_id
         begun = time.perf_counter()

@@ -8,8 +8,7 @@ from pathlib import Path
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
-from talweg.tracking.evaluating import Evaluated
-from talweg.tracking.series import Portion, plan, read
+from talweg.tracking.metrics import EvaluationCounts, Portion, plan, read
 
 Point = tuple[str, int, float]
 
@@ -44,7 +43,7 @@ def _due(store: Store, run: RunRow, budget: int) -> list[Point]:
     problem = problem_of(parse_run(run.spec))
     thinning = plan(run, splits=len(problem.splits), metric=problem.metric is not None, budget=budget)
     series = read(
-        store, Portion(run, 0, run.step, ended=run.ended, thinning=thinning), problem.metric, Evaluated(store)
+        store, Portion(run, 0, run.step, ended=run.ended, thinning=thinning), problem.metric, EvaluationCounts(store)
     )
     return [
         (one.key, int(step), float(value)) for one in series for step, value in zip(one.steps, one.values, strict=True)

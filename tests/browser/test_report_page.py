@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from talweg.comparison.stored import comparison_of, report
+from talweg.comparison.from_store import comparison_of
 from talweg.execution.submission import submit_study
 from talweg.execution.training import train
 from talweg.settings import Settings
 from talweg.spec import parse_study
 from talweg.store import open_store
+from talweg.web.report import study_report
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +27,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         for cohort in dict.fromkeys(run.cohort_id for run in store.runs_of(row.id)):
             train(store, cohort, owner="test", settings=Settings())
         row = store.study(row.id)
-        Path(folder / "report.html").write_text(report(row, comparison_of(store, row)), encoding="utf-8")
+        Path(folder / "report.html").write_text(study_report(row, comparison_of(store, row)), encoding="utf-8")
     return f"file://{folder}/report.html"
 
 

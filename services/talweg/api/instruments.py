@@ -5,7 +5,8 @@ from inspect import cleandoc
 from pydantic import BaseModel
 
 from talweg.api.views import Number
-from talweg.records import INSTRUMENTS, Instrument, Measured
+from talweg.records.instruments.base import Instrument
+from talweg.records.instruments.measuring import INSTRUMENTS, Measured
 
 
 class InstrumentEntry(BaseModel):

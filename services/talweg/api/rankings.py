@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from talweg import comparison
 from talweg.api.views import Number
 from talweg.comparison.compare import Comparison, shown
-from talweg.comparison.stored import comparison_of
+from talweg.comparison.from_store import comparison_of
 from talweg.store import Store, StudyRow
 
 

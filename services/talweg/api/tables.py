@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import BaseModel
 
 from talweg.comparison import Comparison
-from talweg.comparison.bootstrap import Interval
+from talweg.comparison.from_store import comparison_of
+from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
 from talweg.comparison.profiles import R_MAX, profile
-from talweg.comparison.stored import comparison_of
 from talweg.store import Store, StudyRow
 
 Name = Literal["differences", "profile", "scores", "sensitivity", "standings"]

@@ -6,14 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.comparison.aggregates import probability_of_improvement, speed_up
-from talweg.comparison.bootstrap import Interval, generator, quantiles, stratified_interval
-from talweg.comparison.clocks import Clock, ticks
-from talweg.comparison.paired import Difference, differences
-from talweg.comparison.profiles import profile_scores
-from talweg.comparison.results import Floats, Result
-from talweg.comparison.stages import final_judged, tuned
-from talweg.comparison.standings import (
+from talweg.comparison.contenders import (
     Contender,
     Standing,
     along_the_way,
@@ -23,8 +16,19 @@ from talweg.comparison.standings import (
     standing,
     within,
 )
-from talweg.comparison.times import judged, target_of
-from talweg.comparison.trials import expected_best, sensitivity
+from talweg.comparison.intervals import (
+    Interval,
+    generator,
+    probability_of_improvement,
+    quantiles,
+    speed_up,
+    stratified_interval,
+)
+from talweg.comparison.paired import Difference, differences
+from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
+from talweg.comparison.results import Floats, Result
+from talweg.comparison.times import Clock, judged, target_of, ticks
+from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
 
 RESAMPLES = 1000

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from talweg.comparison.clocks import UNITS, ticks
 from talweg.comparison.compare import Comparison, OnProblem
+from talweg.comparison.contenders import best_of_seeds, of_contender, one_and_the_same
 from talweg.comparison.paired import seeds_needed
 from talweg.comparison.results import Result
-from talweg.comparison.standings import best_of_seeds, of_contender, one_and_the_same
-from talweg.comparison.times import median_time, time_to_target
+from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
 
 Level = Literal["refused", "warning", "note"]
 # By how much the gradient evaluations of a run may differ before it is said.

@@ -17,11 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talweg.comparison.aggregates import interquartile_mean, optimality_gap, probability_of_improvement
-from talweg.comparison.bootstrap import Interval, stratified_interval
 from talweg.comparison.compare import Comparison, OnProblem, shown
+from talweg.comparison.contenders import Contender
+from talweg.comparison.intervals import (
+    Interval,
+    interquartile_mean,
+    optimality_gap,
+    probability_of_improvement,
+    stratified_interval,
+)
 from talweg.comparison.results import Floats
-from talweg.comparison.standings import Contender
 from talweg.comparison.times import judged, median_time
 
 _RESAMPLES = 1000

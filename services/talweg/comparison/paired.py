@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from talweg.comparison.bootstrap import Interval, exponential, generator, mean_interval
+from talweg.comparison.intervals import Interval, exponential, generator, mean_interval
 from talweg.comparison.results import Floats
 
 ALPHA = 0.05

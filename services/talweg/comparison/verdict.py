@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from talweg.comparison.compare import Comparison, OnProblem, Score
+from talweg.comparison.contenders import one_and_the_same
 from talweg.comparison.guards import Guard
 from talweg.comparison.paired import Difference
-from talweg.comparison.standings import one_and_the_same
 from talweg.readable import figures
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import structlog
 
-from talweg.comparison.reading import results_of
-from talweg.comparison.stages import next_stage
+from talweg.comparison.from_store import results_of
+from talweg.comparison.tuning import next_stage
 from talweg.errors import CorruptRecord, InvalidSpec
 from talweg.execution.submission import extend_study
 from talweg.settings import Settings

@@ -24,7 +24,7 @@ from talweg.store import Extension, Going, NewCohort, NewRun, NewStudy, RunRow, 
 from talweg.store.policy import checkpoint_every, resolve
 
 if TYPE_CHECKING:
-    from talweg.comparison.stages import Stage
+    from talweg.comparison.tuning import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -118,8 +118,8 @@ def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publ
 def _has_more(store: Store, study: StudyRow, spec: StudySpec) -> bool:
     """Whether something was to follow when it was cancelled between two stages."""
     # A submission as such needs no results, nor what reads them.
-    from talweg.comparison.reading import results_of
-    from talweg.comparison.stages import next_stage
+    from talweg.comparison.from_store import results_of
+    from talweg.comparison.tuning import next_stage
 
     return not next_stage(spec, results_of(store, study)).empty
 

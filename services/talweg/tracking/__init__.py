@@ -4,10 +4,20 @@ Importing this room does not import MLflow, which takes seconds; `connect` does.
 """
 
 import os
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import structlog
+
+from talweg.errors import NotWritable, Unreachable
 
 if TYPE_CHECKING:
     from talweg.tracking.destination import Destination
+
+log = structlog.get_logger(__name__)
+
+FIRST_WAIT, LAST_WAIT = 1.0, 60.0
 
 # MLflow's own retries would block the mirror for four minutes a call, and repeat a creation that was only
 # answered too late. The mirror tries again by itself, after a look at what arrived.
@@ -29,3 +39,20 @@ def connect(url: str) -> "Destination":
     from talweg.tracking.destination import Destination
 
     return Destination(url)
+
+
+def keep_mirroring(drain: Callable[[], bool], stop: threading.Event, *, seconds: float) -> None:
+    """Call `drain` until `stop` is set; it returns whether there is more to do, or raises Unreachable.
+
+    An MLflow server (or a database) that is away for days costs one attempt a minute. Nothing is lost meanwhile:
+    what is not mirrored stays in the store's outbox.
+    """
+    delay = 0.0
+    while not stop.wait(delay):
+        try:
+            behind = drain()
+        except (Unreachable, NotWritable) as error:
+            delay = min(2 * delay, LAST_WAIT) if delay >= FIRST_WAIT else FIRST_WAIT
+            log.warning("not mirroring", retry_seconds=delay, error=str(error))
+        else:
+            delay = 0.0 if behind else seconds

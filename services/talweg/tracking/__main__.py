@@ -22,12 +22,11 @@ from talweg import logs
 from talweg.errors import TalwegError
 from talweg.settings import Settings, settings
 from talweg.store import open_store
-from talweg.tracking import connect
-from talweg.tracking.loop import keep_mirroring
-from talweg.tracking.thinning import Budget
+from talweg.tracking import connect, keep_mirroring
 
 if TYPE_CHECKING:
-    from talweg.tracking.drawers import Beside
+    from talweg.tracking.metrics import Budget
+    from talweg.tracking.run_files_process import RunFilesProcesses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from talweg.tracking.mirror import Mirror
 
         mirror = Mirror(
-            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_beside(chosen)
+            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_run_files(chosen)
         )
         startup.loaded()
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
@@ -78,7 +77,7 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
                 study=study,
                 budget=_budget(chosen),
                 at_once=chosen.mirror_at_once,
-                beside=_beside(chosen),
+                beside=_run_files(chosen),
             )
         except TalwegError as error:
             sys.stderr.write(f"{error}\n")
@@ -87,15 +86,20 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
     return 0
 
 
-def _budget(chosen: Settings) -> Budget:
+def _budget(chosen: Settings) -> "Budget":
+    # Not before `connect`: it loads MLflow.
+    from talweg.tracking.metrics import Budget
+
     return Budget(chosen.mirror_budget, chosen.mirror_study_budget)
 
 
-def _beside(chosen: Settings) -> "Beside | None":
-    from talweg.tracking.drawers import Beside
+def _run_files(chosen: Settings) -> "RunFilesProcesses | None":
+    from talweg.tracking.run_files_process import RunFilesProcesses
 
     assert chosen.database_url is not None
-    return Beside(chosen.database_url.get_secret_value(), chosen.mirror_drawers) if chosen.mirror_drawers else None
+    if not chosen.mirror_drawers:
+        return None
+    return RunFilesProcesses(chosen.database_url.get_secret_value(), chosen.mirror_drawers)
 
 
 if __name__ == "__main__":

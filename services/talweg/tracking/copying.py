@@ -6,9 +6,9 @@ from dataclasses import replace
 from talweg.errors import TalwegError
 from talweg.store import RunRow, RunState, Store
 from talweg.tracking.destination import Destination
-from talweg.tracking.drawers import Beside
+from talweg.tracking.metrics import Budget
 from talweg.tracking.mirror import Mirror
-from talweg.tracking.thinning import Budget
+from talweg.tracking.run_files_process import RunFilesProcesses
 
 _PAGE = 500
 
@@ -57,7 +57,7 @@ def copy(
     study: str | None,
     budget: Budget | int,
     at_once: int = 1,
-    beside: Beside | None = None,
+    beside: RunFilesProcesses | None = None,
 ) -> int:
     """Send a study (by id or name), or where None everything, and return how many runs that were.
 

@@ -5,9 +5,10 @@ mark in SQL. Whatever was sent and not marked is sent again, and MLflow keeps it
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -18,18 +19,12 @@ from talweg.errors import NotWritable, TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
-from talweg.tracking.artifacts import drawn
+from talweg.tracking.descriptions import close_run, describe_study, open_run
 from talweg.tracking.destination import Busy, Destination, Gone, Refused
-from talweg.tracking.drawers import Beside, Files
-from talweg.tracking.evaluating import Evaluated
-from talweg.tracking.marks import Marks
-from talweg.tracking.places import Places
-from talweg.tracking.series import Portion, metrics_a_step, plan, read
-from talweg.tracking.studies import tell_study
-from talweg.tracking.system import system
-from talweg.tracking.telling import close_run, open_run
-from talweg.tracking.thinning import Budget
-from talweg.tracking.turns import each
+from talweg.tracking.experiments import Marks, Places
+from talweg.tracking.metrics import Budget, EvaluationCounts, Portion, metrics_a_step, plan, read, system
+from talweg.tracking.run_files import drawn
+from talweg.tracking.run_files_process import Files, RunFilesProcesses
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +45,30 @@ FIRST_DELAY, LAST_DELAY = 5.0, 600.0
 BUSY_DELAY = 60.0
 
 
+def take_turns(do: Callable[[RunRow], bool], runs: Sequence[RunRow], *, at_once: int) -> bool:
+    """Whether `do` is true of any run; every run has its turn, `at_once` of them in threads of their own.
+
+    Raises Unreachable as soon as `do` did and the turns that had begun are over; whose turn had not begun has none.
+    """
+    if at_once == 1 or len(runs) < 2:
+        return True in [do(run) for run in runs]
+    away = threading.Event()
+
+    def turn(run: RunRow) -> bool:
+        if away.is_set():
+            return False
+        try:
+            return do(run)
+        except Unreachable:
+            away.set()
+            raise
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix="sending") as threads:
+        turns = [threads.submit(turn, run) for run in runs]
+        wait(turns)
+    return True in [done.result() for done in turns]
+
+
 @dataclass(frozen=True)
 class _Pause:
     until: float
@@ -68,7 +87,7 @@ class Mirror:
         marks: Marks | None = None,
         clock: Callable[[], float] = time.monotonic,
         at_once: int = 1,
-        beside: Beside | None = None,
+        beside: RunFilesProcesses | None = None,
     ) -> None:
         """A mirror of everything in `store`; the caller closes it.
 
@@ -87,7 +106,7 @@ class Mirror:
         self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
         self._beside = beside
         self._marks: Marks = marks or store
-        self._evaluated = Evaluated(store)
+        self._evaluated = EvaluationCounts(store)
         self._places = Places(store, self._marks, destination)
         self._paused: dict[str, _Pause] = {}
 
@@ -123,7 +142,7 @@ class Mirror:
         return [run for run in waiting if not _only_files(run)], [run for run in waiting if _only_files(run)]
 
     def _send(self, runs: Sequence[RunRow]) -> bool:
-        return each(lambda run: self._guarded(run.id, self._turn, run), runs, at_once=self._at_once)
+        return take_turns(lambda run: self._guarded(run.id, self._turn, run), runs, at_once=self._at_once)
 
     def close(self) -> None:
         """End what draws beside, until it is needed again."""
@@ -220,7 +239,7 @@ class Mirror:
         """All of a study's runs are there: its ranking and report."""
         study = self._store.study(study_id)
         try:
-            tell_study(self._store, self.destination, study, self._places.of_study(study).experiment)
+            describe_study(self._store, self.destination, study, self._places.of_study(study).experiment)
         except Gone:
             log.info("report was deleted in MLflow", study=study.name)
         self._marks.mark_study_told(study_id)

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from talweg.tracking.destination import Destination
+from talweg.tracking.experiments import VIEW_TAG
 from talweg.tracking.mirror import Mirror
-from talweg.tracking.views import VIEW_TAG
 
 
 def drain(laboratory: Any, destination: Destination, budget: int = 50_000) -> None:

@@ -17,8 +17,8 @@ from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
-from talweg.tracking.drawers import Beside
 from talweg.tracking.mirror import Mirror
+from talweg.tracking.run_files_process import RunFilesProcesses
 
 BUDGET = 50_000
 History = dict[str, list[tuple[int, float]]]
@@ -110,7 +110,7 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         schedule={"name": "cosine", "steps": 30},
     )
     # As the local stack does it: several at a time, files drawn beside.
-    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, beside=Beside(sqlite_url, 1))
+    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, beside=RunFilesProcesses(sqlite_url, 1))
     drain(mirror)
     mirror.close()
     runs = laboratory.store.runs_of(study)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from talweg.comparison.aggregates import (
+from talweg.comparison.intervals import (
     geometric_mean,
     interquartile_mean,
     optimality_gap,

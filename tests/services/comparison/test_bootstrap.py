@@ -5,8 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from talweg.comparison.aggregates import interquartile_mean
-from talweg.comparison.bootstrap import Interval, _steadied, exponential, mean_interval, quantiles, stratified_interval
+from talweg.comparison.intervals import (
+    Interval,
+    _steadied,
+    exponential,
+    interquartile_mean,
+    mean_interval,
+    quantiles,
+    stratified_interval,
+)
 
 
 def test_the_same_data_and_seed_give_the_same_interval() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.comparison import Evaluations, Guard, Result, compare, guards, sections, verdict
-from talweg.comparison.sections import Words
+from talweg.comparison import Evaluations, Guard, Result, compare, guards, verdict
 from talweg.errors import InvalidSpec
 from talweg.records import normalise_study
 from talweg.spec import StudySpec, parse_study
+from talweg.web.report_sections import Words, sections
 
 Make = Callable[..., Result]
 ADAM, SGD = {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 0.1}

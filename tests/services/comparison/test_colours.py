@@ -4,8 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from talweg.comparison import style
-from talweg.comparison.colours import PALETTE, SOLID
+from talweg.figures.colours import PALETTE, SOLID, style
 
 BUILT_IN = ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 

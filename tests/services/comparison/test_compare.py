@@ -10,19 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talweg.comparison import Comparison, Evaluations, Result, compare, guards, sections, verdict
-from talweg.comparison.colours import style
-from talweg.comparison.contours import paths
-from talweg.comparison.drawing import draw
-from talweg.comparison.figures import svg
-from talweg.comparison.moving import animation, moments
-from talweg.comparison.planes import picture as plane_picture
-from talweg.comparison.planes import plane_of
-from talweg.comparison.sections import Charts, Picture
-from talweg.comparison.standings import contenders
-from talweg.comparison.tables import Table
+from talweg.comparison import Comparison, Evaluations, Result, compare, guards, verdict
+from talweg.comparison.contenders import contenders
+from talweg.comparison.scores import Table
+from talweg.figures.colours import style
+from talweg.figures.cost_curves import svg
+from talweg.figures.paths import animation, moments, paths, plane_of
+from talweg.figures.paths import plane_figure as plane_picture
+from talweg.figures.studies import draw
 from talweg.records import normalise_study
 from talweg.spec import StudySpec, read_spec
+from talweg.web.report_sections import Charts, Picture, sections
 from talweg_core.problems import create
 from talweg_core.problems.surface import SurfaceProblem
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.comparison.curves import DRAWN, extremes, median_curve, running_median
+from talweg.figures.curves import DRAWN, extremes, median_curve, running_median
 
 
 def test_median_and_range_of_each_step() -> None:

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from talweg.comparison import Result, style
-from talweg.comparison.figures import cost_curves, png, svg
+from talweg.comparison import Result
+from talweg.figures.colours import style
+from talweg.figures.cost_curves import cost_curves, png, svg
 
 Make = Callable[..., Result]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from talweg.comparison.bootstrap import generator, mean_interval
+from talweg.comparison.intervals import generator, mean_interval
 from talweg.comparison.paired import differences
 
 STUDIES = 400

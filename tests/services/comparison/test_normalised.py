@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.comparison import Evaluations, Result, compare, sections
+from talweg.comparison import Evaluations, Result, compare
 from talweg.comparison.normalised import aggregates
 from talweg.spec import StudySpec
+from talweg.web.report_sections import sections
 
 Make = Callable[..., Result]
 SPEC = StudySpec.model_validate(

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.comparison.aggregates import interquartile_mean, optimality_gap, probability_of_improvement
-from talweg.comparison.profiles import R_MAX, profile_scores
-from talweg.comparison.trials import expected_best
+from talweg.comparison.intervals import interquartile_mean, optimality_gap, probability_of_improvement
+from talweg.comparison.profiles import R_MAX, expected_best, profile_scores
 
 NUMBERS: dict[str, Any] = json.loads((Path(__file__).parent / "references" / "numbers.json").read_text())
 # Sums of at most 80 numbers of size 1, in another order.

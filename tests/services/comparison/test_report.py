@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from talweg.comparison import Picture, Result, Section, Words, compare, markdown, page, ranking, sections, table
+from talweg.comparison import Result, compare, ranking, table
 from talweg.readable import figures
 from talweg.spec import StudySpec
+from talweg.web.report import markdown, page
+from talweg.web.report_sections import Picture, Section, Words, sections
 
 Make = Callable[..., Result]
 HOSTILE = ["<script>alert(1)</script>", "a|b", "![x](http://x.invalid)", "`c`\n# d", '"><img src=x onerror=y>', "$x$"]

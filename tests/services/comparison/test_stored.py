@@ -2,11 +2,12 @@
 
 from sqlalchemy import text
 
-from talweg.comparison.stored import comparison_of, paths_of
+from talweg.comparison.from_store import comparison_of
 from talweg.execution import submit_study, train
 from talweg.settings import Settings
 from talweg.spec import StudySpec
 from talweg.store import Store
+from talweg.web.report import paths_of
 
 
 def test_a_path_that_cannot_be_read_is_left_out(store: Store) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from talweg.comparison.suggestions import suggested
+from talweg.comparison.tuning import suggest
 from talweg.protocols import Range
 
 SPACE = {"learning_rate": Range(low=1e-4, high=1.0), "momentum": Range(low=0.0, high=0.99, scale="linear")}
@@ -17,17 +17,17 @@ def valley(point: dict[str, float]) -> float:
 
 def test_the_same_results_give_the_same_point_and_other_keys_another() -> None:
     told = [({"learning_rate": 0.1, "momentum": 0.5}, 1.0), ({"learning_rate": 0.01, "momentum": 0.9}, 0.5)]
-    first = suggested(SPACE, told, (0, 0, 0, 0, 2))
-    assert suggested(SPACE, told, (0, 0, 0, 0, 2)) == first
-    assert suggested(SPACE, told, (0, 0, 0, 1, 2)) != first
+    first = suggest(SPACE, told, (0, 0, 0, 0, 2))
+    assert suggest(SPACE, told, (0, 0, 0, 0, 2)) == first
+    assert suggest(SPACE, told, (0, 0, 0, 1, 2)) != first
     assert all(SPACE[name].low <= value <= SPACE[name].high for name, value in first.items())
 
 
 def test_a_trial_that_diverged_or_lies_outside_of_the_range_is_no_hindrance() -> None:
     told = [({"learning_rate": 5.0, "momentum": 0.5}, 1.0), ({"learning_rate": 1.0, "momentum": 0.9}, math.inf)]
-    assert set(suggested(SPACE, told, (1,))) == set(SPACE)
+    assert set(suggest(SPACE, told, (1,))) == set(SPACE)
     # What lies outside is not told, so that it is as if it had not been.
-    assert suggested(SPACE, told, (1,)) == suggested(SPACE, told[1:], (1,))
+    assert suggest(SPACE, told, (1,)) == suggest(SPACE, told[1:], (1,))
 
 
 def test_it_goes_where_costs_were_low() -> None:
@@ -37,7 +37,7 @@ def test_it_goes_where_costs_were_low() -> None:
         even = [{"learning_rate": 10 ** (-4 * (i + 0.5) / 8), "momentum": 0.11 * i} for i in range(8)]
         told = [(point, valley(point)) for point in even]
         for trial in range(8, 24):
-            point = suggested(SPACE, told, (seed, trial))
+            point = suggest(SPACE, told, (seed, trial))
             told.append((point, valley(point)))
         later += [cost for _, cost in told[8:]]
     assert np.median(later) < 0.5

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Evaluations, Result
-from talweg.comparison.clocks import CLOCKS, ticks
-from talweg.comparison.times import best_judged, median_time, target_of, time_to_target
+from talweg.comparison.times import CLOCKS, best_judged, median_time, target_of, ticks, time_to_target
 
 Make = Callable[..., Result]
 

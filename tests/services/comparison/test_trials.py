@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from talweg.comparison.trials import expected_best, sensitivity
+from talweg.comparison.profiles import expected_best, sensitivity
 
 
 def test_the_expected_best_of_two_by_hand() -> None:

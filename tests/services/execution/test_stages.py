@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from talweg.comparison.reading import results_of
-from talweg.comparison.stages import Stage, best_learning_rate, next_stage
+from talweg.comparison.from_store import results_of
+from talweg.comparison.tuning import Stage, best_learning_rate, next_stage
 from talweg.errors import Conflict, InvalidSpec
 from talweg.execution import extend_studies, reconcile, submit_study, train
 from talweg.execution.submission import extend_study

@@ -10,8 +10,7 @@ import pytest
 
 from talweg.records import norms, records
 from talweg.store import RunRow, Store
-from talweg.tracking.artifacts import files
-from talweg.tracking.parquet import parquet
+from talweg.tracking.run_files import files, parquet
 
 Train = Callable[..., RunRow]
 ALWAYS = {

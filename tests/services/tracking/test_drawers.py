@@ -8,16 +8,16 @@ import pytest
 
 from talweg.errors import NotFound, Unreachable
 from talweg.store import RunRow, Store
-from talweg.tracking.artifacts import files
-from talweg.tracking.drawers import Beside
+from talweg.tracking.run_files import files
+from talweg.tracking.run_files_process import RunFilesProcesses
 
 Train = Callable[..., RunRow]
 
 
 @pytest.fixture
-def beside(local: Store, sqlite_url: str) -> Iterator[Beside]:
+def beside(local: Store, sqlite_url: str) -> Iterator[RunFilesProcesses]:
     """One process, which has not started yet."""
-    drawers = Beside(sqlite_url, 1)
+    drawers = RunFilesProcesses(sqlite_url, 1)
     yield drawers
     drawers.rest()
 
@@ -25,11 +25,11 @@ def beside(local: Store, sqlite_url: str) -> Iterator[Beside]:
 def children() -> set[int]:
     """The processes that draw for this one."""
     own = psutil.Process().children()
-    return {child.pid for child in own if "talweg.tracking.drawing" in child.cmdline()}
+    return {child.pid for child in own if "talweg.tracking.run_files_main" in child.cmdline()}
 
 
 def test_files_are_the_same_and_a_process_that_was_killed_is_replaced(
-    local: Store, trained: Train, beside: Beside
+    local: Store, trained: Train, beside: RunFilesProcesses
 ) -> None:
     run = trained(problem="two-layer-line", optimizer="adam")
     expected = files(local, run, "a title")
@@ -50,7 +50,7 @@ def test_files_are_the_same_and_a_process_that_was_killed_is_replaced(
     assert children() == set()
 
 
-def test_what_cannot_be_read_is_said_as_it_would_be_here(trained: Train, beside: Beside) -> None:
+def test_what_cannot_be_read_is_said_as_it_would_be_here(trained: Train, beside: RunFilesProcesses) -> None:
     run = replace(trained(problem="two-layer-line", optimizer="adam"), id="nobody")
     beside.begin(run, "gone")
     with pytest.raises(NotFound, match="nobody"):
@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_said_as_it_would_be_here(trained: Train, beside:
 
 
 def test_what_failed_with_the_database_is_made_once_it_is_back(
-    local: Store, trained: Train, beside: Beside, monkeypatch: pytest.MonkeyPatch
+    local: Store, trained: Train, beside: RunFilesProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, draw = trained(problem="two-layer-line", optimizer="adam"), beside._draw
     trouble = iter([Unreachable("database: is away")])

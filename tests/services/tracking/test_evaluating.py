@@ -7,22 +7,22 @@ import pytest
 
 from talweg.records import evaluations_made
 from talweg.store import RunRow, Store
-from talweg.tracking import evaluating
-from talweg.tracking.evaluating import Evaluated
+from talweg.tracking import metrics
+from talweg.tracking.metrics import EvaluationCounts
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sam", "lbfgs"])
 def test_portions_count_what_the_whole_does(
     local: Store, trained: Callable[..., RunRow], monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    monkeypatch.setattr(evaluating, "AT_ONCE", 7)
+    monkeypatch.setattr(metrics, "AT_ONCE", 7)
     run = trained(problem="rosenbrock", optimizer=optimizer, steps=70)
     made = evaluations_made(local, run)
     assert (made is None) == (optimizer == "adam")
     expected = np.cumsum(np.ones(run.step) if made is None else made.sum(axis=1))
-    one_after_another = Evaluated(local)
+    one_after_another = EvaluationCounts(local)
     for first, stop in ((0, 10), (10, 45), (45, 45), (45, run.step)):
         np.testing.assert_array_equal(one_after_another.so_far(run, first, stop), expected[first:stop])
     # And again from before where it stands, and by one who has seen nothing yet.
     np.testing.assert_array_equal(one_after_another.so_far(run, 20, 30), expected[20:30])
-    np.testing.assert_array_equal(Evaluated(local).so_far(run, 33, run.step), expected[33:])
+    np.testing.assert_array_equal(EvaluationCounts(local).so_far(run, 33, run.step), expected[33:])

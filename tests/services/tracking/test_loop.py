@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from talweg.errors import Unreachable
-from talweg.tracking.loop import LAST_DELAY, keep_mirroring
+from talweg.tracking import LAST_WAIT, keep_mirroring
 
 
 class Stop(threading.Event):
@@ -46,7 +46,7 @@ def test_it_waits_longer_and_longer_for_a_server_that_is_away_and_never_gives_up
     stop = Stop(12)
     keep_mirroring(away, stop, seconds=1.0)
     assert stop.asked[:8] == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
-    assert set(stop.asked[8:]) == {LAST_DELAY}
+    assert set(stop.asked[8:]) == {LAST_WAIT}
 
 
 def test_it_is_quick_again_once_the_server_is_back() -> None:

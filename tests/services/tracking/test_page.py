@@ -14,10 +14,9 @@ import pytest
 
 from talweg.records import gradient, norms, parameters, recompute_snapshots, stored_snapshots
 from talweg.store import RunRow, Store
-from talweg.tracking.page import content, document, shown
-from talweg.tracking.page.packing import coarse, floats
-from talweg.tracking.page.rules import evaluate, lines
-from talweg.tracking.page.steps import chosen
+from talweg.web.document import coarse, document, floats
+from talweg.web.rule_trees import evaluate, lines
+from talweg.web.run_page import choose_steps, content, shown
 from talweg_core import optimizers
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 
@@ -207,12 +206,12 @@ def test_a_rule_that_does_more_than_its_lines_say_is_not_told_by_them(local: Sto
 def test_chosen_steps_keep_the_extremes() -> None:
     costs = np.random.default_rng(1).lognormal(size=10_000)
     costs[[1234, 4321, 7777]] = 1e9, 1e-9, np.nan
-    kept = chosen(costs, 100)
+    kept = choose_steps(costs, 100)
     assert {0, 1234, 4321, 9999} <= set(kept.tolist())
     assert 80 <= len(kept) <= 100
     assert np.all(np.diff(kept) > 0)
     assert np.diff(kept).max() < 500
-    assert chosen(costs[:50], 100).tolist() == list(range(50))
+    assert choose_steps(costs[:50], 100).tolist() == list(range(50))
 
 
 def test_packed_numbers_come_back() -> None:

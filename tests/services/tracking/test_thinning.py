@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.tracking.thinning import LEAST, Budget, Thinning, kept_steps, thinning
+from talweg.tracking.metrics import LEAST, Budget, Thinning, kept_steps, thinning
 
 
 def test_a_run_within_its_budget_is_not_thinned() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from talweg.errors import Unreachable
 from talweg.store import RunRow
-from talweg.tracking.turns import each
+from talweg.tracking.mirror import take_turns
 
 Train = Callable[..., RunRow]
 
@@ -28,16 +28,16 @@ def test_every_run_has_its_turn_and_one_that_has_more_is_told(runs: list[RunRow]
             seen.append(run)
             return next(more)
 
-    assert each(turn, runs, at_once=at_once)
+    assert take_turns(turn, runs, at_once=at_once)
     assert seen == runs
-    assert not each(lambda _: False, runs, at_once=at_once)
-    assert not each(turn, [], at_once=at_once)
+    assert not take_turns(lambda _: False, runs, at_once=at_once)
+    assert not take_turns(turn, [], at_once=at_once)
 
 
 def test_so_many_are_under_way_together(runs: list[RunRow]) -> None:
     # Nobody passes before three are there: with fewer at once this would break by its timeout.
     together = threading.Barrier(3, timeout=30)
-    assert each(lambda _: together.wait() >= 0, runs, at_once=3)
+    assert take_turns(lambda _: together.wait() >= 0, runs, at_once=3)
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -49,5 +49,5 @@ def test_a_server_that_is_away_ends_all_turns(runs: list[RunRow], at_once: int) 
         raise Unreachable("MLflow: is away")
 
     with pytest.raises(Unreachable):
-        each(away, runs, at_once=at_once)
+        take_turns(away, runs, at_once=at_once)
     assert len(begun) <= at_once

@@ -9,7 +9,7 @@ import pytest
 
 from talweg.records import problem_of
 from talweg.spec import parse_run
-from talweg.tracking.views import view
+from talweg.tracking.experiments import view
 from talweg_core.problems import Problem, catalogue
 
 

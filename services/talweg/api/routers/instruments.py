@@ -8,7 +8,7 @@ from talweg.api.context import Here
 from talweg.api.instruments import InstrumentEntry, MeasuredView, entries, measured_view
 from talweg.api.parameters import Reference, Step
 from talweg.api.routers.analyses import SECONDS
-from talweg.records import measure
+from talweg.records.instruments.measuring import measure
 
 router = APIRouter(prefix="/v1", tags=["instruments"])
 

@@ -11,9 +11,10 @@ from talweg.api.rankings import RankingView, ranking_view
 from talweg.api.tables import Name, TableView, table_view
 from talweg.api.views import StudyPage, StudyView, study_view
 from talweg.api.waiting import Reason, reason_of
-from talweg.comparison.stored import comparison_of, markdown, paths_of, picture, report
+from talweg.comparison.from_store import comparison_of
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
+from talweg.web.report import paths_of, study_markdown, study_picture, study_report
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
@@ -71,7 +72,7 @@ def ranking(here: Here, study: Reference) -> RankingView:
 def figure(here: Here, study: Reference, kind: Literal["png", "svg"]) -> Response:
     """The cost curves."""
     row = here.store.study(study)
-    drawn = picture(row, comparison_of(here.store, row), kind)
+    drawn = study_picture(row, comparison_of(here.store, row), kind)
     return Response(drawn, media_type="image/png" if kind == "png" else "image/svg+xml")
 
 
@@ -85,7 +86,7 @@ def table(here: Here, study: Reference, name: Name) -> TableView:
 def text_of(here: Here, study: Reference) -> Response:
     """The report as Markdown, without pictures."""
     row = here.store.study(study)
-    return Response(markdown(row, comparison_of(here.store, row)), media_type="text/markdown")
+    return Response(study_markdown(row, comparison_of(here.store, row)), media_type="text/markdown")
 
 
 @router.get("/{study}/report.html", responses=PAGE, response_class=Response)
@@ -93,4 +94,4 @@ def page_of(here: Here, study: Reference) -> Response:
     """The report: one page that needs nothing else."""
     row = here.store.study(study)
     found = comparison_of(here.store, row)
-    return Response(report(row, found, paths_of(here.store, found)), media_type="text/html")
+    return Response(study_report(row, found, paths_of(here.store, found)), media_type="text/html")

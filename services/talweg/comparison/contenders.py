@@ -1,0 +1,186 @@
+"""How each optimizer did on one problem, seed by seed: what every verdict is made from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from talweg.comparison.intervals import Interval, exponential, mean_interval
+from talweg.comparison.results import Evaluations, Result, label, varying
+from talweg.comparison.times import Clock, best_judged, judged, median_time, ticks, time_to_target
+from talweg.comparison.tuning import final_judged
+from talweg.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An optimizer of the study, by its position: named as a reader tells it apart, drawn by `optimizer`, `variant`."""
+
+    position: int
+    label: str
+    optimizer: str
+    variant: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One contender on one problem.
+
+    Attributes:
+        setting: what was tuned, as it came out ("learning_rate 0.01"); "" where nothing was.
+        scores: by seed the cost where the run was judged last, infinite where it diverged; of a search the best trial.
+        bests: by seed the least judged cost on the way.
+        mean: of the finite scores, with its interval: geometric where all costs of the problem are positive.
+        times: by seed the time to target; infinite where it was missed.
+        gradients: gradient evaluations a run took on average, pruned ones apart.
+        pruned: trials that successive halving ended on the way; they have no score, and count as neither complete nor
+            diverged.
+    """
+
+    contender: Contender
+    setting: str
+    runs: int
+    complete: int
+    diverged: int
+    scores: Mapping[int, float]
+    bests: Mapping[int, float]
+    mean: Interval | None
+    times: Mapping[int, float]
+    gradients: float
+    pruned: int = 0
+
+    @property
+    def median(self) -> float:
+        """The median score, divergence as infinite; infinite without any."""
+        return median_time(self.scores.values())
+
+    @property
+    def time(self) -> float:
+        """The median time to target, misses as infinite."""
+        return median_time(self.times.values())
+
+    @property
+    def arrived(self) -> int:
+        """On how many seeds the target was met."""
+        return sum(math.isfinite(time) for time in self.times.values())
+
+
+def contenders(spec: StudySpec) -> list[Contender]:
+    """The optimizers of a study; what tells two settings of one optimizer apart is in their labels."""
+    settings = [{"name": optimizer.name, **optimizer.settings} for optimizer in spec.optimizers]
+    keys, names = varying(settings), [optimizer.name for optimizer in spec.optimizers]
+    return [
+        Contender(i, label(settings[i], keys if names.count(name) > 1 else ()), name, names[:i].count(name))
+        for i, name in enumerate(names)
+    ]
+
+
+def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contender) -> list[Result]:
+    """Its runs: by their part in the study, or by their setting where they have none."""
+    optimizer = spec.optimizers[contender.position]
+    own = {"name": optimizer.name, **optimizer.settings}
+    return [
+        result
+        for result in results
+        if result.contender == contender.position or (result.contender is None and dict(result.optimizer) == own)
+    ]
+
+
+def within(result: Result, clock: Clock, budget: float) -> Result:
+    """The run as if it had ended when the clock said `budget`: what came later is cut off."""
+    at = ticks(result, clock)
+    # Steps whose end the budget still pays for; a rounding error must not cost one.
+    steps = int(np.searchsorted(at, budget * (1 + 1e-12), side="right")) - 1
+    if steps >= len(result.costs):
+        return result
+    kept = {
+        split: Evaluations(
+            e.steps[e.steps <= steps],
+            e.costs[e.steps <= steps],
+            None if e.metrics is None else e.metrics[e.steps <= steps],
+        )
+        for split, e in result.evaluations.items()
+    }
+    made, seconds = result.evaluations_made, result.seconds
+    return replace(
+        result,
+        costs=result.costs[:steps],
+        evaluations=kept,
+        evaluations_made=None if made is None else made[:steps],
+        seconds=None if seconds is None else seconds[:steps],
+    )
+
+
+def standing(
+    contender: Contender, runs: Sequence[Result], *, target: float, clock: Clock, positive: bool, tuned: bool
+) -> Standing:
+    """From the judged runs of a contender on a problem."""
+    by_seed: dict[int, list[Result]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
+    # A seed with runs that are still to come has no score yet.
+    over = {seed: own for seed, own in by_seed.items() if all(_over(run) for run in own)}
+    scores = {seed: min(map(final_judged, own)) for seed, own in over.items()}
+    finite = [score for score in scores.values() if math.isfinite(score)]
+    taken = [ticks(run, "gradients")[-1] for run in runs if not run.pruned]
+    return Standing(
+        contender,
+        _setting(runs) if tuned else "",
+        len(runs),
+        sum(run.complete for run in runs),
+        sum(run.diverged for run in runs),
+        scores,
+        {seed: min(best_judged(run) for run in own) for seed, own in over.items()},
+        _mean(finite, positive),
+        {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in over.items()},
+        float(np.mean(taken)) if taken else math.nan,
+        sum(run.pruned for run in runs),
+    )
+
+
+def _over(run: Result) -> bool:
+    return run.complete or run.diverged or run.pruned
+
+
+def _mean(finite: Sequence[float], positive: bool) -> Interval | None:
+    if not finite:
+        return None
+    found = mean_interval(np.log(finite) if positive else finite)
+    return exponential(found) if positive else found
+
+
+def _setting(runs: Sequence[Result]) -> str:
+    rates = {run.optimizer.get("learning_rate") for run in runs}
+    return f"learning_rate {rates.pop():.4g}" if len(rates) == 1 else ""
+
+
+def one_and_the_same(standings: Sequence[Standing]) -> bool:
+    """Whether the seed changes nothing: of everyone who has several scores they are equal."""
+    scores = [list(standing.scores.values()) for standing in standings]
+    return any(len(own) > 1 for own in scores) and all(len(set(own)) <= 1 for own in scores)
+
+
+def best_of_seeds(runs: Sequence[Result]) -> list[Result]:
+    """Of each seed the run with the least final cost, in the order of the runs: of a search the best trial."""
+    best: dict[int, Result] = {}
+    for run in runs:
+        if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
+            best[run.seed] = run
+    return list(best.values())
+
+
+def along_the_way(runs: Sequence[Sequence[Result]], steps: int) -> dict[float, list[float]]:
+    """Of each share of the budget, the median judged cost of each contender then; infinite where it diverged."""
+    return {share: [median_time(_cost_at(run, share * steps) for run in own) for own in runs] for share in SHARES}
+
+
+# Earlier the order says nothing yet.
+SHARES = (0.5, 0.75, 1.0)
+
+
+def _cost_at(run: Result, step: float) -> float:
+    at, costs = judged(run)
+    known = costs[at <= step]
+    last = float(known[-1]) if known.size else math.inf
+    return last if math.isfinite(last) and not (run.diverged and step >= len(run.costs)) else math.inf

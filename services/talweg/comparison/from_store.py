@@ -1,0 +1,62 @@
+"""A study's results and comparison, read from the store."""
+
+import numpy as np
+
+from talweg.comparison.compare import Comparison, compare
+from talweg.comparison.results import Evaluations, Result
+from talweg.records import evaluations_made, problems_of, seconds
+from talweg.spec import Json, StudySpec
+from talweg.store import EvaluationRow, RunRow, Store, StudyRow
+from talweg_core.problems import Problem
+
+_ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None}
+
+
+def comparison_of(store: Store, study: StudyRow) -> Comparison:
+    """Everything that can be said of the study as it stands."""
+    return compare(StudySpec.model_validate(study.spec), results_of(store, study))
+
+
+def results_of(store: Store, study: StudyRow) -> list[Result]:
+    """One Result a run, in the study's order."""
+    spec = StudySpec.model_validate(study.spec)
+    problems, names = problems_of(spec), spec.problem_names()
+    timed = spec.clock == "seconds"
+    return [_result(store, run, problems, names, timed) for run in store.runs_of(study.id)]
+
+
+def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str], timed: bool) -> Result:
+    by_split: dict[str, list[EvaluationRow]] = {}
+    for row in store.evaluations(run.id):
+        by_split.setdefault(row.split, []).append(row)
+    part = run.part or _ALONE
+    return Result(
+        run=run.id,
+        optimizer=run.spec["optimizer"],
+        seed=run.seed,
+        # One that rests at a rung of successive halving has an end to come.
+        state="running" if run.stop_reason == "finished" and run.total_steps < run.spec["steps"] else run.state,
+        stop_reason=run.stop_reason,
+        costs=store.steps(run.id, 0, run.step).cost,
+        evaluations={split: _evaluations(rows) for split, rows in by_split.items()},
+        metric=problems[part["problem"]].metric,
+        problem=names[part["problem"]],
+        contender=part["optimizer"],
+        stage=part["stage"],
+        trial=part["trial"],
+        steps=run.total_steps,
+        batch_size=run.spec["batch_size"],
+        evaluations_made=evaluations_made(store, run),
+        # Only a study that counts them reads them: a row in sixty-four of what its costs are.
+        seconds=seconds(store, run) if timed else None,
+    )
+
+
+def _evaluations(rows: list[EvaluationRow]) -> Evaluations:
+    metrics = [row.metric for row in rows]
+    return Evaluations(
+        steps=np.array([row.step for row in rows], dtype=np.int64),
+        costs=np.array([row.cost for row in rows], dtype=np.float64),
+        # None, where a number was none, becomes NaN.
+        metrics=None if all(metric is None for metric in metrics) else np.array(metrics, dtype=np.float64),
+    )

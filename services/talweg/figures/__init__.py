@@ -1,0 +1,1 @@
+"""Figures, drawn with matplotlib objects: no pyplot, no global state, no display."""

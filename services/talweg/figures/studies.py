@@ -1,0 +1,188 @@
+"""Figures of a study: performance profiles, learning-rate sensitivity, curves of several problems."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from talweg.comparison.compare import Comparison, OnProblem, shown
+from talweg.comparison.contenders import Contender
+from talweg.comparison.profiles import R_MAX, profile
+from talweg.comparison.results import Floats
+from talweg.comparison.times import judged
+from talweg.figures.axes import INK, MUTED, dress, scale
+from talweg.figures.colours import Style, style
+from talweg.figures.cost_curves import cost_curves, svg
+from talweg.figures.curves import median_curve
+
+_TAUS = 601
+# As many as an SVG of less than a megabyte has: a report is one page of at most two.
+_POINTS = 8000
+
+
+def profiles(comparison: Comparison) -> Figure:
+    """On the left each profile ρ(τ), on the right its integral, the score, with its interval."""
+    scores = comparison.scores
+    figure = figure_of(11.0, 4.3)
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    taus = np.linspace(1, R_MAX, _TAUS)
+    shares = profile([score.times for score in scores], taus)
+    dress(left, "Share of problems within τ times the fastest")
+    left.set_xlabel("τ: time to target over the fastest", color=MUTED)
+    left.xaxis.set_major_locator(_every(0.5))
+    left.xaxis.set_major_formatter("{x:g}")
+    left.set_ylim(-0.03, 1.03)
+    for place, (score, share) in enumerate(zip(scores, shares, strict=True)):
+        # Curves that lie on each other are drawn a hair apart.
+        left.add_line(line(look(score.contender), taus, share + 0.006 * (place - (len(scores) - 1) / 2)))
+    left.set_xlim(1, R_MAX)
+    dress(right, "Profile score, 95 % interval over seeds")
+    right.set_xlabel("0: never within a factor 4   1: always the fastest", color=MUTED)
+    right.xaxis.set_major_locator(_every(0.25))
+    right.xaxis.set_major_formatter("{x:g}")
+    right.set_xlim(-0.03, 1.03)
+    for place, score in enumerate(scores):
+        _dot(right, -place, score.score.estimate, score.score.low, score.score.high, look(score.contender))
+    right.set_yticks([-i for i in range(len(scores))], [_plain(score.contender.label) for score in scores])
+    right.tick_params(axis="y", colors=INK)
+    right.set_ylim(-len(scores) + 0.4, 0.6)
+    legend(figure, comparison.contenders)
+    return figure
+
+
+def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]) -> Figure:
+    """Of each problem the median final cost by learning rate; the best is ringed, a cross on top is a divergence."""
+    columns = min(len(problems), 4)
+    figure, grid = _panels(len(problems), columns)
+    for axes, problem in zip(grid, problems, strict=False):
+        dress(axes, _plain(problem.name))
+        axes.set_xlabel("learning rate", color=MUTED)
+        axes.set_xscale("log")
+        scale(axes, [np.array(tuning.costs) for tuning in problem.tunings])
+        for place, tuning in enumerate(problem.tunings):
+            drawn, rates, costs = look(tuning.contender), np.array(tuning.rates), np.array(tuning.costs)
+            finite = np.isfinite(costs)
+            axes.add_line(line(drawn, rates[finite], costs[finite], marker="o", markersize=3.5))
+            if tuning.best is not None:
+                best = tuning.rates.index(tuning.best)
+                axes.plot(rates[best], costs[best], "o", markersize=10, fillstyle="none", color=drawn.colour)
+            lost = rates[~finite]
+            height = 1.03 + 0.04 * place
+            axes.plot(
+                lost,
+                np.full(len(lost), height),
+                "x",
+                color=drawn.colour,
+                markersize=5,
+                clip_on=False,
+                transform=axes.get_xaxis_transform(),
+            )
+        axes.set_title(_plain(problem.name), loc="left", fontsize=10.5, color=INK, pad=8 + 8 * len(problem.tunings))
+    grid[0].set_ylabel("median final cost", color=MUTED)
+    legend(figure, contenders)
+    return figure
+
+
+def overview(comparison: Comparison) -> Figure:
+    """Of each problem the judged cost along the way: median over seeds with its range, and the target."""
+    columns = min(len(comparison.problems), 4)
+    figure, grid = _panels(len(comparison.problems), columns)
+    for axes, problem in zip(grid, comparison.problems, strict=False):
+        dress(axes, _plain(problem.name))
+        curves = []
+        for contender in comparison.contenders:
+            runs = [run for run in shown(comparison, problem, contender) if run.counts]
+            values = [judged(run) for run in runs]
+            if not values:
+                continue
+            shortest = min((steps for steps, _ in values), key=len)
+            curve = median_curve([costs for _, costs in values], shortest)
+            if curve is not None:
+                curves += [curve.low, curve.high]
+                drawn = look(contender)
+                axes.fill_between(curve.steps, curve.low, curve.high, color=drawn.colour, alpha=0.15, linewidth=0)
+                x, y = (curve.steps, curve.median) if curve.smooth is None else curve.smooth
+                axes.add_line(line(drawn, x.astype(np.float64), y))
+        scale(axes, curves)
+        axes.autoscale(axis="x")
+        if math.isfinite(problem.target):
+            axes.axhline(problem.target, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
+        axes.set_ylabel(_plain(problem.judged_by), color=MUTED, fontsize=8.5)
+    legend(figure, comparison.contenders, [Line2D([], [], color=MUTED, linestyle=(0, (2, 2)), label="target")])
+    return figure
+
+
+def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
+    rows = -(-count // columns)
+    # One or two panels share the page's width, so that letters have the size of the other figures'.
+    figure = figure_of(max(2.9 * columns, 10.0), 2.7 * rows + 0.9)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return figure, grid
+
+
+def figure_of(width: float, height: float) -> Figure:
+    """White, with a margin: on a dark page its edge shows."""
+    layout = ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.09)
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
+
+
+def look(contender: Contender) -> Style:
+    """How a contender is drawn, everywhere."""
+    return style(contender.optimizer, contender.variant)
+
+
+def line(look: Style, x: Floats, y: Floats, **options: object) -> Line2D:
+    """A line in that look."""
+    line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)  # type: ignore[arg-type]
+    if look.dashes:
+        line.set_dashes(look.dashes)
+    return line
+
+
+def _dot(axes: Axes, height: float, value: float, low: float, high: float, look: Style) -> None:
+    axes.plot([low, high], [height, height], color=look.colour, linewidth=2.0, solid_capstyle="butt")
+    axes.plot(value, height, "o", color=look.colour, markersize=7)
+
+
+def legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
+    """Whose line is whose, below."""
+    handles = [line(look(c), np.empty(0), np.empty(0), label=_plain(c.label)) for c in contenders]
+    figure.legend(
+        handles=[*handles, *more],
+        loc="outside lower left",
+        ncols=min(len(handles) + len(more), 5),
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9.5,
+        handlelength=3.0,
+    )
+
+
+def _every(width: float) -> object:
+    from matplotlib.ticker import MultipleLocator
+
+    return MultipleLocator(width)
+
+
+def _plain(text: str) -> str:
+    """As it stands: matplotlib would read what is between two dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
+def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
+    """One figure: overview, profiles, sensitivities, or the curves of the one problem that the study has."""
+    if kind == "profiles":
+        return svg(profiles(comparison))
+    if kind == "overview":
+        return svg(overview(comparison))
+    if kind == "sensitivities":
+        return svg(sensitivities([p for p in comparison.problems if p.tunings], comparison.contenders))
+    (problem,) = comparison.problems
+    runs = [run for contender in comparison.contenders for run in shown(comparison, problem, contender)]
+    return svg(cost_curves(runs, title=title, points=_POINTS))

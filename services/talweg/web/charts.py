@@ -1,0 +1,129 @@
+"""Curves as data, for a page whose charts can be looked into: each group's own median and range, worked out here.
+
+Hiding a group in the page hides its lines and no more: no number of another depends on it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talweg.comparison.compare import Comparison, OnProblem, shown
+from talweg.comparison.contenders import Contender
+from talweg.comparison.results import Floats, Result, Steps
+from talweg.comparison.times import judged
+from talweg.figures.colours import Style, style
+from talweg.figures.curves import DRAWN, Curve, median_curve, spans_decades
+
+# Points of all curves of a page together: with their ranges less than a megabyte of text.
+_POINTS = 24_000
+_FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart; `content` is what the page's script takes."""
+
+    content: dict[str, Any]
+
+
+def curve_charts(comparison: Comparison, problem: OnProblem) -> list[Chart]:
+    """The cost of every step, and of every evaluation on the validation split where there are any."""
+    runs = {contender: _counting(comparison, problem, contender) for contender in comparison.contenders}
+    validated = any("validation" in run.evaluations for own in runs.values() for run in own)
+    points = _points(comparison, 2 if validated else 1)
+    training = {contender: median_curve([run.costs for run in own], points=points) for contender, own in runs.items()}
+    name = "Training cost (each step’s batch)" if validated else "Cost"
+    target = problem.target
+    charts = [_chart(comparison, problem, name, training, math.inf if validated else target)]
+    if validated:
+        found = {contender: _judged_curve(own, points) for contender, own in runs.items()}
+        charts.append(_chart(comparison, problem, "Validation cost", found, target))
+    return charts
+
+
+def along_charts(comparison: Comparison) -> list[Chart]:
+    """Of each problem the judged cost along the way."""
+    points = _points(comparison, len(comparison.problems))
+    charts = []
+    for problem in comparison.problems:
+        found = {
+            contender: _judged_curve(_counting(comparison, problem, contender), points)
+            for contender in comparison.contenders
+        }
+        charts.append(_chart(comparison, problem, f"{problem.name}: {problem.judged_by}", found, problem.target))
+    return charts
+
+
+def _points(comparison: Comparison, charts: int) -> int:
+    return min(DRAWN, max(_POINTS // (charts * len(comparison.contenders)), _FEWEST))
+
+
+def _counting(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
+    return [run for run in shown(comparison, problem, contender) if run.counts]
+
+
+def _judged_curve(runs: Sequence[Result], points: int) -> Curve | None:
+    values = [judged(run) for run in runs]
+    shortest = min((steps for steps, _ in values), key=len, default=None)
+    return None if shortest is None else median_curve([costs for _, costs in values], shortest, points=points)
+
+
+def _chart(
+    comparison: Comparison, problem: OnProblem, title: str, curves: dict[Contender, Curve | None], target: float
+) -> Chart:
+    known = {contender: curve for contender, curve in curves.items() if curve is not None}
+    logarithmic = spans_decades([part for curve in known.values() for part in (curve.low, curve.high)])
+    lost = {s.contender.position: (s.diverged, s.runs) for s in problem.standings if s.diverged}
+    notes = [f"line: median of {_most(comparison, problem)} seeds, band: full range"]
+    if window := max((curve.window for curve in known.values()), default=0):
+        notes.append(f"thick: running median of {window} steps")
+    if (thinned := max((curve.thinned for curve in known.values()), default=1)) > 1:
+        notes.append(f"{thinned} steps a point, extremes kept")
+    if math.isfinite(target):
+        notes.append("dashed: target")
+    return Chart(
+        {
+            "title": title,
+            "note": "; ".join(notes),
+            "log": logarithmic,
+            "target": _number(target) if math.isfinite(target) else None,
+            "groups": [
+                _group(contender, style(contender.optimizer, contender.variant), curve, lost.get(contender.position))
+                for contender, curve in known.items()
+            ],
+        }
+    )
+
+
+def _most(comparison: Comparison, problem: OnProblem) -> int:
+    return max((len(_counting(comparison, problem, contender)) for contender in comparison.contenders), default=0)
+
+
+def _group(contender: Contender, look: Style, curve: Curve, lost: tuple[int, int] | None) -> dict[str, Any]:
+    smooth = None if curve.smooth is None else [curve.smooth[0].tolist(), _numbers(curve.smooth[1])]
+    return {
+        "label": contender.label + (f" ({lost[0]} of {lost[1]} diverged)" if lost else ""),
+        "colour": look.colour,
+        "dashes": list(look.dashes),
+        "steps": _steps(curve.steps),
+        "median": _numbers(curve.median),
+        "low": _numbers(curve.low),
+        "high": _numbers(curve.high),
+        "smooth": smooth,
+    }
+
+
+def _steps(values: Steps) -> list[int]:
+    return [int(value) for value in values]
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    return [_number(value) for value in np.asarray(values, dtype=np.float64).tolist()]
+
+
+def _number(value: float) -> float | None:
+    """To five digits, more than can be drawn; null where it is none."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -1,0 +1,319 @@
+"""A study's report: an HTML page that needs nothing else, Markdown, its figures, and the paths of its optimizers."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+
+import numpy as np
+
+from talweg.comparison.compare import Comparison, shown
+from talweg.comparison.contenders import Contender
+from talweg.comparison.guards import guards
+from talweg.comparison.results import Floats
+from talweg.comparison.scores import Cell, Table
+from talweg.comparison.times import UNITS
+from talweg.comparison.verdict import verdict
+from talweg.errors import CorruptRecord, ReplayDiverged
+from talweg.records import problems_of, records, size_of
+from talweg.spec import StudySpec
+from talweg.store import RunRow, Store, StudyRow
+from talweg.web import vendored
+from talweg.web.charts import Chart
+from talweg.web.report_sections import Charts, Picture, Section, Words, sections
+from talweg_core.problems import Problem
+from talweg_core.problems.network_problem import NetworkProblem
+from talweg_core.problems.surface import SurfaceProblem
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_SCRIPTED = _POLICY + "; script-src {scripts}"
+
+# For who uses the charts: not on paper, and not where no script runs.
+_HOW = (
+    '<p class="note how">Point at a chart to read it, drag to look closer, double-click to go back, '
+    "click a name to hide it.</p>\n"
+)
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #d5dae0; --muted: #59636e; --ink: #1b1f24; --paper: #fff;
+  --panel: #f4f6f8; --grid: #e3e7eb; --verdict: #0072b2; --warning: #b45309; --refused: #b3261e; }
+@media (prefers-color-scheme: dark) { :root { --line: #3a424b; --muted: #9aa5b1; --ink: #e6e9ec; --paper: #14181c;
+  --panel: #1d2329; --grid: #2b323a; --verdict: #56b4e9; --warning: #e69f00; --refused: #ff8a80; } }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 66rem; margin: 2.5rem auto; padding: 0 1.25rem;
+  color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line); }
+dl { display: flex; flex-wrap: wrap; gap: .25rem 1.75rem; margin: 0 0 1.5rem; color: var(--muted); }
+dl div { display: flex; gap: .5rem; }
+dd { margin: 0; color: var(--ink); }
+p { margin: .6rem 0; max-width: 46rem; }
+p.verdict, p.refused { font-size: 1.1rem; padding: .8rem 1.1rem; max-width: none; background: var(--panel);
+  border-left: 4px solid var(--verdict); border-radius: 4px; }
+p.refused { border-color: var(--refused); }
+p.warning, p.note { font-size: .92rem; color: var(--muted); }
+p.warning::before { content: "Warning  "; color: var(--warning); font-weight: 600; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .4rem 1.2rem .4rem 0; text-align: left; border-bottom: 1px solid var(--line); }
+td { white-space: nowrap; vertical-align: top; }
+th { font-weight: 600; vertical-align: bottom; }
+.number { text-align: right; }
+small { display: block; color: var(--muted); font-size: .85em; }
+img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .5rem 0; }
+.charts { display: none; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.25rem 1.5rem; }
+.live .charts { display: grid; }
+.how { display: none; }
+.live .how { display: block; }
+.live .still { display: none; }
+.chart { min-width: 0; }
+.chart h3 { font-size: .95rem; margin: .4rem 0 0; }
+.chart p { font-size: .8rem; color: var(--muted); margin: .1rem 0 .3rem; }
+.keys { display: flex; flex-wrap: wrap; gap: .1rem .9rem; font-size: .82rem; font-variant-numeric: tabular-nums; }
+.keys button { all: unset; cursor: pointer; display: inline-flex; align-items: center; gap: .4rem; }
+.keys button:focus-visible { outline: 2px solid var(--verdict); outline-offset: 2px; border-radius: 2px; }
+.keys button[aria-pressed="false"] { opacity: .4; text-decoration: line-through; }
+.keys output { color: var(--muted); }
+.keys svg { flex: none; }
+@media print { .live .how, .live .charts, .moving { display: none; } .live .still { display: block; } }
+@media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
+  p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
+  p.warning, p.note { font-size: 9pt; }
+  th, td { padding: .25rem .7rem .25rem 0; } .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 1.4rem; }
+  tr, img, p { break-inside: avoid; } @page { margin: 16mm; } }
+"""
+# Of a longer run the points of a path are more than a picture can show.
+_LONGEST_PATH = 20_000
+# On a plane, where the paths of networks are drawn; of more values a reader would wait too long.
+_PLANE_POINTS = 60
+_READ_AT_MOST = 20_000_000
+
+
+def markdown(title: str, protocol: Mapping[str, str], sections: Sequence[Section], *, figure: str | None = None) -> str:
+    """The report as Markdown; `figure` is the address of the picture of the curves."""
+    facts = " · ".join(f"{escape(key)}: {escape(value)}" for key, value in protocol.items())
+    parts = [f"# {escape(title)}", facts]
+    for section in sections:
+        parts.append(f"## {escape(section.title)}")
+        for part in section.parts:
+            if isinstance(part, Words):
+                parts.append(f"**Warning:** {escape(part.text)}" if part.tone == "warning" else escape(part.text))
+            elif isinstance(part, Table):
+                parts.append(markdown_table(part))
+    if figure is not None:
+        parts.append(f"![cost by step, one line per optimizer]({figure})")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_table(rows: Table) -> str:
+    """A table with right-aligned numbers."""
+    ruler = ["---:" if numeric else "---" for numeric in rows.numeric]
+    lines = [[escape(str(cell)) for cell in line] for line in (rows.head, *rows.rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], ruler, *lines[1:]])
+
+
+def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The report as one HTML file that needs nothing else."""
+    facts = "".join(
+        f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd></div>" for key, value in protocol.items()
+    )
+    body = "\n".join(_section(section) for section in sections)
+    charts = [
+        chart for section in sections for part in section.parts if isinstance(part, Charts) for chart in part.charts
+    ]
+    policy, style, scripts = _POLICY, _STYLE, ""
+    if charts:
+        parts = vendored("uPlot.iife.min.js"), _script()
+        policy = _SCRIPTED.format(scripts=" ".join(f"'{_hash(part)}'" for part in parts))
+        style = vendored("uPlot.min.css") + _STYLE
+        data = f'<script type="application/json" id="charts">{_embedded(charts)}</script>'
+        scripts = "\n".join([data, *(f"<script>{part}</script>" for part in parts)])
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{html.escape(title)}</h1>
+<dl>{facts}</dl>
+{body}
+{scripts}
+</body>
+</html>
+"""
+
+
+@cache
+def _script() -> str:
+    return files("talweg.web").joinpath("assets", "charts.js").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(charts: Sequence[Chart]) -> str:
+    """JSON that no HTML parser takes for anything else: within it these signs stand in strings only."""
+    text = json.dumps([chart.content for chart in charts], ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it stands, on one line, with no element and no link in it."""
+    flat = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|$~#!])", r"\\\1", flat)
+
+
+def _section(section: Section) -> str:
+    return "\n".join([f"<h2>{html.escape(section.title)}</h2>", *(_part(part) for part in section.parts)])
+
+
+def _part(part: Words | Table | Picture | Charts) -> str:
+    if isinstance(part, Charts):
+        places = "".join('<div class="chart"></div>' for _ in part.charts)
+        return f'{_HOW}<div class="charts">{places}</div>\n<div class="still">{_part(part.still)}</div>'
+    if isinstance(part, Words):
+        opening = "<p>" if part.tone == "plain" else f'<p class="{part.tone}">'
+        return f"{opening}{html.escape(part.text)}</p>"
+    if isinstance(part, Table):
+        return f'<div class="wide">{_html_table(part)}</div>'
+    # As an image, whatever an SVG might hold can neither run nor ask for anything.
+    picture = base64.b64encode(part.svg).decode()
+    moving = ' class="moving"' if part.kind == "image/gif" else ""
+    return f'<img{moving} alt="{html.escape(part.alt)}" src="data:{part.kind};base64,{picture}">'
+
+
+def _html_table(rows: Table) -> str:
+    titles = [Cell(title) for title in rows.head]
+    head = _html_row("th", titles, rows.numeric)
+    body = "".join(f"<tr>{_html_row('td', cells, rows.numeric)}</tr>\n" for cells in rows.rows)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _html_row(tag: str, cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
+    found = []
+    for cell, number in zip(cells, numeric, strict=True):
+        detail = f"<small>{html.escape(cell.range)}</small>" if cell.range else ""
+        opening = f'<{tag} class="number">' if number else f"<{tag}>"
+        found.append(f"{opening}{html.escape(cell.text)}{detail}</{tag}>")
+    return "".join(found)
+
+
+def protocol(study: StudyRow) -> dict[str, str]:
+    """What the runs have in common, for the report's head."""
+    spec = StudySpec.model_validate(study.spec)
+    names, steps = spec.problem_names(), {own.steps for own in spec.each_problem()}
+    facts = {
+        "problem" if len(names) == 1 else "problems": names[0] if len(names) == 1 else len(names),
+        "protocol": spec.protocol,
+        "steps": " to ".join(f"{count:,}" for count in sorted({min(steps), max(steps)})),  # type: ignore[type-var]
+        "batch size": spec.batch_size,
+        "seeds": len(spec.seed_list()),
+        "precision": spec.precision,
+        "schedule": spec.schedule.name,
+        "budget in": UNITS[spec.clock],
+        "talweg": version("talweg"),
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
+    """The cost curves as "png" or "svg"; of several problems a panel each."""
+    # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
+    from talweg.figures import cost_curves, studies
+
+    if found.several:
+        drawn = studies.overview(found)
+    else:
+        (problem,) = found.problems
+        runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
+        drawn = cost_curves.cost_curves(runs, title=study.name)
+    return cost_curves.png(drawn) if kind == "png" else cost_curves.svg(drawn)
+
+
+def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = ()) -> str:
+    """The report: one HTML page that needs nothing else; `more` pictures, as of `paths_of`, follow the results."""
+    from talweg.figures.studies import draw
+
+    parts = sections(found, lambda kind: draw(found, kind, title=study.name), more)
+    return page(study.name, protocol(study), parts)
+
+
+def paths_of(store: Store, found: Comparison) -> list[Picture]:
+    """The path of each optimizer's first run: over a test function's contours, or on a plane through networks' minima.
+
+    None of several problems, nor of a record that would take long to read.
+    """
+    problem, *others = problems_of(found.spec)
+    if others:
+        return []
+    from talweg.figures import cost_curves
+
+    if isinstance(problem, SurfaceProblem):
+        taken = _taken(store, found, 1) if problem.layout.size == 2 else {}
+        if not taken:
+            return []
+        from talweg.figures.paths import animation, paths
+
+        return [
+            Picture("contours of the cost with each optimizer's path", cost_curves.svg(paths(problem, taken))),
+            Picture("the same paths, step by step", animation(problem, taken), kind="image/gif"),
+        ]
+    taken = _taken(store, found, _PLANE_POINTS) if "validation" in problem.splits and not _stateful(problem) else {}
+    if len(taken) < 2:
+        return []
+    from talweg.figures.paths import plane_figure as plane
+
+    return [Picture("the cost over a plane, with each optimizer's path", cost_curves.svg(plane(problem, taken)))]
+
+
+def _stateful(problem: Problem) -> bool:
+    # Its cost is not one of its parameters alone: batch norm's running statistics belong to a run.
+    return isinstance(problem, NetworkProblem) and problem.network.state.size > 0
+
+
+def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floats]:
+    """Of each contender the path (n, P) of its first finished run: every step, or about so many `points` of it."""
+    taken = {}
+    for contender in found.contenders:
+        runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
+        runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
+        if runs:
+            # A record that cannot be read, or not recomputed on this machine, is no reason to have no report.
+            with suppress(CorruptRecord, ReplayDiverged):
+                taken[contender] = _path(store, store.run(runs[0].run), points)
+    return {contender: path for contender, path in taken.items() if path is not None}
+
+
+def _path(store: Store, row: RunRow, points: int) -> Floats | None:
+    if points == 1:
+        return records(store, row, "parameters", 0, row.step).astype(np.float64)
+    if size_of(row) * row.step > _READ_AT_MOST:
+        return None
+    path = records(store, row, "parameters", 0, row.step + 1)
+    # Closer together at the start, where a path is quick.
+    places = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
+    return path[places].astype(np.float64)
+
+
+def study_markdown(study: StudyRow, found: Comparison) -> str:
+    """The report as Markdown, without its pictures."""
+    return markdown(study.name, protocol(study), sections(found))
+
+
+def study_summary(found: Comparison) -> str:
+    """The first table and the verdict, as Markdown."""
+    parts = [part for section in sections(found) for part in section.parts]
+    tables = [markdown_table(part) for part in parts if isinstance(part, Table)]
+    return "\n\n".join([*tables[:1], escape(verdict(found, guards(found)))])
