@@ -31,7 +31,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.failures import FailureGroup
 
 from talweg.api.app import create_app
-from talweg.api.document import openapi
+from talweg.api.routers.laboratory import openapi
 from talweg.api.server import listen
 from talweg.api.tokens import digest_of
 from talweg.client.wire import Wire

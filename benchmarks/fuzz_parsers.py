@@ -22,7 +22,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
-from talweg.api.body import check
+from talweg.api.bodies import check
 from talweg.datasets.options import Options
 from talweg.datasets.parsing import read
 from talweg.errors import CorruptRecord, InvalidSpec, TooLarge

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from talweg.api.metrics import page
+from talweg.api.metrics import metrics_page
 from talweg.store import Meter
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,9 @@ def test_every_container_has_limits_and_is_started_again(compose: dict[str, Any]
 def test_the_dashboard_asks_for_what_the_api_tells() -> None:
     dashboard = json.loads((ROOT / "services/compose/grafana/talweg.json").read_text())
     asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
-    told = page(Meter(runs={}, cohorts={}, steps=0, unmirrored=0, unmirrored_steps=0, mirror_lag=0, counters={}), 0)
+    told = metrics_page(
+        Meter(runs={}, cohorts={}, steps=0, unmirrored=0, unmirrored_steps=0, mirror_lag=0, counters={}), 0
+    )
     names = set(re.findall(r"^# TYPE (talweg_\w+)", told, re.MULTILINE))
     assert set(re.findall(r"talweg_\w+", asked)) == names
 

@@ -5,14 +5,11 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from talweg.api import answers
-from talweg.api.broker import Broker
-from talweg.api.context import Laboratory
-from talweg.api.guard import Guard
-from talweg.api.metrics import Metrics
-from talweg.api.parameters import PROBLEM_JSON
+from talweg.api import errors
+from talweg.api.dependencies import PROBLEM_JSON, Laboratory
+from talweg.api.metrics import Broker, Metrics
+from talweg.api.middleware import Guard, Trace
 from talweg.api.routers import ALL
-from talweg.api.trace import Trace
 from talweg.datasets.sources import serve
 from talweg.settings import Settings
 from talweg.store import Store
@@ -38,7 +35,7 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
     serve(store)
     broker = Broker()
     app.state.laboratory = Laboratory(store, settings, publish, broker, Metrics(store, broker.depth))
-    answers.install(app)
+    errors.install(app)
     for router in ALL:
         app.include_router(router, responses=PROBLEM_JSON)
     # The last one added is the outermost.

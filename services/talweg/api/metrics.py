@@ -1,17 +1,74 @@
-"""How the laboratory stands, as Prometheus reads it (text format 0.0.4); a dozen lines need no library."""
+"""The broker's and the laboratory's state, read once in a while; as Prometheus reads it (text format 0.0.4)."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from talweg import queue
+from talweg.errors import TalwegError
 from talweg.store import RUN_STATES, Meter, Store
 
+# Health checks and dashboards ask all the time, and a broker that is away takes seconds to say so.
+SECONDS: Final = 2.0
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 # Whoever asks more often gets the same numbers: counting all runs is not free.
-SECONDS: Final = 1.0
+METRICS_SECONDS: Final = 1.0
 
 Labels = Mapping[str, object]
 Sample = tuple[Labels, float]
+
+
+class Broker:
+    """The broker's queue, as of a moment ago."""
+
+    def __init__(
+        self,
+        ask: Callable[[], int] = queue.depth,
+        clock: Callable[[], float] = time.monotonic,
+        listeners: Callable[[], int | None] = queue.listeners,
+    ) -> None:
+        """`ask`: how many messages wait, `listeners`: how many workers do; both raise TalwegError at no answer."""
+        self._depth, self._listeners = _Kept(ask, clock), _Kept(listeners, clock)
+
+    def depth(self) -> int | None:
+        """Messages that wait for a worker; None where the broker does not answer, which is no reason to fail."""
+        return self._depth.value()
+
+    def answers(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return self.depth() is not None
+
+    def listeners(self) -> int | None:
+        """Workers that wait for a message; None where the broker does not answer, or does not say."""
+        return self._listeners.value()
+
+
+class _Kept:
+    """One number of the broker, kept for a moment."""
+
+    def __init__(self, ask: Callable[[], int | None], clock: Callable[[], float]) -> None:
+        self._ask, self._clock = ask, clock
+        self._lock = threading.Lock()
+        self._value: int | None = None
+        self._until = float("-inf")
+
+    def value(self) -> int | None:
+        # Whoever comes while another asks gets what was known before.
+        if self._clock() >= self._until and self._lock.acquire(blocking=self._until == float("-inf")):
+            try:
+                if self._clock() >= self._until:
+                    self._value = self._asked()
+                    self._until = self._clock() + SECONDS
+            finally:
+                self._lock.release()
+        return self._value
+
+    def _asked(self) -> int | None:
+        try:
+            return self._ask()
+        except TalwegError:
+            return None
 
 
 class Metrics:
@@ -25,12 +82,12 @@ class Metrics:
     def text(self) -> str:
         """Everything, as one page."""
         if not self._text or self._clock() >= self._until:
-            self._text = page(self._store.meter(), self._depth())
-            self._until = self._clock() + SECONDS
+            self._text = metrics_page(self._store.meter(), self._depth())
+            self._until = self._clock() + METRICS_SECONDS
         return self._text
 
 
-def page(meter: Meter, depth: int | None) -> str:
+def metrics_page(meter: Meter, depth: int | None) -> str:
     """The page of these numbers. Steps a second are `rate(talweg_steps_total[1m])`."""
     counted = dict.fromkeys(map(str, RUN_STATES), 0) | meter.runs
     runs: list[Sample] = [({"state": state}, float(count)) for state, count in counted.items()]

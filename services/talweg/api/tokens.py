@@ -1,13 +1,16 @@
 """Who may do what: bearer tokens, kept as sha256 digests in the store.
 
 The scopes are a ladder: `read` < `submit` < `admin`; each holds those below it.
+
+How often a token may ask: a bucket each, which fills at the token's rate and holds two seconds' worth.
 """
 
 import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,11 +18,36 @@ from talweg.errors import AccessDenied, Conflict, InvalidSpec, NotFound
 from talweg.settings import Settings
 from talweg.store import Limits, Store, TokenRow
 
+BURST_SECONDS: Final = 2.0
+# Tokens remembered at once; one that is forgotten begins with a full bucket.
+MAXIMUM_RATES: Final = 10_000
 SCOPES: Final = ("read", "submit", "admin")
 MINIMUM_LENGTH: Final = 20
 # The names of tokens that came from the settings begin so.
 FROM_SETTINGS: Final = "settings-"
 FOR_METRICS: Final = "metrics-settings-"
+
+
+class Rates:
+    """Buckets by key. For one event loop: nothing here waits, so nothing interrupts it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` in seconds."""
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def wait(self, key: str, rate: float) -> float:
+        """Take one request out of the bucket of `key`: 0, or the seconds until there is one, and then none is taken."""
+        now = self._clock()
+        full = max(1.0, rate * BURST_SECONDS)
+        level, since = self._buckets.pop(key, (full, now))
+        level = min(full, level + (now - since) * rate)
+        taken = level >= 1.0
+        # Put back as the newest: the oldest goes first.
+        self._buckets[key] = (level - taken, now)
+        if len(self._buckets) > MAXIMUM_RATES:
+            del self._buckets[next(iter(self._buckets))]
+        return 0.0 if taken else (1.0 - level) / rate
 
 
 def digest_of(token: str) -> str:

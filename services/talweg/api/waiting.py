@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from talweg.api.context import Laboratory
+from talweg.api.dependencies import Laboratory
 from talweg.local.folder import Folder
 from talweg.local.state import ChildState, read
 from talweg.store import Waits

@@ -11,8 +11,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
-from talweg.api.guard import MAXIMUM_BODY
-from talweg.api.public import PUBLIC
+from talweg.api.middleware import MAXIMUM_BODY, PUBLIC
 from talweg.api.routers import ALL
 from talweg.api.tokens import FOR_METRICS, digest_of, register
 from talweg.errors import InvalidSpec

@@ -173,7 +173,7 @@ def _said(url: str, *headers: str, path: str = "/v1/datasets/large?format=csv") 
 
 
 def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("talweg.api.bounds.IDLE", 0.3)
+    monkeypatch.setattr("talweg.api.middleware.IDLE", 0.3)
     with _said(url, "Content-Length: 1000") as connection:
         connection.sendall(b"x,y\n")
         assert b" 408 " in connection.recv(65536).split(b"\r\n")[0]
@@ -184,7 +184,7 @@ def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypa
 def test_a_sender_of_a_byte_now_and_then_is_given_up(
     url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("talweg.api.guard.Guard._seconds", lambda *_: 0.5)
+    monkeypatch.setattr("talweg.api.middleware.Guard._seconds", lambda *_: 0.5)
     with _said(url, "Content-Length: 100000", path=path) as connection:
         connection.settimeout(0.02)
         answer, began = b"", time.monotonic()
@@ -202,9 +202,9 @@ def test_a_sender_of_a_byte_now_and_then_is_given_up(
 def test_slow_senders_hold_few_places_and_give_them_back(
     url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from talweg.api import uploads
+    from talweg.api import bodies
 
-    held = [uploads._places.acquire(blocking=False) for _ in range(uploads.AT_ONCE)]
+    held = [bodies._places.acquire(blocking=False) for _ in range(bodies.AT_ONCE)]
     try:
         assert all(held)
         refused = put(http, "waiting", npz(8))
@@ -212,7 +212,7 @@ def test_slow_senders_hold_few_places_and_give_them_back(
         assert "are coming in already" in refused.json()["detail"]
     finally:
         for _ in held:
-            uploads._places.release()
+            bodies._places.release()
     assert put(http, "waiting", npz(8)).status_code == 201
 
 

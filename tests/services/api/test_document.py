@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from talweg.api.public import PUBLIC
+from talweg.api.middleware import PUBLIC
 
 COMMAND = Path(__file__).parents[3] / "benchmarks" / "fuzz_api.py"
 

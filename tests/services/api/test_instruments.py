@@ -29,7 +29,7 @@ def test_an_answer_ends_where_the_next_one_begins(http: httpx2.Client, monkeypat
     whole = http.get("/v1/runs/looked-at/instruments", params=query).json()
     assert (whole["steps"], whole["next"], whole["columns"]) == ([3, 23, 43, 63], None, {"alpha": ["alpha"]})
     # No time at all still gives one step.
-    monkeypatch.setattr("talweg.api.routers.instruments.SECONDS", 0.0)
+    monkeypatch.setattr("talweg.api.routers.records.SECONDS", 0.0)
     part = http.get("/v1/runs/looked-at/instruments", params=query).json()
     assert (part["steps"], part["next"], part["rows"]) == ([3], 23, whole["rows"][:1])
 

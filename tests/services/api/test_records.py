@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from talweg.api import arrays
+from talweg.api import bodies
 from talweg_core import Cohort, optimizers, problems
 
 STEPS = 70
@@ -127,7 +127,7 @@ def test_a_range_of_more_than_a_page_is_refused_and_an_open_one_is_cut(
     http: httpx2.Client, truth: dict[str, NDArray[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     width = truth["gradient"].shape[1] * 4
-    monkeypatch.setattr(arrays, "PAGE", 10 * width)
+    monkeypatch.setattr(bodies, "PAGE", 10 * width)
     path = "/v1/runs/wine-full/records/gradient"
     refused = http.get(path, params={"start": 0, "stop": 11})
     assert refused.status_code == 422

@@ -16,9 +16,9 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
+from talweg.api.models import mlflow_url
 from talweg.api.routers import ALL
 from talweg.api.tokens import digest_of
-from talweg.api.views import mlflow_url
 from talweg.settings import Settings
 from talweg.store import Store
 

@@ -8,8 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from talweg.api.rates import Rates
-from talweg.api.tokens import digest_of
+from talweg.api.tokens import Rates, digest_of
 from talweg.store import Store
 
 RUN = {"problem": "quadratic", "optimizer": "sgd", "steps": 3}

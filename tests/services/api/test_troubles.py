@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import event
 
-from talweg.api.routers.troubles import of_disk, of_store, of_writing
+from talweg.api.routers.laboratory import of_disk, of_store, of_writing
 from talweg.settings import Settings
 from talweg.store import Signs, Store, open_store
 

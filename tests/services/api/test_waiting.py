@@ -10,9 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from talweg.api.broker import Broker
-from talweg.api.context import Laboratory
-from talweg.api.metrics import Metrics
+from talweg.api.dependencies import Laboratory
+from talweg.api.metrics import Broker, Metrics
 from talweg.api.waiting import reason_of
 from talweg.errors import Unreachable
 from talweg.local.folder import Folder

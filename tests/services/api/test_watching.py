@@ -10,9 +10,8 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from talweg.api.broker import Broker
-from talweg.api.metrics import Metrics
-from talweg.api.routers import events
+from talweg.api.metrics import Broker, Metrics
+from talweg.api.routers import runs
 from talweg.errors import Unreachable
 from talweg.store import Store
 
@@ -140,13 +139,13 @@ def test_progress_comes_until_the_end(http: httpx2.Client, train: Callable[[], N
 def test_readers_have_a_limit_and_give_their_place_back(http: httpx2.Client, train: Callable[[], None]) -> None:
     run = http.post("/v1/runs", json=RUN).json()
     train()
-    held = [events._places.acquire(blocking=False) for _ in range(events.READERS)]
+    held = [runs._places.acquire(blocking=False) for _ in range(runs.READERS)]
     try:
         assert all(held)
         assert http.get(f"/v1/runs/{run['id']}/events").status_code == 429
     finally:
         for _ in held:
-            events._places.release()
-    for _ in range(events.READERS + 1):
+            runs._places.release()
+    for _ in range(runs.READERS + 1):
         assert "event: end" in http.get(f"/v1/runs/{run['id']}/events").text
     assert http.get("/v1/runs/unknown/events").status_code == 404

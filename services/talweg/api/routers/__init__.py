@@ -1,33 +1,20 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import (
-    analyses,
-    catalogue,
-    datasets,
-    events,
-    instruments,
-    laboratory,
-    records,
-    runs,
-    steering,
-    studies,
-    tokens,
-    troubles,
-)
+from talweg.api.routers import catalogue, datasets, laboratory, records, runs, studies
 
 ALL = (
     laboratory.router,
     catalogue.router,
     runs.router,
-    events.router,
+    runs.events_router,
     records.router,
-    analyses.router,
-    instruments.router,
+    records.analyses_router,
+    records.instruments_router,
     studies.router,
-    steering.router,
+    runs.steering_router,
     datasets.router,
-    tokens.router,
-    troubles.router,
+    laboratory.tokens_router,
+    laboratory.troubles_router,
 )
 
 __all__ = ["ALL"]

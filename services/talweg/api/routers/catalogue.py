@@ -4,7 +4,7 @@ from functools import cache
 
 from fastapi import APIRouter
 
-from talweg.api.views import CatalogueEntry, OptimizerEntry, ScheduleEntry
+from talweg.api.models import CatalogueEntry, OptimizerEntry, ScheduleEntry
 from talweg_core import optimizers, problems, schedules
 from talweg_core.problems.description import purpose, settings
 

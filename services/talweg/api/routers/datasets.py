@@ -9,9 +9,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from talweg.api.context import Here
-from talweg.api.parameters import Reference
-from talweg.api.uploads import spooled
+from talweg.api.bodies import spooled
+from talweg.api.dependencies import Here, Reference
 from talweg.datasets.options import Format, Kind, Options
 from talweg.datasets.reading import parse
 from talweg.errors import Conflict, InvalidSpec

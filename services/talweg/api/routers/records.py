@@ -1,4 +1,4 @@
-"""What a run recorded, step by step: columns and vectors as `.npy`, evaluations, explanations."""
+"""Runs' records: columns and vectors, evaluations, explanations, next updates, verification, instruments."""
 
 import math
 from typing import Annotated, Literal
@@ -7,12 +7,39 @@ import numpy as np
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from talweg.api.arrays import NPY, npy, page
-from talweg.api.context import Here
-from talweg.api.parameters import Reference, Step
-from talweg.api.views import EvaluationView, ExplanationView, explanation_view
+from talweg.api.bodies import NPY, npy, page
+from talweg.api.dependencies import Here, Reference, Step
+from talweg.api.models import (
+    EvaluationView,
+    ExplanationView,
+    InstrumentEntry,
+    MeasuredView,
+    MendedView,
+    NextUpdatesView,
+    StepExplanationView,
+    VerificationView,
+    entries,
+    explanation_view,
+    measured_view,
+    next_update_view,
+    step_explanation_view,
+    verification_view,
+)
 from talweg.errors import InvalidSpec, NotFound
-from talweg.records import Part, batch, explain, norms, part_of, records, size_of
+from talweg.records import (
+    Part,
+    batch,
+    explain,
+    explain_step,
+    mend,
+    next_updates,
+    norms,
+    part_of,
+    records,
+    size_of,
+    verify,
+)
+from talweg.records.instruments.measuring import measure
 from talweg.store import RunRow
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["records"])
@@ -22,6 +49,20 @@ READ_FOR_ONE_SENT = 16
 
 Column = Literal["cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"]
 Stop = Annotated[Step | None, Query(ge=0, lt=2**31, description="Without it, as many steps as one answer holds.")]
+analyses_router = APIRouter(prefix="/v1/runs/{run}", tags=["analyses"])
+
+# For one answer, before what is left is left for the next one.
+SECONDS = 5.0
+
+Count = Annotated[int, Query(ge=1, le=1000)]
+OptimizerNames = Annotated[list[str] | None, Query(max_length=200, description="These optimizers alone.")]
+After = Annotated[str | None, Query(max_length=200, description="The `after` of the answer before.")]
+Sample = Annotated[int | None, Query(ge=1, lt=2**31, description="So many stretches; without it all of them.")]
+instruments_router = APIRouter(prefix="/v1", tags=["instruments"])
+
+InstrumentNames = Annotated[list[str] | None, Query(max_length=50, description="These alone; without it all of them.")]
+Stride = Annotated[int, Query(ge=1, lt=2**31, description="From one step to the next.")]
+MeasuredStop = Annotated[Step | None, Query(ge=0, lt=2**31, description="Without it, up to the last recorded step.")]
 
 
 @router.get("/steps/{column}", responses=NPY, response_class=StreamingResponse)
@@ -120,3 +161,55 @@ def _positions(index: str) -> tuple[int, ...]:
     if not all(part.removeprefix("-").isdecimal() and len(part) < 12 for part in parts):
         raise InvalidSpec(f"index: must be integers separated by commas, got {index[:80]!r}")
     return tuple(int(part) for part in parts)
+
+
+@analyses_router.get("/contributions")
+def contributions(here: Here, run: Reference, step: Step, count: Count = 10) -> StepExplanationView:
+    """The tensors and coordinates that mattered most at one step, in words and as numbers."""
+    return step_explanation_view(explain_step(here.store, here.store.run(run), step, count=count))
+
+
+@analyses_router.get("/next-updates")
+def next_updates_of(
+    here: Here, run: Reference, step: Step, optimizer: OptimizerNames = None, after: After = None
+) -> NextUpdatesView:
+    """The update that each optimizer would make from one recorded state; the run's own comes first."""
+    row = here.store.run(run)
+    found = next_updates(here.store, row, step, optimizer or (), after=after, seconds=SECONDS)
+    return NextUpdatesView(items=[next_update_view(one) for one in found.items], after=found.after)
+
+
+@analyses_router.get("/verification")
+def verification(here: Here, run: Reference, sample: Sample = None, start: Step = 0) -> VerificationView:
+    """Recompute the record and compare, for some seconds; `next` of the answer is where to go on."""
+    return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start, seconds=SECONDS))
+
+
+@analyses_router.post("/mend")
+def mending(here: Here, run: Reference) -> list[MendedView]:
+    """Compute what is damaged or gone of the record again, and put back what agrees with what is left of it."""
+    return [MendedView(what=one.what, problem=one.problem) for one in mend(here.store, here.store.run(run))]
+
+
+@instruments_router.get("/instruments")
+def list_instruments() -> list[InstrumentEntry]:
+    """Every instrument with its formula."""
+    return entries()
+
+
+@instruments_router.get("/runs/{run}/instruments")
+def instruments(
+    here: Here,
+    run: Reference,
+    name: InstrumentNames = None,
+    start: Step = 0,
+    stop: MeasuredStop = None,
+    stride: Stride = 1,
+) -> MeasuredView:
+    """What instruments show at the steps start, start + stride, … before stop; `next` of the answer is where to go on.
+
+    Computed from the record, for some seconds and up to so many numbers; one step at least.
+    """
+    row = here.store.run(run)
+    steps = range(start, row.step if stop is None else stop, stride)
+    return measured_view(measure(here.store, row, name or (), steps, seconds=SECONDS))

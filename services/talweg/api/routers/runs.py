@@ -1,18 +1,47 @@
-"""Runs: hand one in, find it, cancel it."""
+"""Runs: submit, find, cancel, pause, retry, fork, resume; and their progress as server-sent events."""
 
-from typing import Annotated
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any, Final
 
+import structlog
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
-from talweg.api.body import JsonBody
-from talweg.api.context import Here
-from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, State, body_of
-from talweg.api.views import RunPage, RunView, run_view
+from talweg.api.bodies import JsonBody
+from talweg.api.dependencies import Cursor, Here, IdempotencyKey, Laboratory, Limit, Reference, State, body_of
+from talweg.api.models import RunPage, RunView, StudyView, run_view, study_view
 from talweg.api.waiting import Reason, reason_of
+from talweg.errors import Conflict, LimitReached, TalwegError, Unreachable
 from talweg.execution import branching, submission
 from talweg.spec import ForkSpec, ResumeSpec, RunSpec, parse_fork, parse_resume, parse_run
+from talweg.store import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
+events_router = APIRouter(prefix="/v1/runs/{run}", tags=["runs"])
+
+MEDIA_TYPE: Final = "text/event-stream"
+EVENTS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "description": "Events `progress` (step, steps, cost, state), and `end` as the last one of a run that is over.",
+    }
+}
+# Seconds between two looks at the run, between two signs of life, and until a reader has to come again: then its
+# token is looked at anew.
+LOOK: Final = 0.25
+ALIVE: Final = 15.0
+LONGEST: Final = 600.0
+# Readers at once: each costs the database four questions a second.
+READERS: Final = 64
+_places: Final = threading.BoundedSemaphore(READERS)
+log = structlog.get_logger(__name__)
+
+steering_router = APIRouter(prefix="/v1", tags=["steering"])
 
 
 @router.post("", status_code=201, openapi_extra=body_of(RunSpec))
@@ -72,3 +101,139 @@ def cancel(here: Here, run: Reference) -> RunView:
     row = here.store.run(run)
     here.store.request_cancel(run_ids=[row.id])
     return run_view(here.store.run(row.id), here.settings)
+
+
+@events_router.get("/events", responses=EVENTS, response_class=StreamingResponse)
+async def events(here: Here, run: Reference) -> StreamingResponse:
+    """The run's progress whenever it changed, until it is over or ten minutes have passed; then ask again."""
+    row = await run_sync(here.store.run, run)
+    if not _places.acquire(blocking=False):
+        raise LimitReached(f"events: at most {READERS} readers at once; ask for the run instead")
+    return StreamingResponse(_events(here, row), media_type=MEDIA_TYPE)
+
+
+async def _events(here: Laboratory, row: RunRow) -> AsyncIterator[str]:
+    try:
+        began = spoken = time.monotonic()
+        said = ""
+        yield "retry: 1000\n\n"
+        while True:
+            now = time.monotonic()
+            told = _told(row)
+            if told != said:
+                said, spoken = told, now
+                yield f"event: progress\ndata: {told}\n\n"
+            elif now - spoken > ALIVE:
+                spoken = now
+                yield ": alive\n\n"
+            if row.ended:
+                yield f"event: end\ndata: {told}\n\n"
+                return
+            if now - began > LONGEST:
+                return
+            await asyncio.sleep(LOOK)
+            try:
+                row = await run_sync(here.store.run, row.id)
+            except TalwegError:
+                # The answer has begun, so it can only end; the reader asks again, and is told then.
+                return
+    finally:
+        _places.release()
+
+
+def _told(row: RunRow) -> str:
+    return json.dumps(
+        {
+            "id": row.id,
+            "state": row.state,
+            "stop_reason": row.stop_reason,
+            "step": row.step,
+            "steps": row.total_steps,
+            "cost": row.cost,
+            "best_cost": row.best_cost,
+        },
+        allow_nan=False,
+    )
+
+
+@steering_router.post("/runs/{run}/pause")
+def pause_run(here: Here, run: Reference) -> RunView:
+    """Let it rest after the step that is being made, until it is asked to go on. One that is over stays as it is."""
+    row = here.store.run(run)
+    here.store.request_pause([row.id])
+    return _run_view(here, row)
+
+
+@steering_router.post("/runs/{run}/unpause")
+def unpause_run(here: Here, run: Reference) -> RunView:
+    """Let it go on from where it rests."""
+    row = here.store.run(run)
+    _publish(here, here.store.unpause([row.id]))
+    return _run_view(here, row)
+
+
+@steering_router.post("/runs/{run}/retry")
+def retry_run(here: Here, run: Reference) -> RunView:
+    """Queue a failed run again: it goes on from its last commit, with all its attempts before it."""
+    row = here.store.run(run)
+    cohorts = here.store.retry([row.id])
+    if not cohorts:
+        raise Conflict(f"run {row.name}: only a failed run can be tried again, it is {here.store.run(row.id).state}")
+    _publish(here, cohorts)
+    return _run_view(here, row)
+
+
+@steering_router.post("/runs/{run}/mirror")
+def mirror_run(here: Here, run: Reference) -> RunView:
+    """Send all of it to MLflow again, from what is stored; sending twice changes nothing there."""
+    row = here.store.run(run)
+    here.store.mirror_again([row.id])
+    return _run_view(here, row)
+
+
+@steering_router.post("/studies/{study}/pause")
+def pause_study(here: Here, study: Reference) -> StudyView:
+    """Let its runs rest after the step that is being made, until they are asked to go on."""
+    here.store.request_pause(study=study)
+    return _study_view(here, study)
+
+
+@steering_router.post("/studies/{study}/unpause")
+def unpause_study(here: Here, study: Reference) -> StudyView:
+    """Let its runs go on from where they rest."""
+    _publish(here, here.store.unpause(study=study))
+    return _study_view(here, study)
+
+
+@steering_router.post("/studies/{study}/retry")
+def retry_study(here: Here, study: Reference) -> StudyView:
+    """Queue its failed runs again, each from its last commit; the others stay as they are."""
+    _publish(here, here.store.retry(study=study))
+    return _study_view(here, study)
+
+
+@steering_router.post("/studies/{study}/mirror")
+def mirror_study(here: Here, study: Reference) -> StudyView:
+    """Send all of it to MLflow again, from what is stored; sending twice changes nothing there."""
+    here.store.mirror_again(study=study)
+    return _study_view(here, study)
+
+
+def _publish(here: Laboratory, cohort_ids: Iterable[str]) -> None:
+    """As far as the broker takes it; the reconciler does the rest."""
+    published: list[str] = []
+    try:
+        for cohort_id in cohort_ids:
+            here.publish(cohort_id)
+            published.append(cohort_id)
+    except Unreachable as error:
+        log.warning("not published; the reconciler will", reason=str(error))
+    here.store.mark_published(published)
+
+
+def _run_view(here: Laboratory, row: RunRow) -> RunView:
+    return run_view(here.store.run(row.id), here.settings)
+
+
+def _study_view(here: Laboratory, study: str) -> StudyView:
+    return study_view(here.store.study(study), here.settings)

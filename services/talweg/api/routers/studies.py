@@ -4,12 +4,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 
-from talweg.api.body import JsonBody
-from talweg.api.context import Here
-from talweg.api.parameters import Cursor, IdempotencyKey, Limit, Reference, body_of
-from talweg.api.rankings import RankingView, ranking_view
-from talweg.api.tables import Name, TableView, table_view
-from talweg.api.views import StudyPage, StudyView, study_view
+from talweg.api.bodies import JsonBody
+from talweg.api.dependencies import Cursor, Here, IdempotencyKey, Limit, Reference, body_of
+from talweg.api.models import StudyPage, StudyView, study_view
+from talweg.api.rankings import Name, RankingView, TableView, ranking_view, table_view
 from talweg.api.waiting import Reason, reason_of
 from talweg.comparison.from_store import comparison_of
 from talweg.execution import submission

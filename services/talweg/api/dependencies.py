@@ -1,11 +1,17 @@
-"""Parameters that several routes take."""
+"""What handlers receive: the laboratory that the application was made for, and parameters that several routes take."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel
 
+from talweg.api.metrics import Broker, Metrics
+from talweg.api.tokens import limits_of
 from talweg.parsing import IDEMPOTENCY_KEY
+from talweg.settings import Settings
+from talweg.store import Store, TokenRow
 
 MAXIMUM_PAGE: Final = 500
 PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
@@ -38,6 +44,30 @@ IdempotencyKey = Annotated[
     str | None,
     Header(min_length=1, max_length=200, pattern=IDEMPOTENCY_KEY, description="Makes a repeated POST harmless."),
 ]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """The store, the settings, how a cohort's id is published, and what is known of broker and numbers."""
+
+    store: Store
+    settings: Settings
+    publish: Callable[[str], None]
+    broker: Broker
+    metrics: Metrics
+
+
+def _laboratory(request: Request) -> Laboratory:
+    """Whatever a request hands in counts against its token, where that has limits."""
+    laboratory: Laboratory = request.app.state.laboratory
+    holder: TokenRow | None = getattr(request.state, "holder", None)
+    limits = None if holder is None else limits_of(holder, laboratory.settings)
+    if holder is None or limits is None:
+        return laboratory
+    return replace(laboratory, store=laboratory.store.on_behalf(holder.digest, limits))
+
+
+Here = Annotated[Laboratory, Depends(_laboratory)]
 
 
 def body_of(kind: type[BaseModel]) -> dict[str, Any]:

@@ -1,0 +1,511 @@
+"""What the API answers, as pydantic models: the store's rows, tokens, instruments, explanations, verifications."""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from inspect import cleandoc
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from talweg.errors import InvalidSpec
+from talweg.mlflow_server import experiment_page, run_page
+from talweg.parsing import rule
+from talweg.records import Explanation, Next, StepExplanation, Verification
+from talweg.records.instruments.base import Instrument
+from talweg.records.instruments.measuring import INSTRUMENTS, Measured
+from talweg.settings import Settings
+from talweg.spec import Name
+from talweg.store import RunRow, StudyRow, TokenRow
+
+Scope = Literal["read", "submit", "admin"]
+Whole = Annotated[int, Field(ge=1, lt=2**63)]
+# Runs of at most this many coordinates have an optimizer's whole update in the answer, not its size alone.
+_WHOLE = 32
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN; the arrays keep it, and the stop reason says why."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+Number = Annotated[float | None, AfterValidator(_finite)]
+
+
+class TensorView(BaseModel):
+    """One tensor of a problem's parameters, in the order in which they lie in a flat vector."""
+
+    name: str
+    shape: list[int]
+
+
+class RunView(BaseModel):
+    """One run as it stands; `part` is what it is in its study: problem and optimizer by position, stage, trial."""
+
+    id: str
+    name: str
+    study_id: str | None
+    # Of a fork: whose steps it shares, and from which one on its own begin.
+    parent_run_id: str | None
+    parent_step: int | None
+    state: str
+    stop_reason: str | None
+    paused: bool
+    step: int
+    steps: int
+    cost: Number
+    best_cost: Number
+    # Of gradient and update, its share of its cohort's.
+    trained_seconds: float
+    problem: str
+    optimizer: str
+    seed: int
+    spec: dict[str, Any]
+    tensors: list[TensorView]
+    precision: str
+    record: str
+    numerics: dict[str, Any] | None
+    error: str | None
+    mlflow_url: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    part: dict[str, Any] | None
+
+
+class StudyView(BaseModel):
+    """One study as it stands; its `runs` are counted, by state in `counts`, and those that rest in `paused`."""
+
+    id: str
+    name: str
+    state: str
+    spec: dict[str, Any]
+    counts: dict[str, int]
+    steps_done: int
+    steps_total: int
+    runs: int
+    paused: int
+    mlflow_url: str | None
+    created_at: datetime
+
+
+class RunPage(BaseModel):
+    """A page of runs; `next` is the cursor of the page after it, null on the last."""
+
+    items: list[RunView]
+    next: str | None
+
+
+class StudyPage(BaseModel):
+    """A page of studies; `next` is the cursor of the page after it, null on the last."""
+
+    items: list[StudyView]
+    next: str | None
+
+
+class EvaluationView(BaseModel):
+    """Cost and metric on one split of held-out data, after `step` updates."""
+
+    step: int
+    split: str
+    cost: Number
+    metric: Number
+
+
+class ExplanationView(BaseModel):
+    """One coordinate at one step, in words (`text`) and as the numbers that they say."""
+
+    text: str
+    step: int
+    tensor: str
+    index: list[int]
+    optimizer: str
+    parameter: Number
+    derivative: Number
+    update: Number
+    cost: Number
+    nudge: float
+    nudged_cost: Number
+    predicted_cost: Number
+    # What the optimizer had there; empty where it cannot be recomputed.
+    learning_rate: Number
+    state: dict[str, Number]
+    state_after: dict[str, Number]
+
+
+class CatalogueEntry(BaseModel):
+    """A problem or an optimizer: what it is, and its settings with their defaults (null: must be given)."""
+
+    name: str
+    description: str
+    settings: dict[str, Any]
+
+
+class ScheduleEntry(CatalogueEntry):
+    """A schedule: the learning rate's factor as a formula of the step, and the settings' ranges in words."""
+
+    formula: str
+    details: str
+    ranges: dict[str, str]
+
+
+class OptimizerEntry(ScheduleEntry):
+    """An optimizer, as its docstring has it.
+
+    Attributes:
+        state: what a run keeps beside its P parameters; `memory` is how many numbers that is.
+        evaluations: what one step asks of the problem.
+        details: conditions, and each hyperparameter's meaning.
+    """
+
+    title: str
+    family: str
+    state: list[str]
+    memory: str
+    evaluations: str
+    paper: str
+    source: str
+
+
+class Status(BaseModel):
+    """How the laboratory stands.
+
+    Attributes:
+        queue_depth: messages that wait for a worker; null where the broker does not answer.
+        cohorts: how many stand in each state; one that is leased has a worker at work on it.
+        facts: the versions that made and last changed the database.
+    """
+
+    version: str
+    queue_depth: int | None
+    cohorts: dict[str, int]
+    workers_busy: int
+    mlflow_url: str | None
+    facts: dict[str, str]
+    numerics: dict[str, Any]
+
+
+def run_view(row: RunRow, settings: Settings) -> RunView:
+    """A run's row as it is answered."""
+    return RunView(
+        id=row.id,
+        name=row.name,
+        study_id=row.study_id,
+        parent_run_id=row.parent_run_id,
+        parent_step=row.parent_step,
+        state=row.state,
+        stop_reason=row.stop_reason,
+        paused=row.paused and not row.ended,
+        step=row.step,
+        steps=row.total_steps,
+        cost=row.cost,
+        best_cost=row.best_cost,
+        trained_seconds=row.trained_seconds,
+        problem=row.problem,
+        optimizer=row.optimizer,
+        seed=row.seed,
+        spec=row.spec,
+        tensors=[TensorView.model_validate(tensor) for tensor in row.tensors],
+        precision=row.precision,
+        record=row.record,
+        numerics=row.numerics,
+        error=row.error,
+        mlflow_url=_link(settings, run_page, row.mlflow_run_id),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        part=row.part,
+    )
+
+
+def study_view(row: StudyRow, settings: Settings) -> StudyView:
+    """A study's row as it is answered."""
+    return StudyView(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        spec=row.spec,
+        counts={str(state): count for state, count in row.counts.items()},
+        steps_done=row.steps_done,
+        steps_total=row.steps_total,
+        runs=row.runs,
+        paused=row.paused,
+        mlflow_url=_link(settings, experiment_page, row.mlflow_experiment_id),
+        created_at=row.created_at,
+    )
+
+
+def explanation_view(explanation: Explanation) -> ExplanationView:
+    """An explanation as it is answered."""
+    return ExplanationView(
+        text=explanation.sentence,
+        step=explanation.step,
+        tensor=explanation.tensor,
+        index=list(explanation.index),
+        optimizer=explanation.optimizer,
+        parameter=explanation.parameter,
+        derivative=explanation.derivative,
+        update=explanation.update,
+        cost=explanation.cost,
+        nudge=explanation.nudge,
+        nudged_cost=explanation.nudged_cost,
+        predicted_cost=explanation.predicted_cost,
+        learning_rate=explanation.learning_rate,
+        state=explanation.state,
+        state_after=explanation.state_after,
+    )
+
+
+def mlflow_url(settings: Settings) -> str | None:
+    """Where people open MLflow, without the name and password that services may connect with."""
+    url = settings.mlflow_public_url or settings.mlflow_url
+    if url is None or "@" not in url:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _link(settings: Settings, page: Callable[[str, str], str], id_: str | None) -> str | None:
+    base = mlflow_url(settings)
+    return None if base is None or id_ is None else page(base, id_)
+
+
+class TokenLimits(BaseModel):
+    """What a token may hold at once, and its requests a second; what is not given follows the settings."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    runs: Whole | None = None
+    steps: Whole | None = None
+    bytes: Whole | None = None
+    rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
+
+
+class TokenSpec(BaseModel):
+    """A token to be."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Name
+    scope: Scope = "read"
+    # None: until it is revoked.
+    expires_at: AwareDatetime | None = None
+    limits: TokenLimits = TokenLimits()
+
+
+class TokenView(BaseModel):
+    """A token as people may know of it: neither itself nor its digest."""
+
+    name: str
+    scopes: list[str]
+    limits: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewToken(TokenView):
+    """A token just made; `token` is shown here and never again."""
+
+    token: str
+
+
+def token_view(row: TokenRow) -> TokenView:
+    """A token's row as it is answered."""
+    return TokenView(
+        name=row.name,
+        scopes=list(row.scopes),
+        limits=row.limits or {},
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def parse_token(body: dict[str, Any]) -> TokenSpec:
+    """A TokenSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    try:
+        return TokenSpec.model_validate(body)
+    except ValidationError as error:
+        said = [
+            f"{'.'.join(map(str, broken['loc']))}: {rule(broken)}, got {broken['input']!r:.80}"
+            for broken in error.errors()
+        ]
+        raise InvalidSpec("; ".join(said)) from None
+
+
+class InstrumentEntry(BaseModel):
+    """One instrument: what it shows, and its formula. `edges`: of a histogram, the bounds between its bins."""
+
+    name: str
+    shows: str
+    formula: str
+    edges: list[float] | None
+
+
+class MeasuredView(BaseModel):
+    """What instruments showed: `columns` of each by its name, and for each of `steps` a row of all of them.
+
+    Attributes:
+        next: the step at which to go on, null where this is the last of it.
+        left_out: instruments that were not named and have nothing to say of this run, and why.
+    """
+
+    columns: dict[str, list[str]]
+    steps: list[int]
+    rows: list[list[Number]]
+    next: int | None
+    left_out: dict[str, str]
+
+
+def entries() -> list[InstrumentEntry]:
+    """Every instrument."""
+    return [_entry(made) for made in INSTRUMENTS.values()]
+
+
+def measured_view(found: Measured) -> MeasuredView:
+    """As it is answered."""
+    return MeasuredView(
+        columns=found.columns,
+        steps=found.steps,
+        rows=found.rows.tolist(),
+        next=found.next,
+        left_out=found.left_out,
+    )
+
+
+def _entry(made: Instrument) -> InstrumentEntry:
+    return InstrumentEntry(
+        name=made.name,
+        shows=made.says,
+        formula=cleandoc(type(made).__doc__ or ""),
+        edges=None if made.edges is None else made.edges.tolist(),
+    )
+
+
+class TensorShareView(BaseModel):
+    """What one tensor's derivatives and update did to the cost, to first order."""
+
+    tensor: str
+    gradient_norm: Number
+    update_norm: Number
+    predicted_change: Number
+
+
+class CoordinateShareView(BaseModel):
+    """The same of one coordinate."""
+
+    tensor: str
+    index: list[int]
+    parameter: Number
+    derivative: Number
+    update: Number
+    predicted_change: Number
+
+
+class StepExplanationView(BaseModel):
+    """One step, in words (`text`) and as the numbers that they say; what mattered most comes first."""
+
+    text: str
+    step: int
+    optimizer: str
+    cost: Number
+    cost_after: Number
+    predicted_change: Number
+    tensors: list[TensorShareView]
+    coordinates: list[CoordinateShareView]
+
+
+class NextUpdateView(BaseModel):
+    """What one optimizer would do: `own` is the run's own rule with its real state, the others begin anew.
+
+    Attributes:
+        angle: between the update and the negative gradient, in degrees.
+        update: all of it, where the run has few coordinates.
+    """
+
+    optimizer: str
+    own: bool
+    learning_rate: Number
+    update_norm: Number
+    angle: Number
+    cost: Number
+    cost_after: Number
+    update: list[Number] | None
+
+
+class NextUpdatesView(BaseModel):
+    """What there was time for; `after` asks for the rest, null where this is the last of it."""
+
+    items: list[NextUpdateView]
+    after: str | None
+
+
+class FindingView(BaseModel):
+    """One kind of thing that a verification looked at; `broken` says what did not agree."""
+
+    what: str
+    agreed: int
+    broken: list[str]
+
+
+class VerificationView(BaseModel):
+    """What a verification found from step `start` on; `next` is where to go on, null at the end."""
+
+    run: str
+    agrees: bool
+    start: int
+    next: int | None
+    steps: int
+    findings: list[FindingView]
+    recorded: dict[str, Any] | None
+    recomputed: dict[str, Any]
+
+
+class MendedView(BaseModel):
+    """One damaged chunk or checkpoint; `problem` says why it could not be mended, null where it was."""
+
+    what: str
+    problem: str | None
+
+
+def step_explanation_view(told: StepExplanation) -> StepExplanationView:
+    """As it is answered."""
+    return StepExplanationView(
+        text=told.sentence,
+        step=told.step,
+        optimizer=told.optimizer,
+        cost=told.cost,
+        cost_after=told.cost_after,
+        predicted_change=told.predicted_change,
+        tensors=[TensorShareView(**vars(share)) for share in told.tensors],
+        coordinates=[CoordinateShareView(**vars(share) | {"index": list(share.index)}) for share in told.coordinates],
+    )
+
+
+def next_update_view(found: Next) -> NextUpdateView:
+    """As it is answered."""
+    made = found.answer
+    return NextUpdateView(
+        optimizer=made.optimizer,
+        own=found.own,
+        learning_rate=made.learning_rate,
+        update_norm=made.size,
+        angle=made.angle,
+        cost=made.cost,
+        cost_after=made.cost_after,
+        update=made.update.tolist() if len(made.update) <= _WHOLE else None,
+    )
+
+
+def verification_view(found: Verification) -> VerificationView:
+    """As it is answered."""
+    return VerificationView(
+        run=found.run,
+        agrees=found.agrees,
+        start=found.start,
+        next=found.next,
+        steps=found.steps,
+        findings=[FindingView(**vars(finding)) for finding in found.findings],
+        recorded=found.recorded,
+        recomputed=found.numerics,
+    )
