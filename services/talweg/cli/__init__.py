@@ -9,7 +9,7 @@ from talweg.errors import TalwegError
 def main() -> None:
     """Run one command; exits with 0, 1 (failed), 2 (asked wrongly) or 130 (Ctrl-C)."""
     from talweg.cli.app import app
-    from talweg.cli.streams import prepare
+    from talweg.cli.output import prepare
 
     prepare()
     try:

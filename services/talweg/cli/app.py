@@ -4,22 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import (
-    analyses,
-    branching,
-    catalogue,
-    configuration,
-    datasets,
-    demo,
-    doctor,
-    instruments,
-    look,
-    mirroring,
-    stack,
-    steer,
-    tokens,
-    work,
-)
+from talweg.cli import catalogue, datasets, demo, doctor, mirror, records, show, stack, submit, tokens
 
 app = typer.Typer(
     name="talweg",
@@ -34,7 +19,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        configuration.version()
+        doctor.version()
         raise typer.Exit
 
 
@@ -49,21 +34,21 @@ def talweg(
 
 for command in (
     demo.demo,
-    work.compare,
-    work.submit,
-    look.runs,
-    look.studies,
-    look.show,
-    look.explain,
-    instruments.instruments,
-    analyses.verify,
-    analyses.export,
-    branching.fork,
-    branching.resume,
-    work.cancel,
-    steer.pause,
-    steer.unpause,
-    steer.retry,
+    submit.compare,
+    submit.submit,
+    show.runs,
+    show.studies,
+    show.show,
+    show.explain,
+    records.instruments,
+    records.verify,
+    records.export,
+    records.fork,
+    records.resume,
+    submit.cancel,
+    submit.pause,
+    submit.unpause,
+    submit.retry,
     catalogue.problems,
     catalogue.optimizers,
     catalogue.schedules,
@@ -74,15 +59,15 @@ for command in (
     stack.ui,
     stack.down,
     stack.migrate,
-    mirroring.mirror,
-    configuration.version,
+    mirror.mirror,
+    doctor.version,
 ):
     app.command()(command)
 
-app.command("next")(analyses.next_updates)
+app.command("next")(records.next_updates)
 
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
-config.command()(configuration.show)
+config.command()(doctor.show)
 app.add_typer(config, name="config")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(tokens.app, name="token")

@@ -80,7 +80,7 @@ def _results(study: "Study", out: Path, steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     data(f"Cost curves: {study.figure(out / 'cost.png')}")
     data(f"Report:      {study.report(out / 'report.html')}")
-    from talweg.cli.coordinates import largest
+    from talweg.cli.show import largest
 
     run = study.runs[-1]
     step = min(STEP, steps - 1)

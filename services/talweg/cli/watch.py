@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from talweg.cli.output import clean, say
-from talweg.cli.views import view_of
+from talweg.cli.show import view_of
 from talweg.errors import LocalStackError, RunFailed, Unreachable
 
 if TYPE_CHECKING:

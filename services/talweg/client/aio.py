@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar
 
 import httpx2
 
-from talweg.client.events import Events
 from talweg.client.lab import Lab
 from talweg.client.live import Live
-from talweg.client.progress import Notes, say
+from talweg.client.progress import Events, Notes, say
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table

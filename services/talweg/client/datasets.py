@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
-from talweg.client.cards import card
+from talweg.client.table import card
 from talweg.client.wire import Wire, part
 from talweg.errors import InvalidSpec
 

@@ -1,9 +1,10 @@
-"""Progress on stderr: a rich bar in a terminal, one live output in a notebook, a plain line elsewhere."""
+"""Progress of what is waited for: server-sent events, a bar in a terminal or a notebook, and the lines beside it."""
 
 import html
+import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,35 @@ from typing import Any
 Show = Callable[["Progress"], None]
 
 log = logging.getLogger("talweg.client")
+
+
+class Events:
+    """What lines told so far; a reader that comes again goes on with the same."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self.over = False
+        self._name = ""
+        self._last: dict[str, Any] | None = None
+
+    def take(self, line: str) -> dict[str, Any] | None:
+        """The progress that this line tells, where it is another than was told before."""
+        if line.startswith("event:"):
+            self._name = line.removeprefix("event:").strip()
+        elif line.startswith("data:") and self._name in ("progress", "end"):
+            told = json.loads(line.removeprefix("data:"))
+            self.over = self.over or self._name == "end"
+            if told != self._last:
+                self._last = told
+                return dict(told)
+        return None
+
+    def through(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """What these lines tell."""
+        for line in lines:
+            told = self.take(line)
+            if told is not None:
+                yield told
 
 
 @dataclass(frozen=True)

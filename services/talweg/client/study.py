@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from talweg.client.export import write_parquet
-from talweg.client.live import Live
-from talweg.client.pages import every
+from talweg.client.live import Live, every
 from talweg.client.progress import Progress
 from talweg.client.run import Run, reason
 from talweg.client.table import Interval, Spread, Table

@@ -1,6 +1,7 @@
-"""Tables that read well in a terminal, in a notebook and as plain text, and become pandas when asked."""
+"""Tables for notebooks and terminals, and cards for notebooks: inline style, no script, for light and dark pages."""
 
 import html
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ _GAP: Final = "  "
 # A column of words may be cut to this many characters where there is no room for more.
 _LEAST: Final = 16
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);"
+_FRAME = "border:1px solid rgba(128,128,128,0.4);border-radius:6px;padding:0.6em 1em;max-width:60em"
 
 
 @dataclass(frozen=True)
@@ -230,3 +232,25 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = cell
     return flat
+
+
+def card(
+    title: str, line: str, facts: dict[str, Any], spec: dict[str, Any] | None = None, link: str | None = None
+) -> str:
+    """A title, one line, facts by name, and what was asked for behind a fold; everything is escaped."""
+    rows = "".join(
+        f'<tr><td style="padding-right:1.5em;opacity:0.7">{html.escape(name)}</td>'
+        f"<td>{html.escape(text(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    fold = ""
+    if spec is not None:
+        written = html.escape(json.dumps(spec, indent=2, ensure_ascii=False))
+        fold = f"<details><summary>spec</summary><pre>{written}</pre></details>"
+    # A link that is no http(s) would be a script.
+    web = link is not None and link.startswith(("http://", "https://"))
+    anchor = f'<div><a href="{html.escape(link or "")}">MLflow</a></div>' if web else ""
+    return (
+        f'<div style="{_FRAME}"><b>{html.escape(title)}</b> {html.escape(line)}'
+        f"<table>{rows}</table>{fold}{anchor}</div>"
+    )

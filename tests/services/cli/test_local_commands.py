@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from talweg.cli.arguments import named, seeds
 from talweg.cli.output import clean
+from talweg.cli.submit import named, seeds
 from talweg.errors import InvalidSpec
 from talweg.local.folder import Folder
 from talweg.local.logs import open_log

@@ -11,7 +11,7 @@ import typer
 
 from talweg.cli import main, output
 from talweg.cli.app import app
-from talweg.cli.streams import prepare
+from talweg.cli.output import prepare
 
 Run = Callable[..., tuple[int, str, str]]
 # Those that need no laboratory.

@@ -1,8 +1,8 @@
 """Cards for notebooks hold no element that came from a name."""
 
 from talweg.client import Explanation, Table
-from talweg.client.analyses import Verification
-from talweg.client.cards import card
+from talweg.client.analysis import Verification
+from talweg.client.table import card
 
 EVIL = '<script>alert("1")</script>'
 

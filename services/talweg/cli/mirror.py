@@ -7,7 +7,7 @@ import typer
 
 from talweg.cli.options import AsJson, Home, read_settings
 from talweg.cli.output import clean, hint
-from talweg.cli.steer import steer
+from talweg.cli.submit import steer
 from talweg.errors import InvalidSpec
 
 

@@ -1,21 +1,42 @@
-"""Looking at what there is: runs, studies, show, explain."""
+"""Look at what there is: runs, studies, show, explain."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, facts, hint, prose, table
-from talweg.cli.views import view_of
 from talweg.errors import InvalidSpec, NotFound
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Run, Study
 
+
 # What a list of runs shows where there is no room for all.
 _FIRST = ("name", "state", "cost", "step", "optimizer", "seed")
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+
+
+def view_of(work: "Run | Study") -> dict[str, Any]:
+    """The API's answer, as it is held: nothing is asked for anew."""
+    return dict(work._view)
+
+
+def catalogue_of(lab: "Lab", noun: str) -> list[dict[str, Any]]:
+    """Every entry of the laboratory's catalogue of "optimizers", "problems" or "schedules"."""
+    entries: list[dict[str, Any]] = lab._wire.get(f"/v1/{noun}")
+    return entries
+
+
+def largest(run: "Run", step: int, tensor: str) -> tuple[int, ...]:
+    """Where the derivative of the step's cost by this tensor is largest in size; raises InvalidSpec, NoSuchStep."""
+    import numpy as np
+
+    if tensor not in run.shapes:
+        raise InvalidSpec(f"tensor: must be one of {', '.join(run.shapes)}, got {tensor!r}")
+    derivatives = run.gradient(step)[tensor]
+    return tuple(int(position) for position in np.unravel_index(np.argmax(np.abs(derivatives)), derivatives.shape))
 
 
 def find(lab: "Lab", name: str) -> "Run | Study":
@@ -140,7 +161,7 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """What one derivative means, in words."""
-    from talweg.cli.coordinates import largest
+    # moved
 
     with laboratory(home) as lab:
         found = lab.run(run)

@@ -1,14 +1,25 @@
-"""Handing in work and stopping it: compare, submit, cancel."""
+"""Submit work, steer it and stop it: compare, submit, cancel, pause, unpause, retry.
 
-from typing import Annotated, Any
+A problem or an optimizer with its settings is written as `adam:learning_rate=0.01,beta1=0.8`.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.arguments import is_file, named, seeds, spec_of
 from talweg.cli.options import AsJson, Home, Wide, laboratory
 from talweg.cli.output import as_json, clean, data, hint, prose, table
 from talweg.errors import InvalidSpec
 
+if TYPE_CHECKING:
+    from talweg.client import Run, Study
+
+# A comma separates settings only before another `name=`: a list keeps its own.
+_BETWEEN = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=)")
 Steps = Annotated[int | None, typer.Option(help="Updates a run.", show_default="500")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples behind one gradient.", show_default="the problem's")]
 Schedule = Annotated[str | None, typer.Option(help="Learning-rate schedule.", show_default="constant")]
@@ -22,6 +33,64 @@ _EXAMPLES = {
     "optimizers": "compare digits-mlp sgd adam:learning_rate=0.01",
     "optimizer": "submit digits-mlp adam:learning_rate=0.01",
 }
+WorkName = Annotated[str, typer.Argument(help="A run or a study, by name or id.")]
+
+
+def named(text: str) -> dict[str, Any]:
+    """`name` or `name:key=value,…` as a dict; values are JSON, or else words.
+
+    Raises:
+        InvalidSpec: A part is not `key=value`, or a key is given twice.
+    """
+    name, _, rest = text.partition(":")
+    found: dict[str, Any] = {"name": name.strip()}
+    for part in _BETWEEN.split(rest) if rest else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key.isidentifier() or not value:
+            raise InvalidSpec(f"{name}: a setting is written key=value, got {part.strip()!r}")
+        if key in found:
+            raise InvalidSpec(f"{name}: {key} is given twice")
+        found[key] = _value(value)
+    return found
+
+
+def seeds(text: str) -> int | list[int]:
+    """`5` is five seeds, 0 to 4; `0,7,11` are those; raises InvalidSpec."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if not numbers:
+        raise InvalidSpec(f"seeds: must be how many (5) or which (0,7,11), got {text!r}")
+    return numbers if "," in text else numbers[0]
+
+
+def is_file(text: str) -> bool:
+    """Whether the first argument of `submit` or `compare` means a file with a spec."""
+    return text == "-" or text.endswith((".json", ".yaml", ".yml"))
+
+
+def spec_of(text: str) -> Any:
+    """The spec in the file, or on standard input for `-`; raises InvalidSpec."""
+    from talweg.spec import parse_run, parse_study, read_spec
+
+    if text != "-":
+        return read_spec(Path(text))
+    try:
+        value = json.load(sys.stdin)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSpec(f"standard input: must be JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidSpec(f"standard input: must hold a JSON object, got {type(value).__name__}")
+    return parse_study(value) if "optimizers" in value else parse_run(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False, "None": None}.get(text, text)
 
 
 def compare(
@@ -133,7 +202,7 @@ def cancel(
     json: AsJson = False,
 ) -> None:
     """Stop a run or a study; what is recorded stays."""
-    from talweg.cli.look import find
+    from talweg.cli.show import find
 
     with laboratory(home) as lab:
         work = find(lab, name).cancel()
@@ -154,3 +223,33 @@ def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
     if missing is not None:
         raise InvalidSpec(f"{missing}: must be named after the problem, as in: talweg {_EXAMPLES[missing]}")
     return None
+
+
+def pause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
+    """Let a run or a study rest; it takes no worker until talweg unpause."""
+    work = steer("pause", name, home, json)
+    hint(f"talweg unpause {clean(work.name)}")
+
+
+def unpause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
+    """Let a run or a study go on from where it rests."""
+    work = steer("unpause", name, home, json)
+    hint(f"talweg show {clean(work.name)} --wait")
+
+
+def retry(name: WorkName, home: Home = None, json: AsJson = False) -> None:
+    """Queue a failed run, or the failed runs of a study, again; each goes on from its last recorded step."""
+    work = steer("retry", name, home, json)
+    hint(f"talweg show {clean(work.name)} --wait")
+
+
+def steer(what: str, name: str, home: Path | None, json: bool) -> "Run | Study":
+    """Call the method of that name on the run or study, and print how it stands."""
+    from talweg.cli.show import find
+
+    with laboratory(home) as lab:
+        work = getattr(find(lab, name), what)()
+        found = {"id": work.id, "name": work.name, "state": work.state, "paused": work.view["paused"]}
+    words = f"{found['state']}, paused" if found["paused"] else found["state"]
+    as_json(found) if json else data(f"{clean(work.name)}: {words}")
+    return work  # type: ignore[no-any-return]  # by name: one of two classes with the same methods

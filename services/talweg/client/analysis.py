@@ -1,4 +1,4 @@
-"""Questions to a run's record, answered when they are asked: nothing of this is paid for while training."""
+"""Explanations, next updates and verification of a run's record, computed when asked for: training pays nothing."""
 
 import html
 from collections.abc import Sequence
@@ -9,6 +9,23 @@ from talweg.client.live import Live
 from talweg.client.table import Table
 
 _NEXT = ("optimizer", "state", "learning_rate", "update_norm", "angle", "cost", "cost_after", "change")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`text` says it as a person would; `data` holds the numbers it says."""
+
+    text: str
+    data: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.data[name]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in self.text.splitlines() if paragraph)
 
 
 @dataclass(frozen=True)
