@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from talweg.api.bodies import check
-from talweg.datasets.options import Options
 from talweg.datasets.parsing import read
+from talweg.datasets.preparing import Options
 from talweg.errors import CorruptRecord, InvalidSpec, TooLarge
 from talweg.records import normalise
 from talweg.records.rebuild import normalise_study

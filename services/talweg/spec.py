@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from talweg.errors import InvalidSpec
-from talweg.parsing import NAME, parse
-from talweg.plain_yaml import from_yaml
+from talweg.parsing import NAME, from_yaml, parse
 from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 
 Json = dict[str, Any]

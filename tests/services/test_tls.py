@@ -5,8 +5,7 @@ import ssl
 import pytest
 
 from talweg.errors import InvalidSpec
-from talweg.queue import create_app
-from talweg.tls import broker_settings
+from talweg.queue import broker_settings, create_app
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One API process: a socket of our own, so that a taken port is said plainly, and uvicorn on it."""
 
 import errno
+import logging
 import signal
 import socket
 import stat
@@ -12,9 +13,8 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from talweg import queue, startup
+from talweg import logs, queue, startup
 from talweg.api.app import create_app
-from talweg.api.logs import configure
 from talweg.api.tokens import FOR_METRICS, register
 from talweg.errors import LocalStackError, PortTaken, TalwegError
 from talweg.settings import Settings, settings
@@ -24,6 +24,12 @@ log = structlog.get_logger("talweg.api")
 
 # Connections that the kernel holds while all handlers are busy.
 BACKLOG = 512
+
+
+def configure_logs(level: str) -> None:
+    """`talweg.logs.configure`, without uvicorn's news that it started: `server` says once what listens where."""
+    logs.configure(level)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def main() -> int:
@@ -42,7 +48,7 @@ def serve(settings: Settings) -> None:
     Raises:
         TalwegError: a setting is missing, the database is of another version, or the address is taken.
     """
-    configure(settings.log_level)
+    configure_logs(settings.log_level)
     if settings.database_url is None or settings.broker_url is None:
         name = "TALWEG_DATABASE_URL" if settings.database_url is None else "TALWEG_BROKER_URL"
         raise LocalStackError(f"api: {name} must be set")

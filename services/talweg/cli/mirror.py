@@ -42,13 +42,12 @@ def copy_to(url: str, study: str | None, home: Path | None) -> None:
     """Run the copy in a process of its own: the command line knows nothing of the store, nor of MLflow."""
     import subprocess
 
-    from talweg.local.children import module
-    from talweg.local.environment import environment
     from talweg.local.folder import Folder
+    from talweg.local.stack_plan import child_environment, module
 
     settings = read_settings(home=home)
     folder = Folder.of(settings.home)
-    variables = environment(settings, folder)
+    variables = child_environment(settings, folder)
     if settings.database_url is None:
         if settings.url is not None and home is None:
             raise InvalidSpec("mirror: --to reads the laboratory's database; TALWEG_DATABASE_URL must name it")

@@ -162,8 +162,8 @@ def logs(
 ) -> None:
     """The logs of the local stack's processes."""
     # moved
-    from talweg.local.logs import follow as following
-    from talweg.local.logs import tail
+    from talweg.local.folder import follow as following
+    from talweg.local.folder import tail
 
     folder, paths = chosen_logs(read_settings(home=home).home, names or [])
     if not paths:
@@ -226,7 +226,7 @@ def migrate(home: Home = None) -> None:
         folder = Folder.of(settings.home)
         folder.prepare()
         environment["TALWEG_DATABASE_URL"] = f"sqlite:///{folder.database}"
-    from talweg.local.children import module
+    from talweg.local.stack_plan import module
 
     # In a process of its own: the command line knows nothing of the store.
     done = subprocess.run(module("talweg.store.migrate"), env=environment, check=False)  # noqa: S603 - ourselves, without a shell

@@ -50,9 +50,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _parsed(given: dict[str, Any], out: int) -> dict[str, Any]:
-    from talweg.datasets.options import Options
-    from talweg.datasets.packing import compress, digest_of, pack
     from talweg.datasets.parsing import read
+    from talweg.datasets.preparing import Options, compress, digest_of, pack
     from talweg.errors import TooLarge
 
     options = Options(**given)

@@ -6,8 +6,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.datasets.options import Options
-from talweg.datasets.preparing import Column, Prepared, Text, prepare, stack
+from talweg.datasets.preparing import Column, Options, Prepared, Text, prepare, stack
 from talweg.errors import InvalidSpec
 
 _EXACT: Final = 2.0**53
@@ -16,18 +15,18 @@ _EXACT: Final = 2.0**53
 def read(handle: IO[bytes], options: Options) -> Prepared:
     """The dataset in an open file, checked; raises InvalidSpec or TooLarge."""
     if options.format == "npz":
-        from talweg.datasets.npz import read_npz
+        from talweg.datasets.npy import read_npz
 
         inputs, targets = read_npz(handle, options.maximum)
         return prepare(inputs, targets, options)
     if options.format == "npy":
         return _from_npy(handle, options)
     if options.format == "csv":
-        from talweg.datasets.csv import read_csv
+        from talweg.datasets.tables import read_csv
 
         columns, target = read_csv(handle, options.target)
     else:
-        from talweg.datasets.parquet import read_parquet
+        from talweg.datasets.tables import read_parquet
 
         columns, target = read_parquet(handle, options.target, options.maximum)
     return _from_table(columns, target, options)

@@ -8,7 +8,7 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
-from talweg.datasets.options import Options
+from talweg.datasets.preparing import Options
 from talweg.errors import InvalidSpec, LimitReached, TalwegError, TooLarge, from_code
 
 # One parser at a time: each may take some hundred megabytes.

@@ -1,26 +1,54 @@
-"""Where a spec's dataset is found again: in the stores that this process has open, by digest.
+"""Where a spec's dataset is found: unpacked from the store, by name or digest."""
 
-A digest decides the bytes, so it does not matter which store they come from; a name is looked up once, in the store
-that the spec is handed in to, and the digest written beside it.
-"""
-
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-from talweg.datasets.unpacking import unpack
+import numpy as np
+import zstandard
+
+from talweg.datasets.preparing import digest_of
 from talweg.errors import CorruptRecord, InvalidSpec, NotFound, TalwegError
 from talweg.spec import ProblemSpec, RunSpec, StudySpec
 from talweg.store import Store
-from talweg_core.data import Dataset
+from talweg_core.data import Dataset, split
 from talweg_core.errors import UnknownName
 from talweg_core.problems import bundled
 
 _stores: WeakSet[Store] = WeakSet()
 
 S = TypeVar("S", RunSpec, StudySpec)
+
+
+def unpack(name: str, digest: str, size: int, payload: bytes) -> Dataset:
+    """The engine's dataset; raises CorruptRecord where the payload is not what the digest was taken of."""
+    try:
+        # Looked at before anything is allocated: a frame may claim any size.
+        claimed = zstandard.frame_content_size(payload)
+        if claimed != size:
+            raise CorruptRecord(f"dataset {digest}: must unpack to {size} bytes, got {claimed}")
+        packed = zstandard.ZstdDecompressor().decompress(payload)
+    except zstandard.ZstdError as error:
+        raise CorruptRecord(f"dataset {digest}: is not zstd: {error}") from error
+    found = digest_of(packed)
+    if found != digest:
+        raise CorruptRecord(f"dataset {digest}: must have this digest, got {found}")
+    head, _, _ = packed.partition(b"\n")
+    about: dict[str, Any] = json.loads(head)
+    inputs, end = _array(packed, len(head) + 1, about["inputs"])
+    targets, _ = _array(packed, end, about["targets"])
+    wide: Any = targets.astype(np.int64 if about["classes"] is not None else np.float64)
+    return split(name, inputs.astype(np.float64), wide, standardise=bool(about["standardise"]))
+
+
+def _array(packed: bytes, start: int, about: dict[str, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
+    count = math.prod(shape)
+    return np.frombuffer(packed, dtype, count, start).reshape(shape), start + count * dtype.itemsize
 
 
 def serve(store: Store) -> None:

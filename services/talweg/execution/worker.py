@@ -19,8 +19,7 @@ from celery.signals import setup_logging, worker_ready
 from stamina.instrumentation import set_on_retry_hooks
 
 from talweg import logs
-from talweg.inherited import inherited
-from talweg.pinning import numerics_environment
+from talweg.environment import inherited, numerics_environment
 from talweg.settings import settings
 
 

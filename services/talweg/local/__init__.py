@@ -8,15 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talweg.local.connection import Connection
     from talweg.local.stack import ended, ensure, found, status, stop
-    from talweg.local.state import ChildState, StackState
+    from talweg.local.state import ChildState, Connection, StackState
 
 __all__ = ["ChildState", "Connection", "StackState", "ended", "ensure", "found", "status", "stop"]
 
 _HOMES = {
     "ChildState": "state",
-    "Connection": "connection",
+    "Connection": "state",
     "StackState": "state",
     "ended": "stack",
     "ensure": "stack",

@@ -7,10 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from talweg.local.folder import Folder
-from talweg.local.logs import open_log_or_none, tail
-from talweg.local.plan import ChildPlan
-from talweg.local.probes import answers, listens
+from talweg.local.folder import Folder, open_log_or_none, tail
+from talweg.local.plan import ChildPlan, answers, listens
 from talweg.local.processes import birth, signal_group
 from talweg.local.state import ChildState
 from talweg.local.watchdog import Watchdog

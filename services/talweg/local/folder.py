@@ -1,6 +1,10 @@
-"""The laboratory's folder, `.talweg/`: what lies where, who may read it, and which version wrote it."""
+"""The laboratory's folder, `.talweg/`: what lies where, who may read it, which version wrote it; its locks and logs.
+
+The kernel releases a lock when its holder dies, however it dies. A log is one file a process, private, kept small.
+"""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -8,9 +12,13 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +29,71 @@ FORMAT = 1
 SOCKET_LIMIT = 100
 # Inside a redis+socket:// URL anything else would need quoting that Kombu does not undo.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
+# A log longer than this is put aside (as NAME.log.1) when its process starts.
+LARGEST = 10_000_000
+_BLOCK = 65_536
+
+
+def discard_scratch(folder: Path) -> None:
+    """Remove the socket and its folder, and nothing else."""
+    with contextlib.suppress(OSError):
+        (folder / "broker.sock").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def acquire_lock(path: Path, *, note: str = "") -> int | None:
+    """An open descriptor that holds the lock, with `note` as the file's text; None where another holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    sign_lock(descriptor, note)
+    return descriptor
+
+
+def sign_lock(descriptor: int, note: str) -> None:
+    """Make `note` the text of a lock that is held; over the old one, which needs no room on a full disk."""
+    written = os.pwrite(descriptor, note.encode(), 0)
+    os.ftruncate(descriptor, written)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who only look do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def exclusive_lock(path: Path, *, timeout: float) -> Iterator[None]:
+    """Hold the lock; wait for it at most `timeout` seconds.
+
+    Raises:
+        LocalStackError: Another process still holds it.
+    """
+    deadline = time.monotonic() + timeout
+    while (descriptor := acquire_lock(path, note=str(os.getpid()))) is None:
+        if time.monotonic() > deadline:
+            holder = path.read_text(encoding="utf-8") or "unknown"
+            raise LocalStackError(
+                f"{path.parent}: process {holder} has been starting or stopping the stack for {timeout:.0f} s"
+            )
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -210,3 +283,60 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
             return
     finally:
         new.unlink(missing_ok=True)
+
+
+def open_log(path: Path) -> FileIO:
+    """The log to append to, in a folder that is made where it is gone; raises OSError."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.exists() and path.stat().st_size > LARGEST:
+        path.replace(path.with_suffix(".log.1"))
+    return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
+
+
+def open_log_or_none(path: Path) -> FileIO:
+    """The log, or the null device where it cannot be opened: a process without a log is better than none."""
+    try:
+        return open_log(path)
+    except OSError:
+        return FileIO(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), "wb")
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines, without reading a long file whole; none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = max(0, end - max(_BLOCK, lines * 512))
+            file.seek(start)
+            found = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return found[-lines:] if lines else []
+
+
+def follow(paths: dict[str, Path], *, going: Callable[[], bool]) -> Iterator[tuple[str, str]]:
+    """(name, line) as lines are written from now on, while `going` says so."""
+    places = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+    pending = dict.fromkeys(paths, b"")
+    while True:
+        more = going()
+        for name, path in paths.items():
+            fresh, places[name] = _since(path, places[name])
+            *complete, pending[name] = (pending[name] + fresh).split(b"\n")
+            for line in complete:
+                yield name, line.decode("utf-8", "replace")
+        if not more:
+            return
+        time.sleep(0.2)
+
+
+def _since(path: Path, place: int) -> tuple[bytes, int]:
+    try:
+        # A shorter file is a new one: the old one was put aside.
+        start = place if path.stat().st_size >= place else 0
+        with path.open("rb") as file:
+            file.seek(start)
+            fresh = file.read()
+    except OSError:
+        return b"", 0
+    return fresh, start + len(fresh)

@@ -18,17 +18,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from talweg.errors import ChildFailed, PortTaken, from_code
-from talweg.local.children import laboratory, require_extra
-from talweg.local.connection import Connection
-from talweg.local.folder import Folder
-from talweg.local.locks import exclusive, held
-from talweg.local.logs import open_log, tail
-from talweg.local.plan import Plan
-from talweg.local.ports import reserve
-from talweg.local.probes import answers
+from talweg.local.folder import Folder, discard_scratch, exclusive_lock, is_held, open_log, tail
+from talweg.local.plan import Plan, answers
 from talweg.local.processes import alive, end, in_groups, marked
-from talweg.local.scratch import discard
-from talweg.local.state import StackState, read, write
+from talweg.local.stack_plan import plan_stack, require_extra, reserve_port
+from talweg.local.state import Connection, StackState, read, write
 from talweg.settings import Settings
 from talweg.settings import settings as current_settings
 
@@ -49,7 +43,7 @@ def _to_stderr(line: str) -> None:
 
 
 def _laboratory(settings: Settings, folder: Folder, owner: int | None) -> Plan:
-    return laboratory(settings, folder, owner=owner)
+    return plan_stack(settings, folder, owner=owner)
 
 
 def ensure(
@@ -83,8 +77,8 @@ def ensure(
         return found
     folder.prepare()
     # Two that come at once: the second waits here, and then finds what the first has started.
-    with exclusive(folder.start_lock, timeout=START_SECONDS):
-        started = not held(folder.supervisor_lock)
+    with exclusive_lock(folder.start_lock, timeout=START_SECONDS):
+        started = not is_held(folder.supervisor_lock)
         state = _start(folder, chosen, keep=keep, planner=planner) if started else _ready(folder)
     if started:
         for note in state.notes:
@@ -107,7 +101,7 @@ def _start(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) 
 
 def _found(folder: Folder) -> Connection | None:
     """The stack, where one is ready and nobody is ending it. Nothing is written: the disk may be full."""
-    if not folder.home.is_dir() or held(folder.start_lock) or not held(folder.supervisor_lock):
+    if not folder.home.is_dir() or is_held(folder.start_lock) or not is_held(folder.supervisor_lock):
         return None
     folder.check()
     state = read(folder)
@@ -130,7 +124,7 @@ def status(home: Path | str | None = None) -> StackState | None:
     if folder.home.is_dir():
         folder.check()
     state = read(folder)
-    if held(folder.supervisor_lock) or state is None or state.phase in ("stopped", "failed"):
+    if is_held(folder.supervisor_lock) or state is None or state.phase in ("stopped", "failed"):
         return state if state is None or state.phase != "stopped" else None
     state.phase = "failed"
     state.error = {"code": ChildFailed.code, "message": "supervisor: ended unasked; talweg up starts anew"}
@@ -145,7 +139,7 @@ def found(home: Path | str | None = None) -> Connection | None:
     """Where the stack of `home` answers, if it runs; starts nothing."""
     folder = _folder(home)
     state = read(folder)
-    if state is None or state.phase != "ready" or not held(folder.supervisor_lock):
+    if state is None or state.phase != "ready" or not is_held(folder.supervisor_lock):
         return None
     return Connection(state.url, folder.token(), state.mlflow_url, folder.home, started=False)
 
@@ -154,10 +148,10 @@ def ended(home: Path | str | None = None) -> Literal["stopped", "failed"] | None
     """How the stack of `home` ended: someone stopped it, or nobody did; None where it runs, starts or is on its way."""
     folder = _folder(home)
     # Whoever holds the lock is about to start or to end it.
-    if held(folder.start_lock):
+    if is_held(folder.start_lock):
         return None
     state = status(home)
-    if held(folder.start_lock) or held(folder.supervisor_lock):
+    if is_held(folder.start_lock) or is_held(folder.supervisor_lock):
         return None
     return "stopped" if state is None else "failed"
 
@@ -172,11 +166,11 @@ def stop(home: Path | str | None = None) -> list[str]:
     if not folder.home.is_dir():
         return []
     folder.check()
-    with exclusive(folder.start_lock, timeout=START_SECONDS):
+    with exclusive_lock(folder.start_lock, timeout=START_SECONDS):
         state = read(folder)
         running = [child.name for child in state.children if alive(child.pid, child.born)] if state else []
-        running += ["supervisor"] if held(folder.supervisor_lock) else []
-        if held(folder.supervisor_lock):
+        running += ["supervisor"] if is_held(folder.supervisor_lock) else []
+        if is_held(folder.supervisor_lock):
             _end_supervisor(folder)
         _clear(folder)
         _disown(folder)
@@ -237,7 +231,7 @@ def _planned(
     while True:
         plan = planner(settings, folder, owner)
         ports = [urlsplit(child.target).port or 0 for child in plan.children if child.probe == "http"]
-        kept = [each for port in ports if (each := reserve(port)) is not None]
+        kept = [each for port in ports if (each := reserve_port(port)) is not None]
         if len(kept) == len(ports):
             return plan, kept
         for each in kept:
@@ -248,7 +242,7 @@ def _ready(folder: Folder) -> StackState:
     """The state once the stack is ready; ends a stack that is not in time."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        lives = held(folder.supervisor_lock)
+        lives = is_held(folder.supervisor_lock)
         state = read(folder)
         if state is not None and state.error is not None:
             # It is on its way out; the next one must not find its ports taken.
@@ -285,7 +279,7 @@ def _end_supervisor(folder: Folder) -> None:
 
 def _wait_released(folder: Folder, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while held(folder.supervisor_lock):
+    while is_held(folder.supervisor_lock):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.03)
@@ -300,7 +294,7 @@ def _clear(folder: Folder) -> None:
         groups = [child.pid for child in state.children if child.pid and alive(child.pid, child.born)]
         left |= {process.pid: process for process in in_groups(groups)}
         if state.scratch:
-            discard(Path(state.scratch))
+            discard_scratch(Path(state.scratch))
     # A script that a stack's own process started carries the mark too, and must not end itself.
     left.pop(os.getpid(), None)
     end(left.values(), grace=15.0)

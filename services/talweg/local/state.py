@@ -1,13 +1,33 @@
-"""`stack.json`: what the supervisor says of itself and its children; written by it alone, whole each time."""
+"""What the supervisor says of itself and its children, `stack.json`; and where a running stack is found."""
 
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from talweg.local.folder import Folder, write_private
 
 Phase = Literal["starting", "ready", "stopping", "failed", "stopped"]
 ChildPhase = Literal["waiting", "starting", "running", "restarting", "finished", "stopped"]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a client needs.
+
+    Attributes:
+        url: The API.
+        token: Its bearer token.
+        mlflow_url: Where MLflow will be found; it may still be starting.
+        home: The laboratory's folder.
+        started: Whether this call started the stack, rather than found it.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    mlflow_url: str | None
+    home: Path
+    started: bool
 
 
 @dataclass

@@ -8,26 +8,42 @@ the end of file of its owner, where it has one. A watchdog ends them if it is ki
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sys
 from pathlib import Path
 from select import select
 
+from talweg.errors import ChildFailed, TalwegError, from_code
 from talweg.local.child import Child
-from talweg.local.folder import Folder
-from talweg.local.locks import acquire, sign
+from talweg.local.folder import Folder, acquire_lock, discard_scratch, sign_lock, tail
 from talweg.local.plan import Plan
 from talweg.local.processes import birth
-from talweg.local.scratch import discard
 from talweg.local.state import StackState, write
-from talweg.local.verdict import verdict
 from talweg.local.watchdog import Watchdog
 
+# What a child that knows what is wrong prints last: `talweg: error: newer-laboratory: …`.
+_KNOWN = re.compile(r"talweg: error: (?P<code>[a-z]+(?:-[a-z]+)*): (?P<message>.+)")
 # How often it looks at what is starting or stopping, and at its folder when nothing happens.
 SOON = 0.05
 SELDOM = 2.0
 ALREADY_RUNNING = 3
+
+
+def verdict(child: Child) -> dict[str, str]:
+    """The error's code and message: what the child says itself, or how it ended with its last lines."""
+    for line in reversed(tail(child.log, 3)):
+        known = _KNOWN.fullmatch(line)
+        if known and type(from_code(known["code"], "")) is not TalwegError:
+            return {"code": known["code"], "message": known["message"]}
+    return {"code": ChildFailed.code, "message": last_words(child)}
+
+
+def last_words(child: Child) -> str:
+    """How it ended, and the end of its log."""
+    lines = "".join(f"\n    {line}" for line in child.state.last_lines) or " (it wrote nothing)"
+    return f"{child.plan.name}: ended, {child.state.last_exit}; the last lines of {child.log}:{lines}"
 
 
 class Supervisor:
@@ -116,7 +132,7 @@ class Supervisor:
                 select([self._wakeup], [], [], SOON)
         self.watchdog.close()
         if self.state.scratch:
-            discard(Path(self.state.scratch))
+            discard_scratch(Path(self.state.scratch))
         self.state.phase = "failed" if self.state.error else "stopped"
         self._say()
 
@@ -146,13 +162,13 @@ def main() -> int:
     plan = Plan.from_json(sys.stdin.read())
     # Databases, logs and sockets are their owner's alone.
     os.umask(0o077)
-    lock = acquire(Folder(Path(plan.home)).supervisor_lock, note=str(os.getpid()))
+    lock = acquire_lock(Folder(Path(plan.home)).supervisor_lock, note=str(os.getpid()))
     if lock is None:
         return ALREADY_RUNNING
     # The starter waits for this process only; its child is nobody's, and keeps the lock.
     if os.fork():
         os._exit(0)
-    sign(lock, str(os.getpid()))
+    sign_lock(lock, str(os.getpid()))
     listen, wakeup = socket.socketpair()
     listen.setblocking(False)
     wakeup.setblocking(False)

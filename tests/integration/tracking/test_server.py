@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 import pytest
 
 from talweg import mlflow_server
-from talweg.local.ports import choose
+from talweg.local.stack_plan import choose_port
 
 
 def status(url: str, host: str) -> int:
@@ -69,7 +69,7 @@ def test_a_server_that_is_killed_while_it_makes_its_database_starts_again(
     tmp_path: Path, eventually: Callable[[Callable[[], bool], str], None]
 ) -> None:
     # What broke: half of the tables were there, and no server ever started on those again.
-    port = choose(0, explicit=True, what="MLflow")[0]
+    port = choose_port(0, explicit=True, what="MLflow")[0]
     with subprocess.Popen(
         mlflow_server.command(tmp_path, port=port),
         env=mlflow_server.environment(tmp_path, port=port),

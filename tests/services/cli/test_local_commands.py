@@ -11,8 +11,7 @@ import pytest
 from talweg.cli.output import clean
 from talweg.cli.submit import named, seeds
 from talweg.errors import InvalidSpec
-from talweg.local.folder import Folder
-from talweg.local.logs import open_log
+from talweg.local.folder import Folder, open_log
 
 Talweg = Callable[..., Any]
 

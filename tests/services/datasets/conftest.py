@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.datasets.options import Options
 from talweg.datasets.parsing import read
-from talweg.datasets.preparing import Prepared
+from talweg.datasets.preparing import Options, Prepared
 from talweg.datasets.reading import Parsed, parse
 
 Npz = Callable[..., bytes]

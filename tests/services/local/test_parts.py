@@ -13,12 +13,10 @@ import pytest
 from talweg import local
 from talweg.errors import LocalStackError, PortTaken
 from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
-from talweg.local.locks import acquire, exclusive, held
-from talweg.local.logs import LARGEST, follow, open_log, tail
-from talweg.local.plan import ChildPlan, Plan
-from talweg.local.ports import choose, free, reserve
-from talweg.local.probes import listens
+from talweg.local.folder import LARGEST, acquire_lock, exclusive_lock, follow, is_held, open_log, tail
+from talweg.local.plan import ChildPlan, Plan, listens
 from talweg.local.processes import alive, birth
+from talweg.local.stack_plan import choose_port, is_free, reserve_port
 from talweg.local.watchdog import Watchdog
 
 
@@ -33,41 +31,41 @@ def taken() -> Iterator[int]:
 
 def test_a_taken_port_that_was_asked_for_is_an_error_with_exit_code_2(taken: int) -> None:
     with pytest.raises(PortTaken, match=f"the API: port {taken} is taken") as caught:
-        choose(taken, explicit=True, what="the API")
+        choose_port(taken, explicit=True, what="the API")
     assert caught.value.exit_code == 2
 
 
 def test_the_next_free_port_is_taken_and_said_in_one_line(taken: int) -> None:
-    port, note = choose(taken, explicit=False, what="MLflow")
+    port, note = choose_port(taken, explicit=False, what="MLflow")
     assert port > taken
-    assert free(port)
+    assert is_free(port)
     assert note == f"port {taken} is taken, MLflow uses {port}"
 
 
 def test_a_free_port_needs_no_words_and_zero_means_any(taken: int) -> None:
-    any_port, note = choose(0, explicit=True, what="the API")
-    assert (free(any_port), note) == (True, None)
-    assert choose(any_port, explicit=True, what="the API") == (any_port, None)
+    any_port, note = choose_port(0, explicit=True, what="the API")
+    assert (is_free(any_port), note) == (True, None)
+    assert choose_port(any_port, explicit=True, what="the API") == (any_port, None)
 
 
 def test_a_lock_is_held_by_one_and_released_with_its_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not held(path)
-    descriptor = acquire(path, note="me")
+    assert not is_held(path)
+    descriptor = acquire_lock(path, note="me")
     assert descriptor is not None
-    assert acquire(path) is None
-    assert held(path)
+    assert acquire_lock(path) is None
+    assert is_held(path)
     assert path.read_text() == "me"
     os.close(descriptor)
-    assert not held(path)
+    assert not is_held(path)
 
 
 def test_a_lock_that_stays_taken_names_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with (
-        exclusive(path, timeout=1),
+        exclusive_lock(path, timeout=1),
         pytest.raises(LocalStackError, match=f"process {os.getpid()} has been starting or stopping"),
-        exclusive(path, timeout=0.1),
+        exclusive_lock(path, timeout=0.1),
     ):
         pass
 
@@ -156,15 +154,15 @@ def test_on_windows_it_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_port_that_another_laboratory_keeps_is_taken_though_nothing_listens_there(taken: int) -> None:
-    port, _ = choose(0, explicit=False, what="the API")
-    kept = reserve(port)
+    port, _ = choose_port(0, explicit=False, what="the API")
+    kept = reserve_port(port)
     assert kept is not None
     with kept:
-        assert not free(port)
-        assert reserve(port) is None
+        assert not is_free(port)
+        assert reserve_port(port) is None
         with pytest.raises(PortTaken, match=f"port {port} is taken"):
-            choose(port, explicit=True, what="the API")
-    assert free(port)
+            choose_port(port, explicit=True, what="the API")
+    assert is_free(port)
 
 
 def test_an_answer_counts_only_from_ones_own_server(taken: int) -> None:

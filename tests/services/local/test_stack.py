@@ -18,10 +18,9 @@ import pytest
 
 from talweg.errors import ChildFailed, NewerLaboratory
 from talweg.local import ensure, status, stop
-from talweg.local.plan import ChildPlan
-from talweg.local.ports import choose
-from talweg.local.probes import answers
+from talweg.local.plan import ChildPlan, answers
 from talweg.local.processes import birth
+from talweg.local.stack_plan import choose_port
 
 Until = Callable[[Callable[[], bool], str], None]
 # The fixture's class lives in conftest.py, which no test imports.
@@ -41,7 +40,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from talweg.local import ensure
-from talweg.local.environment import environment
+from talweg.local.stack_plan import child_environment
 from talweg.local.plan import ChildPlan, Plan
 from talweg.settings import Settings
 
@@ -50,7 +49,7 @@ def plan(settings, folder, owner):
     server = ChildPlan("server", [sys.executable, "-I", "-S", "-c", sys.argv[2], sys.argv[3]], probe="http",
                        target="http://127.0.0.1:" + sys.argv[3])
     return Plan(home=str(folder.home), mark=folder.marker, version="0", url=server.target,
-                env=environment(settings, folder), children=[sleeper, server], owner=owner)
+                env=child_environment(settings, folder), children=[sleeper, server], owner=owner)
 
 ensure(sys.argv[1], keep=False, settings=Settings.model_construct(_fields_set=set()), planner=plan)
 print("ready", flush=True)
@@ -95,7 +94,7 @@ def test_nothing_of_a_stack_is_for_others_to_read(small: Small, until: Until) ->
 
 
 def test_laboratories_that_are_started_at_once_have_a_port_each(small: Small, tmp_path: Path) -> None:
-    wanted, _ = choose(0, explicit=False, what="the servers")
+    wanted, _ = choose_port(0, explicit=False, what="the servers")
     several = [type(small)(tmp_path / name, port=wanted) for name in "abc"]
     try:
         with ThreadPoolExecutor(3) as threads:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from talweg.api.bodies import spooled
 from talweg.api.dependencies import Here, Reference
-from talweg.datasets.options import Format, Kind, Options
+from talweg.datasets.preparing import Format, Kind, Options
 from talweg.datasets.reading import parse
 from talweg.errors import Conflict, InvalidSpec
 from talweg.parsing import DATASET_NAME

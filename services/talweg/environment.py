@@ -1,4 +1,4 @@
-"""What our processes take over from the environment in which they were started: one list, for all of them.
+"""The environment of our processes: what they take over from who starts them, and what numerics need.
 
 A shell holds what its user needs for other work. Celery, MLflow, libpq and Python itself read variables without being
 asked, and some of them turn a laboratory away from its own broker, end its workers at their start, or change how it
@@ -7,8 +7,9 @@ certificates, proxies to the outside, credentials for PostgreSQL and MLflow.
 """
 
 import os
+import platform
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 # Whatever begins so.
 _FAMILIES: Final = (
@@ -45,6 +46,19 @@ _MEANT: Final = frozenset(
     }
 )  # fmt: skip
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+# Two BLAS threads give other bits than one, and several processes with several threads each fight over the cores.
+ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"),
+    "1",
+)
+# Every x86-64 host with AVX2 computes the same bits. NUMBA_CPU_FEATURES must be there, and empty: without it Numba
+# adds the features of the host to those of the CPU that NUMBA_CPU_NAME names.
+PORTABLE = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "",
+}
 
 
 def inherited(base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -64,3 +78,9 @@ def inherited(base: Mapping[str, str] | None = None) -> dict[str, str]:
 def is_foreign(name: str) -> bool:
     """Whether the variable is left out."""
     return name in _NAMES or (name.startswith(_FAMILIES) and name not in _MEANT)
+
+
+def numerics_environment(profile: Literal["native", "portable"]) -> dict[str, str]:
+    """The variables under which a process computes: one BLAS thread, and under `portable` fixed kernels."""
+    fixed = profile == "portable" and platform.machine() == "x86_64"
+    return ONE_THREAD | (PORTABLE if fixed else {})
