@@ -17,8 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from talweg.comparison.intervals import generator, mean_interval, quantiles
-from talweg.comparison.paired import differences
+from talweg.comparison.intervals import differences, generator, mean_interval, quantiles
 from talweg.comparison.profiles import profile_scores
 
 _DRAWS = 400

@@ -47,7 +47,7 @@ from talweg.records import cohort_of, normalise, parameters
 from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, open_store
-from talweg.store.policy import CHUNK_STEPS
+from talweg.store.batch import CHUNK_STEPS
 from talweg_core import numerics
 
 Row = dict[str, Any]

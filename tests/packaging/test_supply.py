@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from talweg.api.metrics import metrics_page
+from talweg.api.dependencies import metrics_page
 from talweg.store import Meter
 
 ROOT = Path(__file__).parents[2]

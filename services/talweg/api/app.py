@@ -6,8 +6,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from talweg.api import errors
-from talweg.api.dependencies import PROBLEM_JSON, Laboratory
-from talweg.api.metrics import Broker, Metrics
+from talweg.api.dependencies import PROBLEM_JSON, Broker, Laboratory, Metrics
 from talweg.api.middleware import Guard, Trace
 from talweg.api.routers import ALL
 from talweg.datasets.sources import serve

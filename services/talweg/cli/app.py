@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import catalogue, datasets, demo, doctor, mirror, records, show, stack, submit, tokens
+from talweg.cli import administration, catalogue, demo, doctor, records, show, stack, submit
 
 app = typer.Typer(
     name="talweg",
@@ -59,7 +59,7 @@ for command in (
     stack.ui,
     stack.down,
     stack.migrate,
-    mirror.mirror,
+    administration.mirror,
     doctor.version,
 ):
     app.command()(command)
@@ -69,5 +69,5 @@ app.command("next")(records.next_updates)
 config = typer.Typer(no_args_is_help=True, help="Settings: what they are, and where each comes from.")
 config.command()(doctor.show)
 app.add_typer(config, name="config")
-app.add_typer(datasets.app, name="dataset")
-app.add_typer(tokens.app, name="token")
+app.add_typer(administration.datasets_app, name="dataset")
+app.add_typer(administration.tokens_app, name="token")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Wide, laboratory, read_settings
-from talweg.cli.output import as_json, clean, data, facts, hint, table
+from talweg.cli.output import AsJson, Wide, as_json, clean, data, facts, hint, laboratory, read_settings, table
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:

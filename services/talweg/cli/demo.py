@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import Home, laboratory, read_settings
-from talweg.cli.output import clean, data, say, table
+from talweg.cli.output import Home, clean, data, laboratory, read_settings, say, table
 from talweg.errors import Conflict
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wide, laboratory
-from talweg.cli.output import as_json, clean, data, hint, say, table
+from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, say, table
 from talweg.cli.show import catalogue_of
 from talweg.cli.submit import named
 from talweg.errors import InvalidSpec
@@ -33,7 +32,7 @@ def instruments(
     wide: Wide = False,
 ) -> None:
     """Gradient noise, step quality, curvature and more, from the record of a run."""
-    from talweg.client.instruments import listed
+    from talweg.client.analysis import listed
 
     if figure is not None and figure.suffix.lower() not in (".svg", ".png", ".pdf"):
         raise InvalidSpec(f"figure: must end in .svg, .png or .pdf, got {str(figure)!r}")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wide, laboratory
-from talweg.cli.output import as_json, clean, data, hint, prose, table
+from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, prose, table
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def watch(lab: "Lab", work: "Run | Study") -> None:
         LocalStackError: The local stack was stopped.
         KeyboardInterrupt: Ctrl-C; after saying what goes on, and how to get back to it.
     """
-    from talweg.client.waiting import looks
+    from talweg.client.progress import looks
 
     try:
         with _bars() as show:

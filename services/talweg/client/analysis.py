@@ -1,14 +1,27 @@
-"""Explanations, next updates and verification of a run's record, computed when asked for: training pays nothing."""
+"""Explanations, next updates, verification and instruments of a run's record: training pays nothing for them."""
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 from talweg.client.live import Live
 from talweg.client.table import Table
+from talweg.client.vectors import span
+from talweg.errors import InvalidSpec, MissingExtra
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
 
 _NEXT = ("optimizer", "state", "learning_rate", "update_norm", "angle", "cost", "cost_after", "change")
+# Steps that are looked at where none are named: an eigenvalue takes tens of gradients.
+STEPS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -130,3 +143,143 @@ class Analysed(Live):
             ("damaged", "mended", "problem"),
             tuple((row["what"], row["problem"] is None, row["problem"]) for row in rows),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What instruments showed at some steps; `readings["alpha"]` is one of them over the steps.
+
+    Attributes:
+        run: the run's name.
+        steps: (n,) which steps.
+        columns: the columns of each instrument, by its name: whole first, then by tensor, or a histogram's bins.
+        values: (n,) of each column, by its name; NaN where there is no finite number.
+        edges: of each histogram, the bounds between its bins.
+        left_out: why instruments have nothing to say of this run, where all were asked for.
+    """
+
+    run: str
+    steps: "NDArray[np.int64]"
+    columns: dict[str, list[str]]
+    values: "dict[str, Numbers]"
+    edges: dict[str, list[float]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> "Numbers":
+        """(n,) of an instrument or one of its columns; (n, bins) of a histogram."""
+        import numpy as np
+
+        if name in self.edges:
+            return np.stack([self.values[column] for column in self.columns[name]], axis=1)
+        if name not in self.values:
+            raise InvalidSpec(f"readings: must be one of {', '.join(self._plain())}, got {name!r}")
+        return self.values[name]
+
+    def __len__(self) -> int:
+        """How many steps."""
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the instruments."""
+        return iter(self.columns)
+
+    @property
+    def table(self) -> Table:
+        """A row for each step: what each instrument is about, without its tensors and bins."""
+        return self._table([names[0] for name, names in self.columns.items() if name not in self.edges])
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A row for each step, a column for each number: tensors and bins too."""
+        return self._table(self.values).to_pandas()
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table of the same columns."""
+        return self._table(self.values).to_arrow()
+
+    def figure(self) -> "Figure":
+        """A panel for each instrument over the steps; raises MissingExtra without matplotlib."""
+        try:
+            from talweg.client.panels import draw
+        except ImportError as error:
+            raise MissingExtra("figure needs matplotlib: pip install 'talweg[lab]'") from error
+        return draw(self)
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    def __repr__(self) -> str:
+        return f"<Readings of {self.run} at {len(self)} steps: {', '.join(self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            from talweg.client.panels import draw, svg
+        except ImportError:
+            picture = ""
+        else:
+            picture = f'<div style="max-width:60em">{svg(draw(self))}</div>'
+        notes = "".join(f"<p>{html.escape(why)}</p>" for why in self.left_out.values())
+        return f"{picture}<details><summary>{len(self)} steps</summary>{self.table._repr_html_()}</details>{notes}"
+
+    def _table(self, names: "Sequence[str] | dict[str, Numbers]") -> Table:
+        import numpy as np
+
+        cells = [np.where(np.isnan(self.values[name]), None, self.values[name]).tolist() for name in names]  # type: ignore[call-overload]  # numbers
+        return Table(("step", *names), tuple(zip(self.steps.tolist(), *cells, strict=True)))
+
+    def _plain(self) -> list[str]:
+        bins = {column for name in self.edges for column in self.columns[name]}
+        return [*(name for name in self.values if name not in bins), *self.edges]
+
+
+class Instrumented(Live):
+    """The part of a run that instruments look at."""
+
+    def instruments(self, *names: str, steps: "SupportsIndex | slice | None" = None) -> Readings:
+        """What instruments show, all of them or those named, computed from the record now.
+
+        Args:
+            names: gradient_norm, update_ratio, distance, gradient_cosine, gradient_snr, alpha, hessian_eigenvalue,
+                gradient_histogram, parameter_histogram; `talweg instruments` lists them with their formulas.
+            steps: one, or a slice of them; without it about fifty, evenly spread.
+
+        Raises:
+            InvalidSpec: there is no such instrument (the nearest is named), or it has nothing to say of this run.
+            NoSuchStep: the run has recorded no step yet.
+        """
+        import numpy as np
+
+        count = int(self.refresh().view["step"])
+        chosen = slice(None, None, max(1, -(-count // STEPS))) if steps is None else steps
+        start, stop, stride = span(chosen, count)
+        if count and start == stop:
+            raise InvalidSpec(f"steps: there is no step in {chosen} of {count}")
+        columns: dict[str, list[str]] = {}
+        found: list[int] = []
+        rows: list[list[float | None]] = []
+        at: int | None = start
+        while at is not None:
+            query: dict[str, Any] = {"name": list(names) or None, "start": at, "stop": stop, "stride": stride}
+            answer = self._wire.get(self._path("instruments"), **query)
+            columns, at = answer["columns"], answer["next"]
+            found += answer["steps"]
+            rows += answer["rows"]
+        values = np.array(rows, dtype=np.float64).reshape(len(found), -1).T
+        flat = [column for own in columns.values() for column in own]
+        edges = {one["name"]: one["edges"] for one in self._wire.get("/v1/instruments") if one["edges"] is not None}
+        return Readings(
+            run=self.name,
+            steps=np.array(found, dtype=np.int64),
+            columns=columns,
+            values=dict(zip(flat, values, strict=True)),
+            edges={name: bounds for name, bounds in edges.items() if name in columns},
+            left_out=answer["left_out"],
+        )
+
+    def instrument(self, name: str, steps: "SupportsIndex | slice | None" = None) -> Readings:
+        """One instrument: `run.instrument("alpha", steps=slice(0, 100))["alpha"]`; as `instruments` else."""
+        return self.instruments(name, steps=steps)
+
+
+def listed(entries: Sequence[dict[str, Any]]) -> Table:
+    """The instruments that there are."""
+    return Table(("instrument", "shows"), tuple((entry["name"], entry["shows"]) for entry in entries))

@@ -6,13 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from talweg.client.datasets import Dataset, upload
+from talweg.client.administration import Dataset, Tokens, upload
 from talweg.client.keywords import run_spec, study_spec
 from talweg.client.live import every
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table, card
-from talweg.client.tokens import Tokens
 from talweg.client.wire import Wire, over, part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from talweg.client.instruments import Readings
+    from talweg.client.analysis import Readings
 
 _INK: Final = "#1a1a1a"
 _LINE: Final = "#0072B2"

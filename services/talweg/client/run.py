@@ -6,14 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, SupportsIndex
 
-from talweg.client.analysis import Analysed, Explanation
-from talweg.client.export import write_parquet
-from talweg.client.instruments import Instrumented
+from talweg.client.analysis import Analysed, Explanation, Instrumented
 from talweg.client.keywords import fork_spec
 from talweg.client.live import Live
 from talweg.client.progress import Events, Progress
 from talweg.client.table import Table, text
-from talweg.client.vectors import Recorded
+from talweg.client.vectors import Recorded, write_parquet
 from talweg.errors import InvalidSpec, Unreachable
 
 if TYPE_CHECKING:

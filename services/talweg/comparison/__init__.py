@@ -1,11 +1,10 @@
 """Compare optimizers: results in, scores, intervals, guards and a verdict out. `figures` draws it, `web` reports it."""
 
 from talweg.comparison.compare import Comparison, compare
-from talweg.comparison.guards import Guard, guards
 from talweg.comparison.results import Evaluations, Group, Result, groups, label, number, varying
 from talweg.comparison.scores import Ranking, Row, Spread, Table, ranking, table
 from talweg.comparison.times import CLOCKS, UNITS, Clock
-from talweg.comparison.verdict import verdict
+from talweg.comparison.verdict import Guard, guards, verdict
 
 __all__ = [
     "CLOCKS",

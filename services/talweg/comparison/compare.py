@@ -17,14 +17,15 @@ from talweg.comparison.contenders import (
     within,
 )
 from talweg.comparison.intervals import (
+    Difference,
     Interval,
+    differences,
     generator,
     probability_of_improvement,
     quantiles,
     speed_up,
     stratified_interval,
 )
-from talweg.comparison.paired import Difference, differences
 from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
 from talweg.comparison.results import Floats, Result
 from talweg.comparison.times import Clock, judged, target_of, ticks

@@ -21,7 +21,7 @@ from talweg.execution.submission import Publish, known, made_up_name, new_run, p
 from talweg.records import fork_start, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec
 from talweg.store import LIVE, Checkpoint, NewCohort, NewRun, RunRow, Store
-from talweg.store.policy import checkpoint_every
+from talweg.store.batch import checkpoint_every
 
 
 def fork_run(

@@ -10,7 +10,7 @@ from talweg.errors import DiskFull
 from talweg.records.rebuild import optimizer_of
 from talweg.spec import OptimizerSpec, RunSpec
 from talweg.store import NewRun, RunRow, Store
-from talweg.store.policy import Resolved, recorded_bytes
+from talweg.store.batch import Resolved, recorded_bytes
 
 # Coordinates that a cohort's runs may have together: 32 MB an array in float32.
 _COORDINATES = 8_000_000

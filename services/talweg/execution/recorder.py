@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from talweg.execution.segment import Checkpoint, Evaluated, Segment
-from talweg.store.policy import Resolved
+from talweg.store.batch import Resolved
 from talweg_core import Cohort
 from talweg_core.stopping import StopReason
 

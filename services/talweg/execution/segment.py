@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.store import StopReason
-from talweg.store.policy import CHUNK_STEPS, ROW_COORDINATES, Resolved
+from talweg.store.batch import CHUNK_STEPS, ROW_COORDINATES, Resolved
 
 if TYPE_CHECKING:
     from talweg_core import Cohort, Record

@@ -24,7 +24,7 @@ from talweg.store import (
     StopReason,
     Store,
 )
-from talweg.store.policy import CHUNK_STEPS, ROW_COORDINATES
+from talweg.store.batch import CHUNK_STEPS, ROW_COORDINATES
 
 # Steps whose columns (norms, seconds, evaluations) share a chunk: they are small, and each chunk has its cost.
 _JOINED_STEPS = 8 * CHUNK_STEPS

@@ -21,7 +21,7 @@ from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
 from talweg.store import Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
-from talweg.store.policy import checkpoint_every, resolve
+from talweg.store.batch import checkpoint_every, resolve
 
 if TYPE_CHECKING:
     from talweg.comparison.tuning import Stage

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from talweg.local.plan import ChildState, Connection, StackState
     from talweg.local.stack import ended, ensure, found, status, stop
-    from talweg.local.state import ChildState, Connection, StackState
 
 __all__ = ["ChildState", "Connection", "StackState", "ended", "ensure", "found", "status", "stop"]
 

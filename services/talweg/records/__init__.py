@@ -1,10 +1,8 @@
 """Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
 
 from talweg.records.coordinates import Part, part_of
-from talweg.records.explanation import Explanation, StepExplanation, explain, explain_step
-from talweg.records.fork_start import ForkStart, fork_start
+from talweg.records.explanation import Explanation, Next, StepExplanation, explain, explain_step, next_updates
 from talweg.records.instruments import INSTRUMENTS, Instrument, Measured, measure
-from talweg.records.next_updates import Next, next_updates
 from talweg.records.rebuild import (
     cohort_of,
     engine_rules,
@@ -15,8 +13,7 @@ from talweg.records.rebuild import (
     problems_of,
     schedule_of,
 )
-from talweg.records.repair import Mended, mend
-from talweg.records.snapshots import Snapshot, recompute_snapshots, stored_snapshots
+from talweg.records.states import ForkStart, Snapshot, fork_start, recompute_snapshots, stored_snapshots
 from talweg.records.steps import (
     Batch,
     batch,
@@ -29,7 +26,7 @@ from talweg.records.steps import (
     seconds,
     size_of,
 )
-from talweg.records.verification import Verification, verify
+from talweg.records.verification import Mended, Verification, mend, verify
 
 __all__ = [
     "INSTRUMENTS",

@@ -1,20 +1,22 @@
-"""Explain one derivative of a recorded step and the optimizer's answer to it, or which derivatives mattered most."""
+"""Explain a recorded step: one derivative, the coordinates that mattered, and what every optimizer would do there."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talweg.errors import ReplayDiverged
+from talweg.errors import InvalidSpec, ReplayDiverged
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.records.replay import state_at
-from talweg.records.steps import gradient, owner, records
-from talweg.spec import RunSpec
+from talweg.records.steps import gradient, owner, parameters, records
+from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec
 from talweg.store import RunRow, Store
-from talweg_core import Cohort
+from talweg_core import Cohort, optimizers
 from talweg_core import explain as engine
 from talweg_core.contributions import CoordinateShare, TensorShare, coordinate_shares, tensor_shares
 from talweg_core.explain import Explanation as Explanation
+from talweg_core.next_update import NextUpdate, next_update
 
 
 def explain(
@@ -110,3 +112,70 @@ def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:
     with engine_rules():
         cohort.restore(0, payload)
     return cohort
+
+
+@dataclass(frozen=True)
+class Next:
+    """One optimizer's answer; `own`: the run's own, with its settings and its state."""
+
+    answer: NextUpdate
+    own: bool
+
+
+@dataclass(frozen=True)
+class NextUpdates:
+    """Some answers; `after` is the optimizer after which to go on, None where these were the last."""
+
+    items: list[Next]
+    after: str | None
+
+
+def next_updates(
+    store: Store,
+    run: RunRow,
+    step: int,
+    names: Sequence[str] = (),
+    *,
+    after: str | None = None,
+    seconds: float = float("inf"),
+) -> NextUpdates:
+    """The update that each optimizer would make at `step`, from a state that has seen nothing and by its defaults.
+
+    The first is the run's own, with its real settings, schedule and state, where that state can be recomputed. Of
+    `names` only those; else the whole catalogue but what needs all examples in a batch, where the run's has fewer.
+    On a new machine each rule is compiled first, so once `seconds` are over the rest is left for another call.
+
+    Raises:
+        NoSuchStep: The run has not made that step.
+        InvalidSpec: There is no optimizer of one of the names, or it cannot take this batch.
+    """
+    if after is not None and after not in (names or optimizers.names()):
+        raise InvalidSpec(f"after: must be one of the optimizers asked for, got {after[:80]!r}")
+    if "" in names:
+        raise InvalidSpec("optimizer: must be the name of one, got ''")
+    before = parameters(store, run, step)
+    holder = owner(store, run, step)
+    spec = RunSpec.model_validate(holder.spec)
+    until, found = time.monotonic() + seconds, []
+    moving = at_step(store, holder, step) if after is None else None
+    if moving is not None:
+        found.append(Next(next_update(moving), own=True))
+    asked = list(names or optimizers.names())
+    for position, name in enumerate(asked):
+        if after is not None and position <= asked.index(after):
+            continue
+        chosen = spec.model_copy(
+            update={"optimizer": OptimizerSpec(name=name), "schedule": ScheduleSpec(name="constant")}
+        )
+        try:
+            cohort = cohort_of([chosen])
+        except InvalidSpec:
+            if names:
+                raise
+            continue
+        # What a network keeps beside its parameters, such as running means, is not looked at while training.
+        cohort.parameters[0], cohort.step = before, step
+        found.append(Next(next_update(cohort), own=False))
+        if time.monotonic() >= until and name != asked[-1]:
+            return NextUpdates(found, name)
+    return NextUpdates(found, None)

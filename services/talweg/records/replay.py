@@ -20,7 +20,7 @@ from talweg.records.coordinates import EVERY, Columns
 from talweg.records.rebuild import cohort_of, engine_rules
 from talweg.spec import RunSpec
 from talweg.store import ReplayBasis, RunRow, Store, codec
-from talweg.store.policy import checkpoint_every
+from talweg.store.batch import checkpoint_every
 from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 

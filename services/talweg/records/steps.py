@@ -19,7 +19,7 @@ from talweg.records.rebuild import cohort_of
 from talweg.records.replay import replay, replay_chosen, restored
 from talweg.spec import RunSpec
 from talweg.store import ChunkRow, Quantity, RunRow, Store
-from talweg.store.policy import CHUNK_STEPS
+from talweg.store.batch import CHUNK_STEPS
 from talweg_core.layout import Array
 from talweg_core.problems import NetworkProblem
 

@@ -1,22 +1,22 @@
-"""A whole record, or a sample of it, looked at again: what is stored is intact, and is what the engine computes.
+"""Verify a record, whole or a sample of it: what is stored is intact, and is what the engine computes.
 
-Stretches go from one kept checkpoint to the next. Each is recomputed, and its costs, norms and checkpoints compared bit
-for bit, under `full` also its gradients and parameters; some derivatives are compared with central differences.
+What is damaged is computed again, and put back only where it agrees with the rest.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
 from talweg.records.rebuild import problem_of
-from talweg.records.replay import recompute
+from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
 from talweg.records.steps import Piece, norms, pieces, records, size_of
 from talweg.spec import Json, RunSpec
-from talweg.store import RunRow, Store
-from talweg.store.policy import CHUNK_STEPS, checkpoint_every
+from talweg.store import Chunk, ChunkRow, Quantity, RunRow, Store
+from talweg.store.batch import CHUNK_STEPS, checkpoint_every
 from talweg_core import numerics
 from talweg_core.checks import check_gradient
 from talweg_core.layout import Array
@@ -28,6 +28,9 @@ _CLOSE = 1e-5
 _ROUNDING = {"float32": 1e-3, "float64": 1e-9}
 # Of one stretch, in memory at a time.
 _VALUES = 4_000_000
+_QUANTITIES: dict[str, tuple[Quantity, ...]] = {"full": ("gradient", "parameters", "norms"), "replay": ("norms",)}
+# Chunks looked at together: their payloads are in memory.
+_STEPS_AT_ONCE = 1024
 
 
 @dataclass
@@ -205,3 +208,94 @@ def _bits(
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
     rows = np.ascontiguousarray(values).reshape(len(values), -1)
     return rows.view(np.uint8)
+
+
+@dataclass(frozen=True)
+class Mended:
+    """One damaged chunk or checkpoint, in words; `problem` says why it could not be mended, None where it was."""
+
+    what: str
+    problem: str | None
+
+
+def mend(store: Store, run: RunRow) -> list[Mended]:
+    """Mend what is damaged of what this run itself recorded; its ancestors' is theirs.
+
+    A chunk is put back, damaged or gone, only where the steps around it recompute to the recorded costs and to the next
+    checkpoint, bit for bit; a checkpoint where it recomputes to its own digest. A checkpoint that is gone took its
+    digest with it, and what a fork began with was computed elsewhere: neither is mended, and chunks that claim the
+    same steps are not either.
+    """
+    begin = run.parent_step or 0
+    # The chunks are computed from the checkpoints.
+    return [
+        *_checkpoints(store, run),
+        *(one for kind in _QUANTITIES[run.record] for one in _of(store, run, kind, begin)),
+    ]
+
+
+def _checkpoints(store: Store, run: RunRow) -> Iterator[Mended]:
+    for step in kept_checkpoints(run):
+        try:
+            found = store.checkpoint_before(run.id, step)
+        except CorruptRecord as damage:
+            yield _put_back(store, run, step, str(damage))
+            continue
+        if found is None or found[0] != step:
+            yield Mended(f"run {run.name}: checkpoint of step {step}: is gone", "its digest is gone with it")
+
+
+def _put_back(store: Store, run: RunRow, step: int, damage: str) -> Mended:
+    if step == (run.parent_step or 0):
+        return Mended(damage, "what the run began with is not computed from its own record")
+    try:
+        store.replace_checkpoint(run.id, step, checkpoint_again(store, run, step))
+    except (CorruptRecord, ReplayDiverged) as error:
+        return Mended(damage, str(error))
+    return Mended(damage, None)
+
+
+def _of(store: Store, run: RunRow, quantity: Quantity, begin: int) -> Iterator[Mended]:
+    for chunk, damage in _damaged(store, run, quantity, begin):
+        yield _mended(store, run, quantity, chunk.first_step, chunk.first_step + chunk.steps, damage)
+    bounds = store.chunk_bounds(run.id, quantity, begin, run.step) if run.step > begin else []
+    beside = list(pairwise([(begin, begin), *bounds, (run.step, run.step)]))
+    claimed = [first for (_, last), (first, _) in beside if first < last]
+    for first in claimed:
+        where = f"run {run.name}: {quantity} of the steps from {first} on: are in two chunks"
+        yield Mended(where, "which of them is right, only a verification says")
+    # What is missing may be what was moved.
+    for (_, last), (first, _) in () if claimed else beside:
+        # As quick runs have them.
+        while last < first:
+            end = min((last // CHUNK_STEPS + 1) * CHUNK_STEPS, first)
+            gone = f"run {run.name}: {quantity} of steps {last} to {end - 1}: are gone"
+            yield _mended(store, run, quantity, last, end, gone)
+            last = end
+
+
+def _damaged(store: Store, run: RunRow, quantity: Quantity, begin: int) -> list[tuple[ChunkRow, str]]:
+    width, dtype = _form(run, quantity)
+    found: dict[int, tuple[ChunkRow, str]] = {}
+    for start in range(begin, run.step, _STEPS_AT_ONCE):
+        for chunk in store.chunks(run.id, quantity, start, min(start + _STEPS_AT_ONCE, run.step)):
+            try:
+                chunk.array(dtype, width)
+            except CorruptRecord as error:
+                found[chunk.first_step] = (chunk, str(error))
+    return list(found.values())
+
+
+def _mended(store: Store, run: RunRow, quantity: Quantity, first: int, stop: int, damage: str) -> Mended:
+    try:
+        found = recompute(store, run, first, stop, keep=True)
+    except (CorruptRecord, ReplayDiverged) as error:
+        return Mended(damage, str(error))
+    store.replace_chunk(Chunk.of(run.id, quantity, first, getattr(found, quantity)))
+    return Mended(damage, None)
+
+
+def _form(run: RunRow, quantity: Quantity) -> tuple[int, "np.dtype[np.floating]"]:
+    if quantity == "norms":
+        return 3 * len(run.tensors), np.dtype(np.float64)
+    return size_of(run), np.dtype(run.precision)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from talweg.store import commits, leases, monitoring, outbox, steering
+from talweg.store import commits, leases, monitoring, queueing, runs
 from talweg.store.batch import CommitBatch, Sample
 from talweg.store.engine import Database
 from talweg.store.monitoring import Signs, Waits
@@ -140,7 +140,7 @@ class Cohorts(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            steering.request_cancel(connection, list(run_ids), study)
+            queueing.request_cancel(connection, list(run_ids), study)
 
     def asked(self, claim: Claim) -> Asked:
         """What was asked of the claim's live runs."""
@@ -154,12 +154,12 @@ class Cohorts(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            steering.request_pause(connection, list(run_ids), study)
+            queueing.request_pause(connection, list(run_ids), study)
 
     def unpause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
         """Let runs that rest go on; the ids of their cohorts, to be published. Raises NotFound."""
         with self._write() as connection:
-            return steering.unpause(connection, list(run_ids), study)
+            return queueing.unpause(connection, list(run_ids), study)
 
     def retry(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
         """Queue failed runs again, from their last commit; the ids of their new cohorts, to be published.
@@ -168,12 +168,12 @@ class Cohorts(Database):
             NotFound: There is no such study.
         """
         with self._write() as connection:
-            return steering.retry(connection, list(run_ids), study)
+            return queueing.retry(connection, list(run_ids), study)
 
     def mirror_again(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> int:
         """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
         with self._write() as connection:
-            return outbox.forget(connection, list(run_ids), study)
+            return runs.mirror_again(connection, list(run_ids), study)
 
     def signs(self) -> Signs:
         """Signs of trouble, as of now."""

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, 
 from talweg.errors import Conflict, CorruptRecord, NotFound
 from talweg.store import codec, tables
 from talweg.store.batch import Chunk
-from talweg.store.bulk import Row, columns
+from talweg.store.commits import Row, columns
 from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, ReplayBasis, StepTable
 
 _STEPS = tables.steps

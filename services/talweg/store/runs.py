@@ -1,4 +1,4 @@
-"""Runs: submitting them, finding them, turning their pages."""
+"""Runs: submitting them, finding them, turning their pages; and the outbox, what MLflow does not have of them yet."""
 
 import difflib
 import hashlib
@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Row, Table, insert, select
+from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import Conflict, InvalidSpec
 from talweg.store import codec, finding, queueing, tables
 from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
+from talweg.store.finding import chosen_runs
 from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
 from talweg.store.tables import FromNow
 
@@ -19,6 +20,7 @@ _RUNS = tables.runs
 COLUMNS = [column for column in _RUNS.c if column.name not in ("mirrored_at", "unmirrored")]
 # Names asked for at once, far below what either database takes as parameters of one statement.
 _NAMES_AT_ONCE = 1000
+_STUDIES = tables.studies
 
 
 def row_of(row: Row[tuple[object, ...]]) -> RunRow:
@@ -127,3 +129,37 @@ def _refuse_taken(connection: Connection, table: Table, kind: str, names: Sequen
             raise Conflict(f"{kind} {taken}: the name is taken")
     if len(set(names)) != len(names):
         raise Conflict(f"{kind}: each name must differ from the others")
+
+
+def outbox(connection: Connection, limit: int) -> list[RunRow]:
+    """Runs with something not mirrored; who waits longest comes first, so that none starves."""
+    query = select(*COLUMNS).where(_RUNS.c.unmirrored).order_by(_RUNS.c.mirrored_at, _RUNS.c.id).limit(limit)
+    return [row_of(row) for row in connection.execute(query)]
+
+
+def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
+    """The run leaves the outbox, unless it has moved on since the mirror read it."""
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == run_id)
+        .values(
+            mirrored_step=step,
+            mirrored_state=state,
+            mirrored_at=FromNow(),
+            mlflow_run_id=func.coalesce(mlflow_run_id, _RUNS.c.mlflow_run_id),
+            unmirrored=or_(_RUNS.c.step > step, _RUNS.c.state != state),
+        )
+    )
+    # A study whose report is there gets it again once its runs are there again.
+    study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
+    told = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
+    connection.execute(update(_STUDIES).where(told).values(mlflow_told=False))
+
+
+def mirror_again(connection: Connection, run_ids: Sequence[str], study: str | None) -> int:
+    """As if the mirror had never seen them; how many they are. Raises NotFound."""
+    anew = {"mlflow_run_id": None, "mirrored_step": 0, "mirrored_state": None, "unmirrored": True}
+    found = 0
+    for which in chosen_runs(connection, run_ids, study):
+        found += connection.execute(update(_RUNS).where(which).values(**anew, mirrored_at=FromNow())).rowcount
+    return found

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from talweg.store import datasets, monitoring, outbox, queueing, records, runs, studies, tokens
+from talweg.store import access, monitoring, queueing, records, runs, studies
 from talweg.store.batch import Checkpoint, Chunk, Extension, NewCohort, NewRun, NewStudy
 from talweg.store.cohorts import Cohorts
 from talweg.store.engine import Database, create_engine
@@ -39,22 +39,24 @@ class Access(Database):
     ) -> None:
         """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
         with self._write() as connection:
-            tokens.add(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
+            access.add_token(
+                connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits)
+            )
 
     def find_token(self, digest: str) -> TokenRow | None:
         """The token of this digest, revoked and expired ones too."""
         with self._read() as connection:
-            return tokens.find(connection, digest)
+            return access.find_token(connection, digest)
 
     def tokens(self) -> list[TokenRow]:
         """Every token, by name."""
         with self._read() as connection:
-            return tokens.all_of_them(connection)
+            return access.all_tokens(connection)
 
     def revoke_token(self, name: str) -> None:
         """End a token now; raises NotFound."""
         with self._write() as connection:
-            tokens.revoke(connection, name)
+            access.revoke_token(connection, name)
 
     def add_dataset(
         self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
@@ -67,27 +69,27 @@ class Access(Database):
         """
         with self._write() as connection:
             if self._charged is not None:
-                tokens.hold_quota(connection, self._charged[0])
+                access.hold_quota(connection, self._charged[0])
             token = None if self._charged is None else self._charged[0]
-            row = datasets.add(connection, name, digest, kind, dict(shape), size, payload, token)
+            row = access.add_dataset(connection, name, digest, kind, dict(shape), size, payload, token)
             if self._charged is not None:
-                tokens.check_bytes(connection, *self._charged)
+                access.check_bytes(connection, *self._charged)
             return row
 
     def dataset(self, digest_or_name: str) -> DatasetRow:
         """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
         with self._read() as connection:
-            return datasets.find(connection, digest_or_name)
+            return access.find_dataset(connection, digest_or_name)
 
     def datasets(self) -> list[DatasetRow]:
         """Every dataset, by name, without its bytes."""
         with self._read() as connection:
-            return datasets.all_of_them(connection)
+            return access.all_datasets(connection)
 
     def dataset_payload(self, digest: str) -> bytes:
         """A dataset's bytes as they were kept; raises NotFound."""
         with self._read() as connection:
-            return datasets.payload(connection, digest)
+            return access.dataset_payload(connection, digest)
 
 
 class Records(Database):
@@ -195,10 +197,10 @@ class Store(Cohorts, Records, Access):
         """
         with self._write() as connection:
             if self._charged is not None:
-                tokens.hold_quota(connection, self._charged[0])
+                access.hold_quota(connection, self._charged[0])
             submitted = runs.submit(connection, study, new_runs, cohorts, idempotency_key, checkpoints)
             if self._charged is not None and not submitted.repeated:
-                tokens.charge_quota(connection, *self._charged, submitted.cohort_ids)
+                access.charge_quota(connection, *self._charged, submitted.cohort_ids)
             return submitted
 
     def resume(
@@ -292,12 +294,12 @@ class Store(Cohorts, Records, Access):
     def outbox(self, limit: int = 100) -> list[RunRow]:
         """Runs of which MLflow does not know everything yet, longest not mirrored first."""
         with self._read() as connection:
-            return outbox.pending(connection, limit)
+            return runs.outbox(connection, limit)
 
     def mark_mirrored(self, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
         """Note that MLflow has the steps 0 … step − 1 and the state; what came since stays in the outbox."""
         with self._write() as connection:
-            outbox.mark(connection, run_id, step, mlflow_run_id, state)
+            runs.mark_mirrored(connection, run_id, step, mlflow_run_id, state)
 
     def meter(self) -> Meter:
         """How the laboratory stands, in numbers."""

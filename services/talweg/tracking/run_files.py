@@ -11,7 +11,7 @@ import structlog
 from talweg.comparison.results import Floats, Steps
 from talweg.errors import TalwegError
 from talweg.figures import runs
-from talweg.figures.cost_curves import png, svg
+from talweg.figures.studies import png, svg
 from talweg.records import norms, records, size_of
 from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store

@@ -1,15 +1,28 @@
-"""Processes that make runs' files beside the mirror: drawing takes longer than all that is sent."""
+"""Processes that make runs' files beside the mirror: drawing takes longer than all that is sent.
+
+`RunFilesProcesses` is the mirror's side; `python -m talweg.tracking.run_files_process` is such a process.
+"""
 
 import json
 import os
-import subprocess
+import signal
 import sys
+from typing import BinaryIO
+
+from talweg import startup
+
+if __name__ == "__main__":
+    startup.begin()
+
+import subprocess
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import IO
 
 from talweg.errors import TalwegError, Unreachable, from_code
-from talweg.store import RunRow
+from talweg.logs import configure
+from talweg.settings import settings
+from talweg.store import RunRow, Store, open_store
 
 Files = dict[str, bytes]
 
@@ -68,7 +81,7 @@ class RunFilesProcesses:
         process: subprocess.Popen[bytes] | None = getattr(self._own, "process", None)
         if process is None or process.poll() is not None or process.stdin is None or process.stdin.closed:
             process = subprocess.Popen(
-                [sys.executable, "-m", "talweg.tracking.run_files_main"],
+                [sys.executable, "-m", "talweg.tracking.run_files_process"],
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -98,3 +111,47 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         if stream is not None:
             stream.close()
     process.wait()
+
+
+def main() -> int:
+    """Draw what is asked for, from the store at TALWEG_DATABASE_URL."""
+    # Ctrl-C goes to all processes of a terminal; this one ends with the mirror.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    chosen = settings()
+    configure(chosen.log_level)
+    if chosen.database_url is None:
+        raise TalwegError("drawing: TALWEG_DATABASE_URL must be set")
+    # What a plug-in prints must not stand among the answers.
+    with os.fdopen(os.dup(1), "wb") as answered, open_store(chosen.database_url.get_secret_value()) as store:
+        os.dup2(2, 1)
+        serve_drawings(store, sys.stdin.buffer, answered)
+    return 0
+
+
+def serve_drawings(store: Store, asked: BinaryIO, answered: BinaryIO) -> None:
+    """Answer each line of `asked`."""
+    from talweg.datasets.sources import serve
+    from talweg.tracking.run_files import drawn
+
+    startup.loaded()
+    serve(store)
+    for line in asked:
+        question = json.loads(line)
+        try:
+            files = drawn(store, store.run(question["run"]), question["title"])
+        except TalwegError as error:
+            _say(answered, {"error": str(error), "code": error.code})
+            continue
+        _say(answered, {"files": {name: len(content) for name, content in files.items()}})
+        for content in files.values():
+            answered.write(content)
+        answered.flush()
+
+
+def _say(answered: BinaryIO, value: dict[str, object]) -> None:
+    answered.write(json.dumps(value).encode() + b"\n")
+    answered.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

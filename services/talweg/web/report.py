@@ -15,11 +15,10 @@ import numpy as np
 
 from talweg.comparison.compare import Comparison, shown
 from talweg.comparison.contenders import Contender
-from talweg.comparison.guards import guards
 from talweg.comparison.results import Floats
 from talweg.comparison.scores import Cell, Table
 from talweg.comparison.times import UNITS
-from talweg.comparison.verdict import verdict
+from talweg.comparison.verdict import guards, verdict
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records import problems_of, records, size_of
 from talweg.spec import StudySpec
@@ -231,15 +230,15 @@ def protocol(study: StudyRow) -> dict[str, str]:
 def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     """The cost curves as "png" or "svg"; of several problems a panel each."""
     # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
-    from talweg.figures import cost_curves, studies
+    from talweg.figures import studies
 
     if found.several:
         drawn = studies.overview(found)
     else:
         (problem,) = found.problems
         runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
-        drawn = cost_curves.cost_curves(runs, title=study.name)
-    return cost_curves.png(drawn) if kind == "png" else cost_curves.svg(drawn)
+        drawn = studies.cost_curves(runs, title=study.name)
+    return studies.png(drawn) if kind == "png" else studies.svg(drawn)
 
 
 def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = ()) -> str:
@@ -258,7 +257,7 @@ def paths_of(store: Store, found: Comparison) -> list[Picture]:
     problem, *others = problems_of(found.spec)
     if others:
         return []
-    from talweg.figures import cost_curves
+    from talweg.figures import studies
 
     if isinstance(problem, SurfaceProblem):
         taken = _taken(store, found, 1) if problem.layout.size == 2 else {}
@@ -267,7 +266,7 @@ def paths_of(store: Store, found: Comparison) -> list[Picture]:
         from talweg.figures.paths import animation, paths
 
         return [
-            Picture("contours of the cost with each optimizer's path", cost_curves.svg(paths(problem, taken))),
+            Picture("contours of the cost with each optimizer's path", studies.svg(paths(problem, taken))),
             Picture("the same paths, step by step", animation(problem, taken), kind="image/gif"),
         ]
     taken = _taken(store, found, _PLANE_POINTS) if "validation" in problem.splits and not _stateful(problem) else {}
@@ -275,7 +274,7 @@ def paths_of(store: Store, found: Comparison) -> list[Picture]:
         return []
     from talweg.figures.paths import plane_figure as plane
 
-    return [Picture("the cost over a plane, with each optimizer's path", cost_curves.svg(plane(problem, taken)))]
+    return [Picture("the cost over a plane, with each optimizer's path", studies.svg(plane(problem, taken)))]
 
 
 def _stateful(problem: Problem) -> bool:

@@ -8,13 +8,11 @@ from typing import Literal
 
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.contenders import Standing, one_and_the_same
-from talweg.comparison.guards import guards
-from talweg.comparison.intervals import Interval
+from talweg.comparison.intervals import Difference, Interval
 from talweg.comparison.normalised import aggregates
-from talweg.comparison.paired import Difference
 from talweg.comparison.scores import Cell, Table, spread, validation_metric
 from talweg.comparison.times import UNITS, median_time
-from talweg.comparison.verdict import on_problem, verdict
+from talweg.comparison.verdict import guards, on_problem, verdict
 from talweg.protocols import Halving, Search
 from talweg.readable import figures, percent, span
 from talweg.web.charts import Chart, along_charts, curve_charts

@@ -1,9 +1,15 @@
-"""Networks, rules, weights and test functions on a run's page: what its script draws, as plain data."""
+"""Networks, rules, weights and test functions on a run's page: what its script draws, as plain data.
 
+An optimizer's rule is a small tree, so that the page can work it out with a step's numbers, line by line.
+"""
+
+import ast
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +19,24 @@ from talweg.figures.runs import histogram, slices
 from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg.web.document import Json, coarse, floats, numbers
-from talweg.web.rule_trees import lines, tell
 from talweg_core import optimizers
 from talweg_core.chain import factors, has_factors
 from talweg_core.optimizers.base import Optimizer
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.problems import NetworkProblem, Problem, SurfaceProblem
 
+_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
+_COMPARISONS = {ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=", ast.GtE: ">=", ast.Eq: "=="}
+_COUNTED: dict[str, Callable[..., Any]] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power,
+}  # fmt: skip
+_COMPARED: dict[str, Callable[..., Any]] = {
+    "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal, "==": np.equal,
+}  # fmt: skip
+_CALLED: dict[str, Callable[..., Any]] = {"sqrt": np.sqrt, "max": np.maximum, "min": np.minimum, "abs": np.abs}
+
+Tree = list[Any]
+Values = Any
 POINTS = 96
 # Steps with a histogram, tensors that have one, and bins of each.
 HISTOGRAMS, TENSORS, BINS = 60, 12, 41
@@ -28,6 +45,86 @@ QUANTITIES = ("parameters", "gradient", "update")
 EXAMPLES = 3
 # A drawing with more lines, or more units in a row, shows nothing.
 LINES, UNITS = 700, 40
+
+
+def lines(kind: type[CoordinateOptimizer]) -> list[dict[str, Any]] | None:
+    """[{"name": "m", "tree": …}, …], the last one named "update"; None where the rule says more than arithmetic."""
+    try:
+        function = ast.parse(textwrap.dedent(inspect.getsource(kind.rule))).body[0]
+        assert isinstance(function, ast.FunctionDef)
+        found = [line for statement in function.body for line in _statement(statement, kind.state)]
+    except (OSError, SyntaxError, _Unknown):
+        # A user's own rule may come without source, and may do anything.
+        return None
+    return found if found and any(line["name"] == "update" for line in found) else None
+
+
+def evaluate(tree: Tree, scope: Mapping[str, Values]) -> Values:
+    """The value of a line, coordinate by coordinate, as the page's script works it out for one."""
+    match tree:
+        case ["name", str(name)]:
+            return scope[name]
+        case ["number", value]:
+            return np.float64(value)
+        case ["negative", inner]:
+            return -evaluate(inner, scope)
+        case ["call", str(name), *inner]:
+            return _CALLED[name](*(evaluate(each, scope) for each in inner))
+        case ["if", str(sign), left, right, yes, no]:
+            holds = _COMPARED[sign](evaluate(left, scope), evaluate(right, scope))
+            return np.where(holds, evaluate(yes, scope), evaluate(no, scope))
+        case [str(sign), left, right]:
+            return _COUNTED[sign](evaluate(left, scope), evaluate(right, scope))
+    raise ValueError(tree)
+
+
+def tell(tree: Sequence[dict[str, Any]], scope: Mapping[str, Values], update: Values, *, exact: float) -> bool:
+    """The lines give this update, to `exact` of it: a rule may do more than its lines say, at its first step say."""
+    known = dict(scope)
+    with np.errstate(all="ignore"):
+        for line in tree:
+            known[line["name"]] = evaluate(line["tree"], known)
+        # θ + u rounds u to what is left of θ's digits.
+        room = exact * (np.abs(update) + np.abs(scope["parameter"]) * 1e-3)
+        return bool(np.all((np.abs(known["update"] - update) <= room) | ~np.isfinite(update)))
+
+
+class _Unknown(Exception):
+    """Something that the page could not work out."""
+
+
+def _statement(statement: ast.stmt, state: tuple[str, ...]) -> list[dict[str, Any]]:
+    match statement:
+        case ast.Expr(ast.Constant(str())):
+            return []
+        case ast.Assign([ast.Name(name)], value):
+            return [{"name": name, "tree": _tree(value)}]
+        case ast.Return(ast.Tuple([first, *rest])):
+            named = [("update", first), *zip(state, rest, strict=True)]
+            # `return update, m` says nothing new.
+            return [
+                {"name": name, "tree": _tree(value)}
+                for name, value in named
+                if not (isinstance(value, ast.Name) and value.id == name)
+            ]
+    raise _Unknown
+
+
+def _tree(node: ast.expr) -> Tree:
+    match node:
+        case ast.Name(name):
+            return ["name", name]
+        case ast.Constant(int() | float() as value):
+            return ["number", value]
+        case ast.UnaryOp(ast.USub(), operand):
+            return ["negative", _tree(operand)]
+        case ast.BinOp(left, operator, right) if type(operator) in _OPERATORS:
+            return [_OPERATORS[type(operator)], _tree(left), _tree(right)]
+        case ast.Call(ast.Name(name), arguments, []) if name in _CALLED:
+            return ["call", name, *map(_tree, arguments)]
+        case ast.IfExp(ast.Compare(left, [operator], [right]), yes, no) if type(operator) in _COMPARISONS:
+            return ["if", _COMPARISONS[type(operator)], _tree(left), _tree(right), _tree(yes), _tree(no)]
+    raise _Unknown
 
 
 def grid(problem: Problem, path: Floats | None) -> Json | None:

@@ -12,7 +12,7 @@ from talweg.figures.curves import extremes
 from talweg.records import Snapshot, norms, problem_of, recompute_snapshots, size_of, stored_snapshots
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
-from talweg.store.policy import checkpoint_every
+from talweg.store.batch import checkpoint_every
 from talweg.web import run_networks
 from talweg.web.document import Json, floats, numbers
 from talweg_core import optimizers

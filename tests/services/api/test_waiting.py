@@ -10,12 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from talweg.api.dependencies import Laboratory
-from talweg.api.metrics import Broker, Metrics
+from talweg.api.dependencies import Broker, Laboratory, Metrics
 from talweg.api.waiting import reason_of
 from talweg.errors import Unreachable
 from talweg.local.folder import Folder
-from talweg.local.state import ChildState, StackState, write
+from talweg.local.plan import ChildState, StackState, write
 from talweg.settings import Settings
 from talweg.store import Store, Waits, open_store
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from talweg.api.metrics import Broker, Metrics
+from talweg.api.dependencies import Broker, Metrics
 from talweg.api.routers import runs
 from talweg.errors import Unreachable
 from talweg.store import Store

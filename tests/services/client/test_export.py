@@ -10,7 +10,7 @@ import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package o
 import pyarrow.parquet as pq
 import pytest
 
-from talweg.client import Lab, export
+from talweg.client import Lab, vectors
 from talweg.errors import InvalidSpec
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ def test_a_run_is_exported_with_its_vectors(
     run = lab.submit(problem="wine-mlp", optimizer="adam", steps=80, record="replay")
     train()
     # Several row groups.
-    monkeypatch.setattr(export, "_VALUES", 20_000)
+    monkeypatch.setattr(vectors, "_VALUES", 20_000)
     path = run.export(tmp_path / "run.parquet", vectors=True)
     table = pq.read_table(path)
     frame = pd.read_parquet(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from talweg.client import Lab, Run
-from talweg.client.instruments import STEPS, Readings
+from talweg.client.analysis import STEPS, Readings
 from talweg.errors import InvalidSpec
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from talweg.comparison import Result
 from talweg.figures.colours import style
-from talweg.figures.cost_curves import cost_curves, png, svg
+from talweg.figures.studies import cost_curves, png, svg
 
 Make = Callable[..., Result]
 

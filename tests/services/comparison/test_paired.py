@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from talweg.comparison.paired import differences, holm, least_p, seeds_needed, signed_rank_test
+from talweg.comparison.intervals import differences, holm, least_p, seeds_needed, signed_rank_test
 
 
 def test_the_signed_rank_test_by_hand() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from talweg.datasets.parsing import read
 from talweg.datasets.preparing import Options, Prepared
-from talweg.datasets.reading import Parsed, parse
+from talweg.datasets.sources import Parsed, parse
 
 Npz = Callable[..., bytes]
 

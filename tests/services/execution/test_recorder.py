@@ -13,7 +13,7 @@ from talweg.execution.recorder import Recorder
 from talweg.execution.segment import Segment
 from talweg.records import cohort_of, normalise
 from talweg.spec import RunSpec
-from talweg.store.policy import CHUNK_STEPS
+from talweg.store.batch import CHUNK_STEPS
 
 NEVER, ALWAYS = 1e9, 1e-9
 

@@ -10,7 +10,7 @@ import pytest
 
 from talweg.errors import Unreachable
 from talweg.execution import submit_run, train
-from talweg.execution.heartbeat import OFTEN, Sampler
+from talweg.execution.training import OFTEN, Sampler
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Sample, Store

@@ -10,7 +10,7 @@ from talweg.execution.recorder import Recorder
 from talweg.execution.segment import Segment, pack, unpack
 from talweg.records import cohort_of, normalise
 from talweg.spec import RunSpec
-from talweg.store.policy import Resolved
+from talweg.store.batch import Resolved
 
 ARRAYS = (
     "costs", "learning_rates", "stepped", "norms", "seconds", "gradients", "parameters", "evaluations", "after"

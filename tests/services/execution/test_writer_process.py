@@ -229,19 +229,19 @@ def test_it_ends_with_its_worker(sqlite_url: str, end: str, until: Until) -> Non
         assert process.stdout is not None
         assert process.stdin is not None
         writer_process = psutil.Process(int(process.stdout.readline()))
-        until(lambda: "talweg.execution.writer_process_main" in writer_process.cmdline(), "the writer process")
+        until(lambda: "talweg.execution.writer_process" in writer_process.cmdline(), "the writer process")
         process.stdin.close()
         assert writer_process.wait(30) in (0, None)
 
 
 def test_it_holds_no_engine_and_shows_no_password(until: Until) -> None:
     look = (
-        "import sys, talweg.execution.writer_process_main; "
+        "import sys, talweg.execution.writer_process; "
         "print(sorted({'numba', 'celery', 'talweg_core'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True).stdout == "[]\n"
     with WriterProcess("postgresql://me:secret-word@nowhere.invalid/talweg") as writer_process:
         writer_process.start()
         process = psutil.Process(writer_process.pid)
-        until(lambda: "talweg.execution.writer_process_main" in process.cmdline(), "the writer process")
+        until(lambda: "talweg.execution.writer_process" in process.cmdline(), "the writer process")
         assert "secret-word" not in f"{process.cmdline()} {process.environ()}"

@@ -12,7 +12,7 @@ from talweg.records import mend, norms, records, verify
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
-from talweg.store.policy import CHUNK_STEPS
+from talweg.store.batch import CHUNK_STEPS
 
 CHUNK = "UPDATE chunks SET payload = :payload WHERE run_id = :run AND quantity = :quantity AND first_step = 64"
 CHECKPOINT = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = 128"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from talweg.store.policy import CHUNK_STEPS, FULL_VALUES, checkpoint_every, resolve
+from talweg.store.batch import CHUNK_STEPS, FULL_VALUES, checkpoint_every, resolve
 
 
 def test_auto_stores_everything_up_to_four_million_values() -> None:

@@ -25,7 +25,7 @@ def beside(local: Store, sqlite_url: str) -> Iterator[RunFilesProcesses]:
 def children() -> set[int]:
     """The processes that draw for this one."""
     own = psutil.Process().children()
-    return {child.pid for child in own if "talweg.tracking.run_files_main" in child.cmdline()}
+    return {child.pid for child in own if "talweg.tracking.run_files_process" in child.cmdline()}
 
 
 def test_files_are_the_same_and_a_process_that_was_killed_is_replaced(

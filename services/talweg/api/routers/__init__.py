@@ -1,6 +1,6 @@
 """One router for each noun of the API."""
 
-from talweg.api.routers import catalogue, datasets, laboratory, records, runs, studies
+from talweg.api.routers import catalogue, laboratory, records, runs, studies
 
 ALL = (
     laboratory.router,
@@ -12,7 +12,7 @@ ALL = (
     records.instruments_router,
     studies.router,
     runs.steering_router,
-    datasets.router,
+    catalogue.datasets_router,
     laboratory.tokens_router,
     laboratory.troubles_router,
 )

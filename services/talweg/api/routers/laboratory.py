@@ -12,9 +12,8 @@ from pydantic import BaseModel
 from talweg import queue
 from talweg.api import tokens
 from talweg.api.bodies import JsonBody
-from talweg.api.dependencies import MAXIMUM_PAGE, Here, body_of
+from talweg.api.dependencies import MAXIMUM_PAGE, MEDIA_TYPE, Here, body_of
 from talweg.api.errors import refuse
-from talweg.api.metrics import MEDIA_TYPE
 from talweg.api.middleware import PUBLIC, READING, needed_scope
 from talweg.api.models import NewToken, Status, TokenSpec, TokenView, mlflow_url, parse_token, token_view
 from talweg.errors import DiskFull, TalwegError, Unreachable

@@ -10,7 +10,7 @@ from talweg.records.rebuild import cohort_of
 from talweg.records.steps import Point, norms, parameters, walk
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
-from talweg.store.policy import CHUNK_STEPS
+from talweg.store.batch import CHUNK_STEPS
 from talweg_core import Cohort
 from talweg_core.layout import Array
 

@@ -9,9 +9,17 @@ import numpy as np
 
 from talweg.errors import InvalidSpec, NoSuchStep
 from talweg.records.instruments.base import Instrument, step_windows
-from talweg.records.instruments.histograms import GradientHistogram, ParameterHistogram
-from talweg.records.instruments.noise import Alpha, GradientSnr
-from talweg.records.instruments.norms import Distance, GradientCosine, GradientNorm, HessianEigenvalue, UpdateRatio
+from talweg.records.instruments.kinds import (
+    Alpha,
+    Distance,
+    GradientCosine,
+    GradientHistogram,
+    GradientNorm,
+    GradientSnr,
+    HessianEigenvalue,
+    ParameterHistogram,
+    UpdateRatio,
+)
 from talweg.store import RunRow, Store
 from talweg_core.errors import UnknownName
 from talweg_core.layout import Array

@@ -1,22 +1,24 @@
-"""Access tokens, of which only digests are stored, and their quotas: what a token may hold at once."""
+"""Access tokens, of which only digests are stored, their quotas, and the datasets that were uploaded with them."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
 from talweg.errors import Conflict, LimitReached, NotFound
 from talweg.store import tables
-from talweg.store.rows import LIVE, Json, Limits, TokenRow
+from talweg.store.finding import storable
+from talweg.store.rows import LIVE, DatasetRow, Json, Limits, TokenRow
 from talweg.store.tables import FromNow
 
 _TOKENS = tables.tokens
 _RUNS = tables.runs
 _CHARGES = tables.charges
 _DATASETS = tables.datasets
+_COLUMNS = [column for column in _DATASETS.c if column.name not in ("payload", "token")]
 
 
-def add(
+def add_token(
     connection: Connection,
     digest: str,
     name: str,
@@ -25,7 +27,7 @@ def add(
     limits: Json | None = None,
 ) -> None:
     """A new row; raises Conflict where the digest is known, or a token of that name is not revoked."""
-    if find(connection, digest) is not None:
+    if find_token(connection, digest) is not None:
         raise Conflict(f"token {name}: is known already")
     live = select(_TOKENS.c.digest).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None))
     if connection.execute(live.limit(1)).first() is not None:
@@ -42,19 +44,19 @@ def add(
     )
 
 
-def find(connection: Connection, digest: str) -> TokenRow | None:
+def find_token(connection: Connection, digest: str) -> TokenRow | None:
     """The row of this digest, whatever became of it."""
     row = connection.execute(select(_TOKENS).where(_TOKENS.c.digest == digest)).one_or_none()
     return None if row is None else _row(row)
 
 
-def all_of_them(connection: Connection) -> list[TokenRow]:
+def all_tokens(connection: Connection) -> list[TokenRow]:
     """By name, then age."""
     ordered = select(_TOKENS).order_by(_TOKENS.c.name, _TOKENS.c.created_at)
     return [_row(row) for row in connection.execute(ordered)]
 
 
-def revoke(connection: Connection, name: str) -> None:
+def revoke_token(connection: Connection, name: str) -> None:
     """End every live token of that name; raises NotFound where there is none."""
     ended = connection.execute(
         update(_TOKENS).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None)).values(revoked_at=FromNow())
@@ -101,3 +103,56 @@ def check_bytes(connection: Connection, token: str, limits: Limits) -> None:
 def _refuse(what: str, held: int, limit: int | None) -> None:
     if limit is not None and held > limit:
         raise LimitReached(f"token: may hold {limit} {what}, would hold {int(held)}")
+
+
+def add_dataset(
+    connection: Connection, name: str, digest: str, kind: str, shape: Json, size: int, payload: bytes, token: str | None
+) -> DatasetRow:
+    """A new row, or the one that is there; raises Conflict."""
+    for row in connection.execute(select(*_COLUMNS).where(or_(_DATASETS.c.name == name, _DATASETS.c.digest == digest))):
+        there = DatasetRow(**row._mapping)
+        if (there.name, there.digest) == (name, digest):
+            return there
+        if there.name == name:
+            raise Conflict(f"dataset {name}: the name stands for other data already, {there.digest}")
+        raise Conflict(f"dataset {name}: the same data is here already, as {there.name!r}")
+    connection.execute(
+        insert(_DATASETS).values(
+            digest=digest,
+            name=name,
+            kind=kind,
+            shape=shape,
+            size=size,
+            payload=payload,
+            token=token,
+            created_at=FromNow(),
+        )
+    )
+    return find_dataset(connection, digest)
+
+
+def find_dataset(connection: Connection, digest_or_name: str) -> DatasetRow:
+    """By digest, then name; raises NotFound."""
+    if storable(digest_or_name):
+        by_digest = _DATASETS.c.digest == digest_or_name
+        found = connection.execute(
+            select(*_COLUMNS)
+            .where(or_(by_digest, _DATASETS.c.name == digest_or_name))
+            .order_by(case((by_digest, 0), else_=1))
+        ).first()
+        if found is not None:
+            return DatasetRow(**found._mapping)
+    raise NotFound(f"dataset: there is none of the digest or name {digest_or_name!r}")
+
+
+def all_datasets(connection: Connection) -> list[DatasetRow]:
+    """By name."""
+    return [DatasetRow(**row._mapping) for row in connection.execute(select(*_COLUMNS).order_by(_DATASETS.c.name))]
+
+
+def dataset_payload(connection: Connection, digest: str) -> bytes:
+    """The bytes; raises NotFound."""
+    found = connection.execute(select(_DATASETS.c.payload).where(_DATASETS.c.digest == digest)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"dataset: there is none of the digest {digest!r}")
+    return bytes(found)

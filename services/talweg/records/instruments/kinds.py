@@ -1,0 +1,253 @@
+"""The instruments: norms, angles and curvature; signal and noise of single examples; histograms."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from typing import ClassVar
+
+import numpy as np
+
+from talweg.records.instruments.base import Instrument, StepWindow, by_tensor
+from talweg.store import RunRow
+from talweg_core import Cohort
+from talweg_core.curvature import largest_eigenvalue
+from talweg_core.errors import EngineError
+from talweg_core.layout import Array
+from talweg_core.randomness import stream
+from talweg_core.step_quality import step_quality
+
+# A pass backward over the batch for each example that is looked at: so many examples go through it at most, or 32
+# times the batch.
+_WORK = 65_536
+_FEWEST = 32
+# Cockpit's, so that a derivative that is always 0 has no signal either.
+_EPSILON = 1e-5
+# Four a decade from 1e-8 to 1e4, on either side of 0.
+_SIDE = 10.0 ** (np.arange(-32, 17) / 4)
+EDGES = np.concatenate([-_SIDE[::-1], _SIDE])
+
+
+class GradientNorm(Instrument):
+    """|g_t|, of all coordinates and of each tensor's: as recorded."""
+
+    name: ClassVar[str] = "gradient_norm"
+    says: ClassVar[str] = "the length of the gradient, whole and by tensor"
+    points: ClassVar[bool] = False
+
+    def columns(self, run: RunRow) -> list[str]:
+        """All coordinates, then each tensor."""
+        return by_tensor(self.name, run)
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """From the recorded norms."""
+        return _whole_and_parts(at.norms()[0])
+
+
+class UpdateRatio(Instrument):
+    """|θ_{t+1} − θ_t| / |θ_t|, of all coordinates and of each tensor's; infinite where a tensor is all zeros."""
+
+    name: ClassVar[str] = "update_ratio"
+    says: ClassVar[str] = "how far the update moved the parameters for their length, whole and by tensor"
+    points: ClassVar[bool] = False
+
+    def columns(self, run: RunRow) -> list[str]:
+        """All coordinates, then each tensor."""
+        return by_tensor(self.name, run)
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """From the recorded norms."""
+        _, sizes, moved = (np.array(_whole_and_parts(parts)) for parts in at.norms())
+        ratios: list[float] = (moved / sizes).tolist()
+        return ratios
+
+
+class Distance(Instrument):
+    """|θ_t − θ_0|, of all coordinates and of each tensor's."""
+
+    name: ClassVar[str] = "distance"
+    says: ClassVar[str] = "how far the parameters are from where they began, whole and by tensor"
+
+    def columns(self, run: RunRow) -> list[str]:
+        """All coordinates, then each tensor."""
+        return by_tensor(self.name, run)
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """In float64."""
+        away = at.point().parameters.astype(np.float64) - at.start()
+        offsets = at.cohort(at.point()).problem.layout.offsets[:-1]
+        return _whole_and_parts(np.sqrt(np.add.reduceat(away * away, offsets)))
+
+
+class GradientCosine(Instrument):
+    """g_t · g_{t−1} / (|g_t| |g_{t−1}|): near 1 along a slope, near −1 across a valley; NaN at the first step."""
+
+    name: ClassVar[str] = "gradient_cosine"
+    says: ClassVar[str] = "the cosine of the angle between this gradient and the one before"
+    earlier: ClassVar[bool] = True
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """In float64."""
+        if at.earlier is None:
+            return [float("nan")]
+        g, before = at.point().gradient.astype(np.float64), at.earlier.gradient.astype(np.float64)
+        return [float(g @ before / (np.linalg.norm(g) * np.linalg.norm(before)))]
+
+
+def _whole_and_parts(parts: Array) -> list[float]:
+    """1 + T numbers: √Σ parts², then the parts (T,)."""
+    return [float(np.linalg.norm(parts)), *parts.tolist()]
+
+
+class HessianEigenvalue(Instrument):
+    """The largest eigenvalue of H = ∂²C/∂θ², on the step's batch; gradient descent needs η < 2/λ.
+
+    By Lanczos' iteration in at most 64 products H v, each a central difference of two gradients of the same batch and
+    noise in float64, which rounds by about 1e-7 of the gradient (Cohort.hessian_product).
+    `hessian_eigenvalue.error` is what the iteration itself leaves: an eigenvalue lies within it, and 1e-4 of the value
+    is where it ends.
+    """
+
+    name: ClassVar[str] = "hessian_eigenvalue"
+    says: ClassVar[str] = "the largest eigenvalue of the batch's Hessian, and within what an eigenvalue lies of it"
+
+    def columns(self, run: RunRow) -> list[str]:
+        """The eigenvalue, and its error."""
+        return [self.name, f"{self.name}.error"]
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """From a start that the run's seed and the step draw."""
+        cohort = at.cohort(at.point())
+        start = stream(cohort.seeds[0], "probe", at.step).normal(size=(cohort.problem.layout.size,))
+        found = largest_eigenvalue(cohort.hessian_product, start)
+        return [found.value, found.error]
+
+
+class GradientSnr(Instrument):
+    """|g|² / (Σ_j s_j² / B), s_j² the sample variance of the B examples' derivatives by coordinate j.
+
+    Where the true gradient is 0 it is about 1: noise alone. `gradient_snr.mean` is Cockpit's MeanGSNR: the mean over
+    coordinates of g_j² / (v_j + 1e-5), v_j = s_j² (B − 1) / B. Of a batch of more than 256, s_j is measured on as many
+    of its examples (drawn in random order) as make 65,536 examples seen in all, and on 32 at least.
+
+    Sources: Byrd, Chin, Nocedal & Wu 2012, equation 3.9 (the norm test, whose θ is the inverse of this one's root);
+    Liu, Jiang, Bai, Chen & Wang 2020, "Understanding why neural networks generalize well through GSNR of parameters".
+    """
+
+    name: ClassVar[str] = "gradient_snr"
+    says: ClassVar[str] = "the gradient's square for the variance of a mean over the batch: about 1 is noise alone"
+
+    def columns(self, run: RunRow) -> list[str]:
+        """Of the whole vector, and the mean of single coordinates'."""
+        return [self.name, f"{self.name}.mean"]
+
+    def check(self, at: StepWindow) -> str | None:
+        """Without examples there is no noise."""
+        cohort = at.cohort(at.point())
+        try:
+            found = next(cohort.examples(), None)
+        except EngineError as error:
+            return str(error)
+        return f"{cohort.problem.name} has no examples, so its gradient has no noise" if found is None else None
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """In float64, from gradients in the run's precision."""
+        cohort = at.cohort(at.point())
+        g = at.point().gradient.astype(np.float64)
+        # Around the batch's gradient, so that the squares lose no digits.
+        total, squares, seen = np.zeros_like(g), np.zeros_like(g), 0
+        for _, gradient in _examples(cohort):
+            away = gradient - g
+            total += away
+            squares += away * away
+            seen += 1
+        if seen < 2:
+            return [float("nan")] * 2
+        scatter = squares - total * total / seen
+        batch = cohort.batch_size or seen
+        noise = float(scatter.sum()) / (seen - 1) / batch
+        return [float(np.float64(g @ g) / noise), float(np.mean(g * g / (scatter / seen + _EPSILON)))]
+
+
+class Alpha(Instrument):
+    """α of the step from θ_t to θ_{t+1}: −1 stayed, 0 in the valley's lowest point, 1 as high on its other side.
+
+    From C and g · d of both steps, d the update's direction, each weighted by the variance of its batch's examples;
+    all alike where there are none. NaN at the last recorded step. See talweg_core.step_quality.
+    """
+
+    name: ClassVar[str] = "alpha"
+    says: ClassVar[str] = "where the step ended in its valley: -1 stayed, 0 the lowest point, 1 as high beyond it"
+    later: ClassVar[bool] = True
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """From this step and the one after."""
+        here, there = at.point(), at.later
+        if there is None:
+            return [float("nan")]
+        update = there.parameters.astype(np.float64) - here.parameters
+        length = float(np.linalg.norm(update))
+        direction = update / length
+        slopes = [float(point.gradient.astype(np.float64) @ direction) for point in (here, there)]
+        scatter = [_scatter(at.cohort(point), direction) for point in (here, there)]
+        variances = [of_both[k] for k in (0, 1) for of_both in scatter]
+        return [step_quality(length, [here.cost, there.cost], slopes, variances)]
+
+
+def _scatter(cohort: Cohort, direction: Array) -> tuple[float, float]:
+    """The variance of the batch's cost, and of its slope along `direction`; zeros where it has no examples."""
+    try:
+        seen = np.array([(cost, float(gradient @ direction)) for cost, gradient in _examples(cohort)])
+    except EngineError:
+        return 0.0, 0.0
+    if len(seen) < 2:
+        return 0.0, 0.0
+    of_cost, of_slope = seen.var(axis=0, ddof=1) / (cohort.batch_size or len(seen))
+    return float(of_cost), float(of_slope)
+
+
+def _examples(cohort: Cohort) -> Iterator[tuple[float, Array]]:
+    batch = max(cohort.batch_size, 1)
+    return islice(cohort.examples(), max(_FEWEST, _WORK // batch) if cohort.problem.examples else None)
+
+
+class _Histogram(Instrument):
+    """Counts of coordinates in [−∞, −1e4), …, [−1e-8, 1e-8), …, [1e4, ∞], four bins a decade; NaN counts nowhere."""
+
+    edges: ClassVar[Array | None] = EDGES
+
+    def columns(self, run: RunRow) -> list[str]:
+        """A bin each, by its bounds."""
+        bounds = [f"{edge:.3g}" for edge in (-np.inf, *EDGES, np.inf)]
+        return [f"{self.name}[{low}, {high})" for low, high in pairwise(bounds)]
+
+    def vector(self, at: StepWindow) -> Array:
+        """Whose coordinates are counted."""
+        raise NotImplementedError
+
+    def measure(self, at: StepWindow) -> Sequence[float]:
+        """Whole numbers."""
+        values = self.vector(at)
+        places = np.searchsorted(EDGES, values[~np.isnan(values)], side="right")
+        counts: Sequence[float] = np.bincount(places, minlength=len(EDGES) + 1).tolist()
+        return counts
+
+
+class GradientHistogram(_Histogram):
+    """Of g_t."""
+
+    name: ClassVar[str] = "gradient_histogram"
+    says: ClassVar[str] = "how many derivatives are of which size"
+
+    def vector(self, at: StepWindow) -> Array:
+        """g_t."""
+        return at.point().gradient
+
+
+class ParameterHistogram(_Histogram):
+    """Of θ_t."""
+
+    name: ClassVar[str] = "parameter_histogram"
+    says: ClassVar[str] = "how many parameters are of which size"
+
+    def vector(self, at: StepWindow) -> Array:
+        """θ_t."""
+        return at.point().parameters
