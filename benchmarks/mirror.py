@@ -67,10 +67,9 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
     destination = connect(url)
     from mlflow import MlflowClient
 
-    from talweg.tracking.copying import Copied
     from talweg.tracking.destination import batches
     from talweg.tracking.metrics import EvaluationCounts, Portion, read
-    from talweg.tracking.mirror import Mirror
+    from talweg.tracking.mirror import Copied, Mirror
 
     client = MlflowClient(url)
     experiment = client.create_experiment("direct")
@@ -98,8 +97,7 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 def _files(store: Store, runs: list[RunRow], url: str) -> float:
     """Seconds a run for what is left once its points are there."""
     destination = connect(url)
-    from talweg.tracking.copying import Copied
-    from talweg.tracking.mirror import Mirror
+    from talweg.tracking.mirror import Copied, Mirror
 
     mirror = Mirror(store, destination, budget=10**9, marks=Copied(runs))
     while mirror.send_points():

@@ -14,7 +14,7 @@ from talweg.mlflow_server import experiment_page, run_page
 from talweg.parsing import rule
 from talweg.records import Explanation, Next, StepExplanation, Verification
 from talweg.records.instruments.base import Instrument
-from talweg.records.instruments.measuring import INSTRUMENTS, Measured
+from talweg.records.instruments.kinds import INSTRUMENTS, Measured
 from talweg.settings import Settings
 from talweg.spec import Name
 from talweg.store import RunRow, StudyRow, TokenRow

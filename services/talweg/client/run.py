@@ -110,11 +110,6 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         return None if cost is None else float(cost)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor by its name, in the order in which they lie in a flat vector."""
-        return {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
-
-    @property
     def costs(self) -> "Array":
         """(steps,) float64: the cost of each recorded step, before its update."""
         return self._all("steps", "cost")

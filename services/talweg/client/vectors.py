@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
     import pyarrow as pa
 
-    from talweg.client.run import Run
 
 # Half of what one answer may hold; of a part of each vector, the service reads so many times more than it sends.
 PAGE: Final = 32_000_000
@@ -182,6 +181,11 @@ class Recorded(Live):
     columns: ClassVar[tuple[str, ...]] = ("cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm")
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor by its name, in the order in which they lie in a flat vector."""
+        return {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
+
+    @property
     def gradients(self) -> Vectors:
         """The derivatives of every step, fetched when sliced: `run.gradients["dense1.weight"][:, 3, 5]`."""
         return self._vectors("gradient", after_last=False)
@@ -245,7 +249,7 @@ class Recorded(Live):
         return int(view["step"]) + (after_last and self._is_over())
 
 
-def write_parquet(runs: Sequence["Run"], path: str | os.PathLike[str], *, vectors: bool) -> Path:
+def write_parquet(runs: Sequence["Recorded"], path: str | os.PathLike[str], *, vectors: bool) -> Path:
     """Write every recorded step of the runs, whole or not at all; returns the path.
 
     Columns: run, problem, optimizer, setting (JSON), seed, step, cost, learning_rate and the three norms; with
@@ -273,7 +277,7 @@ def write_parquet(runs: Sequence["Run"], path: str | os.PathLike[str], *, vector
     return path
 
 
-def _schema(runs: Sequence["Run"], *, vectors: bool) -> "pa.Schema":
+def _schema(runs: Sequence["Recorded"], *, vectors: bool) -> "pa.Schema":
     import pyarrow as pa
 
     word = pa.dictionary(pa.int32(), pa.string())
@@ -289,7 +293,7 @@ def _schema(runs: Sequence["Run"], *, vectors: bool) -> "pa.Schema":
     return pa.schema(fields, metadata={"tensors": described, "written by": "talweg"})
 
 
-def _tables(run: "Run", schema: "pa.Schema", *, vectors: bool) -> Iterator["pa.Table"]:
+def _tables(run: "Recorded", schema: "pa.Schema", *, vectors: bool) -> Iterator["pa.Table"]:
     """Some steps at a time."""
     import numpy as np
     import pyarrow as pa

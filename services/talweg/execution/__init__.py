@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from talweg.execution.branching import fork_run, resume_run
     from talweg.execution.reconciler import Reconciled, reconcile
-    from talweg.execution.stages import extend_studies
-    from talweg.execution.submission import submit_run, submit_study
+    from talweg.execution.submission import extend_studies, submit_run, submit_study
     from talweg.execution.training import Outcome, train
 
 __all__ = [
@@ -28,7 +27,7 @@ __all__ = [
 _HOMES = {
     "Outcome": "training",
     "Reconciled": "reconciler",
-    "extend_studies": "stages",
+    "extend_studies": "submission",
     "fork_run": "branching",
     "reconcile": "reconciler",
     "resume_run": "branching",

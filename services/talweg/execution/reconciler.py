@@ -58,7 +58,7 @@ def reconcile(store: Store, publish: Callable[[str], None], *, settings: Setting
     taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up, counted=counted)
     if store.studies_to_extend():
         # It needs the engine, which most passes do without: workers extend studies as a rule.
-        from talweg.execution.stages import extend_studies
+        from talweg.execution.submission import extend_studies
 
         extend_studies(store, publish, settings=settings)
     waiting = store.unpublished(settings.reconcile_seconds)

@@ -1,6 +1,8 @@
-"""From a spec to work that waits: checked by the engine, committed, then published.
+"""From a spec to work that waits: checked by the engine, committed, then published; and the next stage of a study.
 
-Nothing is half-written: the rows go in as one transaction. Publishing may fail; the reconciler does it then.
+Nothing is half-written: the rows go in as one transaction. Publishing may fail; the reconciler does it then. A study
+that is open and has no live run is due for its next stage. A worker looks when it has finished a cohort, the reconciler
+at each pass; both may come to it, and one conditional UPDATE decides who adds the runs.
 """
 
 import secrets
@@ -12,8 +14,10 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from talweg import queue
+from talweg.comparison.from_store import results_of
+from talweg.comparison.tuning import next_stage
 from talweg.datasets.sources import with_digest
-from talweg.errors import Conflict, NotFound, Unreachable
+from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound, Unreachable
 from talweg.execution.planning import plan, require_room
 from talweg.records.rebuild import fitting, normalise, normalise_study, problem_of
 from talweg.records.steps import size_of
@@ -298,3 +302,26 @@ def run_names(study: str, spec: StudySpec, planned: Sequence[Planned]) -> list[s
         parts.append(f"s{each.spec.seed}" if each.trial is None else f"s{each.spec.seed}-t{each.trial}")
         names.append("-".join(parts))
     return names
+
+
+def extend_studies(store: Store, publish: Callable[[str], None], *, settings: Settings) -> list[str]:
+    """Submit the next stage of every study that is due; the ids of those that this call extended."""
+    extended = []
+    for study_id in store.studies_to_extend():
+        study = store.study(study_id)
+        try:
+            stage = next_stage(StudySpec.model_validate(study.spec), results_of(store, study))
+        except (CorruptRecord, InvalidSpec) as error:
+            # One study that cannot go on must not keep the others waiting; it says so at each pass.
+            log.error("study cannot go on", study=study.name, reason=str(error))
+            continue
+        if extend_study(store, study, stage, publish=publish, settings=settings):
+            log.info(
+                "study goes on",
+                study=study.name,
+                runs=len(stage.new) + len(stage.going),
+                pruned=len(stage.pruned),
+                last=stage.last,
+            )
+            extended.append(study_id)
+    return extended

@@ -10,7 +10,7 @@ from celery.signals import worker_shutting_down
 from celery.worker.request import Request
 
 from talweg.errors import NotWritable, TalwegError, Unreachable
-from talweg.execution.stages import extend_studies
+from talweg.execution.submission import extend_studies
 from talweg.execution.training import train
 from talweg.execution.writer_process import WriterProcess
 from talweg.queue import TRAIN, app, publish

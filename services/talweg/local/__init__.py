@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["ChildState", "Connection", "StackState", "ended", "ensure", "found", "status", "stop"]
 
 _HOMES = {
-    "ChildState": "state",
-    "Connection": "state",
-    "StackState": "state",
+    "ChildState": "plan",
+    "Connection": "plan",
+    "StackState": "plan",
     "ended": "stack",
     "ensure": "stack",
     "found": "stack",

@@ -66,12 +66,12 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
     if chosen.database_url is None:
         raise TalwegError("tracking: TALWEG_DATABASE_URL must be set")
     destination = connect(url)
-    from talweg.tracking.copying import copy
+    from talweg.tracking.mirror import copy_to
 
     startup.loaded()
     with open_store(chosen.database_url.get_secret_value()) as store:
         try:
-            sent = copy(
+            sent = copy_to(
                 store,
                 destination,
                 study=study,

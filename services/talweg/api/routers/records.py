@@ -39,7 +39,7 @@ from talweg.records import (
     size_of,
     verify,
 )
-from talweg.records.instruments.measuring import measure
+from talweg.records.instruments.kinds import measure
 from talweg.store import RunRow
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["records"])

@@ -4,6 +4,6 @@ What Cockpit offers during training (Schneider, Dangel & Hennig 2021, arXiv 2102
 """
 
 from talweg.records.instruments.base import Instrument
-from talweg.records.instruments.measuring import INSTRUMENTS, Measured, measure
+from talweg.records.instruments.kinds import INSTRUMENTS, Measured, measure
 
 __all__ = ["INSTRUMENTS", "Instrument", "Measured", "measure"]

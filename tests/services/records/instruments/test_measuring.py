@@ -9,7 +9,7 @@ import pytest
 from talweg.errors import InvalidSpec, NoSuchStep
 from talweg.execution import fork_run, submit_run, train
 from talweg.records import cohort_of, records
-from talweg.records.instruments.measuring import INSTRUMENTS, Measured, measure
+from talweg.records.instruments.kinds import INSTRUMENTS, Measured, measure
 from talweg.settings import Settings
 from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
