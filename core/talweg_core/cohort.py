@@ -6,7 +6,7 @@ checkpoint, and a run's bits depend neither on who shares its cohort nor on wher
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from talweg_core.layout import Array
 from talweg_core.optimizers.base import Flags, Hyperparameters, Numbers, Optimizer, Situation
 from talweg_core.problems.base import Problem
 from talweg_core.schedules import Constant, Schedule
-from talweg_core.stopping import StopReason
 
+StopReason = Literal["finished", "diverged", "target", "time", "cancelled", "failed"]
+STOP_REASONS: tuple[str, ...] = get_args(StopReason)
 # Of differences of gradients in float64 that only look: see `Cohort.hessian_product`.
 _NARROW = 1e-9
 
@@ -294,3 +295,43 @@ def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> No
                 size += b * b
                 moved += c * c
             out[0, r, k], out[1, r, k], out[2, r, k] = np.sqrt(slope), np.sqrt(size), np.sqrt(moved)
+
+
+def same_rule(one: Optimizer, other: Optimizer) -> bool:
+    """Whether the state of one rule means the same to the other: same kind, same choices, the same things around.
+
+    Numbers such as the learning rate or β₁ may differ.
+    """
+    return type(one) is type(other) and one.shared() == other.shared()
+
+
+def parameters_of(payload: bytes) -> tuple[Array, Array | None]:
+    """The parameters (P,) in a checkpoint, and the network's own state (S,) where it has any."""
+    _, arrays = unpack(payload)
+    return arrays["parameters"], arrays.get("network")
+
+
+def keeps_state(cohort: Cohort) -> bool:
+    """Whether the network keeps something beside its parameters, as batch norm does."""
+    return parameters_of(cohort.checkpoint(0))[1] is not None
+
+
+def fresh_checkpoint(cohort: Cohort, step: int, parameters: Array, network: Array | None = None) -> bytes:
+    """The checkpoint of a run at `step` whose rule has seen nothing yet.
+
+    `cohort` holds that run alone, at its start. Raises InvalidCheckpoint where the arrays are not of its shape.
+    """
+    facts, arrays = unpack(cohort.checkpoint(0))
+    given = {"parameters": parameters} if network is None else {"parameters": parameters, "network": network}
+    for name, array in given.items():
+        if name not in arrays or (array.dtype, array.shape) != (arrays[name].dtype, arrays[name].shape):
+            raise InvalidCheckpoint(f"{name}: must be of this run's shape and precision, got {array.shape}")
+    return pack(facts | {"step": step}, arrays | given)
+
+
+def checkpoint_fits(cohort: Cohort, payload: bytes) -> bool:
+    """Whether the run that `cohort` holds alone could go on from this checkpoint."""
+    found, own = unpack(payload)[1], unpack(cohort.checkpoint(0))[1]
+    return {name: (array.dtype, array.shape) for name, array in found.items()} == {
+        name: (array.dtype, array.shape) for name, array in own.items()
+    }

@@ -1,14 +1,116 @@
-"""What one derivative means, in numbers and in a sentence."""
+"""Explain a step: one derivative in numbers and a sentence, shares of an update's effect, an optimizer's update."""
 
 from dataclasses import dataclass, field
+from math import acos, degrees
 
 import numpy as np
 
 from talweg_core.cohort import Cohort
 from talweg_core.errors import EngineError
+from talweg_core.layout import Array, Layout
 
 # Nudges to choose from: the largest at which derivative and truth still agree tells most.
 _NUDGES = (1.0, 0.1, 0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class TensorShare:
+    """One tensor: Euclidean norms of its derivatives and its update, and g · u, what it does to the cost by those."""
+
+    tensor: str
+    gradient_norm: float
+    update_norm: float
+    predicted_change: float
+
+
+@dataclass(frozen=True)
+class CoordinateShare:
+    """One coordinate: its parameter, derivative g and update u, and g u."""
+
+    tensor: str
+    index: tuple[int, ...]
+    parameter: float
+    derivative: float
+    update: float
+    predicted_change: float
+
+
+def tensor_shares(layout: Layout, gradient: Array, update: Array) -> list[TensorShare]:
+    """Every tensor, the one that mattered most first; gradient and update are (P,)."""
+    g, u = gradient.astype(np.float64), update.astype(np.float64)
+    found = [
+        TensorShare(name, float(np.linalg.norm(g[s])), float(np.linalg.norm(u[s])), float(g[s] @ u[s]))
+        for name, s in ((name, layout.slice(name)) for name in layout.names)
+    ]
+    return sorted(found, key=lambda share: -abs(share.predicted_change))
+
+
+def coordinate_shares(
+    layout: Layout, parameters: Array, gradient: Array, update: Array, count: int
+) -> list[CoordinateShare]:
+    """The `count` coordinates that mattered most, in that order; arrays are (P,)."""
+    products = gradient.astype(np.float64) * update.astype(np.float64)
+    # NaN sorts last: of a diverged step, what is still a number comes first.
+    order = np.argsort(-np.abs(products), kind="stable")[:count]
+    return [
+        CoordinateShare(
+            *layout.place(int(i)), float(parameters[i]), float(gradient[i]), float(update[i]), float(products[i])
+        )
+        for i in order
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class NextUpdate:
+    """One optimizer's answer.
+
+    Attributes:
+        update: θ_{t+1} − θ_t (P,), in float64.
+        angle: Between the update and −g_t, in degrees; None where either is zero or not finite.
+        cost: C(θ_t; B_t).
+        cost_after: C(θ_{t+1}; B_t), on the same batch.
+    """
+
+    optimizer: str
+    learning_rate: float
+    update: Array
+    angle: float | None
+    cost: float
+    cost_after: float
+
+    @property
+    def size(self) -> float:
+        """The update's Euclidean norm."""
+        return float(np.linalg.norm(self.update))
+
+
+def next_update(cohort: Cohort) -> NextUpdate:
+    """Let a cohort of one run make its step, in place, and say what it was."""
+    step, before = cohort.step, cohort.parameters[0].astype(np.float64)
+    record = cohort.advance()
+    gradient = record.gradient[0].astype(np.float64)
+    with np.errstate(all="ignore"):
+        update = cohort.parameters[0].astype(np.float64) - before
+    # The batch and the noise are the step's that was made.
+    cohort.step = step
+    after = float(cohort.costs()[0])
+    cohort.step = step + 1
+    return NextUpdate(
+        optimizer=cohort.optimizers[0].name,
+        learning_rate=float(record.learning_rates[0]),
+        update=update,
+        angle=_angle(update, -gradient),
+        cost=float(record.costs[0]),
+        cost_after=after,
+    )
+
+
+def _angle(one: Array, other: Array) -> float | None:
+    with np.errstate(all="ignore"):
+        sizes = float(np.linalg.norm(one) * np.linalg.norm(other))
+    if not 0 < sizes < np.inf:
+        return None
+    return degrees(acos(max(-1.0, min(1.0, float(one @ other) / sizes))))
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg_core import costs, layers
-from talweg_core.costs import BoundCost, Cost
+from talweg_core.costs import BoundCost, BoundPenalty, Cost
 from talweg_core.data import Targets
 from talweg_core.errors import InvalidNetwork
 from talweg_core.initial import Initial
 from talweg_core.layers.base import Layer, Shape, Slot, Space
 from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
-from talweg_core.penalties import BoundPenalty
 from talweg_core.products import one_thread
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from talweg_core.step_quality import step_quality
+from talweg_core.curvature import step_quality
 
 
 def seen(length: float, *, curvature: float = 2.0, lowest: float = 1.0) -> tuple[list[float], list[float]]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from talweg_core.compilation import kernel
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
-from talweg_core.noise import keys, uniform
+from talweg_core.randomness import keys, uniform
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from talweg_core.compilation import kernel
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
-from talweg_core.noise import keys, normal
+from talweg_core.randomness import keys, normal
 
 
 @dataclass(frozen=True)

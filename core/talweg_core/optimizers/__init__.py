@@ -15,7 +15,6 @@ from talweg_core.optimizers.adan import Adan
 from talweg_core.optimizers.ademamix import AdEMAMix
 from talweg_core.optimizers.adopt import ADOPT
 from talweg_core.optimizers.amsgrad import AMSGrad
-from talweg_core.optimizers.around import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
 from talweg_core.optimizers.base import AROUND, Around, BoundOptimizer, Hyperparameters, Optimizer, Situation
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.optimizers.dadaptation import DAdaptation
@@ -40,6 +39,11 @@ from talweg_core.optimizers.sgd import SGD
 from talweg_core.optimizers.shampoo import Shampoo
 from talweg_core.optimizers.soap import SOAP
 from talweg_core.optimizers.sophia import SophiaH
+from talweg_core.optimizers.wrappers.accumulate import Accumulate
+from talweg_core.optimizers.wrappers.average import Average
+from talweg_core.optimizers.wrappers.clip import ClipNorm, ClipValue
+from talweg_core.optimizers.wrappers.decay import L2, WeightDecay
+from talweg_core.optimizers.wrappers.sharpness import Sharpness
 from talweg_core.optimizers.yogi import Yogi
 
 _BUILT_IN: tuple[type[Optimizer], ...] = (

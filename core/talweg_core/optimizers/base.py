@@ -149,7 +149,7 @@ class Optimizer(Settings, ABC):
         """This rule alone for R runs, each with its own numbers."""
 
 
-# Filled by talweg_core.optimizers.around, whose modules need Around from here.
+# Filled by talweg_core.optimizers.wrappers, whose modules need Around from here.
 AROUND: dict[str, type[Around]] = {}
 
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from talweg_core.layout import Layout
-from talweg_core.optimizers.around.sharpness import Sharpness
 from talweg_core.optimizers.base import (
     BoundOptimizer,
     Hyperparameters,
@@ -19,6 +18,7 @@ from talweg_core.optimizers.base import (
 )
 from talweg_core.optimizers.coordinate import BoundCoordinates, CoordinateOptimizer
 from talweg_core.optimizers.momentum import Momentum
+from talweg_core.optimizers.wrappers.sharpness import Sharpness
 
 
 @dataclass(frozen=True)

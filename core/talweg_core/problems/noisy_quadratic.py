@@ -14,10 +14,9 @@ from talweg_core.compilation import kernel
 from talweg_core.errors import InvalidProblem
 from talweg_core.initial import orthogonal
 from talweg_core.layout import Array, Layout
-from talweg_core.noise import keys, normal
 from talweg_core.problems.base import Oracle, Problem
 from talweg_core.problems.network_problem import start_of
-from talweg_core.randomness import stream
+from talweg_core.randomness import keys, normal, stream
 
 DIMENSION = 100
 

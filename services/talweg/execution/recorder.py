@@ -9,7 +9,7 @@ import numpy as np
 from talweg.execution.segment import Checkpoint, Evaluated, Segment
 from talweg.store.batch import Resolved
 from talweg_core import Cohort
-from talweg_core.stopping import StopReason
+from talweg_core.cohort import StopReason
 
 # The first commit comes early, so that a short run is seen to move; then each waits twice as long as the last.
 _FIRST_COMMIT = 0.05

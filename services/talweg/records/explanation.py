@@ -14,9 +14,8 @@ from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec
 from talweg.store import RunRow, Store
 from talweg_core import Cohort, optimizers
 from talweg_core import explain as engine
-from talweg_core.contributions import CoordinateShare, TensorShare, coordinate_shares, tensor_shares
+from talweg_core.explain import CoordinateShare, NextUpdate, TensorShare, coordinate_shares, next_update, tensor_shares
 from talweg_core.explain import Explanation as Explanation
-from talweg_core.next_update import NextUpdate, next_update
 
 
 def explain(

@@ -13,8 +13,9 @@ from talweg.records.replay import state_at
 from talweg.records.steps import owner, parameters, records
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
-from talweg_core import Cohort, branching
+from talweg_core import Cohort
 from talweg_core.checkpoint import unpack
+from talweg_core.cohort import checkpoint_fits, fresh_checkpoint, keeps_state, parameters_of, same_rule
 from talweg_core.layout import Array
 from talweg_core.optimizers.base import Hyperparameters
 from talweg_core.optimizers.coordinate import CoordinateOptimizer, compiled
@@ -41,22 +42,22 @@ def fork_start(
     # Of a step that the parent shares with an ancestor, the state is the ancestor's rule's.
     holder = owner(store, parent, step)
     before = optimizer_of(RunSpec.model_validate(holder.spec).optimizer)
-    same = branching.same_rule(before, cohort.optimizers[0])
+    same = same_rule(before, cohort.optimizers[0])
     if state == "carried" and not same:
         raise InvalidSpec(
             f"state: can be carried to the same rule only, got {cohort.optimizers[0].name} after {before.name}"
         )
     wanted = same and state != "fresh"
     # What is stored is exact on any machine; it is recomputed only where something else than parameters is needed.
-    if not wanted and holder.record == "full" and step < holder.step and not branching.keeps_state(cohort):
-        return ForkStart(branching.fresh(cohort, step, parameters(store, parent, step)), carried=False)
+    if not wanted and holder.record == "full" and step < holder.step and not keeps_state(cohort):
+        return ForkStart(fresh_checkpoint(cohort, step, parameters(store, parent, step)), carried=False)
     payload = state_at(store, holder, step)
     with engine_rules():
-        if wanted and branching.fits(cohort, payload):
+        if wanted and checkpoint_fits(cohort, payload):
             return ForkStart(payload, carried=True)
         if state == "carried":
             raise InvalidSpec("state: has another shape under these settings, so it cannot be carried")
-        return ForkStart(branching.fresh(cohort, step, *branching.held(payload)), carried=False)
+        return ForkStart(fresh_checkpoint(cohort, step, *parameters_of(payload)), carried=False)
 
 
 @dataclass(frozen=True, eq=False)

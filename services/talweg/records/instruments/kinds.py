@@ -12,11 +12,10 @@ from talweg.errors import InvalidSpec, NoSuchStep
 from talweg.records.instruments.base import Instrument, StepWindow, by_tensor, step_windows
 from talweg.store import RunRow, Store
 from talweg_core import Cohort
-from talweg_core.curvature import largest_eigenvalue
+from talweg_core.curvature import largest_eigenvalue, step_quality
 from talweg_core.errors import EngineError, UnknownName
 from talweg_core.layout import Array
 from talweg_core.randomness import stream
-from talweg_core.step_quality import step_quality
 
 # A pass backward over the batch for each example that is looked at: so many examples go through it at most, or 32
 # times the batch.
@@ -174,7 +173,7 @@ class Alpha(Instrument):
     """α of the step from θ_t to θ_{t+1}: −1 stayed, 0 in the valley's lowest point, 1 as high on its other side.
 
     From C and g · d of both steps, d the update's direction, each weighted by the variance of its batch's examples;
-    all alike where there are none. NaN at the last recorded step. See talweg_core.step_quality.
+    all alike where there are none. NaN at the last recorded step. See talweg_core.curvature.
     """
 
     name: ClassVar[str] = "alpha"

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from talweg_core.layout import Array, Layout
-from talweg_core.optimizers.around.bound import Seen, Wrapped
 from talweg_core.optimizers.base import (
     Around,
     BoundOptimizer,
@@ -18,6 +17,7 @@ from talweg_core.optimizers.base import (
     not_negative,
 )
 from talweg_core.optimizers.norms import row_norms
+from talweg_core.optimizers.wrappers.bound import Seen, Wrapped
 
 
 @dataclass(frozen=True)

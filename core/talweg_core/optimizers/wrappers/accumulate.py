@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from talweg_core.layout import Array, Layout
-from talweg_core.optimizers.around.bound import Wrapped
 from talweg_core.optimizers.base import Around, BoundOptimizer, Hyperparameters, Numbers, Situation, whole
+from talweg_core.optimizers.wrappers.bound import Wrapped
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """What can stand around any rule: see Optimizer.around for how it is given."""
 
-from talweg_core.optimizers.around.accumulate import Accumulate
-from talweg_core.optimizers.around.average import Average
-from talweg_core.optimizers.around.clip import ClipNorm, ClipValue
-from talweg_core.optimizers.around.decay import L2, WeightDecay
-from talweg_core.optimizers.around.sharpness import Sharpness
 from talweg_core.optimizers.base import AROUND
+from talweg_core.optimizers.wrappers.accumulate import Accumulate
+from talweg_core.optimizers.wrappers.average import Average
+from talweg_core.optimizers.wrappers.clip import ClipNorm, ClipValue
+from talweg_core.optimizers.wrappers.decay import L2, WeightDecay
+from talweg_core.optimizers.wrappers.sharpness import Sharpness
 
 __all__ = ["L2", "Accumulate", "Average", "ClipNorm", "ClipValue", "Sharpness", "WeightDecay"]
 
