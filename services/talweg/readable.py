@@ -1,4 +1,4 @@
-"""Numbers as people read them: in tables, reports, notes and the terminal."""
+"""Numbers for people: in tables, reports, notes and the terminal."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a service does about Python's garbage collector while it starts.
+"""Turn the garbage collector off while a service starts.
 
 The collector looks at everything that is loaded, again and again as more is: at modules, that is, which stay until the
 end. It takes a quarter of the time to start. So it waits, and leaves out for good what is there when it begins.

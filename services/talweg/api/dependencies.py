@@ -1,4 +1,4 @@
-"""What handlers receive: the laboratory with its broker and numbers (Prometheus's text too), and shared parameters."""
+"""What handlers receive: the laboratory with its broker state and metrics, and parameters that several share."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Tokens of a shared laboratory, datasets of one's own, and `talweg mirror`."""
+"""`talweg token`, `dataset` and `mirror`."""
 
 import re
 from datetime import UTC, datetime, timedelta

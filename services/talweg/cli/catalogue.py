@@ -1,4 +1,4 @@
-"""What there is to choose from: read from the engine that is installed here, or from the laboratory of TALWEG_URL.
+"""`talweg problems`, `optimizers`, `schedules`: from the engine installed here, or the laboratory of TALWEG_URL.
 
 The local stack's workers run what is installed here, so that nothing has to be started to read it.
 """

@@ -1,4 +1,4 @@
-"""What is wrong and what to do; the version, and the settings with where each comes from."""
+"""`talweg doctor`, `version` and `config`: what is wrong, and the settings with where each comes from."""
 
 import platform
 from pathlib import Path

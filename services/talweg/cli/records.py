@@ -1,4 +1,4 @@
-"""Questions to a run's record: instruments, next, verify, export; and fork and resume, which go on from it."""
+"""`talweg instruments`, `next`, `verify`, `export` read a run's record; `fork` and `resume` go on from it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

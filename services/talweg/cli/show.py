@@ -1,4 +1,4 @@
-"""Look at what there is: runs, studies, show, explain."""
+"""`talweg runs`, `studies`, `show`, `explain`: what is recorded."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 

@@ -1,4 +1,4 @@
-"""The laboratory for programs that await: many runs at once, and nothing held up by any of them.
+"""AsyncLab: the laboratory for asyncio programs; many runs at once, and nothing blocks.
 
     async with AsyncLab() as lab:
         runs = [await lab.submit(problem="digits-mlp", optimizer="adam", seed=seed) for seed in range(20)]

@@ -1,4 +1,4 @@
-"""From what a user hands to `submit` and `compare` to the JSON of a spec.
+"""Turn the arguments of `submit`, `compare` and `fork` into the JSON of a spec.
 
 Which settings a spec has is known here; which hyperparameters an optimizer has, the laboratory is asked.
 """

@@ -1,4 +1,4 @@
-"""The laboratory itself: where work is handed in and found again."""
+"""Lab: submit work to a laboratory, and find it again."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""What Run and Study have in common: something of the laboratory that changes while one looks at it."""
+"""What Run and Study share: a view of work that changes while it runs."""
 
 import copy
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""One run, as a user sees it: its costs, and the derivatives and parameters of any of its steps."""
+"""Run: its costs, and the derivatives and parameters of any of its steps."""
 
 import os
 from collections.abc import Iterator, Sequence

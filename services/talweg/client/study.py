@@ -1,4 +1,4 @@
-"""One study, as a user sees it: its runs, how they rank, and the pictures of it."""
+"""Study: its runs, its ranking, its report and figures."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""One laboratory over HTTP: JSON, arrays and bytes.
+"""HTTP to one laboratory: JSON, arrays and bytes, retries, errors.
 
 Errors come back as the exceptions of `talweg.errors`; whatever may be sent twice is sent again. What is asked is a
 `Question`; a `Wire` asks it and waits, and `talweg.client.aio` asks the same ones without holding up anything else.

@@ -1,4 +1,4 @@
-"""A study as a whole: its runs in, and out what may be said of its optimizers. Pure, and the same for the same runs."""
+"""Compare a study's optimizers: runs in, differences, intervals and scores out. A pure function."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How each optimizer did on one problem, seed by seed: what every verdict is made from."""
+"""How each optimizer did on one problem, seed by seed; every verdict is made from this."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Datasets that users bring: read with suspicion, kept by digest, found again wherever a spec names one.
+"""Datasets that users upload: parsed within limits, kept by digest, found wherever a spec names one.
 
 What is uploaded is parsed in a process of its own (`child`), which has no secrets, little memory and little time;
 what comes out is kept in one canonical form (`packing`), whose sha256 is the dataset's digest. A run's spec holds

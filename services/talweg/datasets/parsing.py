@@ -1,4 +1,4 @@
-"""Which parser reads what. Every parser gets an open file, never a name: so none can be led to another place."""
+"""Choose the parser for a file. Parsers get an open file, never a name, so no file can lead to another."""
 
 import os
 from typing import IO, Any, Final

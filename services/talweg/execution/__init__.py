@@ -1,4 +1,4 @@
-"""Where work is planned, published, trained and, when something was lost, published again.
+"""Plan, publish and train cohorts; publish again what was lost.
 
 What it hands out is imported when it is asked for: the reconciler needs no engine, and starts without one.
 """

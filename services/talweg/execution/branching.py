@@ -1,4 +1,4 @@
-"""Runs that go on from what others recorded: forks, and ended runs that are asked for more.
+"""Fork runs, and resume ended ones: runs that go on from what others recorded.
 
 A fork is a run of its own. Its row holds the steps from where it left its parent; those before are read through the
 parent's. It is written with the checkpoint that it begins from, so a worker takes it up as it takes up any run that

@@ -1,4 +1,4 @@
-"""Moves a cohort step by step and keeps what it did, in segments that a writer makes durable meanwhile."""
+"""Move a cohort step by step, and keep what it did in segments that a writer makes durable."""
 
 import time
 from collections.abc import Sequence

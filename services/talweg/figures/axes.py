@@ -1,4 +1,4 @@
-"""How axes look: quiet lines, readable numbers, a logarithmic scale where the values span decades."""
+"""The style of axes: quiet lines, readable numbers, a logarithmic scale where values span decades."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""One look per optimizer, the same in every figure, page and terminal, and safe for colour-blind readers.
+"""A colour and dashes for each optimizer, the same in figures, pages and terminals, safe for colour-blind readers.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008) but for yellow, which is too light for
 a line on white; dashes tell curves apart in print too.

@@ -1,4 +1,4 @@
-"""Which processes are a stack's, and ending them: whole groups, and never a stranger that got an old pid."""
+"""Find and end a stack's processes: whole process groups, never another process that got an old pid."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Ends a supervisor's children when the supervisor dies without ending them itself (SIGKILL, out of memory).
+"""End a supervisor's children when the supervisor dies without ending them (SIGKILL, out of memory).
 
 It runs as a script of its own, on the standard library alone, and reads a pipe whose other end only the supervisor
 holds: `+pid` and `-pid` say which process groups live. End of file means that the supervisor is gone; whatever still

@@ -1,4 +1,4 @@
-"""Any step of any run: read where it was stored, recomputed and checked where it was not, and explained."""
+"""Read any step of any run, recompute and check it, explain it, verify the record."""
 
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explanation import Explanation, Next, StepExplanation, explain, explain_step, next_updates

@@ -1,4 +1,4 @@
-"""Everything that is true, in SQL: runs, studies, steps, records, leases. The only room that speaks SQL.
+"""Everything that is true, in SQL: runs, studies, steps, records, leases. Only this room writes SQL.
 
 `open_store(url)` gives a Store; all else here is what goes into it and what comes out.
 """

@@ -1,4 +1,4 @@
-"""The mirror to MLflow: what stands in SQL is sent on, as often as it takes. `python -m talweg.tracking` runs it.
+"""The mirror to MLflow: sends what SQL holds, as often as it takes. `python -m talweg.tracking` runs it.
 
 Importing this room does not import MLflow, which takes seconds; `connect` does.
 """

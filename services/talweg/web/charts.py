@@ -1,4 +1,4 @@
-"""Curves as data, for a page whose charts can be looked into: each group's own median and range, worked out here.
+"""A report's interactive charts as data: each group's own median and range, computed here.
 
 Hiding a group in the page hides its lines and no more: no number of another depends on it.
 """

@@ -1,4 +1,4 @@
-"""What there is to choose from: problems, optimizers and schedules; and datasets, which users upload."""
+"""The catalogue of problems, optimizers and schedules; and datasets, which users upload."""
 
 from datetime import datetime
 from functools import cache, partial

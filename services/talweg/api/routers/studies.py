@@ -1,4 +1,4 @@
-"""Studies: hand one in, find it, compare its runs, cancel it."""
+"""Studies: submit, find, compare, cancel."""
 
 from typing import Any, Literal
 
