@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from talweg.api.bodies import check
-from talweg.datasets.parsing import read
+from talweg.datasets.formats import read
 from talweg.datasets.preparing import Options
 from talweg.errors import CorruptRecord, InvalidSpec, TooLarge
 from talweg.records import normalise
-from talweg.records.rebuild import normalise_study
+from talweg.records.from_spec import normalise_study
 from talweg.spec import parse_run, parse_study
 from talweg.store import codec
 from talweg_core import optimizers, problems, schedules

@@ -19,7 +19,7 @@ from talweg_core.initial import Initial
 from talweg_core.layers.base import Layer, Shape, Slot, Space
 from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
-from talweg_core.products import one_thread
+from talweg_core.matrix_products import one_thread
 
 
 @dataclass(frozen=True)

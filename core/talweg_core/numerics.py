@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from talweg_core.products import one_thread
+from talweg_core.matrix_products import one_thread
 
 
 def fingerprint() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg_core import Cohort, optimizers, problems, products
+from talweg_core import Cohort, matrix_products, optimizers, problems
 from talweg_core.compilation import kernel
 from talweg_core.layers import dense
 from talweg_core.layout import Array
@@ -18,18 +18,18 @@ from talweg_core.randomness import stream
 @kernel
 def three(gemm: int, m: int, k: int, n: int, a: Any, b: Any, flipped_a: Any, flipped_b: Any, out: Any) -> None:
     """All three products, of factors as they are and transposed."""
-    products.multiply(gemm, m, k, n, a, b, out[0])
-    products.multiply_left_transposed(gemm, m, k, n, flipped_a, b, out[1])
-    products.multiply_right_transposed(gemm, m, k, n, a, flipped_b, out[2])
+    matrix_products.multiply(gemm, m, k, n, a, b, out[0])
+    matrix_products.multiply_left_transposed(gemm, m, k, n, flipped_a, b, out[1])
+    matrix_products.multiply_right_transposed(gemm, m, k, n, a, flipped_b, out[2])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_every_product_has_the_bits_of_matmul(precision: str) -> None:
     generator = stream(0, "check", 3)
     for m, k, n in generator.integers(2, 100, (200, 3)):
-        gemm = products.address(np.dtype(precision), m, k, n)
+        gemm = matrix_products.address(np.dtype(precision), m, k, n)
         # NumPy's wheels bring OpenBLAS under the names looked for, except on a Mac, where it is Accelerate.
-        assert gemm or products.address(np.dtype(precision), 2) == 0
+        assert gemm or matrix_products.address(np.dtype(precision), 2) == 0
         if gemm:
             a: Array = generator.normal(size=(m, k)).astype(precision)
             b: Array = generator.normal(size=(k, n)).astype(precision)
@@ -53,14 +53,14 @@ print((time.process_time() - busy) / (time.perf_counter() - start), numerics.fin
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     cores, threads = done.stdout.split()
-    if products.one_thread():
+    if matrix_products.one_thread():
         # Busy time over wall time: at most one core, whatever the machine has and does beside.
         assert float(cores) < 1.2
         assert threads == "1"
 
 
 def test_a_product_with_a_size_of_1_is_left_to_matmul() -> None:
-    assert products.address(np.dtype("float32"), 32, 1, 10) == 0
+    assert matrix_products.address(np.dtype("float32"), 32, 1, 10) == 0
 
 
 @pytest.mark.parametrize("name", ["digits-mlp", "digits-autoencoder", "characters-transformer", "deep-linear"])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from talweg import AsyncLab, Lab
-from talweg.client import progress
+from talweg.client import waiting
 from talweg.errors import LocalStackError
 from talweg.local import StackState, status, stop
 from talweg.settings import settings
@@ -34,10 +34,10 @@ SPEC: dict[str, Any] = {"problem": "digits-mlp", "optimizer": "adam", "steps": 4
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that waits say, sooner than people need them."""
     lines: list[str] = []
-    monkeypatch.setattr(progress, "IDLE", 0.5)
-    monkeypatch.setattr(progress, "ASK_AGAIN", 0.2)
-    monkeypatch.setattr(progress, "SILENCE", 0.3)
-    for module in ("progress", "aio"):
+    monkeypatch.setattr(waiting, "IDLE", 0.5)
+    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.2)
+    monkeypatch.setattr(waiting, "SILENCE", 0.3)
+    for module in ("waiting", "aio"):
         monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
     return lines
 
@@ -117,7 +117,7 @@ def test_a_wait_starts_a_stack_again_that_was_killed_and_not_one_that_was_stoppe
         np.testing.assert_array_equal(costs, run.costs)
         endless = lab.submit(SPEC, steps=10_000_000)
         stop(home)
-        monkeypatch.setattr(progress, "STOPPED", 0.1)
+        monkeypatch.setattr(waiting, "STOPPED", 0.1)
         with pytest.raises(LocalStackError, match="was stopped; start it again with: talweg up --home"):
             endless.wait()
         with pytest.raises(LocalStackError, match="was stopped"):

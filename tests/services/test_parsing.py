@@ -4,8 +4,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from talweg.errors import InvalidSpec
-from talweg.parsing import rule
 from talweg.spec import parse_run, parse_study
+from talweg.validation import rule
 
 
 @pytest.mark.parametrize("name", ["a/b", "a\\b", "a\nb"])

@@ -12,7 +12,7 @@ from talweg_core.compilation import Kernel, ready, specialise
 from talweg_core.initial import Initial, weight_initial
 from talweg_core.layers.activation import ActivationLayer
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
-from talweg_core.products import address, multiply, multiply_left_transposed, multiply_right_transposed
+from talweg_core.matrix_products import address, multiply, multiply_left_transposed, multiply_right_transposed
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from talweg import queue
 from talweg.api.tokens import limits_of
 from talweg.errors import TalwegError
-from talweg.parsing import IDEMPOTENCY_KEY
 from talweg.settings import Settings
 from talweg.store import RUN_STATES, Meter, Store, TokenRow
+from talweg.validation import IDEMPOTENCY_KEY
 
 # Health checks and dashboards ask all the time, and a broker that is away takes seconds to say so.
 SECONDS: Final = 2.0

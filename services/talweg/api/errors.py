@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from talweg.errors import DiskFull, InvalidSpec, TalwegError, Unreachable
-from talweg.parsing import rule
+from talweg.validation import rule
 
 log = structlog.get_logger("talweg.api")
 

@@ -11,13 +11,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from talweg.errors import InvalidSpec
 from talweg.mlflow_server import experiment_page, run_page
-from talweg.parsing import rule
 from talweg.records import Explanation, Next, StepExplanation, Verification
 from talweg.records.instruments.base import Instrument
 from talweg.records.instruments.kinds import INSTRUMENTS, Measured
 from talweg.settings import Settings
 from talweg.spec import Name
 from talweg.store import RunRow, StudyRow, TokenRow
+from talweg.validation import rule
 
 Scope = Literal["read", "submit", "admin"]
 Whole = Annotated[int, Field(ge=1, lt=2**63)]

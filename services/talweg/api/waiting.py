@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from talweg.api.dependencies import Laboratory
 from talweg.local.folder import Folder
-from talweg.local.plan import ChildState, read
+from talweg.local.supervisor_plan import ChildState, read
 from talweg.store import Waits
 
 Kind = Literal["paused", "worker-lost", "broker", "database", "no-worker", "no-reconciler", "queue", "not-taken"]

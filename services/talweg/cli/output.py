@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from talweg.client import Lab, Table
     from talweg.settings import Settings
 
-HANDLER: Final = "talweg.readable"
+HANDLER: Final = "talweg.number_format"
 
 _SIGNS: Final = {
     "–": "-", "—": "-", "−": "-", "…": "...", "·": "*", "•": "*", "×": "x", "÷": "/", "±": "+-",

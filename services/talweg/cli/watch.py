@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from talweg.client import Lab, Run, Study
-    from talweg.client.progress import Note, Notes
+    from talweg.client.waiting import Note, Notes
 
 OVER = frozenset({"finished", "failed", "cancelled"})
 # Above this many runs their sum is asked for instead of each of them.
@@ -32,7 +32,7 @@ def watch(lab: "Lab", work: "Run | Study") -> None:
         LocalStackError: The local stack was stopped.
         KeyboardInterrupt: Ctrl-C; after saying what goes on, and how to get back to it.
     """
-    from talweg.client.progress import looks
+    from talweg.client.waiting import looks
 
     try:
         with _bars() as show:
@@ -102,7 +102,7 @@ def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Note | None]
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from talweg.client.progress import Notes
+    from talweg.client.waiting import Notes
 
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -22,10 +22,10 @@ import httpx2
 
 from talweg.client.lab import Lab
 from talweg.client.live import Live
-from talweg.client.progress import Events, Notes, Wait, say
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
+from talweg.client.waiting import Events, Notes, Wait, say
 from talweg.client.wire import Question, Wire, error_of, over, translated
 from talweg.errors import RunFailed, TalwegError, Unreachable
 

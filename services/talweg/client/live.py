@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
-from talweg.client.progress import OVER, Progress, looks, meter, say
 from talweg.client.table import card
+from talweg.client.waiting import OVER, Progress, looks, meter, say
 from talweg.client.wire import Wire, over
 from talweg.errors import RunFailed
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, SupportsIndex
 from talweg.client.analysis import Analysed, Explanation, Instrumented
 from talweg.client.keywords import fork_spec
 from talweg.client.live import Live
-from talweg.client.progress import Events, Progress
 from talweg.client.table import Table, text
 from talweg.client.vectors import Recorded, write_parquet
+from talweg.client.waiting import Events, Progress
 from talweg.errors import InvalidSpec, Unreachable
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from talweg.client.live import Live, every
-from talweg.client.progress import Progress
 from talweg.client.run import Run, reason
 from talweg.client.table import Interval, Spread, Table
 from talweg.client.vectors import write_parquet
+from talweg.client.waiting import Progress
 from talweg.errors import InvalidSpec
 
 FIGURES: Final = (".png", ".svg")

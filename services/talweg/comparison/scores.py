@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from talweg.comparison.results import Group, Result, groups
-from talweg.readable import figures, percent, span
+from talweg.number_format import figures, percent, span
 
 _COLUMNS = {
     "validation_cost": "validation cost",

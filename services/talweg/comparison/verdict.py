@@ -11,7 +11,7 @@ from talweg.comparison.contenders import best_of_seeds, of_contender, one_and_th
 from talweg.comparison.intervals import Difference, seeds_needed
 from talweg.comparison.results import Result
 from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
-from talweg.readable import figures
+from talweg.number_format import figures
 
 Level = Literal["refused", "warning", "note"]
 # By how much the gradient evaluations of a run may differ before it is said.

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parsed(given: dict[str, Any], out: int) -> dict[str, Any]:
-    from talweg.datasets.parsing import read
+    from talweg.datasets.formats import read
     from talweg.datasets.preparing import Options, compress, digest_of, pack
     from talweg.errors import TooLarge
 

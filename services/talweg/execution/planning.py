@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from talweg.errors import DiskFull
-from talweg.records.rebuild import optimizer_of
+from talweg.records.from_spec import optimizer_of
 from talweg.spec import OptimizerSpec, RunSpec
 from talweg.store import NewRun, RunRow, Store
 from talweg.store.batch import Resolved, recorded_bytes

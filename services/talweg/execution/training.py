@@ -21,7 +21,7 @@ from talweg.execution.recorder import Recorder
 from talweg.execution.segment_store import LocalSegmentStore, SegmentStore
 from talweg.execution.writer import DatabaseRetry, Writer, log_failed
 from talweg.execution.writer_process import WriterProcess, WriterProcessLost
-from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.records.from_spec import cohort_of, engine_rules
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Claim, RunRow, Sample, Store

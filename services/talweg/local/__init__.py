@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talweg.local.plan import ChildState, Connection, StackState
     from talweg.local.stack import ended, ensure, found, status, stop
+    from talweg.local.supervisor_plan import ChildState, Connection, StackState
 
 __all__ = ["ChildState", "Connection", "StackState", "ended", "ensure", "found", "status", "stop"]
 
 _HOMES = {
-    "ChildState": "plan",
-    "Connection": "plan",
-    "StackState": "plan",
+    "ChildState": "supervisor_plan",
+    "Connection": "supervisor_plan",
+    "StackState": "supervisor_plan",
     "ended": "stack",
     "ensure": "stack",
     "found": "stack",

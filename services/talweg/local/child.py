@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from talweg.local.folder import Folder, open_log_or_none, tail
-from talweg.local.plan import ChildPlan, ChildState, answers, listens
 from talweg.local.processes import birth, signal_group
+from talweg.local.supervisor_plan import ChildPlan, ChildState, answers, listens
 from talweg.local.watchdog import Watchdog
 
 FIRST_DELAY = 0.5

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from talweg.errors import ChildFailed, PortTaken, from_code
 from talweg.local.folder import Folder, discard_scratch, exclusive_lock, is_held, open_log, tail
-from talweg.local.plan import Connection, Plan, StackState, answers, read, write
 from talweg.local.processes import alive, end, in_groups, marked
 from talweg.local.stack_plan import plan_stack, require_extra, reserve_port
+from talweg.local.supervisor_plan import Connection, Plan, StackState, answers, read, write
 from talweg.settings import Settings
 from talweg.settings import settings as current_settings
 

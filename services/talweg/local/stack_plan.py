@@ -15,8 +15,8 @@ from talweg import mlflow_server
 from talweg.environment import inherited, numerics_environment
 from talweg.errors import MissingExtra, PortTaken
 from talweg.local.folder import Folder
-from talweg.local.plan import ChildPlan, Plan
 from talweg.local.processes import MARK
+from talweg.local.supervisor_plan import ChildPlan, Plan
 from talweg.settings import Settings
 
 HOST = "127.0.0.1"

@@ -18,8 +18,8 @@ from select import select
 from talweg.errors import ChildFailed, TalwegError, from_code
 from talweg.local.child import Child
 from talweg.local.folder import Folder, acquire_lock, discard_scratch, sign_lock, tail
-from talweg.local.plan import Plan, StackState, write
 from talweg.local.processes import birth
+from talweg.local.supervisor_plan import Plan, StackState, write
 from talweg.local.watchdog import Watchdog
 
 # What a child that knows what is wrong prints last: `talweg: error: newer-laboratory: …`.

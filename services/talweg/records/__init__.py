@@ -2,8 +2,8 @@
 
 from talweg.records.coordinates import Part, part_of
 from talweg.records.explanation import Explanation, Next, StepExplanation, explain, explain_step, next_updates
-from talweg.records.instruments import INSTRUMENTS, Instrument, Measured, measure
-from talweg.records.rebuild import (
+from talweg.records.fork_start import ForkStart, fork_start
+from talweg.records.from_spec import (
     cohort_of,
     engine_rules,
     normalise,
@@ -13,7 +13,8 @@ from talweg.records.rebuild import (
     problems_of,
     schedule_of,
 )
-from talweg.records.states import ForkStart, Snapshot, fork_start, recompute_snapshots, stored_snapshots
+from talweg.records.instruments import INSTRUMENTS, Instrument, Measured, measure
+from talweg.records.snapshots import Snapshot, recompute_snapshots, stored_snapshots
 from talweg.records.steps import (
     Batch,
     batch,
@@ -26,7 +27,7 @@ from talweg.records.steps import (
     seconds,
     size_of,
 )
-from talweg.records.verification import Mended, Verification, mend, verify
+from talweg.records.verify_and_repair import Mended, Verification, mend, verify
 
 __all__ = [
     "INSTRUMENTS",

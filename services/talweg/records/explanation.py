@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talweg.errors import InvalidSpec, ReplayDiverged
-from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.records.from_spec import cohort_of, engine_rules
 from talweg.records.replay import state_at
 from talweg.records.steps import gradient, owner, parameters, records
 from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec

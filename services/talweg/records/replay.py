@@ -17,7 +17,7 @@ import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records.coordinates import EVERY, Columns
-from talweg.records.rebuild import cohort_of, engine_rules
+from talweg.records.from_spec import cohort_of, engine_rules
 from talweg.spec import RunSpec
 from talweg.store import ReplayBasis, RunRow, Store, codec
 from talweg.store.batch import checkpoint_every

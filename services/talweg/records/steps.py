@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from talweg.errors import CorruptRecord, NoSuchStep
 from talweg.records.coordinates import EVERY, Columns
-from talweg.records.rebuild import cohort_of
+from talweg.records.from_spec import cohort_of
 from talweg.records.replay import replay, replay_chosen, restored
 from talweg.spec import RunSpec
 from talweg.store import ChunkRow, Quantity, RunRow, Store

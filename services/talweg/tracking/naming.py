@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from talweg.comparison.results import SEPARATOR, label
-from talweg.readable import figures
+from talweg.number_format import figures
 from talweg.store import RunRow
 from talweg.web.report import escape
 

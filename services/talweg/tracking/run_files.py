@@ -10,13 +10,13 @@ import structlog
 
 from talweg.comparison.results import Floats, Steps
 from talweg.errors import TalwegError
-from talweg.figures import runs
-from talweg.figures.studies import png, svg
+from talweg.figures import run_figures
+from talweg.figures.study_figures import png, svg
 from talweg.records import norms, records, size_of
 from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store
-from talweg.web.document import document
 from talweg.web.run_page import content, first_own, shown
+from talweg.web.run_page_html import document
 from talweg_core.problems import SurfaceProblem
 
 # Gradients and parameters are in the file where they are together at most this many numbers: 4 MB in float32.
@@ -82,14 +82,16 @@ def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
         return {}
     seen = shown(store, run)
     figures = {
-        "cost": runs.cost_curve(run, seen.costs, _validation(store, run), title=title),
-        "norms": runs.norm_curves(run, np.asarray(norms(store, run, 0, run.step), dtype=np.float64), title=title),
+        "cost": run_figures.cost_curve(run, seen.costs, _validation(store, run), title=title),
+        "norms": run_figures.norm_curves(
+            run, np.asarray(norms(store, run, 0, run.step), dtype=np.float64), title=title
+        ),
     }
     if seen.looks:
-        figures["histograms"] = runs.histograms(run, seen.looks, title=title)
+        figures["histograms"] = run_figures.histograms(run, seen.looks, title=title)
         if isinstance(seen.problem, SurfaceProblem) and seen.problem.layout.size == 2:
             points = np.stack([look.parameters for look in seen.looks]).astype(np.float64)
-            figures["path"] = runs.path(seen.problem, points, title=title)
+            figures["path"] = run_figures.path(seen.problem, points, title=title)
     found = {PAGE: document(content(store, seen, title)).encode(), "record.parquet": parquet(store, run)}
     for name, figure in figures.items():
         found[f"figures/{name}.png"] = png(figure, dots_per_inch=100)

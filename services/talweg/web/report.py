@@ -230,20 +230,20 @@ def protocol(study: StudyRow) -> dict[str, str]:
 def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     """The cost curves as "png" or "svg"; of several problems a panel each."""
     # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
-    from talweg.figures import studies
+    from talweg.figures import study_figures
 
     if found.several:
-        drawn = studies.overview(found)
+        drawn = study_figures.overview(found)
     else:
         (problem,) = found.problems
         runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
-        drawn = studies.cost_curves(runs, title=study.name)
-    return studies.png(drawn) if kind == "png" else studies.svg(drawn)
+        drawn = study_figures.cost_curves(runs, title=study.name)
+    return study_figures.png(drawn) if kind == "png" else study_figures.svg(drawn)
 
 
 def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = ()) -> str:
     """The report: one HTML page that needs nothing else; `more` pictures, as of `paths_of`, follow the results."""
-    from talweg.figures.studies import draw
+    from talweg.figures.study_figures import draw
 
     parts = sections(found, lambda kind: draw(found, kind, title=study.name), more)
     return page(study.name, protocol(study), parts)
@@ -257,24 +257,24 @@ def paths_of(store: Store, found: Comparison) -> list[Picture]:
     problem, *others = problems_of(found.spec)
     if others:
         return []
-    from talweg.figures import studies
+    from talweg.figures import study_figures
 
     if isinstance(problem, SurfaceProblem):
         taken = _taken(store, found, 1) if problem.layout.size == 2 else {}
         if not taken:
             return []
-        from talweg.figures.paths import animation, paths
+        from talweg.figures.path_figures import animation, paths
 
         return [
-            Picture("contours of the cost with each optimizer's path", studies.svg(paths(problem, taken))),
+            Picture("contours of the cost with each optimizer's path", study_figures.svg(paths(problem, taken))),
             Picture("the same paths, step by step", animation(problem, taken), kind="image/gif"),
         ]
     taken = _taken(store, found, _PLANE_POINTS) if "validation" in problem.splits and not _stateful(problem) else {}
     if len(taken) < 2:
         return []
-    from talweg.figures.paths import plane_figure as plane
+    from talweg.figures.path_figures import plane_figure as plane
 
-    return [Picture("the cost over a plane, with each optimizer's path", studies.svg(plane(problem, taken)))]
+    return [Picture("the cost over a plane, with each optimizer's path", study_figures.svg(plane(problem, taken)))]
 
 
 def _stateful(problem: Problem) -> bool:

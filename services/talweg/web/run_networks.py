@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from talweg.comparison.results import Floats
-from talweg.figures.paths import bounds, costs_over, heights
-from talweg.figures.runs import histogram, slices
+from talweg.figures.path_figures import bounds, costs_over, heights
+from talweg.figures.run_figures import histogram, slices
 from talweg.records import Snapshot
 from talweg.store import RunRow
-from talweg.web.document import Json, coarse, floats, numbers
+from talweg.web.run_page_html import Json, coarse, floats, numbers
 from talweg_core import optimizers
 from talweg_core.chain import factors, has_factors
 from talweg_core.optimizers.base import Optimizer

@@ -14,7 +14,7 @@ from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.store.batch import checkpoint_every
 from talweg.web import run_networks
-from talweg.web.document import Json, floats, numbers
+from talweg.web.run_page_html import Json, floats, numbers
 from talweg_core import optimizers
 from talweg_core.optimizers.description import describe
 from talweg_core.problems import Problem

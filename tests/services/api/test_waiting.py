@@ -14,7 +14,7 @@ from talweg.api.dependencies import Broker, Laboratory, Metrics
 from talweg.api.waiting import reason_of
 from talweg.errors import Unreachable
 from talweg.local.folder import Folder
-from talweg.local.plan import ChildState, StackState, write
+from talweg.local.supervisor_plan import ChildState, StackState, write
 from talweg.settings import Settings
 from talweg.store import Store, Waits, open_store
 

@@ -201,7 +201,7 @@ def test_ctrl_c_ends_the_waiting_alone_and_says_how_to_get_back(
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("talweg.client.progress.time.sleep", interrupted)
+    monkeypatch.setattr("talweg.client.waiting.time.sleep", interrupted)
     done = remote("compare", *SMALL, "--name", "interrupted")
     assert done.status == 130
     assert "the study interrupted goes on" in done.err

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from talweg.client.progress import Progress, meter
+from talweg.client.waiting import Progress, meter
 
 HALF = Progress(5, 10, "running, step 5 of 10", over=False)
 DONE = Progress(10, 10, "finished, step 10 of 10", over=True)

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from talweg import AsyncLab, Lab
-from talweg.client import progress
-from talweg.client.progress import Note, Notes, Wait, looks
+from talweg.client import waiting
+from talweg.client.waiting import Note, Notes, Wait, looks
 from talweg.client.wire import error_of, passes, translated
 from talweg.errors import LocalStackError, TalwegError, Unreachable
 
@@ -73,7 +73,7 @@ def test_silence_is_said_after_a_while_and_ends_with_the_time(monkeypatch: pytes
     wait.seen({"state": "running"})
     wait.missed(answered(503), None, None)
     assert wait.note is None
-    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    monkeypatch.setattr(waiting, "SILENCE", 0.0)
     wait.missed(answered(503), None, None)
     assert wait.note is not None
     assert "run one waits: the laboratory has not answered since" in wait.note.text
@@ -105,7 +105,7 @@ def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_give
     assert not wait.missed(gone, "stopped", home)
     assert wait.note is not None
     assert "was stopped; start it again with: talweg up --home /lab" in wait.note.text
-    monkeypatch.setattr(progress, "STOPPED", -1.0)
+    monkeypatch.setattr(waiting, "STOPPED", -1.0)
     with pytest.raises(LocalStackError, match="run one: the local stack in /lab was stopped"):
         wait.missed(gone, "stopped", home)
     wait = Wait("run one", "http://lab", None)
@@ -143,9 +143,9 @@ def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that waits say, without the patience that people have."""
     lines: list[str] = []
-    monkeypatch.setattr(progress, "IDLE", 0.1)
-    monkeypatch.setattr(progress, "ASK_AGAIN", 0.05)
-    for module in ("progress", "aio"):
+    monkeypatch.setattr(waiting, "IDLE", 0.1)
+    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.05)
+    for module in ("waiting", "aio"):
         monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
     return lines
 

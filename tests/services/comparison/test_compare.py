@@ -14,9 +14,9 @@ from talweg.comparison import Comparison, Evaluations, Result, compare, guards, 
 from talweg.comparison.contenders import contenders
 from talweg.comparison.scores import Table
 from talweg.figures.colours import style
-from talweg.figures.paths import animation, moments, paths, plane_of
-from talweg.figures.paths import plane_figure as plane_picture
-from talweg.figures.studies import draw, svg
+from talweg.figures.path_figures import animation, moments, paths, plane_of
+from talweg.figures.path_figures import plane_figure as plane_picture
+from talweg.figures.study_figures import draw, svg
 from talweg.records import normalise_study
 from talweg.spec import StudySpec, read_spec
 from talweg.web.report_sections import Charts, Picture, sections

@@ -9,7 +9,7 @@ import pytest
 
 from talweg.comparison import Result
 from talweg.figures.colours import style
-from talweg.figures.studies import cost_curves, png, svg
+from talweg.figures.study_figures import cost_curves, png, svg
 
 Make = Callable[..., Result]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Result, compare, ranking, table
-from talweg.readable import figures
+from talweg.number_format import figures
 from talweg.spec import StudySpec
 from talweg.web.report import markdown, page
 from talweg.web.report_sections import Picture, Section, Words, sections

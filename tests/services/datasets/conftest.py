@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.datasets.parsing import read
+from talweg.datasets.formats import read
 from talweg.datasets.preparing import Options, Prepared
 from talweg.datasets.sources import Parsed, parse
 

@@ -10,9 +10,9 @@ import pytest
 
 from talweg.local import Connection, StackState, ensure, status, stop
 from talweg.local.folder import Folder
-from talweg.local.plan import ChildPlan, Plan
 from talweg.local.processes import marked
 from talweg.local.stack_plan import child_environment, choose_port
+from talweg.local.supervisor_plan import ChildPlan, Plan
 from talweg.settings import Settings
 
 SERVER = """

@@ -15,8 +15,8 @@ from talweg.environment import PORTABLE
 from talweg.errors import MissingExtra, PortTaken
 from talweg.local import stack_plan
 from talweg.local.folder import Folder
-from talweg.local.plan import ChildPlan, Plan
 from talweg.local.stack_plan import child_environment, plan_stack, require_extra
+from talweg.local.supervisor_plan import ChildPlan, Plan
 from talweg.settings import Settings
 
 

@@ -14,9 +14,9 @@ from talweg import local
 from talweg.errors import LocalStackError, PortTaken
 from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
 from talweg.local.folder import LARGEST, acquire_lock, exclusive_lock, follow, is_held, open_log, tail
-from talweg.local.plan import ChildPlan, Plan, listens
 from talweg.local.processes import alive, birth
 from talweg.local.stack_plan import choose_port, is_free, reserve_port
+from talweg.local.supervisor_plan import ChildPlan, Plan, listens
 from talweg.local.watchdog import Watchdog
 
 

@@ -18,9 +18,9 @@ import pytest
 
 from talweg.errors import ChildFailed, NewerLaboratory
 from talweg.local import ensure, status, stop
-from talweg.local.plan import ChildPlan, answers
 from talweg.local.processes import birth
 from talweg.local.stack_plan import choose_port
+from talweg.local.supervisor_plan import ChildPlan, answers
 
 Until = Callable[[Callable[[], bool], str], None]
 # The fixture's class lives in conftest.py, which no test imports.
@@ -41,7 +41,7 @@ import sys, time
 from pathlib import Path
 from talweg.local import ensure
 from talweg.local.stack_plan import child_environment
-from talweg.local.plan import ChildPlan, Plan
+from talweg.local.supervisor_plan import ChildPlan, Plan
 from talweg.settings import Settings
 
 def plan(settings, folder, owner):

@@ -6,7 +6,7 @@ import pytest
 
 from talweg.errors import InvalidSpec
 from talweg.records import cohort_of, normalise, normalise_study
-from talweg.records.rebuild import fitting
+from talweg.records.from_spec import fitting
 from talweg.spec import RunSpec, StudySpec
 
 

@@ -15,8 +15,8 @@ from talweg.api.models import CatalogueEntry, OptimizerEntry, ScheduleEntry
 from talweg.datasets.preparing import Format, Kind, Options
 from talweg.datasets.sources import parse
 from talweg.errors import Conflict, InvalidSpec
-from talweg.parsing import DATASET_NAME
 from talweg.store import DatasetRow
+from talweg.validation import DATASET_NAME
 from talweg_core import optimizers, problems, schedules
 from talweg_core.problems import bundled
 from talweg_core.problems.description import purpose, settings

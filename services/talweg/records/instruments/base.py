@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from talweg.records.rebuild import cohort_of
+from talweg.records.from_spec import cohort_of
 from talweg.records.steps import Point, norms, parameters, walk
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store

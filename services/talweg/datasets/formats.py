@@ -22,11 +22,11 @@ def read(handle: IO[bytes], options: Options) -> Prepared:
     if options.format == "npy":
         return _from_npy(handle, options)
     if options.format == "csv":
-        from talweg.datasets.tables import read_csv
+        from talweg.datasets.csv_and_parquet import read_csv
 
         columns, target = read_csv(handle, options.target)
     else:
-        from talweg.datasets.tables import read_parquet
+        from talweg.datasets.csv_and_parquet import read_parquet
 
         columns, target = read_parquet(handle, options.target, options.maximum)
     return _from_table(columns, target, options)

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
-from talweg.records.rebuild import problem_of
+from talweg.records.from_spec import problem_of
 from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
 from talweg.records.steps import Piece, norms, pieces, records, size_of
 from talweg.spec import Json, RunSpec

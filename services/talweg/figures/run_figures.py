@@ -14,7 +14,7 @@ from talweg.comparison.results import Floats, Steps
 from talweg.figures.axes import INK, MUTED, dress, scale
 from talweg.figures.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, style
 from talweg.figures.curves import DRAWN, extremes, median_curve
-from talweg.figures.paths import bounds, costs_over, heights
+from talweg.figures.path_figures import bounds, costs_over, heights
 from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg_core.problems import SurfaceProblem

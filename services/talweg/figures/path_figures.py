@@ -23,7 +23,7 @@ from PIL import Image
 from talweg.comparison.contenders import Contender
 from talweg.comparison.results import Floats
 from talweg.figures.axes import INK, MUTED, dress
-from talweg.figures.studies import figure_of, legend, line, look
+from talweg.figures.study_figures import figure_of, legend, line, look
 from talweg_core.problems import Problem, SurfaceProblem
 
 _CELLS = 160
