@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -44,7 +44,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
     made: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     try:
         # Beside the source; where that is read-only, in the user's cache; NUMBA_CACHE_DIR comes before both.
-        cache = _OnceCache(function)  # type: ignore[no-untyped-call]
+        own = _OnceCache(function)
     except RuntimeError:
         # No place to write at all, or no file to tell a change by, as for a rule typed at a prompt.
         return made  # type: ignore[no-any-return]
@@ -54,11 +54,21 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
         try:
             return compile_it(signature)
         finally:
-            cache.release()
+            own.release()
 
     # What `cache=True` sets; Numba offers no way to give it another cache.
-    made._cache, made.compile = cache, compile_once
+    made._cache, made.compile = own, compile_once
     return made  # type: ignore[no-any-return]
+
+
+@cache
+def engine_digest() -> str:
+    """Of every source file of the engine, in hex."""
+    found = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 class _OnceCache(FunctionCache):
@@ -67,9 +77,17 @@ class _OnceCache(FunctionCache):
     Without the wait, processes that start together on a new machine each compile every kernel, and two processes that
     save kernels of one function at the same time lose one of them. There is a lock file for each function, beside its
     kernels, while one of them is compiled.
+
+    A kernel is compiled anew when any file of the engine changes. Numba itself looks at the function's own file alone,
+    although functions of other files are compiled into it: after an upgrade it would run what those files held before.
     """
 
     _lock: int | None = None
+
+    def __init__(self, function: Kernel) -> None:
+        """Raises RuntimeError where there is no place for it, or no file to tell a change by."""
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file._source_stamp = (self._cache_file._source_stamp, engine_digest())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The cached kernel; None where this process must compile it, and then holds the lock until `release`."""

@@ -1,10 +1,14 @@
 """Kernels: cached on disk, and anew when their rule changes."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from talweg_core import compilation
 
 RULE = """
 from talweg_core.compilation import specialise
@@ -45,10 +49,10 @@ class Runner:
         """In `folder`."""
         self.folder = folder
 
-    def __call__(self, operation: str) -> list[str]:
-        """What MAIN prints."""
+    def __call__(self, operation: str, before: str = "") -> list[str]:
+        """What MAIN prints, after the lines of `before`."""
         (self.folder / "module.py").write_text(RULE.format(operation=operation))
-        command = [sys.executable, "-c", MAIN]
+        command = [sys.executable, "-c", before + MAIN]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
         return done.stdout.split()
 
@@ -61,6 +65,34 @@ def test_a_specialised_kernel_is_cached_between_processes(run: Runner) -> None:
 def test_a_changed_rule_is_compiled_anew(run: Runner) -> None:
     assert run("+ 1")[0] == "4.0"
     assert run("* 25")[0] == "75.0"
+
+
+def test_what_another_version_of_the_engine_compiled_is_compiled_anew(run: Runner) -> None:
+    # What broke: a kernel into which a function of a file was compiled that the engine has no more.
+    assert run("+ 1") == ["4.0", "0"]
+    assert run("+ 1", "from talweg_core import compilation\ncompilation.engine_digest = lambda: 'other'") == [
+        "4.0",
+        "0",
+    ]
+    assert run("+ 1", "from talweg_core import compilation\ncompilation.engine_digest = lambda: 'other'") == [
+        "4.0",
+        "1",
+    ]
+
+
+def test_the_digest_is_of_every_file_of_the_engine(tmp_path: Path) -> None:
+    def digest() -> str:
+        script = "from talweg_core.compilation import engine_digest; print(engine_digest())"
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    shutil.copytree(Path(compilation.__file__).parent, tmp_path / "talweg_core")
+    before = digest()
+    assert digest() == before
+    file = tmp_path / "talweg_core" / "problems" / "beale.py"
+    file.write_text(file.read_text() + "# Changed.\n")
+    assert digest() != before
 
 
 def test_a_rule_typed_at_a_prompt_is_compiled_though_there_is_no_file_to_cache_it_by() -> None:
