@@ -123,7 +123,7 @@ class Containers:
         return Lab(self.url, token=self.settings["TALWEG_TOKEN"])
 
     def begin(self, lab: Lab) -> Study:
-        """STUDY, handed in and under way."""
+        """STUDY, submitted and under way."""
         study = lab.compare(STUDY)
         self.within(120, lambda: study.refresh().view["steps_done"], "the study to be under way")
         return study

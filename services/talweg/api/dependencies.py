@@ -177,7 +177,7 @@ class Laboratory:
 
 
 def _laboratory(request: Request) -> Laboratory:
-    """Whatever a request hands in counts against its token, where that has limits."""
+    """Whatever a request submits counts against its token, where that has limits."""
     laboratory: Laboratory = request.app.state.laboratory
     holder: TokenRow | None = getattr(request.state, "holder", None)
     limits = None if holder is None else limits_of(holder, laboratory.settings)

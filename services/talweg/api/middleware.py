@@ -285,6 +285,6 @@ class Trace:
                 # What was made, where something was: its place says which one.
                 **({} if made is None else {"made": made}),
                 token=scope["state"].get("token"),
-                # Until the answer began: how long it then takes to go out is the other side's doing.
+                # Until the answer began: how long it then takes to go out is up to the client.
                 milliseconds=round(((answered or time.perf_counter()) - began) * 1000, 1),
             )

@@ -75,7 +75,7 @@ class RunView(BaseModel):
 
 
 class StudyView(BaseModel):
-    """One study as it stands; its `runs` are counted, by state in `counts`, and those that rest in `paused`."""
+    """One study as it stands; its `runs` are counted, by state in `counts`, and those that are paused in `paused`."""
 
     id: str
     name: str
@@ -293,7 +293,7 @@ class TokenSpec(BaseModel):
 
 
 class TokenView(BaseModel):
-    """A token as people may know of it: neither itself nor its digest."""
+    """A token without itself and its digest."""
 
     name: str
     scopes: list[str]

@@ -183,7 +183,7 @@ def resume(
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Let an ended run go on, as if it had been asked for more from the start."""
+    """Resume an ended run, as if it had been asked for more from the start."""
     with laboratory(home) as lab:
         _tell(lab, lab.run(run).resume(steps, max_seconds=max_seconds), wait=wait, json=json)
 

@@ -166,7 +166,7 @@ def submit(
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Hand in one run, or a file; prints its name."""
+    """Submit one run, or a file; prints its name."""
     keywords = _given(
         schedule=None if schedule is None else named(schedule),
         steps=steps,
@@ -225,13 +225,13 @@ def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
 
 
 def pause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
-    """Let a run or a study rest; it takes no worker until talweg unpause."""
+    """Pause a run or a study; it takes no worker until talweg unpause."""
     work = steer("pause", name, home, json)
     hint(f"talweg unpause {clean(work.name)}")
 
 
 def unpause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
-    """Let a run or a study go on from where it rests."""
+    """Unpause a run or a study: it goes on from where it was paused."""
     work = steer("unpause", name, home, json)
     hint(f"talweg show {clean(work.name)} --wait")
 

@@ -87,7 +87,7 @@ class Live(ABC):
         return self
 
     def unpause(self) -> Self:
-        """Go on from where it rests."""
+        """Unpause: go on from where it was paused."""
         self._view = self._wire.post(self._path("unpause"))
         return self
 

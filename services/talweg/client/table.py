@@ -208,7 +208,7 @@ def _padded(cell: str, room: int, *, right: bool) -> str:
 
 
 def text(value: object) -> str:
-    """A cell as people read it: 0.1234, 1e-08, –, name=value."""
+    """A cell's text: 0.1234, 1e-08, –, name=value."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -102,7 +102,7 @@ class Notes:
                 self._put(note.text)
             self._had[of] = note.kind
         elif self._had.get(of) != "queue":
-            # A queue moves and rests by turns, which is no news.
+            # A queue moves and stops in turns, which is not worth a line.
             self.forget(of)
 
     def forget(self, of: object) -> None:

@@ -34,7 +34,7 @@ def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str]
         run=run.id,
         optimizer=run.spec["optimizer"],
         seed=run.seed,
-        # One that rests at a rung of successive halving has an end to come.
+        # One that waits at a rung of successive halving has not ended.
         state="running" if run.stop_reason == "finished" and run.total_steps < run.spec["steps"] else run.state,
         stop_reason=run.stop_reason,
         costs=store.steps(run.id, 0, run.step).cost,

@@ -38,7 +38,7 @@ def label(optimizer: Mapping[str, Any], keys: Collection[str]) -> str:
 
 
 def number(value: object) -> str:
-    """A setting's value as people write it: 0.003, 1e-8, 1000, yes; what stands around a rule as `sam rho 0.05`."""
+    """A setting's value, short: 0.003, 1e-8, 1000, yes; what stands around a rule as `sam rho 0.05`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

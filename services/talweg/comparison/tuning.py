@@ -50,7 +50,7 @@ def suggest(
 
 
 def _plain(value: float, whole: Range) -> float:
-    """To twelve digits, as people can write it down, and within the range."""
+    """Rounded to twelve digits, and within the range."""
     return min(max(float(f"{value:.12g}"), whole.low), whole.high)
 
 
@@ -65,7 +65,7 @@ class Stage:
 
     Attributes:
         new: runs to be made.
-        going: of runs that rest at a rung, by their ids, how many steps each shall have in all.
+        going: of runs that wait at a rung, by their ids, how many steps each shall have in all.
         pruned: ids of runs that make no further step.
         last: whether nothing comes after it.
     """

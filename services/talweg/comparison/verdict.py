@@ -349,7 +349,7 @@ def on_problem(problem: OnProblem) -> str:
     if not beaten:
         return (
             f"On {problem.name} {name} had the lowest median {problem.judged_by}, but {_are(level)} not shown to be "
-            "worse: what differs may be the seeds' doing."
+            "worse: the differences are within what the seeds alone produce."
         )
     said = "; ".join(f"than {label} {_by(found[label][0], name)}" for label in beaten)
     text = f"On {problem.name} {name} reached a lower {problem.judged_by} {said}."

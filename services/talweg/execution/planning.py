@@ -103,7 +103,7 @@ def require_room(store: Store, runs: Sequence[NewRun | RunRow]) -> None:
 
 
 def readable_size(count: int) -> str:
-    """Bytes as people read them: 312 kB, 4.6 MB, 187 MB."""
+    """Bytes with a unit: 312 kB, 4.6 MB, 187 MB."""
     if count < 1_000_000:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.1f} MB" if count < 100_000_000 else f"{count / 1e6:.0f} MB"

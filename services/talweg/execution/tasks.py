@@ -40,7 +40,7 @@ class HonestRequest(Request):
 
 @app.task(name=TRAIN)
 def train_cohort(cohort_id: str) -> None:
-    """Train a cohort to its end, or until this worker is asked to leave; then others hear of it at once."""
+    """Train a cohort to its end, or until this worker is stopped; then it is published again at once."""
     if not isinstance(cohort_id, str):
         # A forged message: whatever it holds, it is no id of ours.
         log.warning("no cohort id", received=type(cohort_id).__name__)

@@ -232,7 +232,7 @@ def _train(
     patience: DatabaseRetry,
     writer_process: WriterProcess | None,
 ) -> bool:
-    """Whether the cohort came to its end; otherwise it was to leave, or a run of it to rest."""
+    """Whether the cohort came to its end; otherwise the worker was stopped, or a run of it is to be paused."""
     runs = [run for run in claim.runs if not run.ended]
     if not runs:
         return True
@@ -263,7 +263,7 @@ def _train(
 def _advance(
     recorder: Recorder, runs: Sequence[RunRow], writer: Writer, beat: Heartbeat, leave: Callable[[], bool]
 ) -> None:
-    """Step until all steps are made, no run is active, a run is to rest, or `leave` is true; raises LeaseLost."""
+    """Step until all steps are made, no run is active, one is to be paused, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
     limits = TimeLimits(runs)
@@ -280,7 +280,7 @@ def _advance(
             # It is the end that was asked for, so they are judged there.
             recorder.evaluate(cohort.problem.splits, over)
             recorder.stop(over, "time")
-        # Runs move in lock-step: when one is to rest, all stop here, and the others go on without it.
+        # Runs move in lock-step: when one is to be paused, all stop here, and the others go on without it.
         if leave() or asked.pause or not cohort.active.any():
             return
         if splits and cohort.step % spec.evaluate_every == 0:

@@ -41,7 +41,7 @@ def find(connection: Connection, cohort_id: str) -> CohortRow:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """By state; queued ones that rest are counted as paused."""
+    """By state; queued ones that are paused are counted as paused."""
     state = case((_COHORTS.c.paused & (_COHORTS.c.state == "queued"), "paused"), else_=_COHORTS.c.state)
     query = select(state.label("state"), func.count().label("cohorts")).group_by(state)
     return {row.state: int(row.cohorts) for row in connection.execute(query)}
@@ -164,7 +164,7 @@ def finish(connection: Connection, claim: Claim) -> None:
 
 
 def release(connection: Connection, claim: Claim, reason: str | None) -> None:
-    """An orderly leave is no failed attempt; runs that were asked to rest do so from here on."""
+    """An orderly leave is no failed attempt; runs with a pause request are paused from here on."""
     said = {} if reason is None else {"error": reason}
     guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1, **said)
     _requeue_runs(connection, [claim.cohort_id])

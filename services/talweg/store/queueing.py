@@ -87,7 +87,7 @@ def alone(connection: Connection, runs: Sequence[Row[*tuple[Any, ...]]]) -> list
 
 
 def park(connection: Connection, cohort_ids: Sequence[str]) -> None:
-    """Let those runs of queued cohorts rest that were asked to: the whole cohort, or apart from the others."""
+    """Pause the runs of queued cohorts that have a pause request: the whole cohort, or apart from the others."""
     for start in range(0, len(cohort_ids), IDS_AT_ONCE):
         live = _live(connection, cohort_ids[start : start + IDS_AT_ONCE])
         for cohort_id, group in groupby(live, key=lambda run: run.cohort_id):
@@ -176,7 +176,7 @@ def _cancel(connection: Connection, which: ColumnElement[bool]) -> None:
 
 
 def request_pause(connection: Connection, run_ids: Sequence[str], study: str | None) -> None:
-    """Live runs are asked; those of cohorts that nobody holds rest at once. Raises NotFound."""
+    """Mark live runs; those of cohorts that nobody holds are paused at once. Raises NotFound."""
     for which in chosen_runs(connection, run_ids, study):
         asked = (which, _RUNS.c.state.in_(LIVE), ~_RUNS.c.paused)
         cohorts = _locked_cohorts(connection, asked)
@@ -185,7 +185,7 @@ def request_pause(connection: Connection, run_ids: Sequence[str], study: str | N
 
 
 def unpause(connection: Connection, run_ids: Sequence[str], study: str | None) -> list[str]:
-    """Cohorts with a run that goes on; its neighbours that still rest are put apart. Raises NotFound."""
+    """Cohorts with a run that goes on; runs beside it that stay paused move to another cohort. Raises NotFound."""
     going: list[str] = []
     for which in chosen_runs(connection, run_ids, study):
         asked = (which, _RUNS.c.state.in_(LIVE), _RUNS.c.paused)

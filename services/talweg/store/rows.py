@@ -32,7 +32,7 @@ class RunRow:
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
         record: The resolved policy, "full" or "replay".
         step: Updates made so far; steps 0 … step − 1 are recorded.
-        paused: It rests, or will at its worker's next commit, until it is asked to go on.
+        paused: It is paused, or will be at its worker's next commit, until it is unpaused.
         cost: Of the last recorded step; None before the first, and where it is not a number.
         error: What the worker said last, where the run failed.
         mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
@@ -148,7 +148,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to rest."""
+    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to be paused."""
 
     cancelled: frozenset[str]
     pause: bool

@@ -135,7 +135,7 @@ class Cohorts(Database):
     def release(self, claim: Claim, reason: str | None = None) -> None:
         """Leave in order: queued again, and the attempt does not count; raises LeaseLost.
 
-        Runs that were asked to rest do so; `reason` stays with the cohort, where it was left for one.
+        Runs with a pause request are paused; `reason` stays with the cohort, where it was left for one.
         """
         with self._write() as connection:
             leases.release(connection, claim, reason)
@@ -163,7 +163,7 @@ class Cohorts(Database):
             return leases.asked(connection, claim)
 
     def request_pause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
-        """Ask live runs to rest: queued ones do at once, running ones at their worker's next commit.
+        """Pause live runs: queued ones at once, running ones at their worker's next commit.
 
         Raises:
             NotFound: There is no such study.
@@ -172,7 +172,7 @@ class Cohorts(Database):
             queueing.request_pause(connection, list(run_ids), study)
 
     def unpause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> list[str]:
-        """Let runs that rest go on; the ids of their cohorts, to be published. Raises NotFound."""
+        """Unpause runs; the ids of their cohorts, to be published. Raises NotFound."""
         with self._write() as connection:
             return queueing.unpause(connection, list(run_ids), study)
 

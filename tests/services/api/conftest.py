@@ -63,7 +63,7 @@ def store(served: Served) -> Store:
 
 @pytest.fixture(scope="module")
 def train(served: Served) -> Callable[[], None]:
-    """Trains whatever was handed in."""
+    """Trains whatever was submitted."""
     return served.train
 
 

@@ -63,7 +63,7 @@ def test_a_run_on_it_trains_and_holds_its_digest(http: httpx2.Client, store: Sto
     assert (done["state"], done["error"]) == ("finished", None)
     # A replay meets the same numbers: every recomputed cost is the recorded one, or this would not be 200.
     assert http.get(f"/v1/runs/{run['id']}/records/gradient", params={"start": 3, "stop": 5}).status_code == 200
-    # The spec that the run holds is one that can be handed in again.
+    # The spec that the run holds is one that can be submitted again.
     again = http.post("/v1/runs", json=run["spec"] | {"name": None})
     assert again.status_code == 201, again.text
     assert again.json()["spec"] == run["spec"]

@@ -1,4 +1,4 @@
-"""Runs over HTTP: handed in once however often they are sent, found, listed, cancelled."""
+"""Runs over HTTP: submitted once however often they are sent, found, listed, cancelled."""
 
 from collections.abc import Callable
 from typing import Any

@@ -65,7 +65,7 @@ def test_it_listens_logs_changes_and_ends_when_asked(database: str, tmp_path: Pa
         url = listening(process)["url"]
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=600) as http:
-            # There is no broker: the run waits for the reconciler, and is handed in none the less.
+            # There is no broker: the run waits for the reconciler, and is submitted none the less.
             assert http.post("/v1/runs", json=spec).status_code == 201
             assert http.get("/v1/runs").status_code == 200
             forged = "/v1/runs/a%0d%0a%7b%22event%22%3a%22forged%22%7d%1b%5b31m%e2%80%a8/cancel"

@@ -1,4 +1,4 @@
-"""Studies over HTTP: handed in whole, counted while they train, ranked, drawn."""
+"""Studies over HTTP: submitted whole, counted while they train, ranked, drawn."""
 
 from collections.abc import Callable
 from typing import Any

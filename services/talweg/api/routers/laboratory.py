@@ -73,7 +73,7 @@ async def alive() -> dict[str, str]:
 def ready(here: Here) -> Response:
     """The database answers, with the schema that this version knows; open to everyone, so it says little.
 
-    Whether the broker answers is told, and no reason not to be ready: what is handed in meanwhile is stored, and
+    Whether the broker answers is reported, and no reason not to be ready: what is submitted meanwhile is stored, and
     published later.
     """
     try:

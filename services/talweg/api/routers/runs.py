@@ -46,7 +46,7 @@ steering_router = APIRouter(prefix="/v1", tags=["steering"])
 
 @router.post("", status_code=201, openapi_extra=body_of(RunSpec))
 def submit(here: Here, body: JsonBody, response: Response, idempotency_key: IdempotencyKey = None) -> RunView:
-    """Hand in one run; it is stored before this answers, and trained when a worker is free."""
+    """Submit one run; it is stored before this answers, and trained when a worker is free."""
     row = submission.submit_run(
         here.store, parse_run(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
@@ -75,7 +75,7 @@ def show(here: Here, run: Reference) -> RunView:
 
 @router.get("/{run}/waiting")
 def waiting(here: Here, run: Reference) -> Reason | None:
-    """Why it does not go on; null where a worker is at it, or it is over."""
+    """Why it waits; null where a worker trains it, or it has ended."""
     return reason_of(here, here.store.waits(here.store.run(run).id))
 
 
@@ -89,7 +89,7 @@ def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: Idempotenc
 
 @router.post("/{run}/resume", openapi_extra=body_of(ResumeSpec))
 def resume(here: Here, run: Reference, body: JsonBody) -> RunView:
-    """Let an ended run go on, as if it had been asked for more steps from the start."""
+    """Resume an ended run, as if it had been asked for more steps from the start."""
     asked, row = parse_resume(body), here.store.run(run)
     gone_on = branching.resume_run(here.store, row, asked.steps, max_seconds=asked.max_seconds, publish=here.publish)
     return run_view(gone_on, here.settings)
@@ -97,7 +97,7 @@ def resume(here: Here, run: Reference, body: JsonBody) -> RunView:
 
 @router.post("/{run}/cancel")
 def cancel(here: Here, run: Reference) -> RunView:
-    """Stop it after the step that is being made; what is recorded stays. One that is over stays as it is."""
+    """Stop it after the current step; what is recorded stays. One that has ended stays as it is."""
     row = here.store.run(run)
     here.store.request_cancel(run_ids=[row.id])
     return run_view(here.store.run(row.id), here.settings)
@@ -158,7 +158,7 @@ def _told(row: RunRow) -> str:
 
 @steering_router.post("/runs/{run}/pause")
 def pause_run(here: Here, run: Reference) -> RunView:
-    """Let it rest after the step that is being made, until it is asked to go on. One that is over stays as it is."""
+    """Pause it after the current step, until it is unpaused. One that has ended stays as it is."""
     row = here.store.run(run)
     here.store.request_pause([row.id])
     return _run_view(here, row)
@@ -166,7 +166,7 @@ def pause_run(here: Here, run: Reference) -> RunView:
 
 @steering_router.post("/runs/{run}/unpause")
 def unpause_run(here: Here, run: Reference) -> RunView:
-    """Let it go on from where it rests."""
+    """Unpause it: it goes on from where it was paused."""
     row = here.store.run(run)
     _publish(here, here.store.unpause([row.id]))
     return _run_view(here, row)
@@ -174,7 +174,7 @@ def unpause_run(here: Here, run: Reference) -> RunView:
 
 @steering_router.post("/runs/{run}/retry")
 def retry_run(here: Here, run: Reference) -> RunView:
-    """Queue a failed run again: it goes on from its last commit, with all its attempts before it."""
+    """Queue a failed run again: it goes on from its last commit, and its attempts count from zero."""
     row = here.store.run(run)
     cohorts = here.store.retry([row.id])
     if not cohorts:
@@ -193,14 +193,14 @@ def mirror_run(here: Here, run: Reference) -> RunView:
 
 @steering_router.post("/studies/{study}/pause")
 def pause_study(here: Here, study: Reference) -> StudyView:
-    """Let its runs rest after the step that is being made, until they are asked to go on."""
+    """Pause its runs after the current step, until they are unpaused."""
     here.store.request_pause(study=study)
     return _study_view(here, study)
 
 
 @steering_router.post("/studies/{study}/unpause")
 def unpause_study(here: Here, study: Reference) -> StudyView:
-    """Let its runs go on from where they rest."""
+    """Unpause its runs: they go on from where they were paused."""
     _publish(here, here.store.unpause(study=study))
     return _study_view(here, study)
 

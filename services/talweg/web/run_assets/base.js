@@ -1,4 +1,4 @@
-// What every part shares: the data, the chosen step and coordinate, elements, numbers as people write them.
+// What every part shares: the data, the chosen step and coordinate, elements, numbers as text.
 const content = JSON.parse(document.getElementById("content").textContent);
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
