@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from talweg.errors import InvalidSpec
-from talweg.protocols import Clock, Grid, Part, Protocol, Search, Target, without_defaults
+from talweg.study_settings import Clock, Grid, Part, Protocol, Search, Target, without_defaults
 from talweg.validation import NAME, from_yaml, parse
 
 Json = dict[str, Any]

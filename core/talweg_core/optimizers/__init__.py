@@ -20,7 +20,6 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.optimizers.dadaptation import DAdaptation
 from talweg_core.optimizers.description import AroundDescription, Catalogue, Description, describe_around
 from talweg_core.optimizers.description import describe as _describe
-from talweg_core.optimizers.installed import load_installed
 from talweg_core.optimizers.lamb import LAMB
 from talweg_core.optimizers.lars import LARS
 from talweg_core.optimizers.lbfgs import LBFGS
@@ -29,6 +28,7 @@ from talweg_core.optimizers.momentum import Momentum
 from talweg_core.optimizers.muon import Muon
 from talweg_core.optimizers.nadam import NAdam
 from talweg_core.optimizers.nesterov import Nesterov
+from talweg_core.optimizers.plugins import load_installed
 from talweg_core.optimizers.prodigy import Prodigy
 from talweg_core.optimizers.radam import RAdam
 from talweg_core.optimizers.rmsprop import RMSProp

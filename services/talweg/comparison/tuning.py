@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from talweg.comparison.results import Result
 from talweg.comparison.times import judged, median_time
-from talweg.protocols import Range, Search
 from talweg.spec import OptimizerSpec, Planned, StudySpec, with_values
+from talweg.study_settings import Range, Search
 
 
 def suggest(

@@ -71,7 +71,7 @@ def _ask(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> 
     file.seek(0)
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, without a shell
-            [sys.executable, "-m", "talweg.datasets.child", given],
+            [sys.executable, "-m", "talweg.datasets.parser_process", given],
             stdin=file,
             capture_output=True,
             pass_fds=(made.fileno(),),

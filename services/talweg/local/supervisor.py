@@ -16,9 +16,9 @@ from pathlib import Path
 from select import select
 
 from talweg.errors import ChildFailed, TalwegError, from_code
-from talweg.local.child import Child
 from talweg.local.folder import Folder, acquire_lock, discard_scratch, sign_lock, tail
 from talweg.local.processes import birth
+from talweg.local.supervised_process import Child
 from talweg.local.supervisor_plan import Plan, StackState, write
 from talweg.local.watchdog import Watchdog
 

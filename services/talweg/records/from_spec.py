@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
-from talweg.protocols import Grid, Range, Search
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
+from talweg.study_settings import Grid, Range, Search
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
 from talweg_core.memory import cohort_bytes

@@ -14,7 +14,7 @@ from talweg.comparison.scores import Cell, Table, spread, validation_metric
 from talweg.comparison.times import UNITS, median_time
 from talweg.comparison.verdict import guards, on_problem, verdict
 from talweg.number_format import figures, percent, span
-from talweg.protocols import Halving, Search
+from talweg.study_settings import Halving, Search
 from talweg.web.charts import Chart, along_charts, curve_charts
 
 

@@ -20,7 +20,7 @@ from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg.web.run_page_html import Json, coarse, floats, numbers
 from talweg_core import optimizers
-from talweg_core.chain import factors, has_factors
+from talweg_core.chain_rule import factors, has_factors
 from talweg_core.optimizers.base import Optimizer
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.problems import NetworkProblem, Problem, SurfaceProblem

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from talweg.comparison.tuning import suggest
-from talweg.protocols import Range
+from talweg.study_settings import Range
 
 SPACE = {"learning_rate": Range(low=1e-4, high=1.0), "momentum": Range(low=0.0, high=0.99, scale="linear")}
 

@@ -255,7 +255,7 @@ def test_22_the_child_holds_itself_to_its_memory() -> None:
     import sys
 
     code = (
-        "from talweg.datasets.child import limit\n"
+        "from talweg.datasets.parser_process import limit\n"
         "limit(1_000_000, 60)\n"
         "try:\n    bytearray(3_000_000_000)\nexcept MemoryError:\n    print('held')\n"
     )

@@ -10,11 +10,11 @@ from talweg.comparison.tuning import Stage, best_learning_rate, next_stage
 from talweg.errors import Conflict, InvalidSpec
 from talweg.execution import extend_studies, reconcile, submit_study, train
 from talweg.execution.submission import extend_study
-from talweg.protocols import Search
 from talweg.records import parameters, verify
 from talweg.settings import Settings
 from talweg.spec import StudySpec, parse_study
 from talweg.store import RunRow, Store, StudyRow
+from talweg.study_settings import Search
 
 GRID = StudySpec.model_validate(
     {

@@ -12,10 +12,10 @@ import pytest
 
 from talweg import local
 from talweg.errors import LocalStackError, PortTaken
-from talweg.local.child import FIRST_DELAY, LONGEST_DELAY, Child
 from talweg.local.folder import LARGEST, acquire_lock, exclusive_lock, follow, is_held, open_log, tail
 from talweg.local.processes import alive, birth
 from talweg.local.stack_plan import choose_port, is_free, reserve_port
+from talweg.local.supervised_process import FIRST_DELAY, LONGEST_DELAY, Child
 from talweg.local.supervisor_plan import ChildPlan, Plan, listens
 from talweg.local.watchdog import Watchdog
 
@@ -116,7 +116,7 @@ def test_restarts_slow_down_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "logs").mkdir()
     watchdog = Watchdog(dict(os.environ))
     child = Child(ChildPlan("broken", ["/nowhere/broken"]), {}, tmp_path, watchdog)
-    monkeypatch.setattr("talweg.local.child.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("talweg.local.supervised_process.time.monotonic", lambda: 1000.0)
     delays = []
     for _ in range(9):
         child.start()

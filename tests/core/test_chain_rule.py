@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talweg_core import Cohort, optimizers, problems
-from talweg_core.chain import factors, has_factors
+from talweg_core.chain_rule import factors, has_factors
 from talweg_core.problems import NetworkProblem
 
 

@@ -1,4 +1,4 @@
-"""The process that parses: `python -m talweg.datasets.child OPTIONS`, the file as its standard input.
+"""The process that parses: `python -m talweg.datasets.parser_process OPTIONS`, the file as its standard input.
 
 What it made of the file goes to the descriptor that the options name, and one line of JSON about it to standard
 output. It limits itself before it loads any parser: a file that needs more than is allowed ends this process alone.
