@@ -94,7 +94,7 @@ def _answered(noun: str) -> list[dict[str, Any]]:
     """What the laboratory of TALWEG_URL has; nothing where none is named."""
     if read_settings().url is None:
         return []
-    from talweg.cli.show import catalogue_of
+    from talweg.cli.output import catalogue_of
 
     with laboratory(None) as lab:
         return catalogue_of(lab, noun)

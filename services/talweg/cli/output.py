@@ -23,10 +23,10 @@ import typer
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:
-    from talweg.client import Lab, Table
+    from talweg.client import Lab, Run, Study, Table
     from talweg.settings import Settings
 
-HANDLER: Final = "talweg.number_format"
+HANDLER: Final = "talweg.readable"
 
 _SIGNS: Final = {
     "–": "-", "—": "-", "−": "-", "…": "...", "·": "*", "•": "*", "×": "x", "÷": "/", "±": "+-",
@@ -193,3 +193,14 @@ def _rule(problem: Any) -> str:
     message = problem["msg"][:1].lower() + problem["msg"][1:]
     value = "" if name in _SECRET else f", got {problem['input']!r}"
     return f"setting {name}: {message}{value}"
+
+
+def view_of(work: "Run | Study") -> dict[str, Any]:
+    """The API's answer, as it is held: nothing is asked for anew."""
+    return dict(work._view)
+
+
+def catalogue_of(lab: "Lab", noun: str) -> list[dict[str, Any]]:
+    """Every entry of the laboratory's catalogue of "optimizers", "problems" or "schedules"."""
+    entries: list[dict[str, Any]] = lab._wire.get(f"/v1/{noun}")
+    return entries

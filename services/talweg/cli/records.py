@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, say, table
-from talweg.cli.show import catalogue_of
+from talweg.cli.output import AsJson, Home, Wide, as_json, catalogue_of, clean, data, hint, laboratory, say, table
 from talweg.cli.submit import named
 from talweg.errors import InvalidSpec
 

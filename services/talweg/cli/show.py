@@ -1,10 +1,10 @@
 """`talweg runs`, `studies`, `show`, `explain`: what is recorded."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, facts, hint, laboratory, prose, table
+from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, facts, hint, laboratory, prose, table, view_of
 from talweg.errors import InvalidSpec, NotFound
 
 if TYPE_CHECKING:
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
 _FIRST = ("name", "state", "cost", "step", "optimizer", "seed")
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
-
-
-def view_of(work: "Run | Study") -> dict[str, Any]:
-    """The API's answer, as it is held: nothing is asked for anew."""
-    return dict(work._view)
-
-
-def catalogue_of(lab: "Lab", noun: str) -> list[dict[str, Any]]:
-    """Every entry of the laboratory's catalogue of "optimizers", "problems" or "schedules"."""
-    entries: list[dict[str, Any]] = lab._wire.get(f"/v1/{noun}")
-    return entries
 
 
 def largest(run: "Run", step: int, tensor: str) -> tuple[int, ...]:

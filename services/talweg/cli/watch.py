@@ -7,8 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from talweg.cli.output import clean, say
-from talweg.cli.show import view_of
+from talweg.cli.output import clean, say, view_of
 from talweg.errors import LocalStackError, RunFailed, Unreachable
 
 if TYPE_CHECKING:

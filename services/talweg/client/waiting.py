@@ -10,13 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Protocol
 
-from talweg.client.wire import passes, stack_ended
+from talweg.client.wire import Wire, passes, stack_ended
 from talweg.errors import LocalStackError, TalwegError
-
-if TYPE_CHECKING:
-    from talweg.client.live import Live
 
 Show = Callable[["Progress"], None]
 
@@ -285,7 +282,22 @@ class Wait:
         return self._pause
 
 
-def looks(work: "Live", timeout: float | None = None) -> Iterator[Wait]:
+class Waited(Protocol):
+    """What is waited for: a run or a study."""
+
+    kind: ClassVar[str]
+    _wire: Wire
+    _view: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As its owner gave it."""
+
+    def _path(self, *more: str) -> str:
+        """Its place in the API."""
+
+
+def looks(work: Waited, timeout: float | None = None) -> Iterator[Wait]:
     """Look at `work` until it is over; after each look what is known, `work.view` as it is by then.
 
     Raises:

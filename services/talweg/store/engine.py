@@ -263,13 +263,6 @@ class Database:
         with self._write() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def check(self) -> None:
-        """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
-        from talweg.store import migrate
-
-        with self._read() as connection:
-            migrate.check_revision(connection)
-
     def room(self) -> tuple[Path, int] | None:
         """The folder that grows with the records, and the bytes that are free there; None where that is unknown."""
         return room(self._engine.url)

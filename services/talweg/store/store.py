@@ -364,6 +364,13 @@ class Store(Cohorts, Records, Access):
     Every method raises Unreachable where the database does not answer.
     """
 
+    def check(self) -> None:
+        """Raises Unreachable where the database does not answer, TalwegError where its schema is not this version's."""
+        from talweg.store import migrate
+
+        with self._read() as connection:
+            migrate.check_revision(connection)
+
     def submit(
         self,
         study: NewStudy | None,
