@@ -61,3 +61,8 @@ def number(value: float) -> str:
 def power(value: float) -> str:
     """The power of ten that the value is."""
     return rf"$10^{{{round(np.log10(value))}}}$" if value > 0 else ""
+
+
+def plain(text: str) -> str:
+    """Text as it stands: matplotlib would read what is between two dollar signs as a formula."""
+    return text.replace("$", r"\$")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from talweg.comparison.results import Floats, Steps
-from talweg.figures.axes import INK, MUTED, dress, scale
+from talweg.figures.axes import INK, MUTED, dress, plain, scale
 from talweg.figures.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, style
 from talweg.figures.curves import DRAWN, extremes, median_curve
 from talweg.figures.path_figures import bounds, costs_over, heights
@@ -79,11 +79,6 @@ def explain(figure: Figure, handles: Sequence[Any]) -> None:
             labelcolor=INK,
             fontsize=9,
         )
-
-
-def plain(text: str) -> str:
-    """Text as it stands: matplotlib would read what is between two dollar signs as a formula."""
-    return text.replace("$", r"\$")
 
 
 def slices(run: RunRow) -> list[tuple[str, tuple[int, ...], slice]]:

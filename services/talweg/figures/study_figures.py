@@ -17,7 +17,7 @@ from talweg.comparison.contenders import Contender
 from talweg.comparison.profiles import R_MAX, profile
 from talweg.comparison.results import Floats, Group, Result, groups
 from talweg.comparison.times import judged
-from talweg.figures.axes import INK, MUTED, dress, scale
+from talweg.figures.axes import INK, MUTED, dress, plain, scale
 from talweg.figures.colours import Style, style
 from talweg.figures.curves import DRAWN, Curve, median_curve
 
@@ -44,7 +44,7 @@ def cost_curves(results: Sequence[Result], *, title: str, points: int | None = N
     _diverged(panels[0], members)
     if validated:
         _panel(panels[1], "Validation cost", members, [_validation(group) for group in members], marker="o")
-    figure.suptitle(_plain_text(title), x=0.012, ha="left", color=INK, fontsize=13, fontweight="bold")
+    figure.suptitle(plain(title), x=0.012, ha="left", color=INK, fontsize=13, fontweight="bold")
     _explain(figure, members, [curve for curve in curves if curve is not None])
     return figure
 
@@ -130,7 +130,7 @@ def _diverged(axes: Axes, members: Sequence[Group]) -> None:
 
 def _explain(figure: Figure, members: Sequence[Group], curves: Sequence[Curve]) -> None:
     """The legend below, and in the upper right corner what line and band stand for."""
-    handles = [_line(style(group.name, group.variant), [], [], label=_plain_text(_entry(group))) for group in members]
+    handles = [_line(style(group.name, group.variant), [], [], label=plain(_entry(group))) for group in members]
     columns = min(max(len(handles), 1), 5 if len(figure.axes) > 1 else 3)
     options = {
         "frameon": False,
@@ -153,11 +153,6 @@ def _entry(group: Group) -> str:
     if not group.diverged:
         return group.label
     return f"{group.label} ({group.diverged} of {len(group.results)} diverged)"
-
-
-def _plain_text(text: str) -> str:
-    """Text as it stands: matplotlib would read what is between two dollar signs as a formula."""
-    return text.replace("$", r"\$")
 
 
 def profiles(comparison: Comparison) -> Figure:
@@ -183,7 +178,7 @@ def profiles(comparison: Comparison) -> Figure:
     right.set_xlim(-0.03, 1.03)
     for place, score in enumerate(scores):
         _dot(right, -place, score.score.estimate, score.score.low, score.score.high, look(score.contender))
-    right.set_yticks([-i for i in range(len(scores))], [_plain(score.contender.label) for score in scores])
+    right.set_yticks([-i for i in range(len(scores))], [plain(score.contender.label) for score in scores])
     right.tick_params(axis="y", colors=INK)
     right.set_ylim(-len(scores) + 0.4, 0.6)
     legend(figure, comparison.contenders)
@@ -195,7 +190,7 @@ def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]
     columns = min(len(problems), 4)
     figure, grid = _panels(len(problems), columns)
     for axes, problem in zip(grid, problems, strict=False):
-        dress(axes, _plain(problem.name))
+        dress(axes, plain(problem.name))
         axes.set_xlabel("learning rate", color=MUTED)
         axes.set_xscale("log")
         scale(axes, [np.array(tuning.costs) for tuning in problem.tunings])
@@ -217,7 +212,7 @@ def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]
                 clip_on=False,
                 transform=axes.get_xaxis_transform(),
             )
-        axes.set_title(_plain(problem.name), loc="left", fontsize=10.5, color=INK, pad=8 + 8 * len(problem.tunings))
+        axes.set_title(plain(problem.name), loc="left", fontsize=10.5, color=INK, pad=8 + 8 * len(problem.tunings))
     grid[0].set_ylabel("median final cost", color=MUTED)
     legend(figure, contenders)
     return figure
@@ -228,7 +223,7 @@ def overview(comparison: Comparison) -> Figure:
     columns = min(len(comparison.problems), 4)
     figure, grid = _panels(len(comparison.problems), columns)
     for axes, problem in zip(grid, comparison.problems, strict=False):
-        dress(axes, _plain(problem.name))
+        dress(axes, plain(problem.name))
         curves = []
         for contender in comparison.contenders:
             runs = [run for run in shown(comparison, problem, contender) if run.counts]
@@ -247,7 +242,7 @@ def overview(comparison: Comparison) -> Figure:
         axes.autoscale(axis="x")
         if math.isfinite(problem.target):
             axes.axhline(problem.target, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
-        axes.set_ylabel(_plain(problem.judged_by), color=MUTED, fontsize=8.5)
+        axes.set_ylabel(plain(problem.judged_by), color=MUTED, fontsize=8.5)
     legend(figure, comparison.contenders, [Line2D([], [], color=MUTED, linestyle=(0, (2, 2)), label="target")])
     return figure
 
@@ -288,7 +283,7 @@ def _dot(axes: Axes, height: float, value: float, low: float, high: float, look:
 
 def legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
     """Whose line is whose, below."""
-    handles = [line(look(c), np.empty(0), np.empty(0), label=_plain(c.label)) for c in contenders]
+    handles = [line(look(c), np.empty(0), np.empty(0), label=plain(c.label)) for c in contenders]
     figure.legend(
         handles=[*handles, *more],
         loc="outside lower left",
@@ -304,11 +299,6 @@ def _every(width: float) -> object:
     from matplotlib.ticker import MultipleLocator
 
     return MultipleLocator(width)
-
-
-def _plain(text: str) -> str:
-    """As it stands: matplotlib would read what is between two dollar signs as a formula."""
-    return text.replace("$", r"\$")
 
 
 def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
