@@ -1,26 +1,21 @@
-"""What the API answers, as pydantic models: the store's rows, tokens, instruments, explanations, verifications."""
+"""What the API answers, as pydantic models: the store's rows, instruments, explanations, verifications."""
 
 import math
 from collections.abc import Callable
 from datetime import datetime
 from inspect import cleandoc
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel
 
-from talweg.errors import InvalidSpec
 from talweg.mlflow_server import experiment_page, run_page
 from talweg.records import Explanation, Next, StepExplanation, Verification
 from talweg.records.instruments.base import Instrument
 from talweg.records.instruments.kinds import INSTRUMENTS, Measured
 from talweg.settings import Settings
-from talweg.spec import Name
-from talweg.store import RunRow, StudyRow, TokenRow
-from talweg.validation import rule
+from talweg.store import RunRow, StudyRow
 
-Scope = Literal["read", "submit", "admin"]
-Whole = Annotated[int, Field(ge=1, lt=2**63)]
 # Runs of at most this many coordinates have an optimizer's whole update in the answer, not its size alone.
 _WHOLE = 32
 
@@ -269,68 +264,6 @@ def mlflow_url(settings: Settings) -> str | None:
 def _link(settings: Settings, page: Callable[[str, str], str], id_: str | None) -> str | None:
     base = mlflow_url(settings)
     return None if base is None or id_ is None else page(base, id_)
-
-
-class TokenLimits(BaseModel):
-    """What a token may hold at once, and its requests a second; what is not given follows the settings."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    runs: Whole | None = None
-    steps: Whole | None = None
-    bytes: Whole | None = None
-    rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
-
-
-class TokenSpec(BaseModel):
-    """A token to be."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: Name
-    scope: Scope = "read"
-    # None: until it is revoked.
-    expires_at: AwareDatetime | None = None
-    limits: TokenLimits = TokenLimits()
-
-
-class TokenView(BaseModel):
-    """A token without itself and its digest."""
-
-    name: str
-    scopes: list[str]
-    limits: dict[str, Any]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
-class NewToken(TokenView):
-    """A token just made; `token` is shown here and never again."""
-
-    token: str
-
-
-def token_view(row: TokenRow) -> TokenView:
-    """A token's row as it is answered."""
-    return TokenView(
-        name=row.name,
-        scopes=list(row.scopes),
-        limits=row.limits or {},
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
-
-
-def parse_token(body: dict[str, Any]) -> TokenSpec:
-    """A TokenSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    try:
-        return TokenSpec.model_validate(body)
-    except ValidationError as error:
-        said = [
-            f"{'.'.join(map(str, broken['loc']))}: {rule(broken)}, got {broken['input']!r:.80}"
-            for broken in error.errors()
-        ]
-        raise InvalidSpec("; ".join(said)) from None
 
 
 class InstrumentEntry(BaseModel):

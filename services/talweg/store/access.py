@@ -1,12 +1,13 @@
 """Access tokens, of which only digests are stored, their quotas, and the datasets that were uploaded with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
 
 from talweg.errors import Conflict, LimitReached, NotFound
 from talweg.store import tables
+from talweg.store.engine import Database
 from talweg.store.finding import storable
 from talweg.store.rows import LIVE, DatasetRow, Json, Limits, TokenRow
 from talweg.store.tables import FromNow
@@ -156,3 +157,67 @@ def dataset_payload(connection: Connection, digest: str) -> bytes:
     if found is None:
         raise NotFound(f"dataset: there is none of the digest {digest!r}")
     return bytes(found)
+
+
+class Access(Database):
+    """Tokens and datasets; each method is one transaction."""
+
+    def add_token(
+        self,
+        digest: str,
+        name: str,
+        scopes: Iterable[str],
+        expires_at: datetime | None = None,
+        limits: Mapping[str, object] | None = None,
+    ) -> None:
+        """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
+        with self._write() as connection:
+            add_token(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
+
+    def find_token(self, digest: str) -> TokenRow | None:
+        """The token of this digest, revoked and expired ones too."""
+        with self._read() as connection:
+            return find_token(connection, digest)
+
+    def tokens(self) -> list[TokenRow]:
+        """Every token, by name."""
+        with self._read() as connection:
+            return all_tokens(connection)
+
+    def revoke_token(self, name: str) -> None:
+        """End a token now; raises NotFound."""
+        with self._write() as connection:
+            revoke_token(connection, name)
+
+    def add_dataset(
+        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
+    ) -> DatasetRow:
+        """Keep a dataset: the same data under the same name again changes nothing.
+
+        Raises:
+            Conflict: The name stands for other data, or the data is here under another name.
+            LimitReached: The token on whose behalf this is would hold more bytes than it may.
+        """
+        with self._write() as connection:
+            if self._charged is not None:
+                hold_quota(connection, self._charged[0])
+            token = None if self._charged is None else self._charged[0]
+            row = add_dataset(connection, name, digest, kind, dict(shape), size, payload, token)
+            if self._charged is not None:
+                check_bytes(connection, *self._charged)
+            return row
+
+    def dataset(self, digest_or_name: str) -> DatasetRow:
+        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
+        with self._read() as connection:
+            return find_dataset(connection, digest_or_name)
+
+    def datasets(self) -> list[DatasetRow]:
+        """Every dataset, by name, without its bytes."""
+        with self._read() as connection:
+            return all_datasets(connection)
+
+    def dataset_payload(self, digest: str) -> bytes:
+        """A dataset's bytes as they were kept; raises NotFound."""
+        with self._read() as connection:
+            return dataset_payload(connection, digest)

@@ -1,10 +1,10 @@
 """The Store: each method is one transaction; the SQL is in the modules beside."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Literal
 
 from talweg.store import access, commits, leases, monitoring, queueing, records, runs, studies
+from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
 from talweg.store.engine import Database, create_engine
 from talweg.store.monitoring import Signs, Waits
@@ -15,7 +15,6 @@ from talweg.store.rows import (
     ChunkRow,
     Claim,
     CohortRow,
-    DatasetRow,
     DerivativeRow,
     EvaluationRow,
     Json,
@@ -29,7 +28,6 @@ from talweg.store.rows import (
     StepTable,
     StudyRow,
     Submitted,
-    TokenRow,
 )
 
 
@@ -209,72 +207,6 @@ class Cohorts(Database):
         """Let another lead at once; nothing happens where `owner` does not lead."""
         with self._write() as connection:
             leases.step_down(connection, role, owner)
-
-
-class Access(Database):
-    """Tokens and datasets; each method is one transaction."""
-
-    def add_token(
-        self,
-        digest: str,
-        name: str,
-        scopes: Iterable[str],
-        expires_at: datetime | None = None,
-        limits: Mapping[str, object] | None = None,
-    ) -> None:
-        """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
-        with self._write() as connection:
-            access.add_token(
-                connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits)
-            )
-
-    def find_token(self, digest: str) -> TokenRow | None:
-        """The token of this digest, revoked and expired ones too."""
-        with self._read() as connection:
-            return access.find_token(connection, digest)
-
-    def tokens(self) -> list[TokenRow]:
-        """Every token, by name."""
-        with self._read() as connection:
-            return access.all_tokens(connection)
-
-    def revoke_token(self, name: str) -> None:
-        """End a token now; raises NotFound."""
-        with self._write() as connection:
-            access.revoke_token(connection, name)
-
-    def add_dataset(
-        self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
-    ) -> DatasetRow:
-        """Keep a dataset: the same data under the same name again changes nothing.
-
-        Raises:
-            Conflict: The name stands for other data, or the data is here under another name.
-            LimitReached: The token on whose behalf this is would hold more bytes than it may.
-        """
-        with self._write() as connection:
-            if self._charged is not None:
-                access.hold_quota(connection, self._charged[0])
-            token = None if self._charged is None else self._charged[0]
-            row = access.add_dataset(connection, name, digest, kind, dict(shape), size, payload, token)
-            if self._charged is not None:
-                access.check_bytes(connection, *self._charged)
-            return row
-
-    def dataset(self, digest_or_name: str) -> DatasetRow:
-        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
-        with self._read() as connection:
-            return access.find_dataset(connection, digest_or_name)
-
-    def datasets(self) -> list[DatasetRow]:
-        """Every dataset, by name, without its bytes."""
-        with self._read() as connection:
-            return access.all_datasets(connection)
-
-    def dataset_payload(self, digest: str) -> bytes:
-        """A dataset's bytes as they were kept; raises NotFound."""
-        with self._read() as connection:
-            return access.dataset_payload(connection, digest)
 
 
 class Records(Database):

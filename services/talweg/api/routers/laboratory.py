@@ -15,7 +15,8 @@ from talweg.api.bodies import JsonBody
 from talweg.api.dependencies import MAXIMUM_PAGE, MEDIA_TYPE, Here, body_of
 from talweg.api.errors import refuse
 from talweg.api.middleware import PUBLIC, READING, needed_scope
-from talweg.api.models import NewToken, Status, TokenSpec, TokenView, mlflow_url, parse_token, token_view
+from talweg.api.models import Status, mlflow_url
+from talweg.api.tokens import NewToken, TokenSpec, TokenView, parse_token, token_view
 from talweg.errors import DiskFull, TalwegError, Unreachable
 from talweg.execution.planning import left_to_record, readable_size
 from talweg.settings import Settings
