@@ -149,8 +149,6 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """What one derivative means, in words."""
-    # moved
-
     with laboratory(home) as lab:
         found = lab.run(run)
         chosen = tensor if tensor is not None else next(iter(found.shapes))

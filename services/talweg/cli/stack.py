@@ -138,7 +138,6 @@ def status(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
         with laboratory(None) as lab:
             as_json({"url": lab.url, **lab.status()})
         return
-    # moved
     from talweg.local import status as look
 
     state = look(settings.home)
@@ -160,7 +159,6 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
 ) -> None:
     """The logs of the local stack's processes."""
-    # moved
     from talweg.local.folder import follow as following
     from talweg.local.folder import tail
 
