@@ -8,11 +8,13 @@ was lost.
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from celery import Celery, Task
+from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from talweg.errors import DiskFull, InvalidSpec, TalwegError, Unreachable
@@ -133,14 +135,20 @@ def publish(cohort_id: str, *, through: Celery | None = None) -> None:
 
 def depth(*, through: Celery | None = None) -> int:
     """How many messages wait for a worker; raises Unreachable."""
+    with _connected(through) as connection:
+        channel: Any = connection.default_channel
+        try:
+            return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
+        except connection.channel_errors:
+            # No worker and no message has made the queue yet.
+            return 0
+
+
+@contextmanager
+def _connected(through: Celery | None) -> Iterator[Connection]:
     try:
         with (through or _own()).connection_for_read() as connection:
-            channel: Any = connection.default_channel
-            try:
-                return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
-            except connection.channel_errors:
-                # No worker and no message has made the queue yet.
-                return 0
+            yield connection
     except OperationalError as error:
         raise _away("does not answer", error) from error
 
@@ -153,24 +161,21 @@ def _away(what: str, error: OperationalError) -> Unreachable:
 
 def listeners(*, through: Celery | None = None) -> int | None:
     """How many workers wait for a message; None where this broker does not say. Raises Unreachable."""
-    try:
-        with (through or _own()).connection_for_read() as connection:
-            channel: Any = connection.default_channel
-            kind = connection.transport.driver_type
-            try:
-                if kind == "amqp":
-                    return int(channel.queue_declare(queue=QUEUE, passive=True).consumer_count)
-                if kind == "redis":
-                    # It counts no consumers; who listens sits in BRPOP, and does nothing else between two of them.
-                    database = str(channel.client.connection_pool.connection_kwargs.get("db", 0))
-                    clients = channel.client.client_list()
-                    return sum(1 for client in clients if client["cmd"] == "brpop" and client["db"] == database)
-            except connection.channel_errors:
-                # No worker has made the queue yet; or this account may not list clients.
-                return 0 if kind == "amqp" else None
-            return None
-    except OperationalError as error:
-        raise Unreachable(f"broker: does not answer: {error}") from error
+    with _connected(through) as connection:
+        channel: Any = connection.default_channel
+        kind = connection.transport.driver_type
+        try:
+            if kind == "amqp":
+                return int(channel.queue_declare(queue=QUEUE, passive=True).consumer_count)
+            if kind == "redis":
+                # It counts no consumers; who listens sits in BRPOP, and does nothing else between two of them.
+                database = str(channel.client.connection_pool.connection_kwargs.get("db", 0))
+                clients = channel.client.client_list()
+                return sum(1 for client in clients if client["cmd"] == "brpop" and client["db"] == database)
+        except connection.channel_errors:
+            # No worker has made the queue yet; or this account may not list clients.
+            return 0 if kind == "amqp" else None
+        return None
 
 
 def _drop_builtin_tasks(sender: Celery, **_: Any) -> None:

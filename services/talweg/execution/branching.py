@@ -7,7 +7,6 @@ was interrupted there.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +16,10 @@ from uuid_utils.compat import uuid7
 from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
 from talweg.execution.planning import require_room
-from talweg.execution.submission import Publish, known, made_up_name, new_run, publish_all
+from talweg.execution.submission import Publish, equal_run, made_up_name, new_run, publish_all, write
 from talweg.records import fork_start, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec
-from talweg.store import LIVE, Checkpoint, NewCohort, NewRun, RunRow, Store
+from talweg.store import LIVE, Checkpoint, NewCohort, RunRow, Store
 from talweg.store.batch import checkpoint_every
 
 
@@ -45,12 +44,9 @@ def fork_run(
     """
     filled = normalise(_spec_of(parent, spec))
     _check(parent, spec, filled)
-    begun = fork_start(store, parent, filled, spec.step, state=spec.state)
-    digest = _digest(filled, parent, spec.step, carried=begun.carried)
-    there = known(store.run, spec.name) if idempotency_key is None else None
-    if there is not None:
-        if there.spec_digest != digest:
-            raise Conflict(f"run {spec.name}: the name stands for another run already, {there.id}")
+    start = fork_start(store, parent, filled, spec.step, state=spec.state)
+    digest = _digest(filled, parent, spec.step, carried=start.carried)
+    if idempotency_key is None and (there := equal_run(store, spec.name, digest)) is not None:
         return there
     cohort = NewCohort(str(uuid7()))
     name = spec.name or made_up_name(filled.optimizer.name, parent.problem)
@@ -62,7 +58,9 @@ def fork_run(
         step=spec.step,
         **_costs(store, parent, spec.step),
     )
-    return _write(store, run, cohort, begun.payload, idempotency_key, publish)
+    begun_from = Checkpoint(run.id, run.step, start.payload)
+    submitted = write(store, None, [run], [cohort], idempotency_key, publish, [begun_from])
+    return store.run(submitted.run_ids[0])
 
 
 def resume_run(
@@ -149,17 +147,6 @@ def _costs(store: Store, parent: RunRow, step: int) -> dict[str, Any]:
     costs = store.steps(parent.id, 0, step).cost
     finite = costs[np.isfinite(costs)]
     return {"cost": float(costs[-1]), "best_cost": float(finite.min())} if finite.size else {}
-
-
-def _write(
-    store: Store, run: NewRun, cohort: NewCohort, payload: bytes, key: str | None, publish: Callable[[str], None]
-) -> RunRow:
-    require_room(store, [run])
-    begun = Checkpoint(run.id, run.step, payload)
-    submitted = store.submit(None, [run], [cohort], key, [begun])
-    if not submitted.repeated:
-        publish_all(store, submitted.cohort_ids, publish)
-    return store.run(submitted.run_ids[0])
 
 
 def _digest(spec: RunSpec, parent: RunRow, step: int, *, carried: bool) -> str:

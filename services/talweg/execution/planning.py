@@ -9,8 +9,9 @@ from functools import cache
 from talweg.errors import DiskFull
 from talweg.records.from_spec import optimizer_of
 from talweg.spec import OptimizerSpec, RunSpec
-from talweg.store import NewRun, RunRow, Store
+from talweg.store import Store
 from talweg.store.batch import Resolved, recorded_bytes
+from talweg.store.rows import RunFields
 
 # Coordinates that a cohort's runs may have together: 32 MB an array in float32.
 _COORDINATES = 8_000_000
@@ -72,7 +73,7 @@ def _parts(group: list[int], count: int) -> list[list[int]]:
     return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
-def left_to_record(runs: Iterable[NewRun | RunRow], record: Resolved | None = None) -> int:
+def left_to_record(runs: Iterable[RunFields], record: Resolved | None = None) -> int:
     """About how many bytes the steps that they have not made will take; as if all were recorded so, where given."""
     return sum(
         recorded_bytes(
@@ -86,7 +87,7 @@ def left_to_record(runs: Iterable[NewRun | RunRow], record: Resolved | None = No
     )
 
 
-def require_room(store: Store, runs: Sequence[NewRun | RunRow]) -> None:
+def require_room(store: Store, runs: Sequence[RunFields]) -> None:
     """Raises DiskFull where these runs alone would record more than is free."""
     room = store.room()
     if room is None:

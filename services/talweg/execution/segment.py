@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +22,6 @@ Numbers = NDArray[np.float64]
 
 # Bytes that one segment's gradients and parameters may take; wide cohorts get shorter segments.
 _SEGMENT_BYTES = 16_000_000
-# Widest elements first, so that each array begins where its kind may.
-_OF_EIGHT_BYTES = ("costs", "learning_rates", "norms", "seconds", "evaluations")
-_VECTORS = ("gradients", "parameters", "after")
-_COLUMNS = (*_OF_EIGHT_BYTES, "stepped")
 
 
 @dataclass(frozen=True)
@@ -49,26 +45,46 @@ class Checkpoint:
     kept: bool
 
 
-@dataclass
-class Segment:
-    """Steps first_step … first_step + count − 1 of R runs; arrays have room for `capacity` steps.
+@dataclass(kw_only=True)
+class Columns:
+    """The numbers of n consecutive steps of R runs with T tensors each.
 
     Shapes: costs, learning_rates, stepped (n, R); norms (n, 3, R, T) of gradient, parameters and update; seconds
-    (n,), a run's share of what the step took; gradients and parameters (n, R, P) in the runs' precision, or None
-    where nothing needs them; evaluations (n, 3, R), None as long as every step took one gradient.
+    (n,), a run's share of what the step took; evaluations (n, 3, R), None as long as every step took one gradient.
     """
 
     first_step: int
-    capacity: int
     costs: Numbers
     learning_rates: Numbers
-    stepped: NDArray[np.bool_]
     norms: Numbers
     seconds: Numbers
+    evaluations: NDArray[np.int64] | None = None
+    stepped: NDArray[np.bool_]
+
+    def counted(self) -> NDArray[np.int64]:
+        """The evaluations (n, 3, R), one gradient a step where nothing was counted."""
+        if self.evaluations is not None:
+            return self.evaluations
+        return one_gradient_each(*self.costs.shape)
+
+
+_COLUMNS = tuple(column.name for column in fields(Columns) if column.name != "first_step")
+_VECTORS = ("gradients", "parameters", "after")
+# Widest elements first, so that each array begins where its kind may.
+_ARRAYS = (*(name for name in _COLUMNS if name != "stepped"), *_VECTORS, "stepped")
+
+
+@dataclass(kw_only=True)
+class Segment(Columns):
+    """Steps first_step … first_step + count − 1 of R runs: columns and vectors with room for `capacity` steps.
+
+    Gradients and parameters are (n, R, P) in the runs' precision, or None where nothing needs them.
+    """
+
+    capacity: int
+    count: int = 0
     gradients: Array | None
     parameters: Array | None
-    count: int = 0
-    evaluations: NDArray[np.int64] | None = None
     # The parameters (R, P) after the last step, where gradients are kept.
     after: Array | None = None
     evaluated: list[Evaluated] = field(default_factory=list)
@@ -87,15 +103,15 @@ class Segment:
         capacity = min(CHUNK_STEPS - cohort.step % CHUNK_STEPS, last_step - cohort.step, room)
         kept = (capacity, runs, size)
         return cls(
-            cohort.step,
-            capacity,
-            np.empty((capacity, runs)),
-            np.empty((capacity, runs)),
-            np.zeros((capacity, runs), dtype=np.bool_),
-            np.empty((capacity, 3, runs, tensors)),
-            np.empty(capacity),
-            np.empty(kept, cohort.parameters.dtype) if keeps else None,
-            np.empty(kept, cohort.parameters.dtype) if keeps else None,
+            first_step=cohort.step,
+            capacity=capacity,
+            costs=np.empty((capacity, runs)),
+            learning_rates=np.empty((capacity, runs)),
+            stepped=np.zeros((capacity, runs), dtype=np.bool_),
+            norms=np.empty((capacity, 3, runs, tensors)),
+            seconds=np.empty(capacity),
+            gradients=np.empty(kept, cohort.parameters.dtype) if keeps else None,
+            parameters=np.empty(kept, cohort.parameters.dtype) if keeps else None,
         )
 
     @property
@@ -128,56 +144,26 @@ class Segment:
         made = record.evaluations
         self.evaluations[i] = made.gradients, made.costs, made.hessian_products
 
+    def columns(self) -> Columns:
+        """The columns of the steps that it has: views, which keep none of its vectors."""
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
+        for name, array in arrays.items():
+            arrays[name] = None if array is None else array[: self.count]
+        return Columns(first_step=self.first_step, **arrays)
+
     def steps_of(self, row: int) -> int:
         """How many of the steps the run in this row made: it may have stopped on the way, and stays stopped."""
         return int(self.stepped[: self.count, row].sum())
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What a segment holds beside vectors, of the steps that it has; shapes as in Segment."""
-
-    first_step: int
-    costs: Numbers
-    learning_rates: Numbers
-    stepped: NDArray[np.bool_]
-    norms: Numbers
-    seconds: Numbers
-    evaluations: NDArray[np.int64] | None
-
-    @classmethod
-    def of(cls, segment: Segment) -> "Columns":
-        """Views of the segment's arrays, which keep none of its vectors."""
-        n, evaluations = segment.count, segment.evaluations
-        return cls(
-            segment.first_step,
-            segment.costs[:n],
-            segment.learning_rates[:n],
-            segment.stepped[:n],
-            segment.norms[:n],
-            segment.seconds[:n],
-            None if evaluations is None else evaluations[:n],
-        )
-
-    def counted(self) -> NDArray[np.int64]:
-        """The evaluations (n, 3, R), one gradient a step where nothing was counted."""
-        if self.evaluations is not None:
-            return self.evaluations
-        return one_gradient_each(*self.costs.shape)
-
-
 def joined(parts: Sequence[Columns]) -> Columns:
     """Parts of consecutive steps as one."""
-    counted = any(part.evaluations is not None for part in parts)
-    return Columns(
-        parts[0].first_step,
-        np.concatenate([part.costs for part in parts]),
-        np.concatenate([part.learning_rates for part in parts]),
-        np.concatenate([part.stepped for part in parts]),
-        np.concatenate([part.norms for part in parts]),
-        np.concatenate([part.seconds for part in parts]),
-        np.concatenate([part.counted() for part in parts]) if counted else None,
-    )
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS if name != "evaluations"
+    }
+    if any(part.evaluations is not None for part in parts):
+        arrays["evaluations"] = np.concatenate([part.counted() for part in parts])
+    return Columns(first_step=parts[0].first_step, **arrays)
 
 
 def one_gradient_each(steps: int, runs: int) -> NDArray[np.int64]:
@@ -190,7 +176,7 @@ def one_gradient_each(steps: int, runs: int) -> NDArray[np.int64]:
 def pack(segment: Segment) -> tuple[dict[str, Any], list[memoryview]]:
     """What JSON holds of it, and everything else, which is bytes one after another; only steps that it has."""
     arrays, pieces = [], list[memoryview]()
-    for name in (*_OF_EIGHT_BYTES, *_VECTORS, "stepped"):
+    for name in _ARRAYS:
         array = getattr(segment, name)
         if array is not None:
             part = array if name == "after" else array[: segment.count]
@@ -211,7 +197,7 @@ def pack(segment: Segment) -> tuple[dict[str, Any], list[memoryview]]:
 
 def unpack(said: dict[str, Any], body: NDArray[np.uint8]) -> Segment:
     """The segment that `pack` was given; its vectors are views of `body`, and nothing else is."""
-    at, arrays = 0, dict.fromkeys((*_COLUMNS, *_VECTORS))
+    at, arrays = 0, dict.fromkeys(_ARRAYS)
     for name, kind, shape in said["arrays"]:
         size = math.prod(shape) * np.dtype(kind).itemsize
         array = body[at : at + size].view(kind).reshape(shape)

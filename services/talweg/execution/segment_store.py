@@ -97,7 +97,7 @@ class Assembler:
         self._pending.evaluations += [
             Evaluation(self._runs[e.row].id, e.step, e.split, e.cost, e.metric) for e in segment.evaluated
         ]
-        self._pending.columns.append(Columns.of(segment))
+        self._pending.columns.append(segment.columns())
         self._pending.stops |= segment.stops
 
     def batch(self, lease_seconds: float) -> CommitBatch:

@@ -8,14 +8,14 @@ at each pass; both may come to it, and one conditional UPDATE decides who adds t
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from uuid_utils.compat import uuid7
 
 from talweg import queue
 from talweg.comparison.from_store import results_of
-from talweg.comparison.tuning import next_stage
+from talweg.comparison.tuning import Stage, next_stage
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound, Unreachable
 from talweg.execution.planning import plan, require_room
@@ -24,11 +24,8 @@ from talweg.records.steps import size_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
-from talweg.store import Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
+from talweg.store import Checkpoint, Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
 from talweg.store.batch import checkpoint_every, resolve
-
-if TYPE_CHECKING:
-    from talweg.comparison.tuning import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -57,14 +54,11 @@ def submit_run(
         DiskFull: It would record more than is free.
     """
     filled = normalise(with_digest(store, spec))
-    there = known(store.run, spec.name) if idempotency_key is None else None
-    if there is not None:
-        if there.spec_digest != filled.digest:
-            raise Conflict(f"run {spec.name}: the name stands for another run already, {there.id}")
+    if idempotency_key is None and (there := equal_run(store, spec.name, filled.digest)) is not None:
         return there
     name = spec.name or made_up_name(filled.optimizer.name, problem_of(filled).name)
     runs = _Runs([filled], [name], None)
-    submitted = runs.write(store, None, idempotency_key, publish, settings or process_settings())
+    submitted = runs.submit(store, None, idempotency_key, publish, settings or process_settings())
     return store.run(submitted.run_ids[0])
 
 
@@ -90,7 +84,7 @@ def submit_study(
     study = NewStudy(str(uuid7()), name, filled.content, filled.staged)
     planned = filled.planned()
     runs = _Runs([each.spec for each in planned], run_names(name, filled, planned), study.id, planned)
-    submitted = runs.write(store, study, idempotency_key, publish, settings or process_settings())
+    submitted = runs.submit(store, study, idempotency_key, publish, settings or process_settings())
     assert submitted.study_id is not None
     return store.study(submitted.study_id)
 
@@ -121,17 +115,13 @@ def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publ
 
 def _has_more(store: Store, study: StudyRow, spec: StudySpec) -> bool:
     """Whether something was to follow when it was cancelled between two stages."""
-    # A submission as such needs no results, nor what reads them.
-    from talweg.comparison.from_store import results_of
-    from talweg.comparison.tuning import next_stage
-
     return not next_stage(spec, results_of(store, study)).empty
 
 
 def extend_study(
     store: Store,
     study: StudyRow,
-    stage: "Stage",
+    stage: Stage,
     *,
     publish: Publish = queue.publish,
     settings: Settings | None = None,
@@ -174,16 +164,12 @@ class _Runs:
     study_id: str | None
     planned: Sequence[Planned] | None = None
 
-    def write(
+    def submit(
         self, store: Store, study: NewStudy | None, key: str | None, publish: Publish, settings: Settings
     ) -> Submitted:
         """Commit, then publish what this made."""
         cohorts, rows = self.rows(settings)
-        require_room(store, rows)
-        submitted = store.submit(study, rows, cohorts, key)
-        if not submitted.repeated:
-            publish_all(store, submitted.cohort_ids, publish)
-        return submitted
+        return write(store, study, rows, cohorts, key, publish)
 
     def rows(self, settings: Settings) -> tuple[list[NewCohort], list[NewRun]]:
         """What the store takes."""
@@ -258,6 +244,23 @@ def plan_all(specs: Sequence[RunSpec], settings: Settings) -> list[list[int]]:
     return found
 
 
+def write(
+    store: Store,
+    study: NewStudy | None,
+    runs: Sequence[NewRun],
+    cohorts: Sequence[NewCohort],
+    key: str | None,
+    publish: Publish,
+    checkpoints: Sequence[Checkpoint] = (),
+) -> Submitted:
+    """Commit new work, then publish what this made; raises DiskFull where its records have no room."""
+    require_room(store, runs)
+    submitted = store.submit(study, runs, cohorts, key, checkpoints)
+    if not submitted.repeated:
+        publish_all(store, submitted.cohort_ids, publish)
+    return submitted
+
+
 def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
     """Publish what was committed; where the broker does not answer, the reconciler does it later."""
     published: list[str] = []
@@ -269,6 +272,14 @@ def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> No
         log.warning("not published; the reconciler will", cohorts=len(cohort_ids), reason=str(error))
     if published:
         store.mark_published(published)
+
+
+def equal_run(store: Store, name: str | None, digest: str) -> RunRow | None:
+    """The run of that name, if there is one; raises Conflict where its digest is another."""
+    there = known(store.run, name)
+    if there is not None and there.spec_digest != digest:
+        raise Conflict(f"run {name}: the name stands for another run already, {there.id}")
+    return there
 
 
 def known(find: Callable[[str], Row], name: str | None) -> Row | None:

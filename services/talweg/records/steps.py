@@ -18,7 +18,7 @@ from talweg.records.coordinates import EVERY, Columns
 from talweg.records.from_spec import cohort_of
 from talweg.records.replay import replay, replay_chosen, restored
 from talweg.spec import RunSpec
-from talweg.store import ChunkRow, Quantity, RunRow, Store
+from talweg.store import Chunk, Quantity, RunRow, Store
 from talweg.store.batch import CHUNK_STEPS
 from talweg_core.layout import Array
 from talweg_core.problems import NetworkProblem
@@ -154,7 +154,7 @@ def _check_places(store: Store, piece: Piece, quantity: Quantity) -> None:
             )
 
 
-def _chunks(store: Store, piece: Piece, quantity: Quantity) -> Iterator[ChunkRow]:
+def _chunks(store: Store, piece: Piece, quantity: Quantity) -> Iterator[Chunk]:
     """The chunks of the steps, some at a time: a long range of a wide run would not fit into memory."""
     for first in range(piece.start, piece.stop, _STEPS_AT_ONCE):
         last = min(first + _STEPS_AT_ONCE, piece.stop)

@@ -15,7 +15,7 @@ from talweg.records.from_spec import problem_of
 from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
 from talweg.records.steps import Piece, norms, pieces, records, size_of
 from talweg.spec import Json, RunSpec
-from talweg.store import Chunk, ChunkRow, Quantity, RunRow, Store
+from talweg.store import Chunk, Quantity, RunRow, Store
 from talweg.store.batch import CHUNK_STEPS, checkpoint_every
 from talweg_core import numerics
 from talweg_core.checks import check_gradient
@@ -274,9 +274,9 @@ def _of(store: Store, run: RunRow, quantity: Quantity, begin: int) -> Iterator[M
             last = end
 
 
-def _damaged(store: Store, run: RunRow, quantity: Quantity, begin: int) -> list[tuple[ChunkRow, str]]:
+def _damaged(store: Store, run: RunRow, quantity: Quantity, begin: int) -> list[tuple[Chunk, str]]:
     width, dtype = _form(run, quantity)
-    found: dict[int, tuple[ChunkRow, str]] = {}
+    found: dict[int, tuple[Chunk, str]] = {}
     for start in range(begin, run.step, _STEPS_AT_ONCE):
         for chunk in store.chunks(run.id, quantity, start, min(start + _STEPS_AT_ONCE, run.step)):
             try:

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from talweg.errors import Conflict, LimitReached, NotFound
-from talweg.store import tables
+from talweg.store import finding, tables
 from talweg.store.engine import Database
-from talweg.store.finding import storable
 from talweg.store.rows import LIVE, DatasetRow, Json, Limits, TokenRow
 from talweg.store.tables import FromNow
 
@@ -134,16 +133,9 @@ def add_dataset(
 
 def find_dataset(connection: Connection, digest_or_name: str) -> DatasetRow:
     """By digest, then name; raises NotFound."""
-    if storable(digest_or_name):
-        by_digest = _DATASETS.c.digest == digest_or_name
-        found = connection.execute(
-            select(*_COLUMNS)
-            .where(or_(by_digest, _DATASETS.c.name == digest_or_name))
-            .order_by(case((by_digest, 0), else_=1))
-        ).first()
-        if found is not None:
-            return DatasetRow(**found._mapping)
-    raise NotFound(f"dataset: there is none of the digest or name {digest_or_name!r}")
+    digest = finding.identify(connection, _DATASETS, "dataset", digest_or_name, key="digest")
+    found = connection.execute(select(*_COLUMNS).where(_DATASETS.c.digest == digest)).one()
+    return DatasetRow(**found._mapping)
 
 
 def all_datasets(connection: Connection) -> list[DatasetRow]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from talweg.errors import CorruptRecord
 from talweg.store import codec
-from talweg.store.rows import Floats, Json, Quantity, RunState, StopReason
+from talweg.store.rows import Floats, Json, Quantity, RunFields, RunState, StopReason
 
 if TYPE_CHECKING:
     from talweg.spec import Record
@@ -79,31 +80,8 @@ class NewCohort:
     study_id: str | None = None
 
 
-@dataclass(frozen=True)
-class NewRun:
-    """A run to be: its spec with every default filled in, and its place (`row`) in a cohort."""
-
-    id: str
-    name: str
-    cohort_id: str
-    row: int
-    spec: Json
-    spec_digest: str
-    problem: str
-    optimizer: str
-    seed: int
-    total_steps: int
-    precision: str
-    record: Literal["full", "replay"]
-    tensors: list[Json]
-    study_id: str | None = None
-    parent_run_id: str | None = None
-    parent_step: int | None = None
-    # Where it begins, and the last and the best cost by then: those of a fork's history.
-    step: int = 0
-    cost: float | None = None
-    best_cost: float | None = None
-    part: Json | None = None
+class NewRun(RunFields):
+    """A run to be submitted."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +166,7 @@ class DerivativeRows:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Encoded values of consecutive steps; `Chunk.of` makes one."""
+    """Encoded values of one quantity at steps first_step … first_step + steps − 1; `of` encodes, `array` decodes."""
 
     run_id: str
     quantity: Quantity
@@ -203,6 +181,22 @@ class Chunk:
         """`values` (n, P) encoded; takes its time outside of any transaction."""
         payload, digest = codec.encode(values)
         return cls(run_id, quantity, first_step, len(values), digest, payload)
+
+    def array(self, dtype: DTypeLike, size: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """The values (n, size) of those of the steps start … stop − 1 that are in this chunk.
+
+        Few steps take less time than all. Raises CorruptRecord that names run, quantity and steps.
+        """
+        rows = slice(max(start - self.first_step, 0), None if stop is None else max(stop - self.first_step, 0))
+        try:
+            if self.codec != codec.NAME:
+                raise CorruptRecord(f"codec: must be {codec.NAME}, got {self.codec}")
+            return codec.decode(self.payload, self.digest, dtype, (self.steps, size), rows)
+        except CorruptRecord as error:
+            last = self.first_step + self.steps - 1
+            raise CorruptRecord(
+                f"run {self.run_id}: {self.quantity} of steps {self.first_step} to {last}: {error}"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     Boolean,
+    Column,
     Connection,
     Double,
     Integer,
@@ -50,19 +51,13 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 _RUNS = tables.runs
 _CHECKPOINTS = tables.checkpoints
-_STEPS = ("run_id", "step", "cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm")
-_EVALUATIONS = ("run_id", "step", "split", "cost", "metric")
-_DERIVATIVES = ("run_id", "step", "tensor", "position", "parameter", "derivative", "update")
-_CHUNKS = ("run_id", "quantity", "first_step", "steps", "codec", "digest", "payload")
-_CHECKPOINT = ("run_id", "step", "kept", "digest", "payload")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one table, whose values are Python's own and in the order of `columns`."""
+    """Rows of one table, whose values are Python's own and in the order of its columns."""
 
     table: Table
-    columns: tuple[str, ...]
     values: Sequence[Row] = ()
 
     def insert(self, connection: Connection) -> None:
@@ -72,11 +67,11 @@ class Rows:
         if connection.dialect.name == "sqlite":
             for first in range(0, len(self.values), _ROWS_AT_ONCE):
                 some = self.values[first : first + _ROWS_AT_ONCE]
-                insertion = _insertion(self.table.name, self.columns, len(some))
+                insertion = _insertion(self.table, len(some))
                 _execute(connection, insertion, tuple(chain.from_iterable(some)))
             return
-        with _copy(connection, self.table, self.columns) as copy:
-            copy.set_types([_type_of(self.table, name) for name in self.columns])
+        with _copy(connection, self.table) as copy:
+            copy.set_types([_type_of(column) for column in self.table.c])
             for row in self.values:
                 copy.write_row(row)
 
@@ -89,7 +84,6 @@ class Blocks:
     """
 
     table: Table
-    columns: tuple[str, ...]
     values: Sequence[Block] = ()
 
     def insert(self, connection: Connection) -> None:
@@ -100,11 +94,11 @@ class Blocks:
             for run_id, start, block in self.values:
                 for first in range(0, len(block), _ROWS_AT_ONCE):
                     some = block[first : first + _ROWS_AT_ONCE]
-                    insertion = _block_insertion(self.table.name, self.columns, len(some))
+                    insertion = _block_insertion(self.table, len(some))
                     # SQLite itself makes NULL of NaN.
                     _execute(connection, insertion, (run_id, start + first, *(some + 0.0).ravel().tolist()))
             return
-        with _copy(connection, self.table, self.columns) as copy:
+        with _copy(connection, self.table) as copy:
             copy.write(b"".join((_COPY_HEADER, *map(_tuples, self.values), _COPY_END)))
 
 
@@ -135,30 +129,33 @@ def _execute(connection: Connection, statement: str, values: tuple[Any, ...]) ->
 
 
 @lru_cache(maxsize=256)
-def _insertion(table: str, names: tuple[str, ...], rows: int) -> str:
-    marks = ", ".join("?" * len(names))
-    return _insertion_of(table, names, [marks] * rows)
+def _insertion(table: Table, rows: int) -> str:
+    placeholders = ", ".join("?" * len(table.c))
+    return _insertion_of(table, [placeholders] * rows)
 
 
 @lru_cache(maxsize=256)
-def _block_insertion(table: str, names: tuple[str, ...], rows: int) -> str:
+def _block_insertion(table: Table, rows: int) -> str:
     """The run and its first step are given once, then each row's numbers."""
-    width = len(names) - 2
+    width = len(table.c) - 2
     numbered = (", ".join(f"?{3 + row * width + i}" for i in range(width)) for row in range(rows))
-    return _insertion_of(table, names, [f"?1, ?2 + {row}, {marks}" for row, marks in enumerate(numbered)])
+    return _insertion_of(table, [f"?1, ?2 + {row}, {placeholders}" for row, placeholders in enumerate(numbered)])
 
 
-def _insertion_of(table: str, names: tuple[str, ...], rows: Sequence[str]) -> str:
-    quoted = ", ".join(f'"{name}"' for name in names)
+def _insertion_of(table: Table, rows: Sequence[str]) -> str:
     # Names are those of our own schema.
-    return f'INSERT INTO "{table}" ({quoted}) VALUES {", ".join(f"({row})" for row in rows)}'  # noqa: S608
+    return f"INSERT INTO {_with_columns(table)} VALUES {', '.join(f'({row})' for row in rows)}"  # noqa: S608
+
+
+def _with_columns(table: Table) -> str:
+    quoted = ", ".join(f'"{name}"' for name in table.c.keys())  # noqa: SIM118 - of a dict it is not
+    return f'"{table.name}" ({quoted})'
 
 
 @contextmanager
-def _copy(connection: Connection, table: Table, names: tuple[str, ...]) -> "Iterator[psycopg.Copy]":
+def _copy(connection: Connection, table: Table) -> "Iterator[psycopg.Copy]":
     driver: Any = connection.connection.driver_connection
-    quoted = ", ".join(f'"{name}"' for name in names)
-    statement = f'COPY "{table.name}" ({quoted}) FROM STDIN (FORMAT BINARY)'
+    statement = f"COPY {_with_columns(table)} FROM STDIN (FORMAT BINARY)"
     with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         yield copy
 
@@ -192,10 +189,9 @@ def _without(row: bytes, absent: NDArray[np.bool_], width: int) -> bytes:
     )
 
 
-def _type_of(table: Table, name: str) -> str:
-    kind = table.c[name].type
+def _type_of(column: Column[Any]) -> str:
     for known, spelled in ((Integer, "int4"), (Double, "float8"), (LargeBinary, "bytea"), (Boolean, "bool")):
-        if isinstance(kind, known):
+        if isinstance(column.type, known):
             return spelled
     return "text"
 
@@ -212,18 +208,18 @@ class Prepared:
 
 def prepare(batch: CommitBatch) -> Prepared:
     """Turns arrays into rows and takes digests; needs no database."""
-    chunks = [tuple(getattr(chunk, name) for name in _CHUNKS) for chunk in batch.chunks]
+    chunks = [tuple(getattr(chunk, name) for name in tables.chunks.c.keys()) for chunk in batch.chunks]  # noqa: SIM118
     rows = (
-        Blocks(tables.steps, _STEPS, [_step_block(steps) for steps in batch.steps]),
-        Rows(tables.evaluations, _EVALUATIONS, [_evaluation_row(row) for row in batch.evaluations]),
-        Rows(tables.derivatives, _DERIVATIVES, [row for rows in batch.derivatives for row in _derivative_rows(rows)]),
-        Rows(tables.chunks, _CHUNKS, chunks),
+        Blocks(tables.steps, [_step_block(steps) for steps in batch.steps]),
+        Rows(tables.evaluations, [_evaluation_row(row) for row in batch.evaluations]),
+        Rows(tables.derivatives, [row for rows in batch.derivatives for row in _derivative_rows(rows)]),
+        Rows(tables.chunks, chunks),
     )
     lasting = [
         (made.run_id, made.step, made.kept, codec.digest_of(made.payload), made.payload)
         for made in _lasting(batch.checkpoints)
     ]
-    checkpoints = Rows(_CHECKPOINTS, _CHECKPOINT, lasting)
+    checkpoints = Rows(_CHECKPOINTS, lasting)
     recorded: Iterable[Any] = (
         *batch.steps, *batch.evaluations, *batch.derivatives, *batch.chunks, *batch.checkpoints
     )  # fmt: skip
@@ -319,7 +315,7 @@ def _lasting(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
 
 
 def _step_block(rows: StepRows) -> Block:
-    return rows.run_id, rows.first_step, np.stack([getattr(rows, name) for name in _STEPS[2:]], axis=1)
+    return rows.run_id, rows.first_step, np.stack([getattr(rows, name) for name in tables.steps.c.keys()[2:]], axis=1)
 
 
 def _evaluation_row(row: Evaluation) -> Row:

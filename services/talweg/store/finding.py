@@ -14,19 +14,20 @@ MAXIMUM = 1000
 
 T = TypeVar("T")
 _RUNS = tables.runs
-IDS_AT_ONCE = 1000
+# Far below what either database takes as parameters of one statement.
+_AT_ONCE = 1000
 
 
-def identify(connection: Connection, table: Table, kind: str, id_or_name: str) -> str:
-    """The id of what has that id, or else that name, in `table`; raises NotFound."""
-    if storable(id_or_name):
-        by_id = table.c.id == id_or_name
+def identify(connection: Connection, table: Table, kind: str, key_or_name: str, key: str = "id") -> str:
+    """The key of what has that key, or else that name, in `table`; raises NotFound."""
+    if storable(key_or_name):
+        by_key = table.c[key] == key_or_name
         found = connection.execute(
-            select(table.c.id).where(or_(by_id, table.c.name == id_or_name)).order_by(case((by_id, 0), else_=1))
-        ).first()
+            select(table.c[key]).where(or_(by_key, table.c.name == key_or_name)).order_by(case((by_key, 0), else_=1))
+        ).scalar()
         if found is not None:
-            return str(found.id)
-    raise NotFound(f"{kind}: there is none of the id or name {id_or_name!r}")
+            return str(found)
+    raise NotFound(f"{kind}: there is none of the {key} or name {key_or_name!r}")
 
 
 def storable(value: str) -> bool:
@@ -63,5 +64,11 @@ def chosen_runs(connection: Connection, run_ids: Sequence[str], study: str | Non
     """Conditions on runs that together mean all of them; raises NotFound for the study."""
     if study is not None:
         yield _RUNS.c.study_id == identify(connection, tables.studies, "study", study)
-    for start in range(0, len(run_ids), IDS_AT_ONCE):
-        yield _RUNS.c.id.in_(run_ids[start : start + IDS_AT_ONCE])
+    for some in portions(run_ids):
+        yield _RUNS.c.id.in_(some)
+
+
+def portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """All of them, by so many as one statement may hold."""
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]

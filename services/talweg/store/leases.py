@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, delete, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import queueing, tables
@@ -24,7 +23,7 @@ _RUNS = tables.runs
 _DOUBLINGS = 8
 
 _EXPIRED = and_(_COHORTS.c.state == "leased", _COHORTS.c.lease_until < FromNow())
-_WAITS = and_(_COHORTS.c.state == "queued", ~_COHORTS.c.paused)
+WAITS = and_(_COHORTS.c.state == "queued", ~_COHORTS.c.paused)
 _IDLE = {"owner": None, "owner_since": None, "lease_until": None}
 _QUEUED = _IDLE | {"state": "queued", "queued_at": FromNow(), "published_at": None, "publications": 0}
 _LEADERS = tables.leaders
@@ -67,7 +66,7 @@ def unpublished(connection: Connection, older_than_seconds: float, limit: int) -
     since = func.coalesce(_COHORTS.c.published_at, _COHORTS.c.queued_at)
     query = (
         select(_COHORTS.c.id)
-        .where(_WAITS, since <= FromNow(wait))
+        .where(WAITS, since <= FromNow(wait))
         .order_by(_COHORTS.c.queued_at, _COHORTS.c.id)
         .limit(limit)
     )
@@ -115,7 +114,7 @@ def _take(
     left = _EXPIRED if max_attempts is None else and_(_EXPIRED, _COHORTS.c.attempts < max_attempts)
     return connection.execute(
         update(_COHORTS)
-        .where(_COHORTS.c.id == cohort_id, or_(_WAITS, left))
+        .where(_COHORTS.c.id == cohort_id, or_(WAITS, left))
         .values(
             state="leased",
             fence=_COHORTS.c.fence + 1,
@@ -262,10 +261,9 @@ def _end_runs(connection: Connection, cohort_id: str, error: str) -> None:
 
 def lead(connection: Connection, role: str, owner: str, seconds: float) -> bool:
     """One statement decides: a new lease, one's own extended, or another's that ran out."""
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     mine = {"owner": owner[:300], "lease_until": FromNow(seconds)}
     taken = connection.execute(
-        build(_LEADERS)
+        tables.upsert(connection, _LEADERS)
         .values(role=role, **mine)
         .on_conflict_do_update(
             index_elements=[_LEADERS.c.role],

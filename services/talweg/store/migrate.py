@@ -14,7 +14,8 @@ none.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -64,19 +65,15 @@ def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
 
     Raises Unreachable, or TalwegError where the user may not.
     """
-    engine = create_engine(url, migrates=True)
-    try:
-        if engine.dialect.name != "postgresql":
-            return
-        with translated(), engine.begin() as connection:
-            for role, password in passwords.items():
-                verb = "ALTER" if _role_exists(connection, role) else "CREATE"
-                driver: Any = connection.connection.driver_connection
-                # A digest, so that the password stands in no log of the server; it holds nothing that needs quotes.
-                digest = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-                connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD '{digest}'")
-    finally:
-        engine.dispose()
+    if parse(url).get_backend_name() != "postgresql":
+        return
+    with _connected(url) as connection:
+        for role, password in passwords.items():
+            verb = "ALTER" if _role_exists(connection, role) else "CREATE"
+            driver: Any = connection.connection.driver_connection
+            # A digest, so that the password stands in no log of the server; it holds nothing that needs quotes.
+            digest = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+            connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD '{digest}'")
 
 
 def grant_roles(connection: Connection) -> None:
@@ -133,12 +130,8 @@ def downgrade(url: str, revision: str) -> None:
 
 def current(url: str) -> str | None:
     """The database's revision, None where it has none."""
-    engine = create_engine(url)
-    try:
-        with translated(), engine.connect() as connection:
-            return _revision(connection)
-    finally:
-        engine.dispose()
+    with _connected(url) as connection:
+        return _revision(connection)
 
 
 def check(url: str) -> None:
@@ -146,12 +139,20 @@ def check(url: str) -> None:
     from alembic import command
     from alembic.util import CommandError
 
-    engine = create_engine(url, migrates=True)
     try:
-        with translated(), engine.begin() as connection:
+        with _connected(url) as connection:
             command.check(_config(connection))
     except CommandError as error:
         raise TalwegError(f"schema: {error}") from error
+
+
+@contextmanager
+def _connected(url: str, *, writes: bool = False) -> Iterator[Connection]:
+    """One transaction of a migration's, on an engine of its own."""
+    engine = create_engine(url, migrates=True).execution_options(talweg_writes=writes)
+    try:
+        with translated(engine.url), engine.begin() as connection:
+            yield connection
     finally:
         engine.dispose()
 
@@ -165,10 +166,9 @@ def ensure_current(engine: Engine) -> None:
     with translated(url), engine.connect() as connection:
         if _revision(connection) == _head():
             return
-        found = _known(connection)
-    if found is None:
-        raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
-    raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
+        if _known(connection) is None:
+            raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
+        check_revision(connection)
 
 
 def check_revision(connection: Connection) -> None:
@@ -187,20 +187,16 @@ def _head() -> str:
 def _migrate(url: str, direction: str, revision: str) -> None:
     from alembic import command
 
-    engine = create_engine(url, migrates=True).execution_options(talweg_writes=True)
-    try:
-        with translated(engine.url), engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            before = _known(connection)
-            getattr(command, direction)(_config(connection), revision)
-            if direction == "upgrade" and _revision(connection) != before:
-                _note(connection, made=before is None)
-            if direction == "upgrade":
-                # Each time: roles may have come since the last migration.
-                grant_roles(connection)
-    finally:
-        engine.dispose()
+    with _connected(url, writes=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        before = _known(connection)
+        getattr(command, direction)(_config(connection), revision)
+        if direction == "upgrade" and _revision(connection) != before:
+            _note(connection, made=before is None)
+        if direction == "upgrade":
+            # Each time: roles may have come since the last migration.
+            grant_roles(connection)
 
 
 def _note(connection: Connection, *, made: bool) -> None:

@@ -98,8 +98,9 @@ class Signs:
 def signs(connection: Connection) -> Signs:
     """Read them; each is a look at an index."""
     now = connection.execute(select(FromNow())).scalar_one()
-    queued = (_COHORTS.c.state == "queued", ~_COHORTS.c.paused)
-    waiting = connection.execute(select(func.count(), func.min(_COHORTS.c.queued_at, type_=Instant())).where(*queued))
+    waiting = connection.execute(
+        select(func.count(), func.min(_COHORTS.c.queued_at, type_=Instant())).where(leases.WAITS)
+    )
     count, since = waiting.one()
     stands = case((_COHORTS.c.lease_until >= FromNow(), 1), else_=0)
     held = connection.execute(select(func.count(), func.sum(stands)).where(_COHORTS.c.state == "leased")).one()
@@ -107,7 +108,7 @@ def signs(connection: Connection) -> Signs:
     last = select(_RUNS.c.error).where(_RUNS.c.state == "failed").order_by(_RUNS.c.id.desc()).limit(1)
     reason = connection.execute(last).scalar()
     outside = or_(_COHORTS.c.error.startswith("database: "), _COHORTS.c.error.startswith("disk: "))
-    stopped = select(_COHORTS.c.error).where(*queued, outside).limit(1)
+    stopped = select(_COHORTS.c.error).where(leases.WAITS, outside).limit(1)
     leads = select(_LEADERS.c.owner).where(_LEADERS.c.role == "reconciler", _LEADERS.c.lease_until >= FromNow())
     behind = connection.execute(
         select(func.count(), func.min(_RUNS.c.mirrored_at, type_=Instant())).where(_RUNS.c.unmirrored)
@@ -186,7 +187,7 @@ def waits(connection: Connection, run_id: str | None, study: str | None) -> Wait
 def _ahead(connection: Connection, queued_at: datetime, cohort_id: str) -> int:
     at = _COHORTS.c.queued_at
     before = or_(at < queued_at, and_(at == queued_at, _COHORTS.c.id < cohort_id))
-    query = select(func.count()).where(_COHORTS.c.state == "queued", ~_COHORTS.c.paused, before)
+    query = select(func.count()).where(leases.WAITS, before)
     return int(connection.execute(query).scalar_one())
 
 

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from talweg.errors import Conflict
 from talweg.store import finding, tables
 from talweg.store.batch import NewCohort
-from talweg.store.finding import IDS_AT_ONCE, chosen_runs
+from talweg.store.finding import chosen_runs, portions
 from talweg.store.rows import LIVE, Json, RunRow
 from talweg.store.tables import FromNow
 
@@ -88,8 +88,8 @@ def alone(connection: Connection, runs: Sequence[Row[*tuple[Any, ...]]]) -> list
 
 def park(connection: Connection, cohort_ids: Sequence[str]) -> None:
     """Pause the runs of queued cohorts that have a pause request: the whole cohort, or apart from the others."""
-    for start in range(0, len(cohort_ids), IDS_AT_ONCE):
-        live = _live(connection, cohort_ids[start : start + IDS_AT_ONCE])
+    for some in portions(cohort_ids):
+        live = _live(connection, some)
         for cohort_id, group in groupby(live, key=lambda run: run.cohort_id):
             runs = list(group)
             resting = [run for run in runs if run.paused]
@@ -154,18 +154,10 @@ def request_cancel(connection: Connection, run_ids: Sequence[str], study: str | 
 
 def _cancel(connection: Connection, which: ColumnElement[bool]) -> None:
     asked = (which, _RUNS.c.state.in_(LIVE))
-    # Cohorts first, in one order, as commits and claims do: no deadlock, and none is claimed meanwhile.
-    touched = select(_RUNS.c.cohort_id).where(*asked)
-    cohorts = connection.execute(
-        select(_COHORTS.c.id, _COHORTS.c.state)
-        .where(_COHORTS.c.id.in_(touched))
-        .order_by(_COHORTS.c.id)
-        .with_for_update()
-    ).all()
+    cohorts = _locked_cohorts(connection, asked)
     connection.execute(update(_RUNS).where(*asked).values(cancel_requested=True))
     idle = [cohort.id for cohort in cohorts if cohort.state == "queued"]
-    for start in range(0, len(idle), IDS_AT_ONCE):
-        some = idle[start : start + IDS_AT_ONCE]
+    for some in portions(idle):
         connection.execute(
             update(_RUNS)
             .where(*asked, _RUNS.c.cohort_id.in_(some))
@@ -191,8 +183,7 @@ def unpause(connection: Connection, run_ids: Sequence[str], study: str | None) -
         asked = (which, _RUNS.c.state.in_(LIVE), _RUNS.c.paused)
         cohorts = [cohort.id for cohort in _locked_cohorts(connection, asked) if cohort.paused]
         connection.execute(update(_RUNS).where(*asked).values(paused=False))
-        for start in range(0, len(cohorts), IDS_AT_ONCE):
-            some = cohorts[start : start + IDS_AT_ONCE]
+        for some in portions(cohorts):
             connection.execute(
                 update(_COHORTS)
                 .where(_COHORTS.c.id.in_(some))
@@ -204,7 +195,10 @@ def unpause(connection: Connection, run_ids: Sequence[str], study: str | None) -
 
 
 def _locked_cohorts(connection: Connection, asked: Sequence[ColumnElement[bool]]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Their cohorts, before anything is changed and in one order, as commits and claims do: no deadlock."""
+    """Their cohorts, before anything is changed and in one order, as commits and claims do.
+
+    So there is no deadlock, and none of them is claimed meanwhile.
+    """
     touched = select(_RUNS.c.cohort_id).where(*asked)
     return connection.execute(
         select(_COHORTS.c.id, _COHORTS.c.state, _COHORTS.c.paused)
@@ -224,11 +218,9 @@ def retry(connection: Connection, run_ids: Sequence[str], study: str | None) -> 
             .order_by(_RUNS.c.id)
             .with_for_update()
         ).all()
-        for start in range(0, len(failed), IDS_AT_ONCE):
-            some = failed[start : start + IDS_AT_ONCE]
-            fresh = {"stop_reason": None, "error": None, "finished_at": None, "cancel_requested": False}
+        for some in portions(failed):
             mine = _RUNS.c.id.in_([run.id for run in some])
-            connection.execute(update(_RUNS).where(mine).values(**fresh, paused=False))
+            connection.execute(update(_RUNS).where(mine).values(**AGAIN, paused=False))
             made += alone(connection, some)
             _close(connection, [run.cohort_id for run in some])
     return made

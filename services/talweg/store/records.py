@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, func, insert, select, update
 
 from talweg.errors import Conflict, CorruptRecord, NotFound
 from talweg.store import codec, tables
 from talweg.store.batch import Chunk
 from talweg.store.commits import Row, columns
-from talweg.store.rows import ChunkRow, DerivativeRow, EvaluationRow, ReplayBasis, StepTable
+from talweg.store.finding import portions
+from talweg.store.rows import DerivativeRow, EvaluationRow, ReplayBasis, StepTable
 
 _STEPS = tables.steps
 _CHUNKS = tables.chunks
 _CHECKPOINTS = tables.checkpoints
 _DERIVATIVES = tables.derivatives
 _EVALUATIONS = tables.evaluations
-_RUNS_AT_ONCE = 1000
 _RUNS = tables.runs
 
 # (run_id, start, stop): the steps start … stop − 1 stand under that run; without `stop`, all from `start` on.
@@ -70,9 +70,9 @@ def derivatives(connection: Connection, run_id: str, start: int, stop: int | Non
     return found
 
 
-def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[ChunkRow]:
+def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[Chunk]:
     """Those that overlap the range: from the last that begins at or before `start`."""
-    of_run = (_CHUNKS.c.run_id == run_id, _CHUNKS.c.quantity == quantity)
+    of_run = _of_run(run_id, quantity)
     # The key knows only where chunks begin; one that began before may reach into the range.
     first = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
     query = (
@@ -80,13 +80,13 @@ def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop:
         .where(*of_run, _CHUNKS.c.first_step >= func.coalesce(first, start), _CHUNKS.c.first_step < stop)
         .order_by(_CHUNKS.c.first_step)
     )
-    found = [ChunkRow(**row._mapping) for row in connection.execute(query)]
+    found = [Chunk(**row._mapping) for row in connection.execute(query)]
     return [chunk for chunk in found if chunk.first_step + chunk.steps > start]
 
 
 def chunk_bounds(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[tuple[int, int]]:
     """From the one before that which holds `start` to the one after that which holds `stop` − 1."""
-    of_run = (_CHUNKS.c.run_id == run_id, _CHUNKS.c.quantity == quantity)
+    of_run = _of_run(run_id, quantity)
     holding = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
     before = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step < holding).scalar_subquery()
     after = select(func.min(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step >= stop).scalar_subquery()
@@ -102,11 +102,14 @@ def chunk_bounds(connection: Connection, run_id: str, quantity: str, start: int,
     return [(row.first_step, row.first_step + row.steps) for row in connection.execute(query)]
 
 
+def _of_run(run_id: str, quantity: str) -> tuple[ColumnElement[bool], ...]:
+    return _CHUNKS.c.run_id == run_id, _CHUNKS.c.quantity == quantity
+
+
 def latest_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """By run."""
     found = {}
-    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
-        some = run_ids[start : start + _RUNS_AT_ONCE]
+    for some in portions(run_ids):
         latest = (
             select(_CHECKPOINTS.c.run_id, func.max(_CHECKPOINTS.c.step).label("step"))
             .where(_CHECKPOINTS.c.run_id.in_(some))
@@ -182,8 +185,7 @@ def replace_chunk(connection: Connection, chunk: Chunk) -> None:
 
     Raises Conflict where one of other steps does.
     """
-    of_run = (_CHUNKS.c.run_id == chunk.run_id, _CHUNKS.c.quantity == chunk.quantity)
-    there = (*of_run, _CHUNKS.c.first_step == chunk.first_step)
+    there = (*_of_run(chunk.run_id, chunk.quantity), _CHUNKS.c.first_step == chunk.first_step)
     held = connection.execute(select(_CHUNKS.c.steps).where(*there)).scalar_one_or_none()
     if held not in (None, chunk.steps):
         raise Conflict(f"run {chunk.run_id}: {chunk.quantity} from step {chunk.first_step} on must be {held} steps")

@@ -5,10 +5,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
-from talweg.errors import CorruptRecord
-from talweg.store import codec
+from numpy.typing import NDArray
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -23,26 +20,22 @@ RUN_STATES: tuple[RunState, ...] = ("queued", "running", "finished", "failed", "
 LIVE: tuple[RunState, ...] = ("queued", "running")
 
 
-@dataclass(frozen=True)
-class RunRow:
-    """A run as it stands.
+@dataclass(frozen=True, kw_only=True)
+class RunFields:
+    """What a run has from its submission on.
 
     Attributes:
         row: Its index in its cohort.
-        tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
+        spec: Its spec with every default filled in.
         record: The resolved policy, "full" or "replay".
-        step: Updates made so far; steps 0 … step − 1 are recorded.
-        paused: It is paused, or will be at its worker's next commit, until it is unpaused.
+        tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
+        step: Updates made so far; steps 0 … step − 1 are recorded. A fork starts with those of its history.
         cost: Of the last recorded step; None before the first, and where it is not a number.
-        error: What the worker said last, where the run failed.
-        mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
-        trained_seconds: What its recorded steps took, its share of its cohort's: gradient and update, nothing else.
         part: What it is in its study (`talweg.spec.Planned.part`); None outside of one, and in the first studies.
     """
 
     id: str
     name: str
-    study_id: str | None
     cohort_id: str
     row: int
     spec: Json
@@ -50,19 +43,34 @@ class RunRow:
     problem: str
     optimizer: str
     seed: int
+    total_steps: int
     precision: str
     record: Literal["full", "replay"]
-    total_steps: int
     tensors: list[Json]
+    study_id: str | None = None
+    parent_run_id: str | None = None
+    parent_step: int | None = None
+    step: int = 0
+    cost: float | None = None
+    best_cost: float | None = None
+    part: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow(RunFields):
+    """A run as it stands.
+
+    Attributes:
+        paused: It is paused, or will be at its worker's next commit, until it is unpaused.
+        error: What the worker said last, where the run failed.
+        mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
+        trained_seconds: What its recorded steps took, its share of its cohort's: gradient and update, nothing else.
+    """
+
     state: RunState
     stop_reason: StopReason | None
     cancel_requested: bool
     paused: bool
-    step: int
-    cost: float | None
-    best_cost: float | None
-    parent_run_id: str | None
-    parent_step: int | None
     numerics: Json | None
     error: str | None
     mlflow_run_id: str | None
@@ -71,7 +79,6 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    part: Json | None = None
     trained_seconds: float = 0.0
 
     @property
@@ -293,35 +300,6 @@ class DerivativeRow:
     parameter: float | None
     derivative: float | None
     update: float | None
-
-
-@dataclass(frozen=True)
-class ChunkRow:
-    """Steps first_step … first_step + steps − 1 of one quantity, encoded; `array` is how it is read."""
-
-    run_id: str
-    quantity: str
-    first_step: int
-    steps: int
-    codec: str
-    digest: str
-    payload: bytes
-
-    def array(self, dtype: DTypeLike, size: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """The values (n, size) of those of the steps start … stop − 1 that are in this chunk.
-
-        Few steps take less time than all. Raises CorruptRecord that names run, quantity and steps.
-        """
-        rows = slice(max(start - self.first_step, 0), None if stop is None else max(stop - self.first_step, 0))
-        try:
-            if self.codec != codec.NAME:
-                raise CorruptRecord(f"codec: must be {codec.NAME}, got {self.codec}")
-            return codec.decode(self.payload, self.digest, dtype, (self.steps, size), rows)
-        except CorruptRecord as error:
-            last = self.first_step + self.steps - 1
-            raise CorruptRecord(
-                f"run {self.run_id}: {self.quantity} of steps {self.first_step} to {last}: {error}"
-            ) from error
 
 
 T = TypeVar("T")

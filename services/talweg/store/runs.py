@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from talweg.errors import Conflict, InvalidSpec
 from talweg.store import codec, finding, queueing, tables
 from talweg.store.batch import Checkpoint, NewCohort, NewRun, NewStudy
-from talweg.store.finding import chosen_runs
+from talweg.store.finding import chosen_runs, portions
 from talweg.store.rows import RUN_STATES, Page, RunRow, RunState, Submitted
 from talweg.store.tables import FromNow
 
 _RUNS = tables.runs
 COLUMNS = [column for column in _RUNS.c if column.name not in ("mirrored_at", "unmirrored")]
-# Names asked for at once, far below what either database takes as parameters of one statement.
-_NAMES_AT_ONCE = 1000
 _STUDIES = tables.studies
+_SUBMISSIONS = tables.submissions
 
 
 def row_of(row: Row[tuple[object, ...]]) -> RunRow:
@@ -97,17 +95,15 @@ def _remember(connection: Connection, key: str, digest: str, answer: Submitted) 
     """Note the answer under its key, or give the one that stands there; a rival's is waited for."""
     if not finding.storable(key) or not 1 <= len(key) <= 200:
         raise InvalidSpec("Idempotency-Key: must have 1 to 200 characters, and no NUL")
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    note = build(tables.submissions).values(
+    row = tables.upsert(connection, _SUBMISSIONS).values(
         idempotency_key=key,
         digest=digest,
         answer={"study_id": answer.study_id, "run_ids": answer.run_ids, "cohort_ids": answer.cohort_ids},
         created_at=FromNow(),
     )
-    stands = tables.submissions
-    if connection.execute(note.on_conflict_do_nothing().returning(stands.c.digest)).first() is not None:
+    if connection.execute(row.on_conflict_do_nothing().returning(_SUBMISSIONS.c.digest)).first() is not None:
         return None
-    earlier = connection.execute(select(stands).where(stands.c.idempotency_key == key)).one()
+    earlier = connection.execute(select(_SUBMISSIONS).where(_SUBMISSIONS.c.idempotency_key == key)).one()
     if earlier.digest != digest:
         raise Conflict(f"Idempotency-Key {key!r}: was used for another submission")
     first = earlier.answer
@@ -122,8 +118,7 @@ def _digest(study: NewStudy | None, runs: Sequence[NewRun]) -> str:
 
 def _refuse_taken(connection: Connection, table: Table, kind: str, names: Sequence[str]) -> None:
     """A race to the same name ends at the unique constraint, which the Store translates."""
-    for start in range(0, len(names), _NAMES_AT_ONCE):
-        some = names[start : start + _NAMES_AT_ONCE]
+    for some in portions(names):
         taken = connection.execute(select(table.c.name).where(table.c.name.in_(some)).limit(1)).scalar()
         if taken is not None:
             raise Conflict(f"{kind} {taken}: the name is taken")

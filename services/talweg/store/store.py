@@ -12,7 +12,6 @@ from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
 from talweg.store.rows import (
     Asked,
-    ChunkRow,
     Claim,
     CohortRow,
     DerivativeRow,
@@ -242,8 +241,8 @@ class Records(Database):
         with self._read() as connection:
             return records.derivatives(connection, run_id, start, stop)
 
-    def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[ChunkRow]:
-        """The chunks that hold any of the steps start … stop − 1, in order; `ChunkRow.array` checks the digest."""
+    def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[Chunk]:
+        """The chunks that hold any of the steps start … stop − 1, in order; `Chunk.array` checks the digest."""
         with self._read() as connection:
             return records.chunks(connection, run_id, quantity, start, stop)
 

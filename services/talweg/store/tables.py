@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Double,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     literal,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
@@ -55,6 +57,11 @@ laboratory = Table(
     Column("key", String(100), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+
+def upsert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that can be told what to do on a conflict, as the connection's database writes it."""
+    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -99,6 +106,20 @@ def _postgresql(element: FromNow, compiler: SQLCompiler, **kw: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {seconds}))"
 
 
+def _flag(name: str) -> Column[bool]:
+    """False unless set."""
+    return Column(name, Boolean, nullable=False, server_default=false())
+
+
+def _number_key(name: str) -> Column[int]:
+    """An integer of the primary key, which the database does not count up itself."""
+    return Column(name, Integer, primary_key=True, autoincrement=False)
+
+
+def _digest_and_payload() -> tuple[Column[str], Column[bytes]]:
+    return Column("digest", String(64), nullable=False), Column("payload", LargeBinary, nullable=False)
+
+
 studies = Table(
     "studies",
     metadata,
@@ -107,10 +128,10 @@ studies = Table(
     Column("spec", _Json, nullable=False),
     Column("mlflow_experiment_id", String(64)),
     # MLflow has the study's ranking, figures and report.
-    Column("mlflow_told", Boolean, nullable=False, server_default=false()),
+    _flag("mlflow_told"),
     Column("created_at", Instant, nullable=False),
     # More runs follow when those it has have ended.
-    Column("open", Boolean, nullable=False, server_default=false()),
+    _flag("open"),
     UniqueConstraint("name"),
 )
 
@@ -132,7 +153,7 @@ cohorts = Table(
     # Made by whoever holds it, before asking for it: the same claim asked for again is found by this.
     Column("claim_id", String(36)),
     # Nobody claims it before it is asked to go on.
-    Column("paused", Boolean, nullable=False, server_default=false()),
+    _flag("paused"),
     CheckConstraint("state IN ('queued', 'leased', 'finished', 'quarantined')", name="state"),
     # The reconciler looks for the few that are queued or leased, every few seconds.
     Index("ix_cohorts_state", "state", "lease_until"),
@@ -157,8 +178,8 @@ runs = Table(
     Column("tensors", _Json, nullable=False),
     Column("state", String(16), nullable=False),
     Column("stop_reason", String(16)),
-    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
-    Column("paused", Boolean, nullable=False, server_default=false()),
+    _flag("cancel_requested"),
+    _flag("paused"),
     Column("step", Integer, nullable=False, server_default=text("0")),
     Column("cost", Double),
     Column("best_cost", Double),
@@ -199,23 +220,21 @@ runs = Table(
 )
 
 
-def _recorded(
-    name: str, *columns: Column[object] | Index, sqlite_with_rowid: bool = False, many: bool = False
-) -> Table:
+def _recorded(name: str, *columns: Column[Any] | Index, sqlite_with_rowid: bool = False, many: bool = False) -> Table:
     """A table of what runs recorded. SQLite keeps small rows in their key's order, without a second tree.
 
     Where there are `many` small rows, no foreign key is checked row by row, which took PostgreSQL more than half of
     the time that writing them took: a commit looks its runs up once, and no run is ever deleted.
     """
     key = () if many else (ForeignKey("runs.id"),)
-    run_id: Column[object] = Column("run_id", Id, *key, primary_key=True)
+    run_id: Column[str] = Column("run_id", Id, *key, primary_key=True)
     return Table(name, metadata, run_id, *columns, sqlite_with_rowid=sqlite_with_rowid)
 
 
 # Numbers may be NULL: not a number. SQLite knows no NaN, and one SQL should mean the same on both.
 steps = _recorded(
     "steps",
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    _number_key("step"),
     Column("cost", Double),
     Column("learning_rate", Double),
     Column("gradient_norm", Double),
@@ -226,7 +245,7 @@ steps = _recorded(
 
 evaluations = _recorded(
     "evaluations",
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    _number_key("step"),
     Column("split", String(32), primary_key=True),
     Column("cost", Double),
     Column("metric", Double),
@@ -234,7 +253,7 @@ evaluations = _recorded(
 
 derivatives = _recorded(
     "derivatives",
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    _number_key("step"),
     Column("tensor", String(200), primary_key=True),
     Column("position", String(64), primary_key=True),
     Column("parameter", Double),
@@ -246,21 +265,19 @@ derivatives = _recorded(
 chunks = _recorded(
     "chunks",
     Column("quantity", String(16), primary_key=True),
-    Column("first_step", Integer, primary_key=True, autoincrement=False),
+    _number_key("first_step"),
     Column("steps", Integer, nullable=False),
     Column("codec", String(32), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    *_digest_and_payload(),
     sqlite_with_rowid=True,
 )
 
 checkpoints = _recorded(
     "checkpoints",
-    Column("step", Integer, primary_key=True, autoincrement=False),
+    _number_key("step"),
     # One that is not kept gives way to the next.
     Column("kept", Boolean, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
+    *_digest_and_payload(),
     sqlite_with_rowid=True,
 )
 
@@ -298,8 +315,8 @@ samples = Table(
     "samples",
     metadata,
     Column("cohort_id", Id, ForeignKey("cohorts.id"), primary_key=True),
-    Column("fence", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, primary_key=True, autoincrement=False),
+    _number_key("fence"),
+    _number_key("number"),
     Column("taken_at", Instant, nullable=False),
     # Percent of one core, and bytes.
     Column("processor", Double, nullable=False),
