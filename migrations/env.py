@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over the connection that talweg.store.migrate hands it, or by the settings."""
+"""Alembic's environment: migrates over talweg.store.migrate's connection, or the database of the settings."""
 
 from alembic import context
 from sqlalchemy import Connection

@@ -18,7 +18,7 @@ _RECORDS = ("steps", "evaluations", "derivatives", "chunks", "checkpoints")
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Create every table."""
     op.create_table(
         "laboratory",
         sa.Column("key", sa.String(100), nullable=False),
@@ -87,7 +87,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop every table, the referring ones first."""
+    """Drop every table, those with foreign keys first."""
     for table in ("submissions", "tokens", "datasets", *reversed(_RECORDS), "runs", "cohorts", "studies", "laboratory"):
         op.drop_table(table)
 
@@ -199,7 +199,7 @@ def _doubles(*names: str) -> list[sa.Column[float]]:
 
 
 def _create_record(name: str, key: Sequence[str], *columns: sa.Column[Any], payload: bool = False) -> None:
-    """Rows of a run. SQLite keeps small ones in their key's order; PostgreSQL is told that payloads are compressed."""
+    """A table of runs' rows. SQLite stores small rows in key order; PostgreSQL does not compress payloads again."""
     op.create_table(
         name,
         sa.Column("run_id", _ID, nullable=False),

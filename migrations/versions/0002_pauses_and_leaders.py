@@ -1,4 +1,4 @@
-"""Runs and cohorts that rest, and who leads among processes of which one at a time is enough."""
+"""Paused runs and cohorts, and the leader of each role that one process at a time performs."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A column on runs and cohorts, and a table."""
+    """Add a column to runs and cohorts, and a table."""
     for table in ("runs", "cohorts"):
         op.add_column(table, sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()))
     op.create_table(
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """What rested is queued again."""
+    """Drop both; paused runs are queued again."""
     op.drop_table("leaders")
     for table in ("cohorts", "runs"):
         op.drop_column(table, "paused")

@@ -1,4 +1,4 @@
-"""Studies know whether MLflow was told how they ended."""
+"""A flag for studies: whether their report was sent to MLflow."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """A mark for each study; those that ended before are told once more, which harms nothing."""
+    """Add the flag; reports of studies that ended before are sent once more, which is harmless."""
     op.add_column("studies", sa.Column("mlflow_told", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
 def downgrade() -> None:
-    """Without the mark."""
+    """Drop the flag."""
     op.drop_column("studies", "mlflow_told")

@@ -1,4 +1,4 @@
-"""Stages of studies: whether more runs follow, and what each run is in its study.
+"""Stages of studies: whether more runs follow, and the place of each run in its study.
 
 Revision ID: 0004
 Revises: 0003
@@ -14,12 +14,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Studies that were there are complete; their runs have no part."""
+    """Add both columns; existing studies are complete, and their runs have no part."""
     op.add_column("studies", sa.Column("open", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("runs", sa.Column("part", sa.JSON(none_as_null=True)))
 
 
 def downgrade() -> None:
-    """A study that waited for its next stage stays without it."""
+    """Drop both columns; a study that waits for its next stage never gets it."""
     op.drop_column("runs", "part")
     op.drop_column("studies", "open")

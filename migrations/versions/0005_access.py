@@ -1,4 +1,4 @@
-"""Access for many: limits of tokens, whose cohort it is, uploaded datasets, counters."""
+"""Access for several users: limits of tokens, the token of each cohort, uploaded datasets, counters."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _JSON = sa.JSON(none_as_null=True)
 
 
 def upgrade() -> None:
-    """Datasets are made anew: no version before this one wrote any."""
+    """Create the datasets table again: no earlier version wrote to it."""
     op.add_column("tokens", sa.Column("limits", _JSON))
     op.create_table(
         "charges",
@@ -52,7 +52,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Uploaded datasets go; runs on them keep their records."""
+    """Drop uploaded datasets; runs on them keep their records."""
     op.drop_table("datasets")
     op.create_table(
         "datasets",

@@ -1,4 +1,4 @@
-"""Steps and derivatives refer to runs without a foreign key, which was checked for each of their rows."""
+"""Steps and derivatives without a foreign key to runs, which was checked for each of their rows."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _TABLES = ("steps", "derivatives")
 
 
 def upgrade() -> None:
-    """SQLite copies both tables."""
+    """Drop the foreign keys; SQLite copies both tables."""
     for table in _TABLES:
         if op.get_bind().dialect.name == "postgresql":
             op.drop_constraint(f"fk_{table}_run_id", table, type_="foreignkey")
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Fails where a row has no run."""
+    """Add the foreign keys; fails where a row has no run."""
     for table in _TABLES:
         if op.get_bind().dialect.name == "postgresql":
             op.create_foreign_key(f"fk_{table}_run_id", table, "runs", ["run_id"], ["id"])
@@ -32,7 +32,7 @@ def downgrade() -> None:
 
 
 def _remake(table: str, *constraints: sa.ForeignKeyConstraint) -> None:
-    """The table with these foreign keys alone, in its key's order and without row ids as before."""
+    """Copy the table with these foreign keys alone; still in key order and without row ids."""
     made = sa.inspect(op.get_bind())
     names = [column["name"] for column in made.get_columns(table)]
     keys = made.get_pk_constraint(table)["constrained_columns"]

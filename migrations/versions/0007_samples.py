@@ -1,4 +1,4 @@
-"""What cohorts take of the machine they train on, for whoever looks at their runs."""
+"""Samples of the load of each cohort's worker, shown with its runs."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _ID = sa.String(36).with_variant(sa.String(36, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """A row a sample."""
+    """Add a table with one row for each sample."""
     op.create_table(
         "samples",
         sa.Column("cohort_id", _ID, nullable=False),
@@ -29,5 +29,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Samples go; runs keep all else."""
+    """Drop the samples; runs keep everything else."""
     op.drop_table("samples")

@@ -1,4 +1,4 @@
-"""Which claim a cohort was leased to, and how long a run has trained."""
+"""The claim of a leased cohort, and the training time of a run."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """What runs trained before is not counted: it stands in their records."""
+    """Add both columns; earlier training time is not counted, and stays in the runs' records."""
     op.add_column("cohorts", sa.Column("claim_id", sa.String(36)))
     op.add_column("runs", sa.Column("trained_seconds", sa.Double, nullable=False, server_default=sa.text("0")))
 
 
 def downgrade() -> None:
-    """A lost answer waits for its lease again, and no run ends for its time."""
+    """Drop both columns: a lost claim blocks its cohort until the lease ends, and no run has a time limit."""
     op.drop_column("runs", "trained_seconds")
     op.drop_column("cohorts", "claim_id")

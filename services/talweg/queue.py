@@ -1,8 +1,7 @@
-"""The Celery app. A message names one task and holds one id; what is true stands in SQL.
+"""The Celery app. A message names one task and holds one id; the state is in SQL.
 
-The broker may lose or repeat any message. That is why nothing here waits for a result, retries for long or
-asks for a message back: a claim with a fence makes repeats harmless, and the reconciler publishes again what
-was lost.
+The broker may lose or repeat any message. So no code here waits for a result, retries for long or revokes a message: a
+claim with a fence makes repeated messages harmless, and the reconciler publishes lost ones again.
 """
 
 import os
@@ -29,8 +28,8 @@ def broker_settings(url: str) -> dict[str, Any]:
     """Celery's `broker_url`, and `broker_use_ssl` where it needs one.
 
     In the query of a rediss:// or amqps:// URL: ssl_ca_certs, ssl_certfile and ssl_keyfile are paths, ssl_cert_reqs is
-    required (the default), optional or none. Raises InvalidSpec for another check, without the URL: it may hold a
-    password.
+    required (the default), optional or none. Raises InvalidSpec for another value; the message leaves out the URL,
+    which may hold a password.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("rediss", "amqps"):
@@ -50,35 +49,35 @@ def broker_settings(url: str) -> dict[str, Any]:
 
 
 class PlainTask(Task):  # type: ignore[type-arg]  # generic in its stubs only
-    """A task that runs its own function and nothing that a message asks for besides."""
+    """A task that runs its own function, and ignores what else a message requests."""
 
-    # By name: only a worker needs it.
-    Request = "talweg.execution.tasks:HonestRequest"
+    # By name: only a worker imports it.
+    Request = "talweg.execution.tasks:AcknowledgingRequest"
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Forget callbacks, chains and chords: whoever reaches the broker must not start more through us."""
+        """Drop callbacks, chains and chords: whoever can write to the broker must not start other tasks with them."""
         self.request.update(callbacks=None, errbacks=None, chain=None, chord=None, group=None)
 
 
 def create_app(broker_url: Callable[[], str]) -> Celery:
-    """A Celery app on the broker that `broker_url` names; it is asked at first use, not before."""
-    # Celery takes them for what is set here, the broker's address first.
+    """A Celery app on the broker that `broker_url` returns; it is called at first use, not before."""
+    # Celery would prefer these variables to the settings below, for example the broker's URL.
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
         del os.environ[name]
     app: Celery = Celery("talweg", set_as_current=False, task_cls=PlainTask, fixups=[])
     app.add_defaults(lambda: configuration(broker_url()))
-    # Celery's own tasks (celery.map, celery.chain …) run other tasks by name. No message of ours needs one.
+    # Celery's own tasks (celery.map, celery.chain …) run other tasks by name. Our messages need none of them.
     app.on_after_finalize.connect(_drop_builtin_tasks, weak=False)
     return app
 
 
 def configuration(broker_url: str) -> dict[str, Any]:
-    """Celery's settings; the measurements behind each stand in the documentation of the design."""
+    """Celery's settings; the design documentation has the measurements behind each."""
     return {
         **broker_settings(broker_url),
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
-        # What Valkey says while its disk is full is one: a worker asks again, and does not end.
+        # Valkey's refusal while its disk is full is a channel error: the worker retries instead of ending.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             "visibility_timeout": 3600,
@@ -94,17 +93,17 @@ def configuration(broker_url: str) -> dict[str, Any]:
         "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
         "task_default_queue": QUEUE,
-        # Acknowledged when taken up: a long task is never delivered twice by a timeout, and a task lost with
-        # its worker comes back through its lease.
+        # Acknowledged at its start: no timeout delivers a long task twice, and a task that is lost with its worker is
+        # published again when its lease runs out.
         "task_acks_late": False,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.0, "interval_max": 0.2},
-        # One message at a time. On Redis `disable_prefetch` sees to that alone: a limit beside it counts messages that
-        # are not acknowledged, and one whose acknowledgement failed, since the broker was away when its task ended,
-        # would count for ever: the worker would take no other.
+        # One message at a time. On Redis `disable_prefetch` alone ensures that: an additional limit counts messages
+        # that are not acknowledged. One whose acknowledgement failed, since the broker was unreachable when its task
+        # ended, would count for ever, and the worker would take no other.
         "worker_prefetch_multiplier": 0 if broker_url.startswith(("redis", "sentinel")) else 1,
         "worker_disable_prefetch": True,
         "worker_soft_shutdown_timeout": 10,
-        # Remote control would let whoever reaches the broker stop and reconfigure workers.
+        # Remote control would let whoever can write to the broker stop and reconfigure workers.
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
@@ -112,35 +111,35 @@ def configuration(broker_url: str) -> dict[str, Any]:
 
 
 def _keepalive() -> dict[int, int]:
-    """Socket options by which a worker that waits for a message learns within 20 seconds that the network was cut.
+    """Socket options that end a connection within 20 seconds after the network was cut.
 
-    Its wait has no time limit of its own, and the kernel's first probe would come after two hours.
+    A worker waits for a message without a time limit, and the kernel's first probe would be sent after two hours.
     """
     wanted = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 20_000}
-    # Not every system has each of them.
+    # Some systems lack some of these.
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
 def publish(cohort_id: str, *, through: Celery | None = None) -> None:
-    """Tell the workers that a cohort waits. Call it after the transaction that wrote the cohort.
+    """Send a message that a cohort waits. Call it after the transaction that wrote the cohort.
 
     Raises:
-        Unreachable: The broker does not take the message; the reconciler will publish it.
+        Unreachable: The broker does not take the message; the reconciler will publish the cohort.
     """
     try:
         (through or _own()).send_task(TRAIN, args=[cohort_id], ignore_result=True)
     except OperationalError as error:
-        raise _away(f"does not take cohort {cohort_id}", error) from error
+        raise _unreachable(f"does not take cohort {cohort_id}", error) from error
 
 
 def depth(*, through: Celery | None = None) -> int:
-    """How many messages wait for a worker; raises Unreachable."""
+    """The number of messages that wait for a worker; raises Unreachable."""
     with _connected(through) as connection:
         channel: Any = connection.default_channel
         try:
             return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
         except connection.channel_errors:
-            # No worker and no message has made the queue yet.
+            # The queue is created by the first worker or message.
             return 0
 
 
@@ -150,17 +149,17 @@ def _connected(through: Celery | None) -> Iterator[Connection]:
         with (through or _own()).connection_for_read() as connection:
             yield connection
     except OperationalError as error:
-        raise _away("does not answer", error) from error
+        raise _unreachable("does not answer", error) from error
 
 
-def _away(what: str, error: OperationalError) -> Unreachable:
-    # Valkey and Redis refuse everything that writes while they cannot write their file.
+def _unreachable(what: str, error: OperationalError) -> Unreachable:
+    # Valkey and Redis refuse all writes while they cannot write their file.
     kind = DiskFull if "No space left on device" in str(error) else Unreachable
     return kind(f"broker: {what}: {error}")
 
 
 def listeners(*, through: Celery | None = None) -> int | None:
-    """How many workers wait for a message; None where this broker does not say. Raises Unreachable."""
+    """The number of workers that wait for a message; None where the broker does not report it. Raises Unreachable."""
     with _connected(through) as connection:
         channel: Any = connection.default_channel
         kind = connection.transport.driver_type
@@ -168,12 +167,12 @@ def listeners(*, through: Celery | None = None) -> int | None:
             if kind == "amqp":
                 return int(channel.queue_declare(queue=QUEUE, passive=True).consumer_count)
             if kind == "redis":
-                # It counts no consumers; who listens sits in BRPOP, and does nothing else between two of them.
+                # Redis counts no consumers; a worker that waits is in BRPOP, and sends no other command in between.
                 database = str(channel.client.connection_pool.connection_kwargs.get("db", 0))
                 clients = channel.client.client_list()
                 return sum(1 for client in clients if client["cmd"] == "brpop" and client["db"] == database)
         except connection.channel_errors:
-            # No worker has made the queue yet; or this account may not list clients.
+            # The queue does not exist yet; or this account may not list clients.
             return 0 if kind == "amqp" else None
         return None
 
@@ -186,12 +185,12 @@ def _drop_builtin_tasks(sender: Celery, **_: Any) -> None:
 def _configured_broker() -> str:
     url = settings().broker_url
     if url is None:
-        raise TalwegError("broker: TALWEG_BROKER_URL is not set, so there is nowhere to publish")
+        raise TalwegError("broker: TALWEG_BROKER_URL is not set; set it, or broker_url in talweg.toml")
     return url.get_secret_value()
 
 
 def _own() -> Celery:
-    # Asked for each time: Celery forgets a default that raised once, and then goes to a broker on localhost.
+    # Checked each time: Celery drops a default that raised once, and then connects to a broker on localhost.
     _configured_broker()
     return app
 

@@ -68,7 +68,7 @@ def test_a_database_that_is_restarted_ends_no_training(
     run = stack.submit(LONG)
     stack.wait_step(run, 100)
     own_server.end()
-    eventually(lambda: worker.says("database asked again"), "the worker to ask again")
+    eventually(lambda: worker.says("database call retried"), "the worker to ask again")
     own_server.start()
     ended = stack.wait(run)
     # The same worker went on: nobody had to take over.

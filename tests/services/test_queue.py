@@ -13,7 +13,7 @@ from talweg.settings import Settings
 def test_the_settings_are_those_that_were_measured() -> None:
     found = create_app(lambda: "redis://127.0.0.1:1/0").conf
     assert found.task_acks_late is False
-    # None beside `disable_prefetch`, which only Redis knows: a lost acknowledgement must not count for ever.
+    # None with `disable_prefetch`, which only Redis knows: a lost acknowledgement must not count for ever.
     assert found.worker_prefetch_multiplier == 0
     assert found.worker_disable_prefetch is True
     assert create_app(lambda: "amqp://127.0.0.1:1//").conf.worker_prefetch_multiplier == 1
@@ -25,7 +25,7 @@ def test_the_settings_are_those_that_were_measured() -> None:
     assert found.accept_content == ["json"]
     assert found.result_backend is None
     options = dict(found.broker_transport_options)
-    # Of a connection that nobody ends: found out within 20 s.
+    # A connection that is cut is noticed within 20 s.
     assert 5 in options.pop("socket_keepalive_options").values()
     assert options == {
         "visibility_timeout": 3600,

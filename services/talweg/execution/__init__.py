@@ -1,6 +1,6 @@
-"""Plan, publish and train cohorts; publish again what was lost.
+"""Plan, publish and train cohorts; publish lost ones again.
 
-What it hands out is imported when it is asked for: the reconciler needs no engine, and starts without one.
+Its names are imported at first use: the reconciler needs no engine, and starts without importing it.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
+_MODULES = {
     "Outcome": "training",
     "Reconciled": "reconciler",
     "extend_studies": "submission",
@@ -38,6 +38,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

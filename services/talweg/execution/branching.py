@@ -1,8 +1,7 @@
-"""Fork runs, and resume ended ones: runs that go on from what others recorded.
+"""Fork runs, and resume ended ones.
 
-A fork is a run of its own. Its row holds the steps from where it left its parent; those before are read through the
-parent's. It is written with the checkpoint that it begins from, so a worker takes it up as it takes up any run that
-was interrupted there.
+A fork is a run of its own. It records the steps from the fork on; earlier steps are read from its parent. It is written
+with the checkpoint that it starts from, so a worker trains it like any run that was interrupted there.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from uuid_utils.compat import uuid7
 from talweg import queue
 from talweg.errors import Conflict, InvalidSpec, NoSuchStep
 from talweg.execution.planning import require_room
-from talweg.execution.submission import Publish, equal_run, made_up_name, new_run, publish_all, write
+from talweg.execution.submission import Publish, equal_run, new_run, publish_all, random_name, write
 from talweg.records import fork_start, normalise, size_of
 from talweg.spec import ForkSpec, RunSpec
 from talweg.store import LIVE, Checkpoint, NewCohort, RunRow, Store
@@ -33,23 +32,23 @@ def fork_run(
 ) -> RunRow:
     """Write a run that shares the parent's steps before `spec.step`, and publish its cohort.
 
-    Batches and the schedule go by the step, counted from the start of the history. The optimizer's state is carried
-    where the rule is the same, else it begins anew.
+    Batches and schedule depend on the step, counted from the start of the history. The optimizer's state is carried
+    over where the optimizer is the same, otherwise it is new.
 
     Raises:
-        NoSuchStep: The parent has not recorded the steps before it (yet).
-        InvalidSpec: The parent diverged there, or something that the engine refuses; nothing was written.
-        Conflict: The name or the key stands for something else.
-        ReplayDiverged, CorruptRecord: The state there can neither be read nor recomputed.
+        NoSuchStep: The parent has not recorded the steps before `spec.step` (yet).
+        InvalidSpec: The parent diverged there, or the engine refuses the spec; nothing was written.
+        Conflict: The name or the key belongs to another run.
+        ReplayDiverged, CorruptRecord: The state at that step can neither be read nor recomputed.
     """
     filled = normalise(_spec_of(parent, spec))
     _check(parent, spec, filled)
     start = fork_start(store, parent, filled, spec.step, state=spec.state)
     digest = _digest(filled, parent, spec.step, carried=start.carried)
-    if idempotency_key is None and (there := equal_run(store, spec.name, digest)) is not None:
-        return there
+    if idempotency_key is None and (existing := equal_run(store, spec.name, digest)):
+        return existing
     cohort = NewCohort(str(uuid7()))
-    name = spec.name or made_up_name(filled.optimizer.name, parent.problem)
+    name = spec.name or random_name(filled.optimizer.name, parent.problem)
     run = replace(
         new_run(filled, name, cohort.id),
         spec_digest=digest,
@@ -58,8 +57,8 @@ def fork_run(
         step=spec.step,
         **_costs(store, parent, spec.step),
     )
-    begun_from = Checkpoint(run.id, run.step, start.payload)
-    submitted = write(store, None, [run], [cohort], idempotency_key, publish, [begun_from])
+    checkpoint = Checkpoint(run.id, run.step, start.payload)
+    submitted = write(store, None, [run], [cohort], idempotency_key, publish, [checkpoint])
     return store.run(submitted.run_ids[0])
 
 
@@ -71,32 +70,32 @@ def resume_run(
     max_seconds: float | None = None,
     publish: Publish = queue.publish,
 ) -> RunRow:
-    """Let an ended run go on until it has `steps` steps, as if it had been asked for so many from the start.
+    """Resume an ended run to `steps` steps, with the record that it would have had with so many from the start.
 
-    Without `steps` a cancelled or failed run goes on to those that it was asked for. The schedule stays as its own
-    settings say, and so does what is stored: neither follows from the number of steps. A run that has so many, or is
-    on its way there, stays as it is: asking twice is harmless. A time limit that it came to is lifted; `max_seconds` is
-    a new one, of all that it trains.
+    Without `steps` a cancelled or failed run continues to its own number of steps. Its schedule and its record policy
+    do not change: neither depends on the number of steps. A run that has `steps` steps, or is queued or running to
+    them, is returned unchanged, so a repeated call is harmless. A time limit that the run reached is removed;
+    `max_seconds` sets a new one on all of its training time.
 
     Raises:
-        Conflict: The run is live, and was asked for another number of steps.
-        InvalidSpec: It has made more, diverged, or belongs to a study, whose runs have equally many.
+        Conflict: The run is live, with another number of steps to make.
+        InvalidSpec: It has made more steps, has diverged, or belongs to a study, whose runs all have the same number.
     """
     wanted = run.total_steps if steps is None else steps
     if run.state in LIVE:
         if wanted == run.total_steps:
             return run
-        raise Conflict(f"run {run.name}: is {run.state}, on its way to {run.total_steps} steps; wait for its end")
+        raise Conflict(f"run {run.name}: is {run.state}, to make {run.total_steps} steps; wait until it ends")
     if run.stop_reason == "diverged":
-        raise InvalidSpec(f"run {run.name}: diverged at step {run.step - 1}, and every step from there on is the same")
+        raise InvalidSpec(f"run {run.name}: diverged at step {run.step - 1}; a further step changes nothing")
     if wanted == run.step == run.total_steps:
         return run
     if wanted <= run.step:
         raise InvalidSpec(f"steps: must be more than the {run.step} that run {run.name} has made, got {wanted}")
     if run.study_id is not None and wanted != run.total_steps:
         raise InvalidSpec(
-            f"steps: the runs of a study have equally many, {run.total_steps}, got {wanted}; "
-            f"fork the run at step {run.step} instead: its record has the same bits"
+            f"steps: all runs of a study must have the same number, {run.total_steps}, got {wanted}; "
+            f"fork the run at step {run.step} instead: the fork's record has the same bits"
         )
     spec = RunSpec.model_validate(run.spec)
     spec = spec.model_copy(update={"steps": wanted, "max_seconds": _limit(run, spec.max_seconds, max_seconds)})
@@ -115,7 +114,7 @@ def resume_run(
 
 
 def _limit(run: RunRow, before: float | None, wanted: float | None) -> float | None:
-    """Its time limit from here on; raises InvalidSpec where it has trained for so long already."""
+    """The run's new time limit; raises InvalidSpec where it has trained for so long already."""
     if wanted is not None and wanted <= run.trained_seconds:
         trained = f"{run.trained_seconds:.3g} s that run {run.name} has trained"
         raise InvalidSpec(f"max_seconds: must be more than the {trained}, got {wanted}")
@@ -123,7 +122,7 @@ def _limit(run: RunRow, before: float | None, wanted: float | None) -> float | N
 
 
 def _spec_of(parent: RunRow, fork: ForkSpec) -> RunSpec:
-    """The parent's, with what the fork changes."""
+    """The parent's spec with the fork's changes."""
     changed = fork.model_dump(mode="json", exclude={"step", "state"}, exclude_none=True)
     return RunSpec.model_validate(parent.spec | {"name": None} | changed)
 
@@ -133,24 +132,23 @@ def _check(parent: RunRow, fork: ForkSpec, filled: RunSpec) -> None:
         raise NoSuchStep(f"run {parent.name}: can be forked at the steps 0 to {parent.step}, got {fork.step}")
     if parent.stop_reason == "diverged" and fork.step >= parent.step - 1:
         raise InvalidSpec(
-            f"step: run {parent.name} diverged at step {parent.step - 1}, so a fork must begin before it, "
-            f"got {fork.step}"
+            f"step: must be less than {parent.step - 1}, at which run {parent.name} diverged, got {fork.step}"
         )
     if filled.steps <= fork.step:
         raise InvalidSpec(
-            f"steps: counts the {fork.step} steps of the history too, so it must be more, got {filled.steps}"
+            f"steps: must be more than the {fork.step} steps before the fork, which count too, got {filled.steps}"
         )
 
 
 def _costs(store: Store, parent: RunRow, step: int) -> dict[str, Any]:
-    """The last and the best cost of the history."""
+    """The last and the best cost before the fork."""
     costs = store.steps(parent.id, 0, step).cost
     finite = costs[np.isfinite(costs)]
     return {"cost": float(costs[-1]), "best_cost": float(finite.min())} if finite.size else {}
 
 
 def _digest(spec: RunSpec, parent: RunRow, step: int, *, carried: bool) -> str:
-    """A fork is not the run that has its spec from the start, so neither are their digests equal."""
+    """A fork differs from a run that has its spec from the start, and so do their digests."""
     return _sha256([spec.digest, parent.id, step, carried])
 
 

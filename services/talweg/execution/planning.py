@@ -1,4 +1,4 @@
-"""Plan cohorts: which runs train side by side, and whether the disk has room for what they will record."""
+"""Plan cohorts: which runs train together, and whether the disk has room for their records."""
 
 import itertools
 import json
@@ -27,17 +27,17 @@ def plan(
 ) -> list[list[int]]:
     """Positions in `specs`, cohort by cohort; each run is in exactly one.
 
-    Runs share a cohort where all but seed and hyperparameters agree, and of those the ones that shape an optimizer's
-    state: its switches, its sizes, and what stands around it. A group is cut into equal parts of at most
-    `cohort_size` runs; then, as long as there are fewer cohorts than `workers`, the largest is halved, since two
-    workers with half of it each are sooner done than one with all of it.
+    Runs share a cohort where their specs differ only by seed and by hyperparameters that do not determine the shape of
+    the optimizer's state; switches, sizes and the rules in `around` do. A group is cut into equal parts of at most
+    `cohort_size` runs. While there are fewer cohorts than `workers`, the largest is halved: two workers with half of it
+    each finish sooner than one with all of it.
 
     Args:
         specs: Normalised specs of one problem.
         size: P, the problem's coordinates; wide problems have smaller cohorts.
         cohort_size: The most runs in a cohort.
         workers: How many cohorts can train at once.
-        fitting: How many runs like this one fit into a worker's memory together; as many as there are if not given.
+        fitting: How many runs with such a spec fit into a worker's memory together; no limit if not given.
     """
     groups: dict[str, list[int]] = {}
 
@@ -47,7 +47,7 @@ def plan(
         return json.dumps(optimizer_of(OptimizerSpec.model_validate_json(optimizer)).shared(), sort_keys=True)
 
     for position, spec in enumerate(specs):
-        groups.setdefault(_alike(spec, shared), []).append(position)
+        groups.setdefault(_group_key(spec, shared), []).append(position)
     cohorts: list[list[int]] = []
     for group in groups.values():
         fits = cohort_size if fitting is None else fitting(specs[group[0]])
@@ -61,20 +61,20 @@ def plan(
     return cohorts
 
 
-def _alike(spec: RunSpec, shared: Callable[[str], str]) -> str:
+def _group_key(spec: RunSpec, shared: Callable[[str], str]) -> str:
     """Equal for runs that can train in lock-step; `shared` is what a cohort's optimizers must have in common."""
     rest = spec.model_dump(mode="json", exclude={"name", "seed", "optimizer"})
     return json.dumps([spec.optimizer.name, shared(spec.optimizer.model_dump_json()), rest], sort_keys=True)
 
 
 def _parts(group: list[int], count: int) -> list[list[int]]:
-    """`count` runs of neighbours, whose lengths differ by one at most."""
+    """`count` consecutive parts, whose lengths differ by one at most."""
     bounds = [len(group) * i // count for i in range(count + 1)]
     return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def left_to_record(runs: Iterable[RunFields], record: Resolved | None = None) -> int:
-    """About how many bytes the steps that they have not made will take; as if all were recorded so, where given."""
+    """Estimated bytes of the steps that the runs still have to make, under `record` instead of their own if given."""
     return sum(
         recorded_bytes(
             record or run.record,
@@ -88,7 +88,7 @@ def left_to_record(runs: Iterable[RunFields], record: Resolved | None = None) ->
 
 
 def require_room(store: Store, runs: Sequence[RunFields]) -> None:
-    """Raises DiskFull where these runs alone would record more than is free."""
+    """Raises DiskFull where the records of these runs alone need more than is free."""
     room = store.room()
     if room is None:
         return

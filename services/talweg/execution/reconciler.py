@@ -1,7 +1,7 @@
-"""The reconciler: publishes again what was lost, pass after pass. `python -m talweg.execution.reconciler`
+"""The reconciler: publishes lost cohorts again, at regular passes. `python -m talweg.execution.reconciler`
 
-One may run, or several: one at a time leads, and the others wait until it has been silent for long. Two that both
-believe to lead, since one was stopped in the middle of a pass, do no harm: a repeated message changes nothing.
+Several may run: one at a time leads, and the others wait until its lease ends. Where two lead, since one was suspended
+in the middle of a pass, no harm is done: a repeated message changes nothing.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from talweg.store import Store, open_store
 log = structlog.get_logger(__name__)
 
 ROLE = "reconciler"
-# A leader that was silent for so many passes is one no more.
-_PASSES = 4
+# The lease of the leader, in passes.
+_LEASE_PASSES = 4
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What one pass did: cohorts taken back from leases that ran out, published, given up after all attempts."""
+    """The cohorts of one pass: queued again after their leases ran out, published, quarantined after all attempts."""
 
     taken_back: tuple[str, ...]
     published: tuple[str, ...]
@@ -46,18 +46,18 @@ class Reconciled:
 
 
 def reconcile(store: Store, publish: Callable[[str], None], *, settings: Settings, counted: bool = True) -> Reconciled:
-    """Take back expired cohorts and publish them, and publish what no one took up.
+    """Queue and publish cohorts whose lease ran out; publish cohorts again that no worker claimed.
 
-    A cohort that waits is published again only after a delay that doubles each time, so that a long queue is not
-    flooded. Studies whose next stage is due go on. Attempts are not `counted` where leases
-    ran out since the disk was full.
+    A waiting cohort is published again after a delay that doubles each time, so that a long queue is not flooded.
+    Studies whose next stage is due are extended. Attempts are not `counted` where leases ran out because the disk was
+    full.
 
-    Raises Unreachable where the broker takes nothing; what was published by then is noted.
+    Raises Unreachable where the broker takes no message; cohorts published before that are recorded as such.
     """
     given_up: list[str] = []
     taken_back = store.requeue_expired(settings.max_attempts, given_up=given_up, counted=counted)
     if store.studies_to_extend():
-        # It needs the engine, which most passes do without: workers extend studies as a rule.
+        # Imports the engine, which most passes do not need: usually a worker extends a study.
         from talweg.execution.submission import extend_studies
 
         extend_studies(store, publish, settings=settings)
@@ -73,14 +73,14 @@ def reconcile(store: Store, publish: Callable[[str], None], *, settings: Setting
 
 
 def keep_reconciling(store: Store, publish: Callable[[str], None], *, settings: Settings, owner: str) -> None:
-    """Until the process is told to stop; broker and database may come and go."""
+    """Reconcile until the process is stopped; an unreachable broker or database is logged and tried again."""
     led, disk = None, AfterFullDisk(settings)
     while True:
         try:
             with disk.watch():
-                leads = store.lead(ROLE, owner, _PASSES * settings.reconcile_seconds)
+                leads = store.lead(ROLE, owner, _LEASE_PASSES * settings.reconcile_seconds)
             if leads != led:
-                log.info("leading" if leads else "looking on", owner=owner)
+                log.info("leading" if leads else "standing by", owner=owner)
             led = leads
             if leads:
                 _pass(store, publish, settings, counted=disk.counts(store))
@@ -90,20 +90,20 @@ def keep_reconciling(store: Store, publish: Callable[[str], None], *, settings: 
 
 
 class AfterFullDisk:
-    """No worker can extend its lease while the disk is full, so none is taken for dead as soon as there is room again.
+    """Spares workers that could not extend their leases while the disk was full.
 
-    Leases that ran out are extended once, and what is taken back within the time of two leases was no failed attempt.
+    When there is room again, leases that ran out are extended once, and for the time of two leases no attempt counts.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        """The disk has room, as far as is known."""
-        # A worker that lives extends its lease itself at its next heartbeat.
+        """Start without a full disk."""
+        # A worker that is alive extends its lease itself at its next heartbeat.
         self._extension, self._lease_seconds = 3 * settings.heartbeat_seconds, settings.lease_seconds
         self._clock, self._full, self._until = clock, False, -math.inf
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Note whether what is written inside meets a full disk."""
+        """Record whether a write inside the context raises DiskFull."""
         try:
             yield
         except DiskFull:
@@ -111,7 +111,7 @@ class AfterFullDisk:
             raise
 
     def counts(self, store: Store) -> bool:
-        """Whether an attempt whose lease ran out counts; at the first call with room again, extends leases."""
+        """Whether an attempt whose lease ran out counts; extends leases at the first call with room again."""
         if self._full:
             store.renew_expired(self._extension)
             self._full, self._until = False, self._clock() + 2 * self._lease_seconds
@@ -134,7 +134,7 @@ def main() -> int:
     logs.configure(chosen.log_level)
     if chosen.database_url is None:
         raise TalwegError("store: TALWEG_DATABASE_URL is not set, so there is nothing to reconcile")
-    # Each pass is a few transactions, so leaving in the middle of one breaks nothing.
+    # Each pass is a few transactions, so it may be interrupted anywhere.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -143,7 +143,7 @@ def main() -> int:
         try:
             keep_reconciling(store, queue.publish, settings=chosen, owner=owner)
         finally:
-            # Another need not wait for the end of this one's lease.
+            # So that another does not wait for the end of this one's lease.
             with contextlib.suppress(TalwegError):
                 store.step_down(ROLE, owner)
     return 0

@@ -1,4 +1,4 @@
-"""Move a cohort step by step, and keep what it did in segments that a writer makes durable."""
+"""Advance a cohort step by step, and collect its records in segments for the writer."""
 
 import time
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from talweg.store.batch import Resolved
 from talweg_core import Cohort
 from talweg_core.cohort import StopReason
 
-# The first commit comes early, so that a short run is seen to move; then each waits twice as long as the last.
+# Seconds to the first commit, so that a short run shows progress early; each later interval is twice the last.
 _FIRST_COMMIT = 0.05
 
 
 class Sink(Protocol):
-    """Where segments go: in order, and nothing is written to them any more."""
+    """Takes segments, in order; a segment does not change after it was put."""
 
     def put(self, segment: Segment) -> None:
-        """Take a segment; raises what went wrong with those before it."""
+        """Take a segment; raises the error of an earlier one."""
 
 
 class Recorder:
-    """One cohort's steps, from where it stands to `last_step`.
+    """One cohort's steps, from its present step to `last_step`.
 
-    A checkpoint of every run is in every commit. Those at multiples of `every` are kept, whatever the clock did,
-    and so is each run's last: reading meets the same ones however often the run was interrupted.
+    Every commit holds a checkpoint of every run. Those at multiples of `every` are kept, and so is each run's last: the
+    kept checkpoints do not depend on the clock, or on interruptions.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Recorder:
         self._interval = min(_FIRST_COMMIT, commit_seconds)
         self._last_cut, self._committed = time.monotonic(), cohort.step
         self._segment = self._open()
-        # θ_t, which each step's norms move on to θ_{t+1}.
+        # θ_t; `cohort.norms` updates it to θ_{t+1} in place.
         self._before = cohort.parameters.copy()
-        # Of each run (R,): its share of what its steps took since this began.
+        # (R,): each run's share of the seconds of its steps since this recorder was made.
         self.seconds = np.zeros(cohort.runs)
 
     def step(self) -> None:
-        """Advance the cohort by one step, in place, and keep its record."""
+        """Advance the cohort by one step, in place, and record it."""
         segment, cohort = self._segment, self.cohort
         if segment.parameters is not None:
             segment.parameters[segment.count] = cohort.parameters
@@ -65,33 +65,33 @@ class Recorder:
         if record.diverged.any():
             self.stop([int(row) for row in np.flatnonzero(record.diverged)], "diverged")
         if cohort.step == self._last_step:
-            # What is left belongs in one commit with how the runs ended.
+            # The remaining steps are committed together with the ends of the runs.
             return
         waited = time.monotonic() - self._last_cut
-        # Quick cohorts commit where a chunk is full anyway, best where checkpoints are kept, since one that is not
-        # kept is written in vain; slow ones do not wait for that for long.
+        # Fast cohorts commit where a chunk is full anyway, best where checkpoints are kept, since writing one that is
+        # not kept is waste; slow cohorts do not wait long for that.
         late = waited >= 2 * self._interval
         if segment.full or late:
             due = waited >= self._interval or waited >= self._left(waited)
             self.cut(commit=late or (due and cohort.step % self._every == 0))
 
     def evaluate(self, splits: Sequence[str], rows: Sequence[int] | None = None) -> None:
-        """Cost and metric of every live run's parameters as they stand, or of these rows', on whole splits."""
+        """Record cost and metric of the present parameters of every active run, or of `rows`, on whole splits."""
         for split in splits:
             for row in np.flatnonzero(self.cohort.active) if rows is None else rows:
                 cost, metric = self.cohort.evaluate(int(row), split)
                 self._segment.evaluated.append(Evaluated(int(row), self.cohort.step, split, cost, metric))
 
     def stop(self, rows: Sequence[int], reason: StopReason) -> None:
-        """Move these runs no more; their last checkpoint is the one of now."""
+        """Stop these runs; their last checkpoint is of the present step."""
         for row in rows:
-            # Before freezing: replaying the run's steps must come to the same bytes.
+            # Before freezing: a replay of the run's steps must give the same bytes.
             self._checkpoint(row, kept=True)
             self.cohort.freeze(row, reason)
             self._segment.stops[row] = reason
 
     def cut(self, *, commit: bool) -> None:
-        """Hand over what there is; with `commit` the writer makes it durable, with a checkpoint of each run."""
+        """Hand over the segment; with `commit` the writer makes it durable, with a checkpoint of each run."""
         segment, step = self._segment, self.cohort.step
         kept = step % self._every == 0
         if kept or commit:

@@ -1,4 +1,4 @@
-"""A few consecutive steps of a cohort, as arrays; and as bytes, between a worker and the process that writes for it."""
+"""A few consecutive steps of a cohort, as arrays, and as bytes between a worker and its writer process."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from talweg.store.batch import CHUNK_STEPS, ROW_COORDINATES, Resolved
 if TYPE_CHECKING:
     from talweg_core import Cohort, Record
 
-# The process that writes has no engine: it would hold 100 MB more.
+# The writer process does not import the engine, which would take 100 MB more.
 
 Array = NDArray[np.floating[Any]]
 
 Numbers = NDArray[np.float64]
 
-# Bytes that one segment's gradients and parameters may take; wide cohorts get shorter segments.
+# Bytes of one segment's gradients and parameters; wide cohorts have shorter segments.
 _SEGMENT_BYTES = 16_000_000
 
 
@@ -37,11 +37,11 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run's future depends on, `step` updates after its start."""
+    """All that a run's next steps depend on, `step` updates after its start."""
 
     step: int
     payload: bytes
-    # Stays for ever; otherwise the next one takes its place.
+    # Stored for good; otherwise replaced by the next one.
     kept: bool
 
 
@@ -50,7 +50,7 @@ class Columns:
     """The numbers of n consecutive steps of R runs with T tensors each.
 
     Shapes: costs, learning_rates, stepped (n, R); norms (n, 3, R, T) of gradient, parameters and update; seconds
-    (n,), a run's share of what the step took; evaluations (n, 3, R), None as long as every step took one gradient.
+    (n,), a run's share of the step's time; evaluations (n, 3, R), None as long as every step took one gradient.
     """
 
     first_step: int
@@ -62,7 +62,7 @@ class Columns:
     stepped: NDArray[np.bool_]
 
     def counted(self) -> NDArray[np.int64]:
-        """The evaluations (n, 3, R), one gradient a step where nothing was counted."""
+        """The evaluations (n, 3, R); one gradient each step where they are None."""
         if self.evaluations is not None:
             return self.evaluations
         return one_gradient_each(*self.costs.shape)
@@ -70,7 +70,7 @@ class Columns:
 
 _COLUMNS = tuple(column.name for column in fields(Columns) if column.name != "first_step")
 _VECTORS = ("gradients", "parameters", "after")
-# Widest elements first, so that each array begins where its kind may.
+# Widest elements first, so that each array is aligned.
 _ARRAYS = (*(name for name in _COLUMNS if name != "stepped"), *_VECTORS, "stepped")
 
 
@@ -90,12 +90,12 @@ class Segment(Columns):
     evaluated: list[Evaluated] = field(default_factory=list)
     checkpoints: dict[int, list[Checkpoint]] = field(default_factory=dict)
     stops: dict[int, StopReason] = field(default_factory=dict)
-    # The writer makes everything so far durable when it comes to the end of this segment.
+    # The writer commits after this segment.
     commit: bool = False
 
     @classmethod
     def of(cls, cohort: "Cohort", record: Resolved, last_step: int) -> "Segment":
-        """An empty segment at the cohort's step; it ends at a multiple of CHUNK_STEPS or earlier."""
+        """An empty segment from the cohort's step on; it ends at a multiple of CHUNK_STEPS or earlier."""
         runs, size = cohort.parameters.shape
         tensors = len(cohort.problem.layout.names)
         keeps = record == "full" or size <= ROW_COORDINATES
@@ -116,18 +116,18 @@ class Segment(Columns):
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for another step."""
+        """Whether it has no room for another step."""
         return self.count == self.capacity
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory, or a little less."""
+        """Bytes in memory, without the small arrays."""
         arrays = (self.norms, self.gradients, self.parameters, self.after)
         payloads = (len(made.payload) for checkpoints in self.checkpoints.values() for made in checkpoints)
         return sum(array.nbytes for array in arrays if array is not None) + sum(payloads)
 
     def add(self, record: "Record", norms: Numbers, seconds: float) -> None:
-        """Keep a step's record, whose gradient is a live buffer; its parameters were kept before it was made."""
+        """Copy a step's record, whose gradient is a live buffer; the parameters were copied before the step."""
         i = self.count
         self.seconds[i] = seconds / max(int(record.stepped.sum()), 1)
         if record.trials is not None:
@@ -145,19 +145,19 @@ class Segment(Columns):
         self.evaluations[i] = made.gradients, made.costs, made.hessian_products
 
     def columns(self) -> Columns:
-        """The columns of the steps that it has: views, which keep none of its vectors."""
+        """Its columns so far, as views; they do not keep the vectors in memory."""
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
         for name, array in arrays.items():
             arrays[name] = None if array is None else array[: self.count]
         return Columns(first_step=self.first_step, **arrays)
 
     def steps_of(self, row: int) -> int:
-        """How many of the steps the run in this row made: it may have stopped on the way, and stays stopped."""
+        """The number of its steps that the run in this row made; a run that has stopped makes no more."""
         return int(self.stepped[: self.count, row].sum())
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """Parts of consecutive steps as one."""
+    """Concatenate the columns of consecutive steps."""
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS if name != "evaluations"
     }
@@ -167,14 +167,14 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 
 def one_gradient_each(steps: int, runs: int) -> NDArray[np.int64]:
-    """Evaluations (steps, 3, runs): of gradients, costs and Hessian products."""
+    """Evaluations (steps, 3, runs) of gradients, costs and Hessian products, with one gradient each."""
     counts = np.zeros((steps, 3, runs), dtype=np.int64)
     counts[:, 0] = 1
     return counts
 
 
 def pack(segment: Segment) -> tuple[dict[str, Any], list[memoryview]]:
-    """What JSON holds of it, and everything else, which is bytes one after another; only steps that it has."""
+    """The segment's steps so far, as a header for JSON and consecutive pieces of bytes."""
     arrays, pieces = [], list[memoryview]()
     for name in _ARRAYS:
         array = getattr(segment, name)
@@ -183,7 +183,7 @@ def pack(segment: Segment) -> tuple[dict[str, Any], list[memoryview]]:
             arrays.append((name, part.dtype.str, part.shape))
             pieces.append(part.reshape(-1).view(np.uint8).data)
     checkpoints = [(row, made) for row, several in segment.checkpoints.items() for made in several]
-    said = {
+    header = {
         "first_step": segment.first_step,
         "count": segment.count,
         "commit": segment.commit,
@@ -192,27 +192,27 @@ def pack(segment: Segment) -> tuple[dict[str, Any], list[memoryview]]:
         "checkpoints": [(row, made.step, made.kept, len(made.payload)) for row, made in checkpoints],
         "stops": list(segment.stops.items()),
     }
-    return said, pieces + [memoryview(made.payload) for _, made in checkpoints]
+    return header, pieces + [memoryview(made.payload) for _, made in checkpoints]
 
 
-def unpack(said: dict[str, Any], body: NDArray[np.uint8]) -> Segment:
-    """The segment that `pack` was given; its vectors are views of `body`, and nothing else is."""
+def unpack(header: dict[str, Any], body: NDArray[np.uint8]) -> Segment:
+    """The segment that `pack` was given; its vectors are views of `body`, all else is copied."""
     at, arrays = 0, dict.fromkeys(_ARRAYS)
-    for name, kind, shape in said["arrays"]:
+    for name, kind, shape in header["arrays"]:
         size = math.prod(shape) * np.dtype(kind).itemsize
         array = body[at : at + size].view(kind).reshape(shape)
         arrays[name], at = array if name in _VECTORS else array.copy(), at + size
     checkpoints: dict[int, list[Checkpoint]] = {}
-    for row, step, kept, size in said["checkpoints"]:
+    for row, step, kept, size in header["checkpoints"]:
         checkpoints.setdefault(row, []).append(Checkpoint(step, body[at : at + size].tobytes(), kept))
         at += size
     return Segment(
-        first_step=said["first_step"],
-        capacity=said["count"],
-        count=said["count"],
-        evaluated=[Evaluated(*one) for one in said["evaluated"]],
+        first_step=header["first_step"],
+        capacity=header["count"],
+        count=header["count"],
+        evaluated=[Evaluated(*one) for one in header["evaluated"]],
         checkpoints=checkpoints,
-        stops=dict(said["stops"]),
-        commit=said["commit"],
+        stops=dict(header["stops"]),
+        commit=header["commit"],
         **arrays,  # type: ignore[arg-type]  # by name
     )

@@ -1,4 +1,4 @@
-"""Segments of a cohort taken apart by run, encoded, and made durable commit by commit."""
+"""Split a cohort's segments by run, encode them, and write them commit by commit."""
 
 import itertools
 import math
@@ -10,7 +10,6 @@ import numpy as np
 
 from talweg.execution.segment import Columns, Numbers, Segment, joined
 from talweg.store import (
-    Asked,
     Checkpoint,
     Chunk,
     Claim,
@@ -18,6 +17,7 @@ from talweg.store import (
     DerivativeRows,
     Evaluation,
     Progress,
+    Requests,
     RunRow,
     RunState,
     StepRows,
@@ -26,15 +26,15 @@ from talweg.store import (
 )
 from talweg.store.batch import CHUNK_STEPS, ROW_COORDINATES
 
-# Steps whose columns (norms, seconds, evaluations) share a chunk: they are small, and each chunk has its cost.
+# Steps whose columns (norms, seconds, evaluations) share a chunk: they are small, and each chunk has a fixed cost.
 _JOINED_STEPS = 8 * CHUNK_STEPS
 
 _ENDS: dict[StopReason, RunState] = {"cancelled": "cancelled", "time": "cancelled", "failed": "failed"}
 
 
 @dataclass
-class _Standing:
-    """How far a run is, with what was assembled but not yet committed."""
+class _RunProgress:
+    """A run's progress, including what is assembled but not committed."""
 
     step: int
     cost: float | None
@@ -43,8 +43,8 @@ class _Standing:
     stop_reason: StopReason | None = None
     kept_at: int | None = None
 
-    def move(self, step: int, costs: Numbers, seconds: float) -> None:
-        """To `step`, by steps of these costs that took so long in all."""
+    def advance(self, step: int, costs: Numbers, seconds: float) -> None:
+        """Advance to `step`, by steps with these costs and `seconds` in total."""
         self.step, self.cost = step, float(costs[-1])
         self.seconds += seconds
         finite = costs[np.isfinite(costs)]
@@ -55,9 +55,9 @@ class _Standing:
 
 @dataclass
 class _Pending:
-    """What the next commit will hold."""
+    """The content of the next commit."""
 
-    moved: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
     columns: list[Columns] = field(default_factory=list)
     stops: dict[int, StopReason] = field(default_factory=dict)
     steps: list[StepRows] = field(default_factory=list)
@@ -68,15 +68,15 @@ class _Pending:
 
 
 class Assembler:
-    """Turns segments into commit batches. Encoding takes the time; it holds no transaction open."""
+    """Converts segments to commit batches. Encoding is slow, and done outside of a transaction."""
 
     def __init__(self, runs: Sequence[RunRow], *, every: int, numerics: dict[str, Any]) -> None:
-        """`runs` by their row in the cohort that trains; `every` is how often a checkpoint is kept."""
+        """`runs` by their row in the training cohort; a checkpoint is kept at every multiple of `every` steps."""
         self._runs, self._numerics = runs, numerics
         self._full = runs[0].record == "full"
         self._coordinates = _coordinates(runs[0].tensors)
-        self._standing = [
-            _Standing(
+        self._progress_of = [
+            _RunProgress(
                 run.step,
                 run.cost,
                 run.best_cost,
@@ -86,10 +86,10 @@ class Assembler:
             for run in runs
         ]
         self._pending = _Pending()
-        self._told = {row for row, run in enumerate(runs) if run.numerics is not None}
+        self._with_numerics = {row for row, run in enumerate(runs) if run.numerics is not None}
 
     def take(self, segment: Segment) -> None:
-        """Encode a segment's vectors; its columns wait for those of the segments that are in the same batch."""
+        """Encode a segment's vectors; its columns are joined with those of the batch's other segments."""
         for row in range(len(self._runs)):
             if steps := segment.steps_of(row):
                 self._take_vectors(segment, row, steps)
@@ -101,18 +101,18 @@ class Assembler:
         self._pending.stops |= segment.stops
 
     def batch(self, lease_seconds: float) -> CommitBatch:
-        """Everything taken since the last batch."""
+        """All segments since the last batch."""
         for _, together in itertools.groupby(self._pending.columns, lambda part: part.first_step // _JOINED_STEPS):
             self._take_columns(joined(list(together)))
         for row, reason in self._pending.stops.items():
-            self._standing[row].stop_reason = reason
-            self._pending.moved.add(row)
+            self._progress_of[row].stop_reason = reason
+            self._pending.changed.add(row)
         pending, self._pending = self._pending, _Pending()
-        moved = {self._runs[row].id: self._progress(row) for row in sorted(pending.moved)}
-        self._told |= pending.moved
+        changed = {self._runs[row].id: self._progress(row) for row in sorted(pending.changed)}
+        self._with_numerics |= pending.changed
         return CommitBatch(
             lease_seconds,
-            moved,
+            changed,
             pending.steps,
             pending.evaluations,
             pending.derivatives,
@@ -131,23 +131,23 @@ class Assembler:
         if self._coordinates is not None:
             assert segment.after is not None
             after = np.vstack([segment.parameters[1 : segment.count, row], segment.after[row]])[:steps]
-            # A run that diverges holds infinities, whose difference is no number; that is recorded, not warned of.
+            # A run that diverges has infinities, whose difference is NaN: recorded without a warning.
             with np.errstate(all="ignore"):
                 updates = after.astype(np.float64) - parameters
             pending.derivatives.append(DerivativeRows(run, first, self._coordinates, parameters, gradients, updates))
 
     def _take_columns(self, columns: Columns) -> None:
-        # What a step took is the same for all who made it, so it is encoded once.
+        # A step's time is the same for all runs that made it, so it is encoded once.
         seconds: dict[int, Chunk] = {}
         with np.errstate(all="ignore"):
-            # (n, 3, R): of whole vectors.
+            # (n, 3, R): norms of whole vectors.
             whole = np.sqrt(np.square(columns.norms).sum(axis=3))
         for row, steps in enumerate(columns.stepped.sum(axis=0).tolist()):
             if not steps:
                 continue
             run, first, pending = self._runs[row].id, columns.first_step, self._pending
             costs = columns.costs[:steps, row]
-            pending.moved.add(row)
+            pending.changed.add(row)
             pending.steps.append(
                 StepRows(run, first, costs, columns.learning_rates[:steps, row], *whole[:steps, :, row].T)
             )
@@ -157,27 +157,27 @@ class Assembler:
             if steps not in seconds:
                 seconds[steps] = Chunk.of(run, "seconds", first, columns.seconds[:steps, None])
             pending.chunks.append(replace(seconds[steps], run_id=run))
-            self._standing[row].move(first + steps, costs, float(columns.seconds[:steps].sum()))
+            self._progress_of[row].advance(first + steps, costs, float(columns.seconds[:steps].sum()))
 
     def _take_checkpoints(self, segment: Segment, row: int) -> None:
-        standing = self._standing[row]
+        progress = self._progress_of[row]
         for made in segment.checkpoints.get(row, ()):
-            # A run that is stopped where a checkpoint of it was kept already needs no second one.
-            if standing.kept_at == made.step:
+            # A run that stops at a step whose checkpoint is kept already needs no second one.
+            if progress.kept_at == made.step:
                 continue
-            standing.kept_at = made.step if made.kept else standing.kept_at
+            progress.kept_at = made.step if made.kept else progress.kept_at
             self._pending.checkpoints.append(Checkpoint(self._runs[row].id, made.step, made.payload, made.kept))
 
     def _progress(self, row: int) -> Progress:
-        now = self._standing[row]
+        now = self._progress_of[row]
         state: RunState = "running" if now.stop_reason is None else _ENDS.get(now.stop_reason, "finished")
-        # A run's first fingerprint stays, and as JSON it is long.
-        numerics = None if row in self._told else self._numerics
+        # Sent once: a run's first fingerprint stays, and as JSON it is long.
+        numerics = None if row in self._with_numerics else self._numerics
         return Progress(now.step, now.cost, now.best_cost, state, now.stop_reason, numerics, now.seconds)
 
 
 def _coordinates(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]] | None:
-    """Tensor and position ("3,5") of each coordinate of the flat vector, where there are few."""
+    """Tensor and position ("3,5") of each coordinate of the flat vector; None for more than ROW_COORDINATES."""
     if sum(math.prod(tensor["shape"]) for tensor in tensors) > ROW_COORDINATES:
         return None
     return [
@@ -188,23 +188,23 @@ def _coordinates(tensors: Sequence[dict[str, Any]]) -> list[tuple[str, str]] | N
 
 
 class SegmentStore(Protocol):
-    """What a writer needs of it. Each call raises what the store raises."""
+    """Where a writer writes segments. Each call raises what the store raises."""
 
     def take(self, segment: Segment) -> None:
-        """Encode a segment, to be part of the next commit."""
+        """Encode a segment for the next commit."""
 
     def commit(self, *, again: bool) -> Mapping[str, Progress]:
-        """Make everything taken durable, under the claim's fence: the runs that ended with it.
+        """Commit all segments taken, under the claim's fence; returns the progress of the runs that ended.
 
-        Where it raised, it may be called once more, with `again`: then what did arrive is not written twice.
+        After an error it may be called once more with `again`: then a batch that was written is not written twice.
         """
 
-    def asked(self) -> Asked:
-        """What was asked of the claim's runs meanwhile."""
+    def requests(self) -> Requests:
+        """The present requests for the claim's runs."""
 
 
 class LocalSegmentStore:
-    """Writes into a store of this process."""
+    """Writes to a store in this process."""
 
     def __init__(
         self,
@@ -216,11 +216,11 @@ class LocalSegmentStore:
         numerics: dict[str, Any],
         lease_seconds: float,
     ) -> None:
-        """`runs` by their row in the cohort that trains; `every` is how often a checkpoint is kept."""
+        """`runs` by their row in the training cohort; a checkpoint is kept at every multiple of `every` steps."""
         self._store, self._claim, self._lease_seconds = store, claim, lease_seconds
         self._assembler = Assembler(runs, every=every, numerics=numerics)
-        # What a commit that raised would have written.
-        self._left: CommitBatch | None = None
+        # The batch of a commit that raised.
+        self._unconfirmed: CommitBatch | None = None
 
     def take(self, segment: Segment) -> None:
         """As in SegmentStore."""
@@ -228,11 +228,11 @@ class LocalSegmentStore:
 
     def commit(self, *, again: bool) -> Mapping[str, Progress]:
         """As in SegmentStore."""
-        batch = self._left = self._left or self._assembler.batch(self._lease_seconds)
+        batch = self._unconfirmed = self._unconfirmed or self._assembler.batch(self._lease_seconds)
         self._store.commit(self._claim, batch, again=again)
-        self._left = None
+        self._unconfirmed = None
         return {run_id: progress for run_id, progress in batch.progress.items() if progress.stop_reason is not None}
 
-    def asked(self) -> Asked:
+    def requests(self) -> Requests:
         """As in SegmentStore."""
-        return self._store.asked(self._claim)
+        return self._store.requests(self._claim)

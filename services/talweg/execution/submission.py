@@ -1,8 +1,8 @@
-"""From a spec to work that waits: checked by the engine, committed, then published; and the next stage of a study.
+"""Submit runs and studies: check specs by the engine, commit, then publish; and add the next stages of studies.
 
-Nothing is half-written: the rows go in as one transaction. Publishing may fail; the reconciler does it then. A study
-that is open and has no live run is due for its next stage. A worker looks when it has finished a cohort, the reconciler
-at each pass; both may come to it, and one conditional UPDATE decides who adds the runs.
+All rows of a submission are written in one transaction. Where publishing fails, the reconciler does it later. An open
+study without a live run is due for its next stage. A worker checks after each finished cohort, the reconciler at each
+pass; where both do, one conditional UPDATE decides which of them adds the runs.
 """
 
 import secrets
@@ -24,7 +24,18 @@ from talweg.records.steps import size_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
-from talweg.store import Checkpoint, Extension, Going, NewCohort, NewRun, NewStudy, RunRow, Store, StudyRow, Submitted
+from talweg.store import (
+    Checkpoint,
+    Extension,
+    NewCohort,
+    NewRun,
+    NewStudy,
+    ResumedRun,
+    RunRow,
+    Store,
+    StudyRow,
+    Submitted,
+)
 from talweg.store.batch import checkpoint_every, resolve
 
 log = structlog.get_logger(__name__)
@@ -33,7 +44,7 @@ Publish = Callable[[str], None]
 
 Row = TypeVar("Row")
 
-# Names of a study's runs begin with its own, up to here.
+# Characters of a study's name with which the names of its runs start.
 _LONG_NAME = 120
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -46,17 +57,17 @@ def submit_run(
     publish: Publish = queue.publish,
     settings: Settings | None = None,
 ) -> RunRow:
-    """Write one run and publish its cohort; a name that stands for an equal run gives that run.
+    """Write one run and publish its cohort; where an equal run has the name, return that run.
 
     Raises:
-        InvalidSpec: A name, range or shape that the engine refuses; nothing was written.
-        Conflict: The name or the key stands for something else.
-        DiskFull: It would record more than is free.
+        InvalidSpec: The engine refuses a name, range or shape; nothing was written.
+        Conflict: The name or the key belongs to another run.
+        DiskFull: The run would record more than is free.
     """
     filled = normalise(with_digest(store, spec))
-    if idempotency_key is None and (there := equal_run(store, spec.name, filled.digest)) is not None:
-        return there
-    name = spec.name or made_up_name(filled.optimizer.name, problem_of(filled).name)
+    if idempotency_key is None and (existing := equal_run(store, spec.name, filled.digest)):
+        return existing
+    name = spec.name or random_name(filled.optimizer.name, problem_of(filled).name)
     runs = _Runs([filled], [name], None)
     submitted = runs.submit(store, None, idempotency_key, publish, settings or process_settings())
     return store.run(submitted.run_ids[0])
@@ -70,17 +81,17 @@ def submit_study(
     publish: Publish = queue.publish,
     settings: Settings | None = None,
 ) -> StudyRow:
-    """Write a study with the runs that it begins with and publish its cohorts; raises as `submit_run` does.
+    """Write a study with the runs of its first stage and publish their cohorts; raises as `submit_run` does.
 
-    Under a name that stands for an equal study, what of it was cancelled or failed goes on from where it was.
+    Where an equal study has the name, its cancelled and failed runs are resumed.
     """
     filled = normalise_study(with_digest(store, spec))
-    there = known(store.study, spec.name) if idempotency_key is None else None
-    if there is not None:
-        if _asked(StudySpec.model_validate(there.spec)) != _asked(filled):
-            raise Conflict(f"study {spec.name}: the name stands for another study already, {there.id}")
-        return resume_study(store, there, publish=publish)
-    name = spec.name or made_up_name("study" if filled.problems else filled.problem_names()[0])
+    existing = find_named(store.study, spec.name) if idempotency_key is None else None
+    if existing is not None:
+        if _requested(StudySpec.model_validate(existing.spec)) != _requested(filled):
+            raise Conflict(f"study {spec.name}: the name belongs to another study, {existing.id}; choose another name")
+        return resume_study(store, existing, publish=publish)
+    name = spec.name or random_name("study" if filled.problems else filled.problem_names()[0])
     study = NewStudy(str(uuid7()), name, filled.content, filled.staged)
     planned = filled.planned()
     runs = _Runs([each.spec for each in planned], run_names(name, filled, planned), study.id, planned)
@@ -89,32 +100,32 @@ def submit_study(
     return store.study(submitted.study_id)
 
 
-def _asked(spec: StudySpec) -> StudySpec:
-    """Without its name and what was drawn for it: another version may draw other points."""
+def _requested(spec: StudySpec) -> StudySpec:
+    """The spec without its name and its drawn points: another version may draw other points."""
     search = spec.search and spec.search.model_copy(update={"points": None})
     return spec.model_copy(update={"name": None, "search": search})
 
 
 def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publish) -> StudyRow:
-    """Queue what was cancelled or failed again, and the next stage with it; what ran to its end stays as it is."""
+    """Queue cancelled and failed runs again, and reopen the study for its next stage; finished runs do not change."""
     runs = store.runs_of(study.id)
-    # One whose time was up would come to its limit again.
+    # A run that reached its time limit would reach it again.
     interrupted = [run for run in runs if run.state in ("cancelled", "failed") and run.stop_reason != "time"]
     spec = StudySpec.model_validate(study.spec)
     if not interrupted and not (spec.adaptive and not study.open and _has_more(store, study, spec)):
         return study
-    # Runs of a cohort train in lock-step: those that stopped at different steps go on apart.
-    parts: dict[tuple[str, int], list[str]] = {}
+    # Runs of a cohort train in lock-step: runs that stopped at different steps need different cohorts.
+    groups: dict[tuple[str, int], list[str]] = {}
     for run in interrupted:
-        parts.setdefault((run.cohort_id, run.step), []).append(run.id)
+        groups.setdefault((run.cohort_id, run.step), []).append(run.id)
     unfinished = spec.adaptive or (spec.staged and all((run.part or {}).get("stage") == "tuning" for run in runs))
-    cohorts = {str(uuid7()): run_ids for run_ids in parts.values()}
+    cohorts = {str(uuid7()): run_ids for run_ids in groups.values()}
     publish_all(store, store.resume_study(study.id, cohorts, reopen=unfinished), publish)
     return store.study(study.id)
 
 
 def _has_more(store: Store, study: StudyRow, spec: StudySpec) -> bool:
-    """Whether something was to follow when it was cancelled between two stages."""
+    """Whether a stage is left, where the study was cancelled between two stages."""
     return not next_stage(spec, results_of(store, study)).empty
 
 
@@ -126,21 +137,23 @@ def extend_study(
     publish: Publish = queue.publish,
     settings: Settings | None = None,
 ) -> bool:
-    """Write a study's next stage, concluded from `study` and its runs, and publish it; false where another did."""
+    """Write and publish a study's next stage, computed from `study` and its runs; false where another process did."""
     spec, chosen = StudySpec.model_validate(study.spec), settings or process_settings()
     specs = [each.spec for each in stage.new]
     runs = _Runs(specs, run_names(study.name, spec, stage.new), study.id, stage.new)
     cohorts, rows = runs.rows(chosen)
-    going = _going(store, study, stage.going, chosen)
-    extension = Extension(rows, cohorts, going, stage.pruned, stage.last, study.runs, study.steps_total)
+    resumed = _resumed(store, study, stage.going, chosen)
+    extension = Extension(rows, cohorts, resumed, stage.pruned, stage.last, study.runs, study.steps_total)
     if not store.extend_study(study.id, extension):
         return False
-    publish_all(store, [*(cohort.id for cohort in cohorts), *going], publish)
+    publish_all(store, [*(cohort.id for cohort in cohorts), *resumed], publish)
     return True
 
 
-def _going(store: Store, study: StudyRow, until: Mapping[str, int], settings: Settings) -> dict[str, list[Going]]:
-    """The runs that go on, by new cohorts: those of one problem and rule that are at the same step, side by side."""
+def _resumed(
+    store: Store, study: StudyRow, until: Mapping[str, int], settings: Settings
+) -> dict[str, list[ResumedRun]]:
+    """The runs to resume, by new cohort: runs of one problem and optimizer at the same step share one."""
     by_step: dict[tuple[int, int], list[RunRow]] = {}
     for run in store.runs_of(study.id) if until else ():
         if run.id in until:
@@ -149,7 +162,7 @@ def _going(store: Store, study: StudyRow, until: Mapping[str, int], settings: Se
     for (step, steps), runs in by_step.items():
         for places in plan_all([RunSpec.model_validate(run.spec) for run in runs], settings):
             found[str(uuid7())] = [
-                Going(run.id, step, steps, step % checkpoint_every(run.record, size_of(run), steps) == 0)
+                ResumedRun(run.id, step, steps, step % checkpoint_every(run.record, size_of(run), steps) == 0)
                 for run in (runs[place] for place in places)
             ]
     return found
@@ -157,7 +170,7 @@ def _going(store: Store, study: StudyRow, until: Mapping[str, int], settings: Se
 
 @dataclass(frozen=True)
 class _Runs:
-    """Normalised specs, a name for each, and the study they belong to with their parts in it."""
+    """New runs: normalised specs with their names, their study, and their places in its plan."""
 
     specs: Sequence[RunSpec]
     names: Sequence[str]
@@ -167,12 +180,12 @@ class _Runs:
     def submit(
         self, store: Store, study: NewStudy | None, key: str | None, publish: Publish, settings: Settings
     ) -> Submitted:
-        """Commit, then publish what this made."""
+        """Commit, then publish."""
         cohorts, rows = self.rows(settings)
         return write(store, study, rows, cohorts, key, publish)
 
     def rows(self, settings: Settings) -> tuple[list[NewCohort], list[NewRun]]:
-        """What the store takes."""
+        """The cohorts and runs to write."""
         planned = plan_all(self.specs, settings)
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
         places = {
@@ -180,7 +193,7 @@ class _Runs:
             for cohort, positions in zip(cohorts, planned, strict=True)
             for row, position in enumerate(positions)
         }
-        # In the order of the specs, so that ids, which are in order of time, list a study as it was written.
+        # In the order of the specs: ids grow with time, so they list a study's runs in the order of its spec.
         return cohorts, [self._row(position, *places[position]) for position in range(len(self.specs))]
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
@@ -198,7 +211,7 @@ def new_run(
     study_id: str | None = None,
     part: dict[str, Any] | None = None,
 ) -> NewRun:
-    """A run to be, from its normalised spec."""
+    """A new run, from its normalised spec."""
     problem = problem_of(spec)
     layout = problem.layout
     return NewRun(
@@ -223,11 +236,11 @@ def new_run(
 
 
 def plan_all(specs: Sequence[RunSpec], settings: Settings) -> list[list[int]]:
-    """`plan` for specs of several problems: positions, cohort by cohort."""
+    """`plan` for specs of several problems: positions in `specs`, cohort by cohort."""
     by_problem: dict[str, list[int]] = {}
     for position, spec in enumerate(specs):
         by_problem.setdefault(spec.problem.model_dump_json(), []).append(position)
-    # Workers are shared out: many problems make many cohorts by themselves.
+    # Workers are divided among the problems: many problems give many cohorts anyway.
     each = -(-settings.workers // max(len(by_problem), 1))
     found: list[list[int]] = []
     for positions in by_problem.values():
@@ -253,7 +266,7 @@ def write(
     publish: Publish,
     checkpoints: Sequence[Checkpoint] = (),
 ) -> Submitted:
-    """Commit new work, then publish what this made; raises DiskFull where its records have no room."""
+    """Commit new work, then publish its cohorts; raises DiskFull where its records have no room."""
     require_room(store, runs)
     submitted = store.submit(study, runs, cohorts, key, checkpoints)
     if not submitted.repeated:
@@ -262,7 +275,7 @@ def write(
 
 
 def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> None:
-    """Publish what was committed; where the broker does not answer, the reconciler does it later."""
+    """Publish committed cohorts; where the broker does not answer, the reconciler does it later."""
     published: list[str] = []
     try:
         for cohort_id in cohort_ids:
@@ -276,14 +289,14 @@ def publish_all(store: Store, cohort_ids: Sequence[str], publish: Publish) -> No
 
 def equal_run(store: Store, name: str | None, digest: str) -> RunRow | None:
     """The run of that name, if there is one; raises Conflict where its digest is another."""
-    there = known(store.run, name)
-    if there is not None and there.spec_digest != digest:
-        raise Conflict(f"run {name}: the name stands for another run already, {there.id}")
-    return there
+    existing = find_named(store.run, name)
+    if existing is not None and existing.spec_digest != digest:
+        raise Conflict(f"run {name}: the name belongs to another run, {existing.id}; choose another name")
+    return existing
 
 
-def known(find: Callable[[str], Row], name: str | None) -> Row | None:
-    """What stands under that name, if anything does."""
+def find_named(find: Callable[[str], Row], name: str | None) -> Row | None:
+    """What `find` returns for the name; None without a name, and where it raises NotFound."""
     if name is None:
         return None
     try:
@@ -292,17 +305,17 @@ def known(find: Callable[[str], Row], name: str | None) -> Row | None:
         return None
 
 
-def made_up_name(*parts: str) -> str:
-    """Readable, and unique enough that a collision, which the store would refuse, is not met."""
+def random_name(*parts: str) -> str:
+    """A readable name with six random characters; the store would refuse one that is taken."""
     return "-".join([*parts, "".join(secrets.choice(_LETTERS) for _ in range(6))])
 
 
 def run_names(study: str, spec: StudySpec, planned: Sequence[Planned]) -> list[str]:
-    """study-adam-s0; with a number where an optimizer comes in several settings: study-adam2-s0.
+    """Names such as study-adam-s0, and study-adam2-s0 where a study has several settings of an optimizer.
 
-    With the problem where there are several, the learning rate while it is tuned, the trial of a search.
+    They also contain the problem where there are several, the learning rate while it is tuned, a search's trial.
     """
-    prefix = study if len(study) <= _LONG_NAME else made_up_name(study[:_LONG_NAME])
+    prefix = study if len(study) <= _LONG_NAME else random_name(study[:_LONG_NAME])
     problems, optimizers = spec.problem_names(), spec.optimizer_names()
     names = []
     for each in planned:
@@ -323,12 +336,12 @@ def extend_studies(store: Store, publish: Callable[[str], None], *, settings: Se
         try:
             stage = next_stage(StudySpec.model_validate(study.spec), results_of(store, study))
         except (CorruptRecord, InvalidSpec) as error:
-            # One study that cannot go on must not keep the others waiting; it says so at each pass.
-            log.error("study cannot go on", study=study.name, reason=str(error))
+            # A study that cannot be extended must not block the others; it is logged at each pass.
+            log.error("study cannot be extended", study=study.name, reason=str(error))
             continue
         if extend_study(store, study, stage, publish=publish, settings=settings):
             log.info(
-                "study goes on",
+                "study extended",
                 study=study.name,
                 runs=len(stage.new) + len(stage.going),
                 pruned=len(stage.pruned),

@@ -1,4 +1,4 @@
-"""The Celery task that trains: it takes an id, and may safely run twice; and how a worker acknowledges its message."""
+"""The Celery task that trains a cohort, safe to run twice; and how a worker acknowledges its message."""
 
 import os
 import socket
@@ -19,20 +19,20 @@ from talweg.store import Store, open_store
 
 log = structlog.get_logger(__name__)
 
-_leaving = False
+_stop_requested = False
 
 
-class HonestRequest(Request):
-    """Celery's own leaves the acknowledgement to the event loop, and only logs one that failed.
+class AcknowledgingRequest(Request):
+    """A request that acknowledges its message at once, and raises where that fails.
 
-    In a process that trains by itself the loop goes on when the training is over. Where the broker was away by then,
-    the message counted as one in hand for as long as the connection lived, and a worker that has one in hand takes no
-    other: it waited for ever, healthy to look at. Raised, the error makes the consumer connect anew, with nothing in
-    hand; the cohort comes back through the reconciler.
+    Celery's own request leaves the acknowledgement to the event loop, and only logs one that failed. With the solo pool
+    the loop continues after the training. If the broker was unreachable then, the message stayed unacknowledged for as
+    long as the connection lived, and a worker with an unacknowledged message takes no other: it waited for ever,
+    without an error. The raised error makes the consumer connect again; the reconciler publishes the cohort again.
     """
 
     def acknowledge(self) -> None:
-        """Tell the broker that the message was taken up; raises what went wrong with it."""
+        """Acknowledge the message to the broker; raises the error of a failed acknowledgement."""
         if not self.acknowledged:
             self.message.ack()
             self.acknowledged = True
@@ -40,10 +40,10 @@ class HonestRequest(Request):
 
 @app.task(name=TRAIN)
 def train_cohort(cohort_id: str) -> None:
-    """Train a cohort to its end, or until this worker is stopped; then it is published again at once."""
+    """Train a cohort to its end, or until this worker is stopped; then publish it again at once."""
     if not isinstance(cohort_id, str):
-        # A forged message: whatever it holds, it is no id of ours.
-        log.warning("no cohort id", received=type(cohort_id).__name__)
+        # A forged message: our messages hold an id.
+        log.warning("message without a cohort id", received=type(cohort_id).__name__)
         return
     try:
         outcome = train(
@@ -51,18 +51,18 @@ def train_cohort(cohort_id: str) -> None:
             cohort_id,
             owner=owner(),
             settings=settings(),
-            leave=lambda: _leaving,
+            leave=lambda: _stop_requested,
             writer_process=process_writer(),
         )
     except (Unreachable, NotWritable) as error:
-        # Its lease, where it had one, runs out; the reconciler sees to it when the database is back.
-        log.error("cohort left unsaid", cohort=cohort_id, reason=str(error))
+        # A lease, if it was claimed, runs out; the reconciler queues it again when the database is back.
+        log.error("cohort abandoned", cohort=cohort_id, reason=str(error))
         return
     except TalwegError as error:
-        # Of another schema, by now: the cohort waits for a worker that knows it.
-        log.error("cohort not taken", cohort=cohort_id, reason=str(error))
+        # The schema has changed: the cohort waits for a worker of that version.
+        log.error("cohort refused", cohort=cohort_id, reason=str(error))
         return
-    log.info("cohort left", cohort=cohort_id, outcome=outcome)
+    log.info("training ended", cohort=cohort_id, outcome=outcome)
     if outcome in ("finished", "quarantined"):
         extend_studies(process_store(), publish, settings=settings())
     if outcome == "released":
@@ -92,12 +92,12 @@ def _database_url() -> str:
 
 
 def owner() -> str:
-    """Who claims: host and process, for people who look into the table."""
+    """The owner of this process's claims: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @worker_shutting_down.connect(weak=False)
-def _leave(**_: Any) -> None:
-    """Called in the signal handler: the training sees it between two steps."""
-    global _leaving
-    _leaving = True
+def _request_stop(**_: Any) -> None:
+    """Called in the signal handler; the training checks the flag between two steps."""
+    global _stop_requested
+    _stop_requested = True

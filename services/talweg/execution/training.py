@@ -1,4 +1,4 @@
-"""Train a cohort from claim to finish, and keep its lease alive: only here does the laboratory move the engine."""
+"""Train a cohort from claim to finish, and extend its lease; the only place that runs the engine's cohorts."""
 
 import threading
 import time
@@ -28,29 +28,29 @@ from talweg.store import Claim, RunRow, Sample, Store
 from talweg.store.batch import checkpoint_every
 from talweg_core import Cohort, numerics
 
-# Samples after which they are taken half as often.
+# After each so many samples they are taken half as often.
 OFTEN = 240
 log = structlog.get_logger(__name__)
-# unclaimed: nothing to do here (finished, leased by another, unknown). lost: another worker holds it by now, or soon.
-# stopped: the database took no more; the cohort goes on when it does.
+# unclaimed: nothing to do (finished, leased by another worker, unknown). lost: another worker has the cohort, or soon.
+# stopped: the database takes no writes; the cohort continues when it does.
 Outcome = Literal["finished", "released", "stopped", "unclaimed", "lost", "queued", "quarantined"]
 
 
 class Sampler:
-    """Samples of one claim: at first at each beat, then ever more rarely, so that a week has some thousand."""
+    """Samples of one claim: at first one each heartbeat, then ever fewer, so that a week has some thousand."""
 
-    def __init__(self, beside: int | None = None) -> None:
-        """Counts from here on; `beside` is a process that works for this one."""
+    def __init__(self, writer_pid: int | None = None) -> None:
+        """Start to measure; the writer process `writer_pid` is included."""
         self._processes = [psutil.Process()]
-        if beside is not None:
+        if writer_pid is not None:
             with suppress(psutil.NoSuchProcess):
-                self._processes.append(psutil.Process(beside))
+                self._processes.append(psutil.Process(writer_pid))
         self._beats = self._taken = 0
         self._every = 1
         self._at, self._used = time.monotonic(), self._seconds()
 
     def beat(self) -> Sample | None:
-        """A sample, where this beat has one."""
+        """A sample, if one is due at this heartbeat."""
         self._beats += 1
         return self.sample() if self._beats % self._every == 0 else None
 
@@ -70,55 +70,55 @@ class Sampler:
     def _sum(self, of: Callable[[psutil.Process], float]) -> float:
         total = 0.0
         for process in self._processes:
-            # One that was killed takes nothing, and ends no training here.
+            # A process that was killed counts as 0 and must not end the training.
             with suppress(psutil.NoSuchProcess):
                 total += of(process)
         return total
 
 
 class Heartbeat:
-    """Extends the lease every `seconds`, between entering and leaving the context.
+    """Extends the lease every `seconds` while the context is open.
 
     Attributes:
-        lost: The claim is another worker's by now; this one must write nothing more.
+        lost: The claim is no longer valid; this worker must not write any more.
     """
 
     def __init__(
-        self, store: Store, claim: Claim, *, seconds: float, lease_seconds: float, beside: int | None = None
+        self, store: Store, claim: Claim, *, seconds: float, lease_seconds: float, writer_pid: int | None = None
     ) -> None:
-        """Nothing beats before the context is entered. `beside`: a process that works for this one."""
+        """Prepare; the thread starts when the context is entered. Samples include the process `writer_pid`."""
         self.lost = False
         self._store, self._claim = store, claim
         self._seconds, self._lease_seconds = seconds, lease_seconds
-        self._sampler = Sampler(beside)
-        self._left = threading.Event()
+        self._sampler = Sampler(writer_pid)
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{claim.cohort_id}", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
-        """Start to beat."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and wait for a beat under way."""
-        self._left.set()
+        """Stop the thread, after a heartbeat in progress."""
+        self._ended.set()
         self._thread.join()
         if kind is None and not self.lost:
-            # A training that is over before the first beat has one too.
+            # So that a training that ends before the first heartbeat has a sample too.
             self._keep(self._sampler.sample())
 
     def _beat(self) -> None:
-        while not self._left.wait(self._seconds):
+        while not self._ended.wait(self._seconds):
             try:
                 self._store.heartbeat(self._claim, self._lease_seconds)
             except LeaseLost:
                 self.lost = True
                 return
             except Exception as error:  # noqa: BLE001
-                # A database that is away for a moment ends no training: the fence guards every write, and the
-                # lease outlasts three beats.
+                # A database that is unreachable for a moment ends no training: the fence guards every write, and the
+                # lease is longer than three heartbeats.
                 log.warning("heartbeat failed", cohort=self._claim.cohort_id, error=repr(error))
             else:
                 self._keep(self._sampler.beat())
@@ -128,20 +128,20 @@ class Heartbeat:
             if sample is not None:
                 self._store.add_sample(self._claim, sample)
         except Exception as error:  # noqa: BLE001
-            # Nobody's training waits for it, or ends with it.
+            # A sample must neither delay nor end the training.
             log.warning("sample not kept", cohort=self._claim.cohort_id, error=repr(error))
 
 
 class TimeLimits:
-    """What is left to each run of a cohort.
+    """The training time that is left to each run of a cohort.
 
-    A run's time is what its record says: its share of gradient and update of the steps that were committed, whoever
-    made them. So a limit means the same alone and in company, and what an attempt lost does not count. It ends a run
-    between two steps and changes none of them.
+    A run's time is that of its record: its share of gradient and update of all committed steps. So a limit means the
+    same in cohorts of any size, and steps that were lost do not count. A limit ends a run between two steps and changes
+    none of them.
     """
 
     def __init__(self, runs: Sequence[RunRow]) -> None:
-        """`runs` by their row in the cohort that trains, as they were claimed."""
+        """`runs` as they were claimed, by their row in the training cohort."""
         limits = [RunSpec.model_validate(run.spec).max_seconds for run in runs]
         self._left = np.array(
             [np.inf if most is None else most - run.trained_seconds for most, run in zip(limits, runs, strict=True)]
@@ -149,7 +149,7 @@ class TimeLimits:
         self._any = bool(np.isfinite(self._left).any())
 
     def over(self, seconds: NDArray[np.float64], active: NDArray[np.bool_]) -> list[int]:
-        """The active runs whose time is up, having trained for `seconds` (R,) since they were claimed."""
+        """The active rows over their limit, after `seconds` (R,) of training since the claim."""
         return [int(row) for row in np.flatnonzero(active & (seconds >= self._left))] if self._any else []
 
 
@@ -162,20 +162,20 @@ def train(
     leave: Callable[[], bool] = lambda: False,
     writer_process: WriterProcess | None = None,
 ) -> Outcome:
-    """Claim a cohort, train it to its end, and leave every step of it in the store.
+    """Claim a cohort, train it to its end, and store every step of it.
 
-    Safe to call twice at once: one caller gets the claim. Whatever goes wrong is written to the cohort, which
-    comes back later or is quarantined; only a store that cannot even take that raises. A store that is away is
-    waited for, and then left with the reason: that is no failed attempt of the cohort. `owner` is shown in the
-    store. `leave` is asked between steps: once true, what was done is committed and the lease given back. A
-    `writer_process` of the same database does the writing; without one this process does.
+    Safe to call twice at the same time: one caller gets the claim. Errors are written to the cohort, which is queued
+    again or quarantined; only a store that cannot take that write makes this raise. Calls to an unreachable store are
+    retried; after that the cohort is released with the reason, and the attempt does not count. `owner` is shown in the
+    store. `leave` is called between steps: once it returns true, the steps are committed and the cohort is released.
+    A `writer_process` of the same database writes the records; without one this process does.
     """
     serve(store)
-    patience = DatabaseRetry(settings.store_patience_seconds, cohort_id, leave)
-    # The answer may be lost after the claim was made: asked for again under this id, it is the same one.
+    retry = DatabaseRetry(settings.store_patience_seconds, cohort_id, leave)
+    # The answer may be lost after the claim was made: a retry with this id gets the same claim.
     claim_id = str(uuid4())
     lease, most = settings.lease_seconds, settings.max_attempts
-    claim = patience(lambda _: store.claim(cohort_id, owner, lease, claim_id=claim_id, max_attempts=most))
+    claim = retry(lambda _: store.claim(cohort_id, owner, lease, claim_id=claim_id, max_attempts=most))
     if claim is None:
         return "unclaimed"
     live = [run.id for run in claim.runs if not run.ended]
@@ -187,22 +187,22 @@ def train(
         claim,
         seconds=settings.heartbeat_seconds,
         lease_seconds=settings.lease_seconds,
-        beside=writer_process.pid if writer_process else None,
+        writer_pid=writer_process.pid if writer_process else None,
     )
     try:
         try:
             with beat:
-                ended = _train(store, claim, settings, beat, patience, writer_process)
-            patience(lambda _: store.finish(claim) if ended else store.release(claim))
+                ended = _train(store, claim, settings, beat, retry, writer_process)
+            retry(lambda _: store.finish(claim) if ended else store.release(claim))
         except (LeaseLost, WriterProcessLost):
             raise
         except (Unreachable, NotWritable) as error:
             return _stop(store, claim, str(error))
         except Exception as error:  # noqa: BLE001
             if isinstance(error, OSError) and DiskFull.caused(error):
-                # Where kernels are compiled to, for one.
+                # The folder of compiled kernels, for example.
                 return _stop(store, claim, f"disk: {error}")
-            # Engine, plug-ins and store may raise anything; the cohort's row is where it is looked for.
+            # Engine, plug-ins and store may raise anything; users read the error in the cohort's row.
             log.error("cohort failed", cohort=cohort_id, error=f"{type(error).__name__}: {error}"[:500])
             outcome = store.fail(claim, traceback.format_exc(), settings.max_attempts)
             if outcome == "quarantined":
@@ -212,7 +212,7 @@ def train(
         log.warning("lease lost", cohort=cohort_id, reason=str(error))
         return "lost"
     except WriterProcessLost as error:
-        # As if this worker had been killed with it: the lease runs out, and the next one goes on from the last commit.
+        # As if this worker was killed too: the lease runs out, and the next worker continues from the last commit.
         log.error("writer process lost", cohort=cohort_id, reason=str(error))
         return "lost"
     return "finished" if ended else "released"
@@ -229,20 +229,23 @@ def _train(
     claim: Claim,
     settings: Settings,
     beat: Heartbeat,
-    patience: DatabaseRetry,
+    retry: DatabaseRetry,
     writer_process: WriterProcess | None,
 ) -> bool:
-    """Whether the cohort came to its end; otherwise the worker was stopped, or a run of it is to be paused."""
+    """Train; returns whether the cohort ended. If not, the worker was stopped, or a run is to be paused."""
     runs = [run for run in claim.runs if not run.ended]
     if not runs:
         return True
-    cohort, steps = patience(lambda _: _resumed(store, runs)), runs[0].total_steps
+    cohort, steps = retry(lambda _: _resumed(store, runs)), runs[0].total_steps
     every = checkpoint_every(runs[0].record, cohort.problem.layout.size, steps)
-    here, begin = _fingerprint(runs), writer_process.open if writer_process else partial(LocalSegmentStore, store)
-    segments: SegmentStore = patience(
-        lambda _: begin(claim, runs, every=every, numerics=here, lease_seconds=settings.lease_seconds)
+    here, open_segments = (
+        _fingerprint(runs),
+        writer_process.open if writer_process else partial(LocalSegmentStore, store),
     )
-    with Writer(segments, patience) as writer:
+    segments: SegmentStore = retry(
+        lambda _: open_segments(claim, runs, every=every, numerics=here, lease_seconds=settings.lease_seconds)
+    )
+    with Writer(segments, retry) as writer:
         recorder = Recorder(
             cohort,
             writer,
@@ -251,7 +254,7 @@ def _train(
             every=every,
             commit_seconds=settings.commit_seconds,
         )
-        _advance(recorder, runs, writer, beat, patience.leave)
+        _advance(recorder, runs, writer, beat, retry.leave)
         ended = cohort.step == steps or not cohort.active.any()
         if ended:
             recorder.evaluate(cohort.problem.splits)
@@ -263,25 +266,25 @@ def _train(
 def _advance(
     recorder: Recorder, runs: Sequence[RunRow], writer: Writer, beat: Heartbeat, leave: Callable[[], bool]
 ) -> None:
-    """Step until all steps are made, no run is active, one is to be paused, or `leave` is true; raises LeaseLost."""
+    """Step until all steps are made, no run is active, a run is to be paused, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
     limits = TimeLimits(runs)
     while cohort.step < runs[0].total_steps:
         if beat.lost:
             raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
-        asked = writer.asked
-        if asked.cancelled:
+        requests = writer.requests
+        if requests.cancelled:
             recorder.stop(
-                [row for row, run in enumerate(runs) if run.id in asked.cancelled and cohort.active[row]],
+                [row for row, run in enumerate(runs) if run.id in requests.cancelled and cohort.active[row]],
                 "cancelled",
             )
         if over := limits.over(recorder.seconds, cohort.active):
-            # It is the end that was asked for, so they are judged there.
+            # The time limit is a regular end of a run, so the run is evaluated.
             recorder.evaluate(cohort.problem.splits, over)
             recorder.stop(over, "time")
-        # Runs move in lock-step: when one is to be paused, all stop here, and the others go on without it.
-        if leave() or asked.pause or not cohort.active.any():
+        # Runs train in lock-step: to pause one, all stop here, and the others continue without it.
+        if leave() or requests.pause or not cohort.active.any():
             return
         if splits and cohort.step % spec.evaluate_every == 0:
             recorder.evaluate(splits)
@@ -289,13 +292,15 @@ def _advance(
 
 
 def _resumed(store: Store, runs: Sequence[RunRow]) -> Cohort:
-    """The runs side by side where their last commit left them; raises CorruptRecord."""
+    """A cohort of the runs, restored from their last checkpoints; raises CorruptRecord."""
     cohort = cohort_of([RunSpec.model_validate(run.spec) for run in runs])
     found = store.latest_checkpoints([run.id for run in runs])
     for row, run in enumerate(runs):
         step, payload = found.get(run.id, (0, None))
         if step != run.step or run.step != runs[0].step:
-            raise CorruptRecord(f"run {run.name}: must go on from step {runs[0].step}, got a checkpoint of {step}")
+            raise CorruptRecord(
+                f"run {run.name}: must continue from step {runs[0].step}, got a checkpoint of step {step}"
+            )
         if payload is not None:
             with engine_rules():
                 cohort.restore(row, payload)
@@ -303,9 +308,9 @@ def _resumed(store: Store, runs: Sequence[RunRow]) -> Cohort:
 
 
 def _fingerprint(runs: Sequence[RunRow]) -> dict[str, object]:
-    """This process's numerics; raises TalwegError where a run was begun under others, whose bits may differ."""
+    """This process's numerics; raises TalwegError where a run was started with others, whose bits may differ."""
     here = numerics.fingerprint()
     for run in runs:
         if run.numerics not in (None, here):
-            raise TalwegError(f"run {run.name}: was begun under {run.numerics}, this worker computes under {here}")
+            raise TalwegError(f"run {run.name}: must continue with the numerics {run.numerics}, this worker has {here}")
     return here

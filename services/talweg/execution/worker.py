@@ -1,9 +1,9 @@
-"""A worker: one process that takes one cohort at a time. `python -m talweg.execution.worker`
+"""The worker: a process that trains one cohort at a time. `python -m talweg.execution.worker`
 
-The pool is Celery's "solo": the task runs in this very process. More workers are more processes, started by the
-local stack or by containers, so that one killed for want of memory takes down its own cohort and no other; a
-SIGTERM reaches the training itself; and nothing forks with BLAS, Numba and a heartbeat thread loaded. What it trains is
-written by a writer process, a process of its own beside it.
+The pool is Celery's "solo": the task runs in the worker's own process. More workers are more processes, started by the
+local stack or by containers. So a worker that is killed for lack of memory interrupts its own cohort alone, a SIGTERM
+reaches the training, and nothing forks with BLAS, Numba and a heartbeat thread loaded. A separate writer process writes
+the worker's records.
 """
 
 import os
@@ -24,16 +24,16 @@ from talweg.settings import settings
 
 
 def main() -> int:
-    """Serve until SIGTERM, which ends the training between two steps; the exit code is Celery's."""
+    """Work until SIGTERM, which ends the training between two steps; returns Celery's exit code."""
     chosen = settings()
     _pin(inherited() | numerics_environment(chosen.numerics))
     from talweg.execution.tasks import owner, process_store, process_writer
     from talweg.queue import app
 
     logs.configure(chosen.log_level)
-    # Each retry is a line of ours, with its cohort.
+    # `DatabaseRetry` logs each retry itself, with the cohort.
     set_on_retry_hooks(())
-    # A store that cannot be opened shows now, not at the first task.
+    # A store that cannot be opened fails here, not at the first task.
     process_store()
     worker = app.Worker(
         hostname=f"talweg@{owner()}",
@@ -47,17 +47,17 @@ def main() -> int:
     )
     startup.loaded()
     with process_writer() as writer_process:
-        # Whoever waits for this worker need not wait for its writer process as well.
+        # After worker_ready, so that the worker's start does not wait for its writer process.
         worker_ready.connect(lambda **_: writer_process.start(), weak=False)
         worker.start()
     return int(worker.exitcode or 0)
 
 
 def _pin(wanted: dict[str, str]) -> None:
-    """Start this process again, as the same process, where its environment is another: NumPy is loaded by now."""
+    """Execute this program again in the same process where its environment differs: NumPy has read it already."""
     if os.environ != wanted:
         again = [sys.executable, "-m", "talweg.execution.worker", *sys.argv[1:]]
-        os.execve(sys.executable, again, wanted)  # noqa: S606 - ourselves, without a shell
+        os.execve(sys.executable, again, wanted)  # noqa: S606 - this program, without a shell
 
 
 @setup_logging.connect(weak=False)

@@ -1,8 +1,8 @@
-"""The writer: makes segments durable from a thread of its own, while the cohort goes on training.
+"""The writer: a thread that makes segments durable while the cohort trains.
 
-Where a writer process does the encoding, the thread only waits for it; else it encodes and writes itself. The queue is
-bounded: a database that cannot keep up slows the training down instead of filling the memory. A database that is away
-is asked again, with growing pauses and jitter, and not for ever.
+Where there is a writer process, it encodes and the thread waits for it; otherwise the thread encodes and writes itself.
+The queue is bounded: a slow database slows the training down instead of filling the memory. Calls to an unreachable
+database are retried, with growing pauses and jitter, for a limited time.
 """
 
 import queue
@@ -18,26 +18,26 @@ import structlog
 from talweg.errors import Unreachable
 from talweg.execution.segment import Segment
 from talweg.execution.segment_store import SegmentStore
-from talweg.store import Asked, Progress, Store
+from talweg.store import Progress, Requests, Store
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Seconds: a restart is over soon; a hundred workers that lost one database must not come back all at once.
+# Seconds: a restart is short; the jitter keeps a hundred workers of one database from returning all at once.
 _FIRST, _LONGEST, _JITTER = 0.1, 5.0, 1.0
-# What was handed over and is not written yet. A commit may take longer than the training of a few small segments.
+# Bytes in the queue. A commit may take longer than the training of a few small segments.
 _WAITING_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
 class DatabaseRetry:
-    """How long one cohort's worker waits for its database.
+    """Retries a cohort's calls to an unreachable database.
 
     Attributes:
-        seconds: After so many, what went wrong is raised.
-        cohort_id: Stands in each line of the log.
-        leave: Once true, nothing is asked again: an orderly leave takes no longer than it must.
+        seconds: The error is raised after this time; 0 retries nothing.
+        cohort_id: Logged with each retry.
+        leave: Once true, nothing is retried, so that the worker stops without delay.
     """
 
     seconds: float
@@ -45,7 +45,7 @@ class DatabaseRetry:
     leave: Callable[[], bool] = lambda: False
 
     def __call__(self, call: Callable[[bool], T]) -> T:
-        """What `call` returns; it is told whether it was called before, and must be safe to call twice.
+        """The result of `call`, whose argument says whether it is a retry; it must be safe to call twice.
 
         Raises:
             Unreachable: The database has not answered in time.
@@ -53,7 +53,7 @@ class DatabaseRetry:
         if not self.seconds:
             return call(False)
         for attempt in stamina.retry_context(
-            on=self._again,
+            on=self._retries,
             attempts=None,
             timeout=self.seconds,
             wait_initial=_FIRST,
@@ -64,15 +64,15 @@ class DatabaseRetry:
                 return call(attempt.num > 1)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    def _again(self, error: Exception) -> bool:
+    def _retries(self, error: Exception) -> bool:
         if not isinstance(error, Unreachable) or self.leave():
             return False
-        log.warning("database asked again", cohort=self.cohort_id, reason=str(error))
+        log.warning("database call retried", cohort=self.cohort_id, reason=str(error))
         return True
 
 
 def log_ended(cohort_id: str, ended: Mapping[str, Progress]) -> None:
-    """Runs that a commit ended: once it is made, and not before."""
+    """Log the runs that a commit ended; call it after the commit."""
     for run_id, progress in ended.items():
         _log_end(
             run_id, cohort_id, progress.state, progress.stop_reason, progress.step, progress.trained_seconds or 0.0
@@ -80,7 +80,7 @@ def log_ended(cohort_id: str, ended: Mapping[str, Progress]) -> None:
 
 
 def log_failed(store: Store, cohort_id: str) -> None:
-    """Runs that ended with their cohort's quarantine."""
+    """Log the runs that failed with their quarantined cohort."""
     for run in store.runs_in(cohort_id):
         if run.state == "failed":
             _log_end(run.id, cohort_id, run.state, run.stop_reason, run.step, run.trained_seconds)
@@ -92,20 +92,20 @@ def _log_end(run_id: str, cohort_id: str, state: str, reason: str | None, steps:
 
 
 class Writer:
-    """Takes segments in order; leaving its context waits until the last commit is made."""
+    """Writes segments in order; leaving its context waits for the last commit."""
 
-    def __init__(self, segments: SegmentStore, patience: DatabaseRetry) -> None:
-        """The thread starts when the context is entered."""
-        self._segments, self._patience = segments, patience
+    def __init__(self, segments: SegmentStore, retry: DatabaseRetry) -> None:
+        """Prepare; the thread starts when the context is entered."""
+        self._segments, self._retry = segments, retry
         self._queue: queue.SimpleQueue[Segment | None] = queue.SimpleQueue()
         self._waiting, self._taken = 0, threading.Condition()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"writer-{patience.cohort_id}", daemon=True)
-        # As of the last commit; replaced, never changed.
-        self.asked = Asked(frozenset(), pause=False)
+        self._thread = threading.Thread(target=self._run, name=f"writer-{retry.cohort_id}", daemon=True)
+        # Read after each commit; replaced, never changed.
+        self.requests = Requests(frozenset(), pause=False)
 
     def put(self, segment: Segment) -> None:
-        """Hand a segment over; waits while too much is waiting. Raises what went wrong with an earlier one."""
+        """Add a segment to the queue, waiting while it is full. Raises the error of an earlier segment."""
         size = segment.nbytes
         with self._taken:
             self._taken.wait_for(lambda: not self._waiting or self._waiting + size <= _WAITING_BYTES)
@@ -122,7 +122,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what was handed over; raises what went wrong with it, unless something else did before."""
+        """Wait until the queue is written; raises the writer's error, unless the context ends with another."""
         self._queue.put(None)
         self._thread.join()
         if error is None and self._failure is not None:
@@ -130,12 +130,12 @@ class Writer:
 
     def _run(self) -> None:
         while (segment := self._queue.get()) is not None:
-            # What follows a failure is dropped, so that whoever puts never waits for ever.
+            # Segments after a failure are dropped, so that `put` never waits for ever.
             if self._failure is None:
                 try:
                     self._write(segment)
                 except BaseException as failure:  # noqa: BLE001
-                    # Raised again where the training thread meets the writer.
+                    # Raised again in the training thread, by `put` or `__exit__`.
                     self._failure = failure
             with self._taken:
                 self._waiting -= segment.nbytes
@@ -144,5 +144,5 @@ class Writer:
     def _write(self, segment: Segment) -> None:
         self._segments.take(segment)
         if segment.commit:
-            log_ended(self._patience.cohort_id, self._patience(lambda again: self._segments.commit(again=again)))
-            self.asked = self._patience(lambda _: self._segments.asked())
+            log_ended(self._retry.cohort_id, self._retry(lambda again: self._segments.commit(again=again)))
+            self.requests = self._retry(lambda _: self._segments.requests())

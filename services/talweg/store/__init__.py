@@ -1,6 +1,6 @@
-"""Everything that is true, in SQL: runs, studies, steps, records, leases. Only this room writes SQL.
+"""The laboratory's database: runs, studies, steps, records, leases. No other room writes SQL.
 
-`open_store(url)` gives a Store; all else here is what goes into it and what comes out.
+`open_store(url)` returns a Store; the other names are the types that its methods take and return.
 """
 
 from talweg.store.batch import (
@@ -10,11 +10,11 @@ from talweg.store.batch import (
     DerivativeRows,
     Evaluation,
     Extension,
-    Going,
     NewCohort,
     NewRun,
     NewStudy,
     Progress,
+    ResumedRun,
     Sample,
     StepRows,
 )
@@ -22,7 +22,6 @@ from talweg.store.monitoring import Signs, Waits
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
-    Asked,
     Claim,
     CohortRow,
     CohortState,
@@ -34,6 +33,7 @@ from talweg.store.rows import (
     Page,
     Quantity,
     ReplayBasis,
+    Requests,
     RunRow,
     RunState,
     SampleRow,
@@ -48,7 +48,6 @@ from talweg.store.store import Store, open_store
 __all__ = [
     "LIVE",
     "RUN_STATES",
-    "Asked",
     "Checkpoint",
     "Chunk",
     "Claim",
@@ -61,7 +60,6 @@ __all__ = [
     "Evaluation",
     "EvaluationRow",
     "Extension",
-    "Going",
     "Limits",
     "Meter",
     "NewCohort",
@@ -71,6 +69,8 @@ __all__ = [
     "Progress",
     "Quantity",
     "ReplayBasis",
+    "Requests",
+    "ResumedRun",
     "RunRow",
     "RunState",
     "Sample",

@@ -1,4 +1,4 @@
-"""Access tokens, of which only digests are stored, their quotas, and the datasets that were uploaded with them."""
+"""Access tokens, stored as digests, their quotas, and the datasets uploaded with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -26,9 +26,9 @@ def add_token(
     expires_at: datetime | None,
     limits: Json | None = None,
 ) -> None:
-    """A new row; raises Conflict where the digest is known, or a token of that name is not revoked."""
+    """Add a token; raises Conflict where the digest is stored already, or a live token has that name."""
     if find_token(connection, digest) is not None:
-        raise Conflict(f"token {name}: is known already")
+        raise Conflict(f"token {name}: the same token is stored already; make a new one")
     live = select(_TOKENS.c.digest).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None))
     if connection.execute(live.limit(1)).first() is not None:
         raise Conflict(f"token {name}: the name is taken; revoke that one first, or take another name")
@@ -45,24 +45,24 @@ def add_token(
 
 
 def find_token(connection: Connection, digest: str) -> TokenRow | None:
-    """The row of this digest, whatever became of it."""
+    """The token of this digest, also where it is revoked or expired."""
     row = connection.execute(select(_TOKENS).where(_TOKENS.c.digest == digest)).one_or_none()
     return None if row is None else _row(row)
 
 
 def all_tokens(connection: Connection) -> list[TokenRow]:
-    """By name, then age."""
+    """Every token, by name, then by age."""
     ordered = select(_TOKENS).order_by(_TOKENS.c.name, _TOKENS.c.created_at)
     return [_row(row) for row in connection.execute(ordered)]
 
 
 def revoke_token(connection: Connection, name: str) -> None:
-    """End every live token of that name; raises NotFound where there is none."""
+    """Revoke every live token of that name; raises NotFound where there is none."""
     ended = connection.execute(
         update(_TOKENS).where(_TOKENS.c.name == name, _TOKENS.c.revoked_at.is_(None)).values(revoked_at=FromNow())
     )
     if ended.rowcount == 0:
-        raise NotFound(f"token {name}: there is none, or it was revoked before")
+        raise NotFound(f"token {name}: no live token has this name")
 
 
 def _row(row: Row[tuple[object, ...]]) -> TokenRow:
@@ -71,12 +71,12 @@ def _row(row: Row[tuple[object, ...]]) -> TokenRow:
 
 
 def hold_quota(connection: Connection, token: str) -> None:
-    """Let no other submission of this token count before this one is through (SQLite has one writer anyway)."""
+    """Lock the token's row, so that its submissions are counted one after another; SQLite has one writer anyway."""
     connection.execute(select(_TOKENS.c.digest).where(_TOKENS.c.digest == token).with_for_update())
 
 
 def charge_quota(connection: Connection, token: str, limits: Limits, cohort_ids: Sequence[str]) -> None:
-    """New cohorts count against `token` from here on; raises LimitReached, and then nothing is written."""
+    """Charge new cohorts to `token`; raises LimitReached, and then nothing is written."""
     if cohort_ids:
         connection.execute(insert(_CHARGES), [{"cohort_id": cohort, "token": token} for cohort in cohort_ids])
     if limits.runs is None and limits.steps is None:
@@ -94,7 +94,7 @@ def charge_quota(connection: Connection, token: str, limits: Limits, cohort_ids:
 
 
 def check_bytes(connection: Connection, token: str, limits: Limits) -> None:
-    """Raises LimitReached where the token's datasets take more bytes than it may hold."""
+    """Raises LimitReached where the token's datasets take more bytes than its quota."""
     if limits.bytes is not None:
         query = select(func.coalesce(func.sum(_DATASETS.c.size), 0)).where(_DATASETS.c.token == token)
         _refuse("bytes of datasets", connection.execute(query).scalar_one(), limits.bytes)
@@ -108,14 +108,14 @@ def _refuse(what: str, held: int, limit: int | None) -> None:
 def add_dataset(
     connection: Connection, name: str, digest: str, kind: str, shape: Json, size: int, payload: bytes, token: str | None
 ) -> DatasetRow:
-    """A new row, or the one that is there; raises Conflict."""
+    """Add a dataset, or return the stored equal one; raises Conflict."""
     for row in connection.execute(select(*_COLUMNS).where(or_(_DATASETS.c.name == name, _DATASETS.c.digest == digest))):
-        there = DatasetRow(**row._mapping)
-        if (there.name, there.digest) == (name, digest):
-            return there
-        if there.name == name:
-            raise Conflict(f"dataset {name}: the name stands for other data already, {there.digest}")
-        raise Conflict(f"dataset {name}: the same data is here already, as {there.name!r}")
+        stored = DatasetRow(**row._mapping)
+        if (stored.name, stored.digest) == (name, digest):
+            return stored
+        if stored.name == name:
+            raise Conflict(f"dataset {name}: the name belongs to other data, {stored.digest}; choose another name")
+        raise Conflict(f"dataset {name}: the same data is stored already, as {stored.name!r}; use that name")
     connection.execute(
         insert(_DATASETS).values(
             digest=digest,
@@ -139,15 +139,15 @@ def find_dataset(connection: Connection, digest_or_name: str) -> DatasetRow:
 
 
 def all_datasets(connection: Connection) -> list[DatasetRow]:
-    """By name."""
+    """Every dataset, by name."""
     return [DatasetRow(**row._mapping) for row in connection.execute(select(*_COLUMNS).order_by(_DATASETS.c.name))]
 
 
 def dataset_payload(connection: Connection, digest: str) -> bytes:
-    """The bytes; raises NotFound."""
+    """A dataset's packed bytes; raises NotFound."""
     found = connection.execute(select(_DATASETS.c.payload).where(_DATASETS.c.digest == digest)).scalar_one_or_none()
     if found is None:
-        raise NotFound(f"dataset: there is none of the digest {digest!r}")
+        raise NotFound(f"dataset: no dataset has the digest {digest!r}")
     return bytes(found)
 
 
@@ -162,12 +162,12 @@ class Access(Database):
         expires_at: datetime | None = None,
         limits: Mapping[str, object] | None = None,
     ) -> None:
-        """Let in whoever holds the token of this digest; raises Conflict where digest or name is taken."""
+        """Add the token of this digest; raises Conflict where digest or name is taken."""
         with self._write() as connection:
             add_token(connection, digest, name, tuple(scopes), expires_at, None if limits is None else dict(limits))
 
     def find_token(self, digest: str) -> TokenRow | None:
-        """The token of this digest, revoked and expired ones too."""
+        """The token of this digest, also where it is revoked or expired."""
         with self._read() as connection:
             return find_token(connection, digest)
 
@@ -177,18 +177,18 @@ class Access(Database):
             return all_tokens(connection)
 
     def revoke_token(self, name: str) -> None:
-        """End a token now; raises NotFound."""
+        """Revoke a token; raises NotFound."""
         with self._write() as connection:
             revoke_token(connection, name)
 
     def add_dataset(
         self, name: str, digest: str, kind: str, shape: Mapping[str, object], size: int, payload: bytes
     ) -> DatasetRow:
-        """Keep a dataset: the same data under the same name again changes nothing.
+        """Store a dataset; the same data under the same name again changes nothing.
 
         Raises:
-            Conflict: The name stands for other data, or the data is here under another name.
-            LimitReached: The token on whose behalf this is would hold more bytes than it may.
+            Conflict: The name belongs to other data, or the data is stored under another name.
+            LimitReached: The token that is charged would exceed its quota of bytes.
         """
         with self._write() as connection:
             if self._charged is not None:
@@ -210,6 +210,6 @@ class Access(Database):
             return all_datasets(connection)
 
     def dataset_payload(self, digest: str) -> bytes:
-        """A dataset's bytes as they were kept; raises NotFound."""
+        """A dataset's bytes as they were stored; raises NotFound."""
         with self._read() as connection:
             return dataset_payload(connection, digest)

@@ -1,4 +1,4 @@
-"""What the store takes in: new work, what a worker did since its last commit, and what of a run is stored."""
+"""The types that the store takes: new work, and a worker's commit; and the policy of what a run's record stores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,28 +18,28 @@ Resolved = Literal["full", "replay"]
 
 # `auto` stores everything up to this many values: gradients and parameters of all steps.
 FULL_VALUES = 4_000_000
-# Steps in a chunk. Segments never cross a multiple of it, so quick runs have chunks of exactly this size.
+# Steps in a chunk. No segment crosses a multiple of it, so fast runs have chunks of exactly this size.
 CHUNK_STEPS = 64
-# Runs of at most this many coordinates also have a row for each derivative, for plain SQL.
+# Runs of at most this many coordinates also have a row for each derivative, to be read by plain SQL.
 ROW_COORDINATES = 32
-# The values that a run's kept checkpoints may hold together before they are taken less often.
+# Values that a run's kept checkpoints may hold together before they are made less often.
 _CHECKPOINT_VALUES = 64_000_000
-# Bytes: a step's row; its norms, a tensor; the row of a derivative. And what zstd leaves of gradients and parameters.
+# Bytes of a step's row, of its norms per tensor, of a derivative's row; and zstd's ratio on gradients and parameters.
 _STEP_BYTES, _NORM_BYTES, _DERIVATIVE_BYTES, _COMPRESSED = 100, 24, 100, 0.8
 
 
 def resolve(record: "Record", size: int, steps: int) -> Resolved:
-    """`auto` by how much there is: `size` coordinates, `steps` steps."""
+    """`auto` becomes full or replay by the number of values: `size` coordinates, `steps` steps."""
     if record != "auto":
         return record
     return "full" if size * steps * 2 <= FULL_VALUES else "replay"
 
 
 def checkpoint_every(record: Resolved, size: int, steps: int) -> int:
-    """K: every K-th step's checkpoint is kept. A multiple of CHUNK_STEPS, and a function of the run alone.
+    """K: the checkpoint of every K-th step is kept. A multiple of CHUNK_STEPS; depends on the run alone.
 
-    Under `replay`, reading a step recomputes at most K steps. Under `full` nothing is recomputed to be read;
-    the checkpoints are there to fork from. A checkpoint is reckoned as three values a coordinate.
+    With `replay`, reading a step recomputes at most K steps. With `full`, reading recomputes nothing, and the
+    checkpoints serve forks. A checkpoint counts as three values a coordinate.
     """
     every = 2 * CHUNK_STEPS if record == "replay" else 16 * CHUNK_STEPS
     while 3 * size * (steps // every) > _CHECKPOINT_VALUES:
@@ -48,12 +48,12 @@ def checkpoint_every(record: Resolved, size: int, steps: int) -> int:
 
 
 def recorded_bytes(record: Resolved, *, size: int, tensors: int, steps: int, itemsize: int) -> int:
-    """About what `steps` steps of a run take in the database, of `size` coordinates of `itemsize` bytes each.
+    """Estimated bytes of `steps` steps of a run in the database, of `size` coordinates of `itemsize` bytes each.
 
-    Measured on SQLite with the catalogue's problems: within a fifth, for what compresses as training usually does.
+    Measured on SQLite with the catalogue's problems: within a fifth, where values compress as in a usual training.
     """
     found = steps * (_STEP_BYTES + _NORM_BYTES * tensors)
-    # Checkpoints that stay, and the last one.
+    # Kept checkpoints, and the last one.
     found += (steps // checkpoint_every(record, size, steps) + 1) * 3 * size * itemsize
     if record == "full":
         found += int(_COMPRESSED * 2 * size * steps * itemsize)
@@ -64,7 +64,7 @@ def recorded_bytes(record: Resolved, *, size: int, tensors: int, steps: int, ite
 
 @dataclass(frozen=True)
 class NewStudy:
-    """A study to be; `id` is a uuid7, `name` must not be taken. One that is `open` is extended later."""
+    """A study to submit; `id` is a uuid7, `name` must be free. An `open` study is extended later."""
 
     id: str
     name: str
@@ -74,19 +74,19 @@ class NewStudy:
 
 @dataclass(frozen=True)
 class NewCohort:
-    """A cohort to be; a study's cohorts carry its id."""
+    """A cohort to submit; a study's cohorts have its id."""
 
     id: str
     study_id: str | None = None
 
 
 class NewRun(RunFields):
-    """A run to be submitted."""
+    """A run to submit."""
 
 
 @dataclass(frozen=True)
-class Going:
-    """An ended run that goes on, from `step` to `steps`; `keep`: its last checkpoint is one that stays."""
+class ResumedRun:
+    """An ended run that is resumed, from `step` to `steps`; `keep`: its last checkpoint is kept."""
 
     run_id: str
     step: int
@@ -96,19 +96,19 @@ class Going:
 
 @dataclass(frozen=True)
 class Extension:
-    """How a study goes on.
+    """The next stage of a study.
 
     Attributes:
-        runs, cohorts: what is new.
-        going: by new cohort, the ended runs that go on in it.
-        pruned: ids of ended runs that will not.
-        last: whether nothing follows.
-        runs_seen, steps_seen: how many runs, and steps that these were to make, this was concluded from.
+        runs, cohorts: What is new.
+        resumed: By new cohort, the ended runs that are resumed in it.
+        pruned: Ids of the ended runs that are pruned.
+        last: Whether this stage is the last.
+        runs_seen, steps_seen: The study's runs, and the sum of their steps, that this stage was computed from.
     """
 
     runs: Sequence[NewRun]
     cohorts: Sequence[NewCohort]
-    going: Mapping[str, Sequence[Going]]
+    resumed: Mapping[str, Sequence[ResumedRun]]
     pruned: Sequence[str]
     last: bool
     runs_seen: int
@@ -117,7 +117,7 @@ class Extension:
 
 @dataclass(frozen=True, eq=False)
 class StepRows:
-    """Columns (n,) of a run's steps from `first_step` on; NaN becomes NULL, and −0 becomes 0."""
+    """Columns (n,) of a run's steps from `first_step` on; NaN is stored as NULL, and −0 as 0."""
 
     run_id: str
     first_step: int
@@ -130,7 +130,7 @@ class StepRows:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker's process took since its last sample: `processor` in percent of one core, `memory` in bytes."""
+    """Load of a worker's process since its last sample: `processor` in percent of one core, `memory` in bytes."""
 
     number: int
     processor: float
@@ -150,10 +150,10 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class DerivativeRows:
-    """Every coordinate of a small run, as rows; arrays are (n, P).
+    """One row for every coordinate of a small run; arrays are (n, P).
 
     Attributes:
-        coordinates: (tensor, position) of each of the P coordinates; position "3,5", "" in a scalar.
+        coordinates: (tensor, position) of each of the P coordinates; position is "3,5", or "" in a scalar.
     """
 
     run_id: str
@@ -178,14 +178,14 @@ class Chunk:
 
     @classmethod
     def of(cls, run_id: str, quantity: Quantity, first_step: int, values: NDArray[Any]) -> "Chunk":
-        """`values` (n, P) encoded; takes its time outside of any transaction."""
+        """Encode `values` (n, P); slow, so call it outside of a transaction."""
         payload, digest = codec.encode(values)
         return cls(run_id, quantity, first_step, len(values), digest, payload)
 
     def array(self, dtype: DTypeLike, size: int, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """The values (n, size) of those of the steps start … stop − 1 that are in this chunk.
+        """The values (n, size) of the steps start … stop − 1, as far as they are in this chunk.
 
-        Few steps take less time than all. Raises CorruptRecord that names run, quantity and steps.
+        A few steps take less time than all. Raises CorruptRecord, which names run, quantity and steps.
         """
         rows = slice(max(start - self.first_step, 0), None if stop is None else max(stop - self.first_step, 0))
         try:
@@ -201,7 +201,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run's future depends on, before `step`. One that is not `kept` gives way to the next."""
+    """All that a run's next steps depend on, before `step`. One that is not `kept` is replaced by the next."""
 
     run_id: str
     step: int
@@ -211,10 +211,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a commit; NaN becomes None.
+    """A run's state after a commit; NaN is stored as NULL.
 
-    `stop_reason` belongs to a state that ends it. `numerics` is set once: the first fingerprint stays. What the steps
-    took in all, `trained_seconds`, stays as it was where it is None.
+    `stop_reason` is given with a state that ends the run. `numerics` is set once: the first fingerprint stays.
+    `trained_seconds` is the time of all steps; None leaves it unchanged.
     """
 
     step: int
@@ -228,7 +228,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class CommitBatch:
-    """Everything that one commit makes durable, or nothing of it; it also extends the lease."""
+    """What one commit makes durable, all or nothing; it also extends the lease."""
 
     lease_seconds: float
     progress: Mapping[str, Progress] = field(default_factory=dict)

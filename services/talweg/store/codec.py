@@ -1,7 +1,7 @@
-"""Arrays to bytes and back: coordinates side by side, bytes shuffled, zstd, and a digest of what is stored.
+"""Encode arrays as bytes and decode them: transpose, shuffle bytes, zstd, and a digest of the stored bytes.
 
-A coordinate changes little from step to step, and a float's exponent bytes less than its mantissa's: so the
-array is transposed to (P, n) and split into planes, one for each byte of an element, before zstd sees it.
+A coordinate changes little from step to step, and a float's exponent bytes change less than its mantissa's. So the
+array is transposed to (P, n) and split into planes, one for each byte of an element, before zstd compresses it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from talweg.errors import CorruptRecord
 
 NAME = "shuffle-zstd"
 # On 2,000 steps of digits-mlp under Adam, float64 takes 5.76 bytes a value at level 1 (95 million values a second) and
-# 5.69 at level 3 (37); with tables that stay in the processor's cache it is 5.70 at 62. float32 takes 2.53 at level 1,
+# 5.69 at level 3 (37); with tables that fit into the processor's cache it is 5.70 at 62. float32 takes 2.53 at level 1,
 # and level 3 gains nothing.
 _FAST = zstandard.ZstdCompressionParameters.from_level(1)
 _SMALL = zstandard.ZstdCompressionParameters.from_level(3, window_log=18, hash_log=15, chain_log=15)
@@ -33,7 +33,7 @@ def encode(array: NDArray[np.generic]) -> tuple[bytes, str]:
 def decode(
     payload: bytes, digest: str, dtype: DTypeLike, shape: tuple[int, int], rows: slice = slice(None)
 ) -> NDArray[np.generic]:
-    """The array (n, P) that `encode` was given, bit for bit, or the `rows` of it that are asked for.
+    """The array (n, P) that `encode` was given, bit for bit, or only its `rows`.
 
     Raises:
         CorruptRecord: the payload does not match its digest, or does not hold an array of this shape.
@@ -43,7 +43,7 @@ def decode(
     steps, size = shape
     expected = steps * size * element.itemsize
     try:
-        # Looked at before anything is allocated: a frame may claim any size.
+        # Checked before anything is allocated: a frame may claim any size.
         found = zstandard.frame_content_size(payload)
         if found != expected:
             raise CorruptRecord(f"payload: must hold {expected} bytes for {shape} of {element}, got {found}")
@@ -52,7 +52,7 @@ def decode(
         raise CorruptRecord(f"payload: is not zstd: {error}") from error
     planes = planes.reshape(element.itemsize, size, steps)[:, :, rows]
     wanted = planes.shape[-1]
-    # A plane at a time: as one transposition it takes three times as long.
+    # Plane by plane: one transposition takes three times as long.
     elements = np.empty((size * wanted, element.itemsize), np.uint8)
     for byte, plane in enumerate(planes):
         elements[:, byte] = plane.reshape(-1)
@@ -61,7 +61,7 @@ def decode(
 
 
 def verify(payload: bytes, digest: str) -> None:
-    """Raises CorruptRecord where `payload` is not what `digest` was taken of."""
+    """Raises CorruptRecord where the payload's digest is not `digest`."""
     found = digest_of(payload)
     if found != digest:
         raise CorruptRecord(f"payload: must have the digest {digest}, got {found}")

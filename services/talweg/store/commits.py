@@ -1,8 +1,8 @@
-"""A worker's commit: prepared outside of the transaction, written inside, all of it or nothing.
+"""A worker's commit: prepared outside of the transaction, written inside it, all or nothing.
 
-Many rows at once: COPY in binary on PostgreSQL, statements of many rows on SQLite. A worker writes while it trains, so
-what counts is how long it holds the interpreter's lock: SQLite takes a hundred rows for one round through the lock, and
-PostgreSQL's bytes are laid out by NumPy.
+Many rows at once: binary COPY on PostgreSQL, statements of many rows on SQLite. A worker writes while it trains, so the
+time that matters is how long a write holds the interpreter's lock: SQLite takes hundreds of rows per acquisition, and
+NumPy lays out PostgreSQL's bytes.
 """
 
 import sqlite3
@@ -55,13 +55,13 @@ _CHECKPOINTS = tables.checkpoints
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one table, whose values are Python's own and in the order of its columns."""
+    """Rows of one table: Python values in the order of its columns."""
 
     table: Table
     values: Sequence[Row] = ()
 
     def insert(self, connection: Connection) -> None:
-        """Write them all, inside the caller's transaction."""
+        """Write all rows inside the caller's transaction."""
         if not self.values:
             return
         if connection.dialect.name == "sqlite":
@@ -78,16 +78,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of a table (run_id, step, numbers …): of each block a run, its first step and the numbers (n, k).
+    """Rows of a table (run_id, step, numbers …); a block is a run, its first step and the numbers (n, k).
 
-    NaN becomes NULL, and −0 becomes 0, as in `numbers`.
+    NaN becomes NULL and −0 becomes 0, as in `numbers`.
     """
 
     table: Table
     values: Sequence[Block] = ()
 
     def insert(self, connection: Connection) -> None:
-        """Write them all, inside the caller's transaction."""
+        """Write all rows inside the caller's transaction."""
         if not self.values:
             return
         if connection.dialect.name == "sqlite":
@@ -95,7 +95,7 @@ class Blocks:
                 for first in range(0, len(block), _ROWS_AT_ONCE):
                     some = block[first : first + _ROWS_AT_ONCE]
                     insertion = _block_insertion(self.table, len(some))
-                    # SQLite itself makes NULL of NaN.
+                    # SQLite stores NaN as NULL.
                     _execute(connection, insertion, (run_id, start + first, *(some + 0.0).ravel().tolist()))
             return
         with _copy(connection, self.table) as copy:
@@ -103,7 +103,7 @@ class Blocks:
 
 
 def numbers(column: NDArray[np.floating[Any]]) -> list[float | None]:
-    """The column (n,) as Python's floats, in which None stands for NaN; −0 becomes 0, since SQLite has one zero."""
+    """The column (n,) as Python floats, None for NaN; −0 becomes 0, since SQLite has no negative zero."""
     values: list[float | None] = (column.astype(np.float64, copy=False) + 0.0).tolist()
     for position in np.flatnonzero(np.isnan(column)):
         values[position] = None
@@ -111,18 +111,18 @@ def numbers(column: NDArray[np.floating[Any]]) -> list[float | None]:
 
 
 def number(value: float | None) -> float | None:
-    """One of Python's floats, as in `numbers`."""
+    """One number, as in `numbers`."""
     return None if value is None or np.isnan(value) else float(value) + 0.0
 
 
 def columns(rows: Iterable[Row], count: int) -> NDArray[np.float64]:
-    """What `numbers` came to, read back: (count, n), NaN for NULL."""
+    """The inverse of `numbers`: rows as columns (count, n), NaN for NULL."""
     table = np.array([tuple(row) for row in rows], dtype=np.float64)
     return table.reshape(-1, count).T
 
 
 def _execute(connection: Connection, statement: str, values: tuple[Any, ...]) -> None:
-    # Not through SQLAlchemy, which takes as long for a statement as SQLite for twenty rows.
+    # Without SQLAlchemy, which takes as long for a statement as SQLite for twenty rows.
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     driver.execute(statement, values)
@@ -136,7 +136,7 @@ def _insertion(table: Table, rows: int) -> str:
 
 @lru_cache(maxsize=256)
 def _block_insertion(table: Table, rows: int) -> str:
-    """The run and its first step are given once, then each row's numbers."""
+    """Parameters 1 and 2 are the run and its first step, the others each row's numbers."""
     width = len(table.c) - 2
     numbered = (", ".join(f"?{3 + row * width + i}" for i in range(width)) for row in range(rows))
     return _insertion_of(table, [f"?1, ?2 + {row}, {placeholders}" for row, placeholders in enumerate(numbered)])
@@ -148,7 +148,7 @@ def _insertion_of(table: Table, rows: Sequence[str]) -> str:
 
 
 def _with_columns(table: Table) -> str:
-    quoted = ", ".join(f'"{name}"' for name in table.c.keys())  # noqa: SIM118 - of a dict it is not
+    quoted = ", ".join(f'"{name}"' for name in table.c.keys())  # noqa: SIM118 - no dict
     return f'"{table.name}" ({quoted})'
 
 
@@ -161,7 +161,7 @@ def _copy(connection: Connection, table: Table) -> "Iterator[psycopg.Copy]":
 
 
 def _tuples(block: Block) -> bytes:
-    """A block in COPY's binary format: of each row the count of its fields, of each field its length and bytes."""
+    """A block in COPY's binary format: for each row the number of fields, for each field its length and bytes."""
     run_id, first, values = block
     key, (rows, width) = run_id.encode(), values.shape
     frame = [("fields", ">i2"), ("key_length", ">i4"), ("key", f"S{len(key)}"), ("step_length", ">i4"), ("step", ">i4")]
@@ -174,7 +174,7 @@ def _tuples(block: Block) -> bytes:
     missing = np.isnan(values)
     if not missing.any():
         return table.tobytes()
-    # NULL has the length −1 and no bytes: such rows are cut together one by one.
+    # NULL has the length −1 and no bytes: rows with NULL are built one by one.
     return b"".join(
         _without(row.tobytes(), absent, width) if absent.any() else row.tobytes()
         for row, absent in zip(table, missing, strict=True)
@@ -190,15 +190,15 @@ def _without(row: bytes, absent: NDArray[np.bool_], width: int) -> bytes:
 
 
 def _type_of(column: Column[Any]) -> str:
-    for known, spelled in ((Integer, "int4"), (Double, "float8"), (LargeBinary, "bytea"), (Boolean, "bool")):
+    for known, name in ((Integer, "int4"), (Double, "float8"), (LargeBinary, "bytea"), (Boolean, "bool")):
         if isinstance(column.type, known):
-            return spelled
+            return name
     return "text"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch as rows: the transaction has only to write them."""
+    """A batch as rows, ready to be written."""
 
     batch: CommitBatch
     rows: tuple[Rows | Blocks, ...]
@@ -207,7 +207,7 @@ class Prepared:
 
 
 def prepare(batch: CommitBatch) -> Prepared:
-    """Turns arrays into rows and takes digests; needs no database."""
+    """Convert arrays to rows and compute digests; needs no database."""
     chunks = [tuple(getattr(chunk, name) for name in tables.chunks.c.keys()) for chunk in batch.chunks]  # noqa: SIM118
     rows = (
         Blocks(tables.steps, [_step_block(steps) for steps in batch.steps]),
@@ -215,11 +215,11 @@ def prepare(batch: CommitBatch) -> Prepared:
         Rows(tables.derivatives, [row for rows in batch.derivatives for row in _derivative_rows(rows)]),
         Rows(tables.chunks, chunks),
     )
-    lasting = [
+    kept = [
         (made.run_id, made.step, made.kept, codec.digest_of(made.payload), made.payload)
-        for made in _lasting(batch.checkpoints)
+        for made in _not_replaced(batch.checkpoints)
     ]
-    checkpoints = Rows(_CHECKPOINTS, lasting)
+    checkpoints = Rows(_CHECKPOINTS, kept)
     recorded: Iterable[Any] = (
         *batch.steps, *batch.evaluations, *batch.derivatives, *batch.chunks, *batch.checkpoints
     )  # fmt: skip
@@ -227,18 +227,18 @@ def prepare(batch: CommitBatch) -> Prepared:
 
 
 def write(connection: Connection, claim: Claim, prepared: Prepared, *, again: bool) -> None:
-    """Everything under the claim's fence; raises LeaseLost before anything is written.
+    """Write everything under the claim's fence; raises LeaseLost before anything is written.
 
-    With `again` the batch may stand there already, whole: then nothing is written but the lease.
-    A commit that moves a run on starts the counting of attempts anew: a long training may lose many workers.
+    With `again` the batch may be written already: then only the lease is extended. A commit in which a run makes
+    progress resets the number of attempts, since a long training may lose many workers.
     """
     batch, before = prepared.batch, {run.id: run.step for run in claim.runs}
-    strangers = prepared.run_ids - before.keys()
-    if strangers:
-        raise ValueError(f"commit: runs must be of cohort {claim.cohort_id}, got {', '.join(sorted(strangers))}")
-    moved = any(progress.step > before[run_id] for run_id, progress in batch.progress.items())
-    leases.guard(connection, claim, lease_until=FromNow(batch.lease_seconds), **({"attempts": 1} if moved else {}))
-    if again and _stands(connection, batch):
+    foreign = prepared.run_ids - before.keys()
+    if foreign:
+        raise ValueError(f"commit: runs must be of cohort {claim.cohort_id}, got {', '.join(sorted(foreign))}")
+    progressed = any(progress.step > before[run_id] for run_id, progress in batch.progress.items())
+    leases.guard(connection, claim, lease_until=FromNow(batch.lease_seconds), **({"attempts": 1} if progressed else {}))
+    if again and _is_written(connection, batch):
         return
     _write_progress(connection, batch)
     for rows in prepared.rows:
@@ -246,8 +246,8 @@ def write(connection: Connection, claim: Claim, prepared: Prepared, *, again: bo
     _write_checkpoints(connection, prepared.checkpoints)
 
 
-def _stands(connection: Connection, batch: CommitBatch) -> bool:
-    """Whether its runs are where it would bring them: each batch moves or ends them, and nobody else can have."""
+def _is_written(connection: Connection, batch: CommitBatch) -> bool:
+    """Whether its runs have the steps and states of the batch; under the fence only this batch can have set them."""
     if not batch.progress:
         return False
     query = select(_RUNS.c.id, _RUNS.c.step, _RUNS.c.state).where(_RUNS.c.id.in_(list(batch.progress)))
@@ -298,14 +298,14 @@ def _write_checkpoints(connection: Connection, checkpoints: Rows) -> None:
     if not checkpoints.values:
         return
     made = {(row[0], row[1]) for row in checkpoints.values}
-    gives_way = or_(~_CHECKPOINTS.c.kept, tuple_(_CHECKPOINTS.c.run_id, _CHECKPOINTS.c.step).in_(made))
-    # One statement instead of one a run: PostgreSQL answers each.
-    connection.execute(delete(_CHECKPOINTS).where(_CHECKPOINTS.c.run_id.in_({run for run, _ in made}), gives_way))
+    replaced = or_(~_CHECKPOINTS.c.kept, tuple_(_CHECKPOINTS.c.run_id, _CHECKPOINTS.c.step).in_(made))
+    # One statement for all runs: each one costs a round trip to PostgreSQL.
+    connection.execute(delete(_CHECKPOINTS).where(_CHECKPOINTS.c.run_id.in_({run for run, _ in made}), replaced))
     checkpoints.insert(connection)
 
 
-def _lasting(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Those that this very batch does not replace: of one run and step the last, of those not kept the latest."""
+def _not_replaced(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints that no later one of the batch replaces."""
     latest: dict[str, int] = {}
     chosen: dict[tuple[str, int], Checkpoint] = {}
     for made in checkpoints:

@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     import psycopg
 
 _BUSY_SECONDS = 30
-# Bytes: what SQLite may want at once, beside what it is given.
+# Bytes that SQLite may need at once in addition to what is written.
 _LEAST = 1_000_000
-# What a stopped worker may hold up others for, in milliseconds.
+# How long a stopped process may block others, in milliseconds.
 _POSTGRESQL_LIMITS = {
     "lock_timeout": 30_000,
     "idle_in_transaction_session_timeout": 30_000,
     "statement_timeout": 120_000,
 }
-# Who is on the other side of a network that was cut hears nothing, not even an end: without probes a worker would wait
-# for hours, and PostgreSQL would keep the locks of a vanished worker that was in the middle of a COPY, which no other
-# limit ends. Given up after 5 + 3 × 5 seconds without an answer, which is less than a lease. Unix sockets need none.
-_ALIVE_HERE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-_ALIVE_THERE = {
+# When the network is cut, neither side receives anything, not even the end of the connection. Without keepalive probes
+# a worker would wait for hours, and PostgreSQL would keep the locks of a vanished worker in the middle of a COPY, which
+# no other limit ends. A connection ends after 5 + 3 × 5 seconds without an answer, less than a lease. Unix sockets need
+# no probes.
+_CLIENT_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+_SERVER_KEEPALIVE = {
     "tcp_keepalives_idle": 5,
     "tcp_keepalives_interval": 5,
     "tcp_keepalives_count": 3,
@@ -43,7 +44,7 @@ _ALIVE_THERE = {
 
 
 def parse(url: str) -> URL:
-    """The URL with its driver; raises TalwegError, which does not repeat the URL: it may hold a password."""
+    """The URL with its driver; raises TalwegError, which does not contain the URL's password."""
     try:
         parsed = make_url(url)
     except exc.ArgumentError:
@@ -59,11 +60,11 @@ def parse(url: str) -> URL:
 def create_engine(url: str, *, migrates: bool = False) -> Engine:
     """An engine whose writers (execution option `talweg_writes`) take SQLite's write lock when they begin.
 
-    SQLite: WAL, so readers never wait; synchronous FULL, so what was committed survives a power cut and not
-    only a crash (one sync a commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, answers
-    in binary, and limits on how long a stopped process can hold locks; where the engine `migrates`, neither of the
-    latter: a migration takes its time, waits for another's, and reads the catalogue. A connection whose other side
-    has vanished is given up after 20 seconds, here and there, unless the URL says otherwise.
+    SQLite: WAL, so readers never wait; synchronous FULL, so commits survive a power cut and not only a crash (one sync
+    per commit, and commits are few); foreign keys on. PostgreSQL: times in UTC, results in binary, and limits on how
+    long a stopped process can hold locks; an engine that `migrates` has neither of the last two: a migration is long,
+    waits for another's lock, and reads the catalogue. A connection whose other side has vanished is closed after 20
+    seconds, by client and server, unless the URL sets it otherwise.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -71,8 +72,8 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    options = {"timezone": "UTC"} | _ALIVE_THERE | ({} if migrates else _POSTGRESQL_LIMITS)
-    defaults = {"application_name": "talweg", "connect_timeout": 10} | _ALIVE_HERE
+    options = {"timezone": "UTC"} | _SERVER_KEEPALIVE | ({} if migrates else _POSTGRESQL_LIMITS)
+    defaults = {"application_name": "talweg", "connect_timeout": 10} | _CLIENT_KEEPALIVE
     engine = sqlalchemy.create_engine(
         parsed,
         poolclass=_Pool,
@@ -88,7 +89,7 @@ def create_engine(url: str, *, migrates: bool = False) -> Engine:
 
 
 def make_file(url: URL) -> None:
-    """Where the URL is a SQLite file that does not exist: make it, for its owner alone; raises NotWritable."""
+    """Create the URL's SQLite file if it does not exist, readable by its owner alone; raises NotWritable."""
     if url.get_backend_name() != "sqlite" or url.database is None:
         return
     path = Path(url.database)
@@ -100,7 +101,7 @@ def make_file(url: URL) -> None:
 
 
 def room(url: URL) -> tuple[Path, int] | None:
-    """The folder of a SQLite file, and the bytes that are free there; None for a server, whose disk is elsewhere."""
+    """The folder of a SQLite file and the bytes that are free there; None for a server, whose disk is unknown."""
     if url.get_backend_name() != "sqlite" or url.database is None:
         return None
     folder = Path(url.database).resolve().parent
@@ -112,15 +113,15 @@ def room(url: URL) -> tuple[Path, int] | None:
 
 @contextmanager
 def translated(url: URL | None = None) -> Iterator[None]:
-    """The drivers' trouble in the laboratory's words; SQL and its values stay out of the message.
+    """Translate the drivers' errors into the laboratory's; the messages contain no SQL and no values.
 
-    `url`: of which database; where its disk is full, the message says how much is free.
+    `url` names the database; where its disk is full, the message says how much is free.
     """
     try:
         yield
     except exc.TimeoutError as error:
         raise Unreachable("database: no connection was free in time") from error
-    # What queries raise is wrapped; what setting up a connection or COPY raises is not.
+    # SQLAlchemy wraps the errors of queries, but not those of COPY or of setting up a connection.
     except _drivers_errors() as error:
         reason = str(getattr(error, "orig", None) or error).strip()
         translation = _translation(error, reason, None if url is None else room(url))
@@ -130,7 +131,7 @@ def translated(url: URL | None = None) -> Iterator[None]:
 
 
 def _drivers_errors() -> tuple[type[Exception], ...]:
-    # Not loaded for this: a laboratory in a SQLite file does without psycopg.
+    # Not imported here: a laboratory in a SQLite file does not need psycopg.
     psycopg = sys.modules.get("psycopg")
     own: tuple[type[Exception], ...] = (exc.DBAPIError, sqlite3.Error)
     return own if psycopg is None else (*own, psycopg.Error)
@@ -140,27 +141,27 @@ def _translation(error: Exception, reason: str, room: tuple[Path, int] | None) -
     kind = type(error).__name__
     if _is_full(error, reason, room):
         free = "" if room is None else f", {room[1] / 1e6:.1f} MB are free in {room[0]}"
-        return DiskFull(f"database: {reason}{free}; make room: what waits goes on by itself")
-    # psycopg has a class for each of PostgreSQL's codes, below these.
+        return DiskFull(f"database: {reason}{free}; make room, then waiting work continues by itself")
+    # psycopg derives a class for each of PostgreSQL's codes from these.
     if any(base.__name__ in ("OperationalError", "InterfaceError") for base in type(error).__mro__):
         if "unable to open database file" in reason or "readonly database" in reason:
             return NotWritable(f"database: {reason}")
         return Unreachable(f"database: {reason}")
     if "UNIQUE constraint failed" in reason or "violates unique constraint" in reason:
-        return Conflict(f"database: something of that name or id is there already: {reason}")
-    # SQLite's words for a file that is damaged, or that is something else.
+        return Conflict(f"database: a row with this name or id exists already: {reason}")
+    # What SQLite raises for a file that is damaged or is no database.
     return TalwegError(f"database: {reason}") if kind == "DatabaseError" else None
 
 
 def _is_full(error: Exception, reason: str, room: tuple[Path, int] | None) -> bool:
     if type(getattr(error, "orig", None) or error).__name__ == "DiskFull" or "disk is full" in reason:
         return True
-    # SQLite's words where it is a sync, or its index of the log, that finds no room.
+    # SQLite's message where a sync, or the index of the WAL, finds no room.
     return "disk I/O error" in reason and room is not None and room[1] < _LEAST
 
 
 class _Pool(QueuePool):
-    """Also closes connections that come back after `dispose`; SQLAlchemy's own keeps them open for nobody."""
+    """A pool that also closes connections returned after `dispose`; SQLAlchemy's own keeps them open."""
 
     _disposed = False
 
@@ -183,7 +184,7 @@ def _binary_cursor() -> "type[psycopg.Cursor[Any]]":
     from psycopg import Cursor, pq
 
     class BinaryCursor(Cursor[Any]):
-        """Answers come in binary: as text, a payload is twice as long and has to be parsed."""
+        """Results in binary: as text, a payload is twice as long and has to be parsed."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
@@ -193,20 +194,20 @@ def _binary_cursor() -> "type[psycopg.Cursor[Any]]":
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    # The driver would begin transactions at times of its own choice; `_begin_sqlite` does instead.
+    # Stops the driver from beginning transactions itself; `_begin_sqlite` does.
     connection.isolation_level = None
     connection.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
-    # Of a new file; one that has tables keeps its own. Most of what is written are payloads of some ten kilobytes:
-    # in the usual pages of 4 KiB a commit of them takes half as long again.
+    # Applies to a new file; one with tables keeps its page size. Most writes are payloads of some ten kilobytes: with
+    # the usual pages of 4 KiB their commits take half as long again.
     connection.execute("PRAGMA page_size=16384")
     _turn_on_wal(connection)
-    # What a query sorts stays in memory: a full disk refuses no reading.
+    # temp_store: queries sort in memory, so reading works on a full disk.
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _turn_on_wal(connection: sqlite3.Connection) -> None:
-    """While another does the same to a new file, SQLite fails at once, whatever its busy timeout says."""
+    """Switch to WAL. While another process does so in a new file, SQLite fails at once, despite its busy timeout."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -219,22 +220,22 @@ def _turn_on_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail at once where another has written meanwhile.
+    # A transaction that reads first and writes later fails at once if another process wrote in between.
     writes = connection.get_execution_options().get("talweg_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 class Database:
-    """May be shared between threads; a process opens its own."""
+    """A database and its transactions. Threads may share one; each process opens its own."""
 
     def __init__(self, engine: Engine) -> None:
-        """`open_store` is how one is made."""
+        """Called by `open_store`."""
         self._engine = engine
         self._writer = engine.execution_options(talweg_writes=True)
         self._charged: tuple[str, Limits] | None = None
 
     def on_behalf(self, token: str, limits: Limits) -> Self:
-        """The same store, whose new runs and datasets count against the token of this digest and its limits."""
+        """The same store, which charges new runs and datasets to the token of this digest, with these limits."""
         charged = type(self)(self._engine)
         charged._charged = (token, limits)
         return charged
@@ -250,7 +251,7 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that a thread still uses closes when the thread is done with it."""
         self._engine.dispose()
-        # Of the pool that SQLAlchemy makes anew: a thread that asks later leaves no open connection behind either.
+        # SQLAlchemy has made a new pool: a thread that queries later must leave no open connection there either.
         self._engine.pool.dispose()
 
     def ping(self) -> None:
@@ -259,17 +260,17 @@ class Database:
             connection.exec_driver_sql("SELECT 1")
 
     def ping_writing(self) -> None:
-        """Raises Unreachable where the database takes no writes: SQLite waits half a minute for whoever locks it."""
+        """Raises Unreachable where the database takes no writes; SQLite waits up to 30 s for another's lock."""
         with self._write() as connection:
             connection.exec_driver_sql("SELECT 1")
 
     def room(self) -> tuple[Path, int] | None:
-        """The folder that grows with the records, and the bytes that are free there; None where that is unknown."""
+        """The folder of the database and the bytes that are free there; None where that is unknown."""
         return room(self._engine.url)
 
     @property
     def engine(self) -> Engine:
-        """SQLAlchemy's engine: for tests, exports and people; nothing else of ours writes SQL."""
+        """SQLAlchemy's engine, for tests, exports and ad hoc queries; no other code of ours writes SQL."""
         return self._engine
 
     @contextmanager

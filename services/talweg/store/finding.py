@@ -1,4 +1,4 @@
-"""Find by id or name, turn pages, and choose the runs that a request names."""
+"""Find by id or name, make pages, and select the runs that a request names."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ MAXIMUM = 1000
 
 T = TypeVar("T")
 _RUNS = tables.runs
-# Far below what either database takes as parameters of one statement.
+# Far below the number of parameters that either database takes in one statement.
 _AT_ONCE = 1000
 
 
 def identify(connection: Connection, table: Table, kind: str, key_or_name: str, key: str = "id") -> str:
-    """The key of what has that key, or else that name, in `table`; raises NotFound."""
+    """The key of the row in `table` with that key, else with that name; raises NotFound."""
     if storable(key_or_name):
         by_key = table.c[key] == key_or_name
         found = connection.execute(
@@ -27,11 +27,11 @@ def identify(connection: Connection, table: Table, kind: str, key_or_name: str, 
         ).scalar()
         if found is not None:
             return str(found)
-    raise NotFound(f"{kind}: there is none of the {key} or name {key_or_name!r}")
+    raise NotFound(f"{kind}: no {kind} has the {key} or name {key_or_name!r}")
 
 
 def storable(value: str) -> bool:
-    """Whether both databases can be asked for it: PostgreSQL takes no NUL, and neither takes half a character."""
+    """Whether both databases accept the value: PostgreSQL takes no NUL, and neither takes a lone surrogate."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -40,10 +40,10 @@ def storable(value: str) -> bool:
 
 
 def page_query(query: Select[Any], identity: Column[Any], limit: int, cursor: str | None) -> Select[Any]:
-    """One row more than a page: newest first, from below `cursor` on. Ids are uuid7, so they grow with time.
+    """Query one row more than a page, newest first, from below `cursor` on. Ids are uuid7, so they grow with time.
 
     Raises:
-        InvalidSpec: the limit is out of range, or the cursor no id.
+        InvalidSpec: The limit is out of range, or the cursor is no id.
     """
     if not 1 <= limit <= MAXIMUM:
         raise InvalidSpec(f"limit: must lie in [1, {MAXIMUM}], got {limit}")
@@ -51,17 +51,17 @@ def page_query(query: Select[Any], identity: Column[Any], limit: int, cursor: st
         try:
             query = query.where(identity < str(UUID(cursor)))
         except ValueError:
-            raise InvalidSpec(f"cursor: must be one that a page gave, got {cursor[:80]!r}") from None
+            raise InvalidSpec(f"cursor: must be the cursor of an earlier page, got {cursor[:80]!r}") from None
     return query.order_by(identity.desc()).limit(limit + 1)
 
 
 def page_of(items: Sequence[T], ids: Sequence[str], limit: int) -> Page[T]:
-    """A page of what `after` found, with the cursor of the next where there is one."""
+    """A page of the rows of `page_query`, with the cursor of the next page if there is one."""
     return Page(list(items[:limit]), ids[limit - 1] if len(ids) > limit else None)
 
 
 def chosen_runs(connection: Connection, run_ids: Sequence[str], study: str | None) -> Iterator[ColumnElement[bool]]:
-    """Conditions on runs that together mean all of them; raises NotFound for the study."""
+    """Conditions that together select these runs, or those of the study; raises NotFound for the study."""
     if study is not None:
         yield _RUNS.c.study_id == identify(connection, tables.studies, "study", study)
     for some in portions(run_ids):
@@ -69,6 +69,6 @@ def chosen_runs(connection: Connection, run_ids: Sequence[str], study: str | Non
 
 
 def portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """All of them, by so many as one statement may hold."""
+    """The values in slices that fit into one statement."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]

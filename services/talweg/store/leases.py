@@ -1,8 +1,8 @@
-"""Leases: who may write a cohort's records, and who leads the reconcilers; every time is the database's.
+"""Leases: which worker may write a cohort's records, and which process leads a role; all times are the database's.
 
-A claim raises the cohort's fence. Whoever writes for the cohort does so under `guard`, which touches the one row
-that has this fence and is leased: so a worker that lost its claim changes nothing, however late it comes. A
-lease that ran out without anyone noticing still stands; taking the cohort back, or claiming it, ends it.
+A claim raises the cohort's fence. Every write for the cohort goes through `guard`, which updates the one row that has
+this fence and is leased: a worker that lost its claim changes nothing, however late it writes. A lease that ran out
+stays valid until the cohort is queued again or claimed.
 """
 
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Integer, Row, and_, bindparam, case, delete, 
 from talweg.errors import LeaseLost, NotFound
 from talweg.store import queueing, tables
 from talweg.store.finding import storable
-from talweg.store.rows import LIVE, Asked, Claim, CohortRow, RunRow
+from talweg.store.rows import LIVE, Claim, CohortRow, Requests, RunRow
 from talweg.store.runs import COLUMNS, row_of
 from talweg.store.tables import FromNow
 
 _COHORTS = tables.cohorts
 _RUNS = tables.runs
-# The wait between publications doubles up to 2^8 times: a long queue is not flooded, a lost message comes back.
+# The wait between publications doubles 8 times at most: a long queue is not flooded, a lost message is sent again.
 _DOUBLINGS = 8
 
 _EXPIRED = and_(_COHORTS.c.state == "leased", _COHORTS.c.lease_until < FromNow())
@@ -40,26 +40,26 @@ def find(connection: Connection, cohort_id: str) -> CohortRow:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """By state; queued ones that are paused are counted as paused."""
+    """Cohorts by state; queued ones that are paused count as paused."""
     state = case((_COHORTS.c.paused & (_COHORTS.c.state == "queued"), "paused"), else_=_COHORTS.c.state)
     query = select(state.label("state"), func.count().label("cohorts")).group_by(state)
     return {row.state: int(row.cohorts) for row in connection.execute(query)}
 
 
 def mark_published(connection: Connection, cohort_ids: Iterable[str]) -> None:
-    """Given to the broker now."""
-    marks = [{"cohort": cohort_id} for cohort_id in cohort_ids]
-    if marks:
+    """Record a publication, with the present time."""
+    published = [{"cohort": cohort_id} for cohort_id in cohort_ids]
+    if published:
         connection.execute(
             update(_COHORTS)
             .where(_COHORTS.c.id == bindparam("cohort"))
             .values(published_at=FromNow(), publications=_COHORTS.c.publications + 1),
-            marks,
+            published,
         )
 
 
 def unpublished(connection: Connection, older_than_seconds: float, limit: int) -> list[str]:
-    """Queued for so long since they were queued; twice as long since each publication."""
+    """Cohorts queued for this long; the wait doubles with each publication."""
     published = _COHORTS.c.publications
     doublings = case((published > _DOUBLINGS, _DOUBLINGS), else_=published)
     wait = literal(-float(older_than_seconds)) * literal(1, Integer).op("<<")(doublings)
@@ -81,12 +81,12 @@ def claim(
     claim_id: str | None = None,
     max_attempts: int | None = None,
 ) -> Claim | None:
-    """One conditional UPDATE decides; the runs are read behind it. A second one finds what `claim_id` took before."""
+    """One conditional UPDATE decides, then the runs are read. A second UPDATE finds an earlier claim by `claim_id`."""
     if not storable(cohort_id):
         return None
     taken = _take(connection, cohort_id, owner, lease_seconds, claim_id, max_attempts)
     if taken is None and claim_id is not None:
-        taken = _found_again(connection, cohort_id, lease_seconds, claim_id)
+        taken = _reclaim(connection, cohort_id, lease_seconds, claim_id)
     if taken is None:
         return None
     connection.execute(
@@ -98,7 +98,7 @@ def claim(
 
 
 def runs_in(connection: Connection, cohort_id: str) -> tuple[RunRow, ...]:
-    """By their row."""
+    """The runs of a cohort, by their row."""
     found = connection.execute(select(*COLUMNS).where(_RUNS.c.cohort_id == cohort_id).order_by(_RUNS.c.row))
     return tuple(row_of(row) for row in found)
 
@@ -128,10 +128,10 @@ def _take(
     ).one_or_none()
 
 
-def _found_again(
+def _reclaim(
     connection: Connection, cohort_id: str, lease_seconds: float, claim_id: str
 ) -> Row[tuple[int, int]] | None:
-    """Neither the fence nor the attempts are raised: it is the same claim, whose answer did not arrive."""
+    """Fence and attempts stay: it is the same claim, whose answer did not arrive."""
     return connection.execute(
         update(_COHORTS)
         .where(_COHORTS.c.id == cohort_id, _COHORTS.c.state == "leased", _COHORTS.c.claim_id == claim_id)
@@ -141,48 +141,50 @@ def _found_again(
 
 
 def guard(connection: Connection, claim: Claim, **values: Any) -> None:
-    """Change the claim's cohort, and hold its row until the transaction ends; raises LeaseLost."""
+    """Update the claim's cohort, which locks its row until the transaction ends; raises LeaseLost."""
     changed = connection.execute(
         update(_COHORTS)
         .where(_COHORTS.c.id == claim.cohort_id, _COHORTS.c.fence == claim.fence, _COHORTS.c.state == "leased")
         .values(**values)
     )
     if changed.rowcount != 1:
-        raise LeaseLost(f"cohort {claim.cohort_id}: fence {claim.fence} has passed; its records belong to another")
+        raise LeaseLost(
+            f"cohort {claim.cohort_id}: the claim with fence {claim.fence} is no longer valid; nothing was written"
+        )
 
 
 def extend(connection: Connection, claim: Claim, lease_seconds: float) -> None:
-    """From now on, so many seconds."""
+    """Let the lease end `lease_seconds` from now."""
     guard(connection, claim, lease_until=FromNow(lease_seconds))
 
 
 def finish(connection: Connection, claim: Claim) -> None:
-    """Whatever still stood as live is failed: a run that nobody will move must not read "running"."""
+    """Runs that are still live become failed: a run that no worker trains must not be shown as running."""
     guard(connection, claim, **_IDLE, state="finished", error=None)
-    _end_runs(connection, claim.cohort_id, "the cohort finished without it")
+    _end_runs(connection, claim.cohort_id, "its cohort finished before this run had ended")
 
 
 def release(connection: Connection, claim: Claim, reason: str | None) -> None:
-    """An orderly leave is no failed attempt; runs with a pause request are paused from here on."""
-    said = {} if reason is None else {"error": reason}
-    guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1, **said)
+    """The attempt is not counted; runs with a pause request are paused."""
+    reported = {} if reason is None else {"error": reason}
+    guard(connection, claim, **_QUEUED, attempts=_COHORTS.c.attempts - 1, **reported)
     _requeue_runs(connection, [claim.cohort_id])
-    queueing.park(connection, [claim.cohort_id])
+    queueing.apply_pauses(connection, [claim.cohort_id])
 
 
 def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
-    """The traceback stays with the cohort, and with its runs once there is no other attempt.
+    """Store the traceback in the cohort and, when no attempt is left, in its runs.
 
-    Of several runs one may be the cause: each goes on in a cohort of its own, so that it alone can fail.
+    Of several runs one may be the cause: each continues in a cohort of its own, so that only that one fails.
     """
     error = traceback.replace("\x00", "\\0").encode(errors="replace").decode()
     guard(connection, claim, **_QUEUED, error=error)
     if queueing.split(connection, claim.cohort_id):
         return "queued"
-    tried = connection.execute(select(_COHORTS.c.attempts).where(_COHORTS.c.id == claim.cohort_id)).scalar_one()
-    if tried < max_attempts:
+    attempts = connection.execute(select(_COHORTS.c.attempts).where(_COHORTS.c.id == claim.cohort_id)).scalar_one()
+    if attempts < max_attempts:
         _requeue_runs(connection, [claim.cohort_id])
-        queueing.park(connection, [claim.cohort_id])
+        queueing.apply_pauses(connection, [claim.cohort_id])
         return "queued"
     connection.execute(update(_COHORTS).where(_COHORTS.c.id == claim.cohort_id).values(state="quarantined"))
     _end_runs(connection, claim.cohort_id, error)
@@ -190,20 +192,20 @@ def fail(connection: Connection, claim: Claim, traceback: str, max_attempts: int
 
 
 def renew_expired(connection: Connection, lease_seconds: float) -> None:
-    """Whoever could not extend a lease in time has it a while longer; one who is gone does not use that."""
+    """Extend leases that ran out: a worker that is alive extends its own again, for a dead one this changes nothing."""
     connection.execute(update(_COHORTS).where(_EXPIRED).values(lease_until=FromNow(lease_seconds)))
 
 
 def requeue_expired(
     connection: Connection, max_attempts: int, given_up: list[str] | None = None, *, counted: bool = True
 ) -> list[str]:
-    """The fence is raised with it, so that whoever was paused past the lease has lost the cohort.
+    """Raise the fence, so that a worker that was suspended past its lease has lost the cohort.
 
-    Runs that were together at the last attempt get another one each in a cohort of its own: one of them alone may
-    be what ends its workers. Cohorts that are given up are added to `given_up`. Where an attempt is not
-    `counted`, since it ended for want of a database that takes writes, none is given up.
+    At the last attempt each of several runs gets another attempt in a cohort of its own: a single run may be what
+    kills its workers. Quarantined cohorts are added to `given_up`. Attempts that ended because the database took no
+    writes are not `counted`, and then no cohort is quarantined.
     """
-    # Rows that someone works on just now are skipped: they are not the ones that were left alone.
+    # Locked rows are skipped: another process is changing them, so they are not abandoned.
     left = connection.execute(
         select(_COHORTS.c.id, _COHORTS.c.attempts, _COHORTS.c.error)
         .where(_EXPIRED)
@@ -212,14 +214,14 @@ def requeue_expired(
     ).all()
     queued = []
     for cohort in left:
-        mine = update(_COHORTS).where(_COHORTS.c.id == cohort.id)
+        own = update(_COHORTS).where(_COHORTS.c.id == cohort.id)
         if not counted or cohort.attempts < max_attempts:
             attempts = _COHORTS.c.attempts - (0 if counted else 1)
-            connection.execute(mine.values(**_QUEUED, fence=_COHORTS.c.fence + 1, attempts=attempts))
+            connection.execute(own.values(**_QUEUED, fence=_COHORTS.c.fence + 1, attempts=attempts))
             queued.append(cohort.id)
         else:
-            error = cohort.error or "the worker vanished, and so did those before it"
-            connection.execute(mine.values(**_IDLE, state="quarantined", fence=_COHORTS.c.fence + 1, error=error))
+            error = cohort.error or "the worker vanished, at this attempt and at those before"
+            connection.execute(own.values(**_IDLE, state="quarantined", fence=_COHORTS.c.fence + 1, error=error))
             if parts := queueing.split(connection, cohort.id):
                 queued += parts
             else:
@@ -227,12 +229,12 @@ def requeue_expired(
                 if given_up is not None:
                     given_up.append(cohort.id)
     _requeue_runs(connection, queued)
-    queueing.park(connection, queued)
+    queueing.apply_pauses(connection, queued)
     return queued
 
 
-def asked(connection: Connection, claim: Claim) -> Asked:
-    """Of the cohort's live runs."""
+def requests(connection: Connection, claim: Claim) -> Requests:
+    """Requests for the cohort's live runs."""
     query = select(_RUNS.c.id, _RUNS.c.cancel_requested).where(
         _RUNS.c.cohort_id == claim.cohort_id,
         _RUNS.c.state.in_(LIVE),
@@ -240,7 +242,7 @@ def asked(connection: Connection, claim: Claim) -> Asked:
     )
     found = connection.execute(query).all()
     cancelled = frozenset(run.id for run in found if run.cancel_requested)
-    return Asked(cancelled, pause=len(found) > len(cancelled))
+    return Requests(cancelled, pause=len(found) > len(cancelled))
 
 
 def _requeue_runs(connection: Connection, cohort_ids: list[str]) -> None:
@@ -260,14 +262,14 @@ def _end_runs(connection: Connection, cohort_id: str, error: str) -> None:
 
 
 def lead(connection: Connection, role: str, owner: str, seconds: float) -> bool:
-    """One statement decides: a new lease, one's own extended, or another's that ran out."""
-    mine = {"owner": owner[:300], "lease_until": FromNow(seconds)}
+    """One statement decides: a new lease, an extension of one's own, or the lease of another owner that ran out."""
+    own = {"owner": owner[:300], "lease_until": FromNow(seconds)}
     taken = connection.execute(
         tables.upsert(connection, _LEADERS)
-        .values(role=role, **mine)
+        .values(role=role, **own)
         .on_conflict_do_update(
             index_elements=[_LEADERS.c.role],
-            set_=mine,
+            set_=own,
             where=or_(_LEADERS.c.owner == owner[:300], _LEADERS.c.lease_until < FromNow()),
         )
         .returning(_LEADERS.c.owner)
@@ -276,5 +278,5 @@ def lead(connection: Connection, role: str, owner: str, seconds: float) -> bool:
 
 
 def step_down(connection: Connection, role: str, owner: str) -> None:
-    """The lease ends now."""
+    """End the lease now."""
     connection.execute(delete(_LEADERS).where(_LEADERS.c.role == role, _LEADERS.c.owner == owner[:300]))

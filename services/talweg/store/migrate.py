@@ -2,15 +2,13 @@
 
 `python -m talweg.store.migrate` does both.
 
-The migrations lie beside the packages in a source tree and inside `talweg` in an installed wheel. Alembic is loaded by
-who migrates: who only looks whether the schema is this version's, as every process does when it starts, does not wait
-for it.
+The folder of migrations is next to the packages in a source tree and inside `talweg` in an installed wheel. Alembic is
+imported only to migrate: every process checks the schema's version at its start, and does not need Alembic for that.
 
-The owner of the tables migrates, and nobody else needs its password. `talweg_api` and `talweg_worker` (which the mirror
-and the reconciler use too) read and write rows, delete only where their work needs it, and can neither create, alter
-and drop nor empty anything; workers do not see tokens. They are made where TALWEG_API_DATABASE_PASSWORD and
-TALWEG_WORKER_DATABASE_PASSWORD are set. A database without these roles is left as it is: one person's laboratory needs
-none.
+The owner of the tables migrates, and no other role needs its password. `talweg_api` and `talweg_worker` (also used by
+the mirror and the reconciler) read and write rows, delete only where their work needs it, and cannot create, alter,
+drop or truncate anything; workers cannot read tokens. These roles are created where TALWEG_API_DATABASE_PASSWORD and
+TALWEG_WORKER_DATABASE_PASSWORD are set. A database without them is not changed: a single user needs no roles.
 """
 
 import sys
@@ -36,34 +34,34 @@ if TYPE_CHECKING:
 API_ROLE: Final = "talweg_api"
 WORKER_ROLE: Final = "talweg_worker"
 
-# Of every table, what most of them need; a table that a later migration makes has these.
+# Privileges on every table that is not listed below, also on tables of later migrations.
 _ROWS: Final = "SELECT, INSERT, UPDATE"
 _READ: Final = "SELECT"
 _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
     API_ROLE: {
         "alembic_version": _READ,
         "laboratory": _READ,
-        # A run that goes on makes the evaluations of its end again.
+        # Resuming a run deletes the evaluations of its end.
         "evaluations": f"{_READ}, DELETE",
     },
     WORKER_ROLE: {
         "alembic_version": _READ,
         "laboratory": _READ,
-        # The last checkpoint gives way to the next; who leads the reconcilers, to another.
+        # The last checkpoint is replaced by the next; a reconciler that stops gives up its lead.
         "checkpoints": f"{_ROWS}, DELETE",
         "leaders": f"{_ROWS}, DELETE",
         "tokens": "",
     },
 }
-# Any number, the same in every version: whoever migrates waits for who migrates already.
+# An arbitrary number, the same in every version: one migration waits for another's end.
 _LOCK = 7_425_934_101
 _LABORATORY = tables.laboratory
 
 
 def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
-    """Make the roles that have a password, or give them this one; needs a user that may make roles.
+    """Create the roles that have a password here, or set their password; needs a user that may create roles.
 
-    Raises Unreachable, or TalwegError where the user may not.
+    Raises Unreachable, or TalwegError where the user may not create roles.
     """
     if parse(url).get_backend_name() != "postgresql":
         return
@@ -71,13 +69,13 @@ def ensure_roles(url: str, passwords: Mapping[str, str]) -> None:
         for role, password in passwords.items():
             verb = "ALTER" if _role_exists(connection, role) else "CREATE"
             driver: Any = connection.connection.driver_connection
-            # A digest, so that the password stands in no log of the server; it holds nothing that needs quotes.
+            # A digest, so that the server logs no password; it contains no character that needs quoting.
             digest = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
             connection.exec_driver_sql(f"{verb} ROLE {role} LOGIN PASSWORD '{digest}'")
 
 
 def grant_roles(connection: Connection) -> None:
-    """Give each role that is there its privileges on the tables as they are now, and nothing besides."""
+    """Give each existing role its privileges on the present tables, and no others."""
     if not isinstance(connection.dialect, PGDialect):
         return
     here = connection.execute(text("SELECT quote_ident(current_database()), quote_ident(current_schema())")).one()
@@ -88,7 +86,7 @@ def grant_roles(connection: Connection) -> None:
         if not _role_exists(connection, role):
             continue
         for statement in (
-            # By default everyone may connect and make temporary tables, and before PostgreSQL 15 others too.
+            # By default every role may connect and create temporary tables, and before PostgreSQL 15 other tables too.
             f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
             f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC",
             f"REVOKE ALL ON SCHEMA {schema} FROM {role}",
@@ -115,7 +113,7 @@ def scripts() -> Path:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database up to `revision`, making it where there is none; one transaction.
+    """Migrate the database up to `revision`, after creating it where there is none; one transaction.
 
     Raises NewerLaboratory, NotWritable or Unreachable.
     """
@@ -124,7 +122,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the database down to `revision` ("base" takes everything away); one transaction."""
+    """Migrate the database down to `revision` ("base" drops every table); one transaction."""
     _migrate(url, "downgrade", revision)
 
 
@@ -148,7 +146,7 @@ def check(url: str) -> None:
 
 @contextmanager
 def _connected(url: str, *, writes: bool = False) -> Iterator[Connection]:
-    """One transaction of a migration's, on an engine of its own."""
+    """One transaction on an engine of its own."""
     engine = create_engine(url, migrates=True).execution_options(talweg_writes=writes)
     try:
         with translated(engine.url), engine.begin() as connection:
@@ -161,7 +159,7 @@ def ensure_current(engine: Engine) -> None:
     """Raises NotFound where there is no laboratory, NewerLaboratory, or TalwegError where it must be migrated."""
     url = engine.url
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        # Connecting would make an empty file.
+        # Connecting would create an empty file.
         raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
     with translated(url), engine.connect() as connection:
         if _revision(connection) == _head():
@@ -193,20 +191,20 @@ def _migrate(url: str, direction: str, revision: str) -> None:
         before = _known(connection)
         getattr(command, direction)(_config(connection), revision)
         if direction == "upgrade" and _revision(connection) != before:
-            _note(connection, made=before is None)
+            _record_version(connection, made=before is None)
         if direction == "upgrade":
-            # Each time: roles may have come since the last migration.
+            # Each time: roles may have been added since the last migration.
             grant_roles(connection)
 
 
-def _note(connection: Connection, *, made: bool) -> None:
+def _record_version(connection: Connection, *, made: bool) -> None:
     keys = ["made_by", "migrated_by"] if made else ["migrated_by"]
     connection.execute(delete(_LABORATORY).where(_LABORATORY.c.key.in_(keys)))
     connection.execute(insert(_LABORATORY), [{"key": key, "value": version("talweg")} for key in keys])
 
 
 def _known(connection: Connection) -> str | None:
-    """The revision; raises NewerLaboratory where this version's migrations do not hold it."""
+    """The revision; raises NewerLaboratory where this version has no such migration."""
     found = _revision(connection)
     if found is None:
         return None
@@ -215,7 +213,7 @@ def _known(connection: Connection) -> str | None:
     try:
         by = records.facts(connection).get("migrated_by", "unknown")
     except Exception:  # noqa: BLE001
-        # A later schema may look any way.
+        # A later schema may have any form.
         by = "unknown"
     raise NewerLaboratory(
         f"database: is at revision {found}, written by Talweg {by}; this is Talweg {version('talweg')}, "
@@ -239,14 +237,14 @@ def _config(connection: Connection) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    # A percent sign would be taken for an interpolation.
+    # Alembic reads a single percent sign as an interpolation.
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
 def main() -> int:
-    """Migrate the database of the settings; the exit code, with the reason on stderr."""
+    """Migrate the database of the settings; returns the exit code, and writes errors to stderr."""
     chosen = settings()
     url = chosen.database_url
     given = {API_ROLE: chosen.api_database_password, WORKER_ROLE: chosen.worker_database_password}

@@ -19,7 +19,7 @@ _LEADERS = tables.leaders
 
 
 def count(connection: Connection, name: str, times: int) -> None:
-    """Add to a counter."""
+    """Add `times` to a counter."""
     if times == 0:
         return
     added = update(_COUNTERS).where(_COUNTERS.c.name == name).values(value=_COUNTERS.c.value + times)
@@ -28,7 +28,7 @@ def count(connection: Connection, name: str, times: int) -> None:
 
 
 def meter(connection: Connection) -> Meter:
-    """Four queries; that over all runs takes about 0.1 s a million of them."""
+    """Totals, by four queries; the one over all runs takes about 0.1 s per million runs."""
     states = select(_RUNS.c.state, func.count().label("runs"), func.sum(_RUNS.c.step).label("steps"))
     by_state = connection.execute(states.group_by(_RUNS.c.state)).all()
     waiting = connection.execute(
@@ -52,7 +52,7 @@ def meter(connection: Connection) -> Meter:
 
 
 def add_sample(connection: Connection, claim: Claim, sample: Sample) -> None:
-    """At the database's time. No fence guards it: whose claim it was stands in the row, and nothing follows from it."""
+    """Add a sample, at the database's time. No fence is checked: the row names its claim, and no work depends on it."""
     own = {"cohort_id": claim.cohort_id, "fence": claim.fence, "number": sample.number}
     there = select(_SAMPLES.c.number).filter_by(**own)
     if connection.execute(there).first() is None:
@@ -61,7 +61,7 @@ def add_sample(connection: Connection, claim: Claim, sample: Sample) -> None:
 
 
 def samples_of(connection: Connection, cohort_id: str) -> list[SampleRow]:
-    """By claim, then by number: the order in which they were taken."""
+    """Samples by claim, then by number: the order in which they were taken."""
     query = (
         select(_SAMPLES.c.taken_at, _SAMPLES.c.processor, _SAMPLES.c.memory)
         .where(_SAMPLES.c.cohort_id == cohort_id)
@@ -72,15 +72,15 @@ def samples_of(connection: Connection, cohort_id: str) -> list[SampleRow]:
 
 @dataclass(frozen=True)
 class Signs:
-    """As of now, by the database's clock.
+    """Signs of trouble, by the database's clock.
 
     Attributes:
-        waiting: Cohorts that anyone may claim; `waiting_seconds` is how long the first of them has.
-        working: Cohorts whose lease stands, and `silent` those whose lease ran out with nobody taking them back.
-        failed: Runs that failed, and `reason`, the last line of what one of them said.
-        stopped: What the trouble of database or disk was for which a worker left a cohort that has not gone on since.
-        reconciler: Who leads, None where nobody does.
-        unmirrored: Runs of which MLflow does not know everything; `unmirrored_seconds` since one was looked at.
+        waiting: Cohorts that a worker may claim; `waiting_seconds` is how long the first of them has waited.
+        working: Cohorts with a valid lease; `silent` those whose lease ran out and that are not queued again yet.
+        failed: Runs that failed; `reason` is the last line of one's error.
+        stopped: The error of database or disk for which a worker released a cohort that has not continued since.
+        reconciler: The owner that leads, None where none does.
+        unmirrored: Runs that MLflow does not have completely; `unmirrored_seconds` since the mirror read one.
     """
 
     waiting: int
@@ -96,19 +96,19 @@ class Signs:
 
 
 def signs(connection: Connection) -> Signs:
-    """Read them; each is a look at an index."""
+    """Signs of trouble; each query reads an index."""
     now = connection.execute(select(FromNow())).scalar_one()
     waiting = connection.execute(
         select(func.count(), func.min(_COHORTS.c.queued_at, type_=Instant())).where(leases.WAITS)
     )
     count, since = waiting.one()
-    stands = case((_COHORTS.c.lease_until >= FromNow(), 1), else_=0)
-    held = connection.execute(select(func.count(), func.sum(stands)).where(_COHORTS.c.state == "leased")).one()
+    valid = case((_COHORTS.c.lease_until >= FromNow(), 1), else_=0)
+    held = connection.execute(select(func.count(), func.sum(valid)).where(_COHORTS.c.state == "leased")).one()
     failed = connection.execute(select(func.count()).where(_RUNS.c.state == "failed")).scalar_one()
     last = select(_RUNS.c.error).where(_RUNS.c.state == "failed").order_by(_RUNS.c.id.desc()).limit(1)
     reason = connection.execute(last).scalar()
-    outside = or_(_COHORTS.c.error.startswith("database: "), _COHORTS.c.error.startswith("disk: "))
-    stopped = select(_COHORTS.c.error).where(leases.WAITS, outside).limit(1)
+    outside_cause = or_(_COHORTS.c.error.startswith("database: "), _COHORTS.c.error.startswith("disk: "))
+    stopped = select(_COHORTS.c.error).where(leases.WAITS, outside_cause).limit(1)
     leads = select(_LEADERS.c.owner).where(_LEADERS.c.role == "reconciler", _LEADERS.c.lease_until >= FromNow())
     behind = connection.execute(
         select(func.count(), func.min(_RUNS.c.mirrored_at, type_=Instant())).where(_RUNS.c.unmirrored)
@@ -134,16 +134,16 @@ def _last_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Waits:
-    """The cohorts in which its live runs are, as of now, by the database's clock.
+    """What the cohorts of some live runs wait for, by the database's clock.
 
     Attributes:
-        held: How many of them a worker holds whose lease stands.
-        silent: Who held one whose lease ran out, and `silent_seconds` since then.
-        queued: How many anyone may claim, and `unpublished` how many of these no message was sent for yet.
+        held: How many of these cohorts have a valid lease.
+        silent: The owner of one whose lease ran out; `silent_seconds` since then.
+        queued: How many a worker may claim; `unpublished` how many of these were not published yet.
         paused: How many are paused.
         ahead: Cohorts of the laboratory that were queued before the first of these.
-        working: Cohorts of the laboratory that a worker holds whose lease stands.
-        stopped: The database's trouble for which a worker left one of them.
+        working: Cohorts of the laboratory with a valid lease.
+        stopped: The database's error for which a worker released one of these cohorts.
     """
 
     held: int = 0
@@ -158,7 +158,7 @@ class Waits:
 
 
 def waits(connection: Connection, run_id: str | None, study: str | None) -> Waits:
-    """Of a run's id, or of a study's id or name; raises NotFound for the study."""
+    """What the run of that id waits for, or the study of that id or name; raises NotFound for the study."""
     which = _RUNS.c.id == run_id
     if study is not None:
         which = _RUNS.c.study_id == finding.identify(connection, tables.studies, "study", study)

@@ -1,7 +1,7 @@
-"""What runs recorded, read by ranges of steps: each query walks one key range.
+"""Read what runs recorded, by ranges of steps: each query walks one key range.
 
-A fork's steps, evaluations and derivatives from before it began are its ancestors' rows; chunks and checkpoints are a
-run's own.
+A fork's steps, evaluations and derivatives from before the fork are rows of its ancestors; chunks and checkpoints are
+the run's own.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _DERIVATIVES = tables.derivatives
 _EVALUATIONS = tables.evaluations
 _RUNS = tables.runs
 
-# (run_id, start, stop): the steps start … stop − 1 stand under that run; without `stop`, all from `start` on.
+# (run_id, start, stop): the rows of the steps start … stop − 1 have that run's id; without `stop`, all from `start` on.
 Range = tuple[str, int, int | None]
 
 
@@ -39,7 +39,7 @@ def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> 
 def _columns(
     connection: Connection, names: Sequence[Column[Any]], run_id: str, start: int, stop: int | None
 ) -> NDArray[np.float64]:
-    """Some of them, (k, n)."""
+    """The named columns (k, n) of a range."""
     found: list[Row] = []
     for owner, first, last in ranges(connection, run_id, start, stop):
         query = _range(select(*names), _STEPS, owner, first, last).order_by(_STEPS.c.step)
@@ -48,7 +48,7 @@ def _columns(
 
 
 def evaluations(connection: Connection, run_id: str, start: int, limit: int | None) -> list[EvaluationRow]:
-    """A run's from a step on."""
+    """Evaluations of a run from step `start` on."""
     names = [column for column in _EVALUATIONS.c if column.name != "run_id"]
     found: list[EvaluationRow] = []
     for owner, first, last in ranges(connection, run_id, start, None):
@@ -71,9 +71,9 @@ def derivatives(connection: Connection, run_id: str, start: int, stop: int | Non
 
 
 def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[Chunk]:
-    """Those that overlap the range: from the last that begins at or before `start`."""
+    """The chunks that overlap the range, from the last that begins at or before `start`."""
     of_run = _of_run(run_id, quantity)
-    # The key knows only where chunks begin; one that began before may reach into the range.
+    # The key has only the first steps of chunks; an earlier chunk may reach into the range.
     first = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
     query = (
         select(_CHUNKS)
@@ -85,7 +85,7 @@ def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop:
 
 
 def chunk_bounds(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[tuple[int, int]]:
-    """From the one before that which holds `start` to the one after that which holds `stop` − 1."""
+    """From the chunk before the one that holds `start` to the chunk after the one that holds `stop` − 1."""
     of_run = _of_run(run_id, quantity)
     holding = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step <= start).scalar_subquery()
     before = select(func.max(_CHUNKS.c.first_step)).where(*of_run, _CHUNKS.c.first_step < holding).scalar_subquery()
@@ -107,7 +107,7 @@ def _of_run(run_id: str, quantity: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def latest_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
-    """By run."""
+    """The last checkpoint (step, payload) by run."""
     found = {}
     for some in portions(run_ids):
         latest = (
@@ -125,7 +125,7 @@ def latest_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[s
 
 
 def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[int, bytes] | None:
-    """The last at or before the step."""
+    """The last checkpoint at or before the step."""
     query = (
         select(_CHECKPOINTS)
         .where(_CHECKPOINTS.c.run_id == run_id, _CHECKPOINTS.c.step <= step)
@@ -137,7 +137,7 @@ def checkpoint_before(connection: Connection, run_id: str, step: int) -> tuple[i
 
 
 def replay_basis(connection: Connection, run_id: str, start: int, end: int) -> ReplayBasis:
-    """Three queries."""
+    """What steps `start` to `end` are recomputed from; three queries."""
     first, checkpoint = checkpoint_before(connection, run_id, start) or (0, None)
     (costs,) = _columns(connection, [_STEPS.c.cost], run_id, first, end)
     query = select(_CHECKPOINTS.c.step, _CHECKPOINTS.c.digest).where(
@@ -147,7 +147,7 @@ def replay_basis(connection: Connection, run_id: str, start: int, end: int) -> R
 
 
 def facts(connection: Connection) -> dict[str, str]:
-    """What stands in the table `laboratory`."""
+    """The rows of the table `laboratory`."""
     return {row.key: row.value for row in connection.execute(select(tables.laboratory))}
 
 
@@ -167,7 +167,7 @@ def _verified(run_id: str, step: int, digest: str, payload: bytes) -> bytes:
 
 
 def ranges(connection: Connection, run_id: str, start: int, stop: int | None) -> list[Range]:
-    """Under which runs the steps start … stop − 1 stand, oldest first; for a run without a parent itself alone."""
+    """The runs that hold the rows of the steps start … stop − 1, oldest first; without a parent, the run itself."""
     found: list[Range] = []
     while True:
         query = select(_RUNS.c.parent_run_id, _RUNS.c.parent_step).where(_RUNS.c.id == run_id)
@@ -181,20 +181,20 @@ def ranges(connection: Connection, run_id: str, start: int, stop: int | None) ->
 
 
 def replace_chunk(connection: Connection, chunk: Chunk) -> None:
-    """Put these bytes where a chunk of the same run, quantity and steps stands, or where none begins at its step.
+    """Replace the chunk of the same run, quantity and steps, or add it where none begins at its first step.
 
-    Raises Conflict where one of other steps does.
+    Raises Conflict where the stored chunk has another number of steps.
     """
-    there = (*_of_run(chunk.run_id, chunk.quantity), _CHUNKS.c.first_step == chunk.first_step)
-    held = connection.execute(select(_CHUNKS.c.steps).where(*there)).scalar_one_or_none()
+    stored = (*_of_run(chunk.run_id, chunk.quantity), _CHUNKS.c.first_step == chunk.first_step)
+    held = connection.execute(select(_CHUNKS.c.steps).where(*stored)).scalar_one_or_none()
     if held not in (None, chunk.steps):
         raise Conflict(f"run {chunk.run_id}: {chunk.quantity} from step {chunk.first_step} on must be {held} steps")
-    connection.execute(delete(_CHUNKS).where(*there))
+    connection.execute(delete(_CHUNKS).where(*stored))
     connection.execute(insert(_CHUNKS).values(**vars(chunk)))
 
 
 def replace_checkpoint(connection: Connection, run_id: str, step: int, payload: bytes) -> None:
-    """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
+    """Replace a damaged checkpoint by the bytes that have its digest; raises NotFound."""
     changed = connection.execute(
         update(_CHECKPOINTS)
         .where(

@@ -1,4 +1,4 @@
-"""What the store hands out: plain frozen rows, times in UTC."""
+"""The types that the store returns: frozen rows, with times in UTC."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 RunState = Literal["queued", "running", "finished", "failed", "cancelled"]
 CohortState = Literal["queued", "leased", "finished", "quarantined"]
 StopReason = Literal["finished", "diverged", "cancelled", "failed", "target", "pruned", "time"]
-# "evaluations": what each step took, where a rule asked for more than its gradient. "seconds": how long it took.
+# "evaluations": how many each step made, where an optimizer needs more than one gradient. "seconds": a step's time.
 Quantity = Literal["gradient", "parameters", "norms", "evaluations", "seconds"]
 
 RUN_STATES: tuple[RunState, ...] = ("queued", "running", "finished", "failed", "cancelled")
@@ -22,16 +22,17 @@ LIVE: tuple[RunState, ...] = ("queued", "running")
 
 @dataclass(frozen=True, kw_only=True)
 class RunFields:
-    """What a run has from its submission on.
+    """The fields that a run has from its submission on.
 
     Attributes:
         row: Its index in its cohort.
         spec: Its spec with every default filled in.
         record: The resolved policy, "full" or "replay".
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
-        step: Updates made so far; steps 0 … step − 1 are recorded. A fork starts with those of its history.
+        step: Updates made so far; steps 0 … step − 1 are recorded. A fork starts at the step where it was forked.
         cost: Of the last recorded step; None before the first, and where it is not a number.
-        part: What it is in its study (`talweg.spec.Planned.part`); None outside of one, and in the first studies.
+        part: Its place in its study (`talweg.spec.Planned.part`); None outside of a study, and in studies made before
+            the column existed.
     """
 
     id: str
@@ -58,13 +59,13 @@ class RunFields:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow(RunFields):
-    """A run as it stands.
+    """A run and its present state.
 
     Attributes:
         paused: It is paused, or will be at its worker's next commit, until it is unpaused.
-        error: What the worker said last, where the run failed.
-        mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is what it was told last.
-        trained_seconds: What its recorded steps took, its share of its cohort's: gradient and update, nothing else.
+        error: The worker's last error, where the run failed.
+        mirrored_step: Steps 0 … mirrored_step − 1 are in MLflow; `mirrored_state` is the last state sent there.
+        trained_seconds: Time of its recorded steps, its share of its cohort's: gradient and update, nothing else.
     """
 
     state: RunState
@@ -83,15 +84,15 @@ class RunRow(RunFields):
 
     @property
     def ended(self) -> bool:
-        """Whether it will not move any more."""
+        """Whether it is finished, failed or cancelled."""
         return self.state not in LIVE
 
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study and how far its runs are.
+    """A study and the progress of its runs.
 
-    `counts` holds the states that occur, `paused` those that rest, `open` says that more runs follow.
+    `counts` is the number of runs by state, `paused` the number of paused runs; `open` means that more runs follow.
     """
 
     id: str
@@ -108,12 +109,12 @@ class StudyRow:
 
     @property
     def runs(self) -> int:
-        """How many runs it has."""
+        """The number of its runs."""
         return sum(self.counts.values())
 
     @property
     def state(self) -> RunState:
-        """queued until a run starts, running until all have ended, then the worst that happened to one."""
+        """Queued until a run starts, running until all have ended; then failed, cancelled or finished: the worst."""
         if self.counts.get("running"):
             return "running"
         if self.counts.get("queued"):
@@ -125,7 +126,7 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class CohortRow:
-    """A cohort: who holds it, until when, and how often it was tried since it last made progress."""
+    """A cohort: its owner and lease, and its `attempts` since it last made progress."""
 
     id: str
     study_id: str | None
@@ -145,7 +146,7 @@ class CohortRow:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write a cohort's records, for as long as its fence stands; runs by their row."""
+    """The right to write a cohort's records, as long as no newer fence exists; `runs` are ordered by their row."""
 
     cohort_id: str
     fence: int
@@ -154,8 +155,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked of a claim's live runs: the ids of those to stop, and whether any is to be paused."""
+class Requests:
+    """Requests for a claim's live runs: the ids of those to cancel, and whether any is to be paused."""
 
     cancelled: frozenset[str]
     pause: bool
@@ -163,10 +164,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class TokenRow:
-    """Who may do what. The token itself is nowhere; `digest` is its sha256.
+    """A token's name and scopes. The token itself is not stored; `digest` is its sha256.
 
     Attributes:
-        limits: What it may hold at once (a key of `Limits`), where that differs from the settings' limits.
+        limits: Its quota by the keys of `Limits`, where that differs from the settings' limits.
     """
 
     digest: str
@@ -180,12 +181,12 @@ class TokenRow:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one token may hold at once; None where there is no limit.
+    """One token's quota; None where there is no limit.
 
     Attributes:
         runs: Runs that are queued or running.
-        steps: Steps that these have still to make.
-        bytes: What its datasets take, unpacked.
+        steps: Steps that these runs still have to make.
+        bytes: Size of its datasets, unpacked.
     """
 
     runs: int | None = None
@@ -198,7 +199,7 @@ class DatasetRow:
     """An uploaded dataset without its bytes; `shape` is `{"inputs": […], "targets": […], …}`.
 
     Attributes:
-        digest: sha256 of the bytes that the payload unpacks to, of which there are `size`.
+        digest: sha256 of the unpacked payload, which has `size` bytes.
     """
 
     digest: str
@@ -211,14 +212,14 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class Meter:
-    """How the laboratory stands, in numbers; times in seconds.
+    """Totals of the laboratory; times in seconds.
 
     Attributes:
-        runs: By state; `cohorts` alike.
+        runs, cohorts: Their number by state.
         steps: Steps that all runs have made together.
-        unmirrored: Runs of which MLflow does not know everything.
-        mirror_lag: Since the mirror last looked at the one that waits longest.
-        counters: What is counted for good.
+        unmirrored: Runs that MLflow does not have completely.
+        mirror_lag: Since the mirror last read the run that has waited longest.
+        counters: Counters that are never reset, by name.
     """
 
     runs: dict[str, int]
@@ -232,7 +233,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submission made; `repeated` where the same key had made it before."""
+    """The ids of a submission; `repeated` where an earlier submission with the same key created them."""
 
     study_id: str | None
     run_ids: tuple[str, ...]
@@ -242,7 +243,7 @@ class Submitted:
 
 @dataclass(frozen=True, eq=False)
 class StepTable:
-    """Columns (n,) of consecutive recorded steps; NaN where a number was none."""
+    """Columns (n,) of consecutive recorded steps; NaN where the database has NULL."""
 
     step: NDArray[np.int64]
     cost: Floats
@@ -252,16 +253,16 @@ class StepTable:
     update_norm: Floats
 
     def __len__(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return len(self.step)
 
 
 @dataclass(frozen=True, eq=False)
 class ReplayBasis:
-    """What a run is recomputed from, and compared with, as of one moment.
+    """What a run is recomputed from and compared with, read in one transaction.
 
     Attributes:
-        checkpoint: The last at or before where it is to begin; None before the first.
+        checkpoint: The last one at or before the first step to recompute; None before the first checkpoint.
         costs: (n,) of the steps from that checkpoint, or from step 0, to the end.
         digests: Of the checkpoints after that one, by step.
     """
@@ -273,7 +274,7 @@ class ReplayBasis:
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """Cost and metric of θ_step on a whole split; None where a number was none."""
+    """Cost and metric of θ_step on a whole split; None where the number was NaN."""
 
     step: int
     split: str
@@ -283,7 +284,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """What a cohort's worker took of its machine: `processor` in percent of one core, `memory` in bytes."""
+    """Load of a cohort's worker: `processor` in percent of one core, `memory` in bytes."""
 
     taken_at: datetime
     processor: float
@@ -307,7 +308,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Newest first; `cursor` asks for what comes after, None at the end."""
+    """Items, newest first; `cursor` requests the next page and is None on the last."""
 
     items: list[T]
     cursor: str | None

@@ -1,4 +1,4 @@
-"""Runs: submitting them, finding them, turning their pages; and the outbox, what MLflow does not have of them yet."""
+"""Runs: submit, find and list them; and the outbox, the runs that MLflow does not have completely yet."""
 
 import difflib
 import hashlib
@@ -34,7 +34,7 @@ def submit(
     key: str | None,
     checkpoints: Sequence[Checkpoint] = (),
 ) -> Submitted:
-    """Everything new, or what the key's first submission made; raises Conflict."""
+    """Write everything, or return the answer to the key's first submission; raises Conflict."""
     answer = Submitted(
         None if study is None else study.id, tuple(run.id for run in runs), tuple(cohort.id for cohort in cohorts)
     )
@@ -47,8 +47,8 @@ def submit(
         connection.execute(insert(tables.studies).values(**asdict(study), created_at=FromNow()))
     add(connection, runs, cohorts)
     if checkpoints:
-        begun = [vars(made) | {"digest": codec.digest_of(made.payload)} for made in checkpoints]
-        connection.execute(insert(tables.checkpoints), begun)
+        rows = [vars(made) | {"digest": codec.digest_of(made.payload)} for made in checkpoints]
+        connection.execute(insert(tables.checkpoints), rows)
     return answer
 
 
@@ -86,13 +86,13 @@ def page(
 
 
 def of_study(connection: Connection, study_id: str) -> list[RunRow]:
-    """In the order in which they were made, which is the spec's."""
+    """In the order in which they were created, which is that of the spec."""
     query = select(*COLUMNS).where(_RUNS.c.study_id == study_id).order_by(_RUNS.c.id)
     return [row_of(row) for row in connection.execute(query)]
 
 
 def _remember(connection: Connection, key: str, digest: str, answer: Submitted) -> Submitted | None:
-    """Note the answer under its key, or give the one that stands there; a rival's is waited for."""
+    """Store the answer under its key, or return the stored one; waits for a concurrent submission with the key."""
     if not finding.storable(key) or not 1 <= len(key) <= 200:
         raise InvalidSpec("Idempotency-Key: must have 1 to 200 characters, and no NUL")
     row = tables.upsert(connection, _SUBMISSIONS).values(
@@ -111,29 +111,29 @@ def _remember(connection: Connection, key: str, digest: str, answer: Submitted) 
 
 
 def _digest(study: NewStudy | None, runs: Sequence[NewRun]) -> str:
-    """Of what was asked for. Ids are made anew at each attempt, and names may be."""
-    asked = [None if study is None else study.spec | {"name": None}, sorted(run.spec_digest for run in runs)]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    """Of the specs alone: each attempt has new ids, and may have new names."""
+    requested = [None if study is None else study.spec | {"name": None}, sorted(run.spec_digest for run in runs)]
+    return hashlib.sha256(json.dumps(requested, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_taken(connection: Connection, table: Table, kind: str, names: Sequence[str]) -> None:
-    """A race to the same name ends at the unique constraint, which the Store translates."""
+    """Of two that take a name at the same time, the unique constraint refuses one; the Store translates its error."""
     for some in portions(names):
         taken = connection.execute(select(table.c.name).where(table.c.name.in_(some)).limit(1)).scalar()
         if taken is not None:
-            raise Conflict(f"{kind} {taken}: the name is taken")
+            raise Conflict(f"{kind} {taken}: the name is taken; choose another name")
     if len(set(names)) != len(names):
         raise Conflict(f"{kind}: each name must differ from the others")
 
 
 def outbox(connection: Connection, limit: int) -> list[RunRow]:
-    """Runs with something not mirrored; who waits longest comes first, so that none starves."""
+    """Runs that are not mirrored completely; the longest waiting first, so that each gets its turn."""
     query = select(*COLUMNS).where(_RUNS.c.unmirrored).order_by(_RUNS.c.mirrored_at, _RUNS.c.id).limit(limit)
     return [row_of(row) for row in connection.execute(query)]
 
 
 def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
-    """The run leaves the outbox, unless it has moved on since the mirror read it."""
+    """Remove the run from the outbox, unless it has commits since the mirror read it."""
     connection.execute(
         update(_RUNS)
         .where(_RUNS.c.id == run_id)
@@ -145,14 +145,14 @@ def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id:
             unmirrored=or_(_RUNS.c.step > step, _RUNS.c.state != state),
         )
     )
-    # A study whose report is there gets it again once its runs are there again.
+    # A study whose report MLflow has is reported again when a run of it is mirrored again.
     study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
-    told = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
-    connection.execute(update(_STUDIES).where(told).values(mlflow_told=False))
+    reported = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
+    connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
 
 
 def mirror_again(connection: Connection, run_ids: Sequence[str], study: str | None) -> int:
-    """As if the mirror had never seen them; how many they are. Raises NotFound."""
+    """Reset them to never mirrored; returns how many. Raises NotFound."""
     anew = {"mlflow_run_id": None, "mirrored_step": 0, "mirrored_state": None, "unmirrored": True}
     found = 0
     for which in chosen_runs(connection, run_ids, study):

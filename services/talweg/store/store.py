@@ -1,4 +1,4 @@
-"""The Store: each method is one transaction; the SQL is in the modules beside."""
+"""The Store: each method is one transaction; the SQL is in the other modules of this package."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -11,7 +11,6 @@ from talweg.store.monitoring import Signs, Waits
 from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
 from talweg.store.rows import (
-    Asked,
     Claim,
     CohortRow,
     DerivativeRow,
@@ -21,6 +20,7 @@ from talweg.store.rows import (
     Page,
     Quantity,
     ReplayBasis,
+    Requests,
     RunRow,
     RunState,
     SampleRow,
@@ -44,32 +44,32 @@ class Cohorts(Database):
             return leases.runs_in(connection, cohort_id)
 
     def cohort_counts(self) -> dict[str, int]:
-        """How many cohorts stand in each state."""
+        """The number of cohorts by state."""
         with self._read() as connection:
             return leases.counts(connection)
 
     def mark_published(self, cohort_ids: Iterable[str]) -> None:
-        """Note that the ids were given to the broker now."""
+        """Record that these cohorts were published now."""
         with self._write() as connection:
             leases.mark_published(connection, cohort_ids)
 
     def unpublished(self, older_than_seconds: float, limit: int = 1000) -> list[str]:
-        """Queued cohorts that no one took up for so long; the wait doubles with each publication."""
+        """Queued cohorts that no worker claimed for this long; the wait doubles with each publication."""
         with self._read() as connection:
             return leases.unpublished(connection, older_than_seconds, limit)
 
     def renew_expired(self, lease_seconds: float) -> None:
-        """Extend every lease that ran out: nobody could, while the database took no writes."""
+        """Extend every lease that ran out, after a time in which the database took no writes."""
         with self._write() as connection:
             leases.renew_expired(connection, lease_seconds)
 
     def requeue_expired(
         self, max_attempts: int, *, given_up: list[str] | None = None, counted: bool = True
     ) -> list[str]:
-        """Take back every cohort whose lease ran out: the ids that are queued again, to be published.
+        """Queue every cohort whose lease ran out again; returns the ids, to be published.
 
-        One that was tried `max_attempts` times without progress is quarantined instead, and its id added to `given_up`;
-        none is where the attempt is not `counted`.
+        A cohort that had `max_attempts` attempts without progress is quarantined instead, and its id is added to
+        `given_up`; where the attempt is not `counted`, none is quarantined.
         """
         with self._write() as connection:
             queued = leases.requeue_expired(connection, max_attempts, given_up, counted=counted)
@@ -85,14 +85,14 @@ class Cohorts(Database):
         claim_id: str | None = None,
         max_attempts: int | None = None,
     ) -> Claim | None:
-        """Take a cohort that is queued, or whose lease ran out; its runs read "running" from here on.
+        """Claim a cohort that is queued, or whose lease ran out; its runs become "running".
 
-        None where it is finished, quarantined, leased to another or unknown, or where its lease ran out at the last of
-        `max_attempts`: that one is to be given up (`requeue_expired`). A caller who makes up a `claim_id` (a
-        uuid) before it asks may ask again with it, where no answer came: it gets the claim that it has.
+        None where it is finished, quarantined, leased to another worker or unknown, or where its lease ran out at the
+        last of `max_attempts`: `requeue_expired` then quarantines it. A caller that passes a `claim_id` (a new uuid)
+        may call again with it when no answer came, and gets the claim that it has.
 
-        Raises TalwegError where the database was migrated since it was opened: whoever knows another schema must
-        begin nothing.
+        Raises TalwegError where the database was migrated since it was opened: a worker with another schema must not
+        start.
         """
         from talweg.store import migrate
 
@@ -106,19 +106,19 @@ class Cohorts(Database):
             leases.extend(connection, claim, lease_seconds)
 
     def add_sample(self, claim: Claim, sample: Sample) -> None:
-        """Keep what the claim's worker takes of its machine; one of this number that is there already stays."""
+        """Store a sample of the claim's worker; a stored sample of this number is not replaced."""
         with self._write() as connection:
             monitoring.add_sample(connection, claim, sample)
 
     def samples(self, cohort_id: str) -> list[SampleRow]:
-        """What the cohort's workers took of their machines, oldest first."""
+        """The samples of the cohort's workers, oldest first."""
         with self._read() as connection:
             return monitoring.samples_of(connection, cohort_id)
 
     def commit(self, claim: Claim, batch: CommitBatch, *, again: bool = False) -> None:
         """Make a batch durable, whole or not at all; raises LeaseLost.
 
-        `again`: an earlier call with this batch ended in Unreachable, which does not tell whether it was written.
+        `again`: an earlier call with this batch raised Unreachable, so the batch may or may not be written.
         """
         prepared = commits.prepare(batch)
         with self._write() as connection:
@@ -130,23 +130,24 @@ class Cohorts(Database):
             leases.finish(connection, claim)
 
     def release(self, claim: Claim, reason: str | None = None) -> None:
-        """Leave in order: queued again, and the attempt does not count; raises LeaseLost.
+        """End the claim in order: the cohort is queued again, the attempt does not count; raises LeaseLost.
 
-        Runs with a pause request are paused; `reason` stays with the cohort, where it was left for one.
+        Runs with a pause request are paused. A `reason`, if given, is stored as the cohort's error.
         """
         with self._write() as connection:
             leases.release(connection, claim, reason)
 
     def fail(self, claim: Claim, traceback: str, max_attempts: int) -> Literal["queued", "quarantined"]:
-        """Leave in disorder: queued again, or quarantined after `max_attempts` without progress; raises LeaseLost.
+        """End the claim after an error: queued again, or quarantined after `max_attempts` without progress.
 
-        Several runs are queued each in a cohort of its own: the next attempt shows which of them it was.
+        Several runs are each queued in a cohort of their own: the next attempt shows which of them fails. Raises
+        LeaseLost.
         """
         with self._write() as connection:
             return leases.fail(connection, claim, traceback, max_attempts)
 
     def request_cancel(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
-        """Ask live runs to stop: queued ones are cancelled at once, running ones at their worker's next commit.
+        """Cancel live runs: queued ones at once, running ones at their worker's next commit.
 
         Raises:
             NotFound: There is no such study.
@@ -154,10 +155,10 @@ class Cohorts(Database):
         with self._write() as connection:
             queueing.request_cancel(connection, list(run_ids), study)
 
-    def asked(self, claim: Claim) -> Asked:
-        """What was asked of the claim's live runs."""
+    def requests(self, claim: Claim) -> Requests:
+        """The requests for the claim's live runs."""
         with self._read() as connection:
-            return leases.asked(connection, claim)
+            return leases.requests(connection, claim)
 
     def request_pause(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> None:
         """Pause live runs: queued ones at once, running ones at their worker's next commit.
@@ -183,27 +184,27 @@ class Cohorts(Database):
             return queueing.retry(connection, list(run_ids), study)
 
     def mirror_again(self, run_ids: Iterable[str] = (), *, study: str | None = None) -> int:
-        """Forget what MLflow was told of these runs, so that the mirror tells it anew; how many. Raises NotFound."""
+        """Mark these runs as not mirrored, so that the mirror sends them again; returns how many. Raises NotFound."""
         with self._write() as connection:
             return runs.mirror_again(connection, list(run_ids), study)
 
     def signs(self) -> Signs:
-        """Signs of trouble, as of now."""
+        """Signs of trouble, read now."""
         with self._read() as connection:
             return read_signs(connection)
 
     def waits(self, run_id: str | None = None, *, study: str | None = None) -> Waits:
-        """What the unfinished work of a run, or of a study, waits for; raises NotFound for the study."""
+        """What the unfinished work of a run, or of a study, waits for; raises NotFound where there is no such study."""
         with self._read() as connection:
             return read_waits(connection, run_id, study)
 
     def lead(self, role: str, owner: str, seconds: float) -> bool:
-        """Whether `owner` is who does the role's work for the next so many seconds; another may be."""
+        """Whether `owner` leads the role for the next `seconds`; false where another owner does."""
         with self._write() as connection:
             return leases.lead(connection, role, owner, seconds)
 
     def step_down(self, role: str, owner: str) -> None:
-        """Let another lead at once; nothing happens where `owner` does not lead."""
+        """End the lead at once; does nothing where `owner` does not lead."""
         with self._write() as connection:
             leases.step_down(connection, role, owner)
 
@@ -222,12 +223,12 @@ class Records(Database):
             return records.checkpoint_before(connection, run_id, step)
 
     def replay_basis(self, run_id: str, start: int, end: int) -> ReplayBasis:
-        """What the steps up to `end` are recomputed from and compared with; raises CorruptRecord."""
+        """What the steps from `start` to `end` are recomputed from and compared with; raises CorruptRecord."""
         with self._read() as connection:
             return records.replay_basis(connection, run_id, start, end)
 
     def steps(self, run_id: str, start: int = 0, stop: int | None = None) -> StepTable:
-        """The recorded ones of the steps start … stop − 1, as columns."""
+        """The recorded steps among start … stop − 1, as columns."""
         with self._read() as connection:
             return records.steps(connection, run_id, start, stop)
 
@@ -247,17 +248,17 @@ class Records(Database):
             return records.chunks(connection, run_id, quantity, start, stop)
 
     def chunk_bounds(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[tuple[int, int]]:
-        """First step and end of the chunks that hold the steps, and of the two beside them, in order."""
+        """First step and end of the chunks that hold the steps, and of the two next to these, in order."""
         with self._read() as connection:
             return records.chunk_bounds(connection, run_id, quantity, start, stop)
 
     def replace_chunk(self, chunk: Chunk) -> None:
-        """Put these bytes in place of a chunk of the same steps, or where it is gone; raises Conflict."""
+        """Replace the chunk of the same steps, or add it where it is missing; raises Conflict."""
         with self._write() as connection:
             records.replace_chunk(connection, chunk)
 
     def replace_checkpoint(self, run_id: str, step: int, payload: bytes) -> None:
-        """Put these bytes in place of a damaged checkpoint whose digest they have; raises NotFound."""
+        """Replace a damaged checkpoint by the bytes that have its digest; raises NotFound."""
         with self._write() as connection:
             records.replace_checkpoint(connection, run_id, step, payload)
 
@@ -266,16 +267,16 @@ def open_store(url: str, *, create: bool = False) -> "Store":
     """The store behind a database URL (`sqlite:///…` or `postgresql://…`).
 
     Args:
-        url: Where it is; may hold a password, and is never shown.
-        create: Bring the database to this version's schema first, making it where there is none.
+        url: The address; may hold a password, and is never shown.
+        create: First create the database where there is none, and migrate it to this version's schema.
 
     Raises:
-        NewerLaboratory: A newer version of Talweg has been here.
-        NotFound: There is no laboratory there, and `create` is false.
+        NewerLaboratory: A newer version of Talweg has migrated the database.
+        NotFound: The database holds no laboratory, and `create` is false.
         NotWritable: The database's file or folder cannot be written.
         Unreachable: The database does not answer.
     """
-    # It is a command as well: imported with the package, `python -m` would run a second copy of it.
+    # migrate is also a command: imported with the package, `python -m` would run a second copy of it.
     from talweg.store import migrate
 
     if create:
@@ -310,13 +311,13 @@ class Store(Cohorts, Records, Access):
         idempotency_key: str | None = None,
         checkpoints: Sequence[Checkpoint] = (),
     ) -> Submitted:
-        """Write new work whole, with the checkpoints that forks begin from.
+        """Write new work, all or nothing, with the checkpoints that forks start from.
 
-        The same key with the same specs gives the first answer again, and writes nothing.
+        The same key with the same specs returns the first answer and writes nothing.
 
         Raises:
-            Conflict: The key stands for other specs, or a name is taken.
-            LimitReached: The token on whose behalf this is would hold more than it may.
+            Conflict: The key was used for other specs, or a name is taken.
+            LimitReached: The token that is charged would exceed its quota.
         """
         with self._write() as connection:
             if self._charged is not None:
@@ -336,12 +337,12 @@ class Store(Cohorts, Records, Access):
         steps: int,
         keep: bool,
     ) -> None:
-        """Queue an ended run again, alone in a new cohort, to go on to `steps` steps.
+        """Queue an ended run again, alone in a new cohort, to continue to `steps` steps.
 
-        `keep`: its last checkpoint is one that stays.
+        `keep`: its last checkpoint is kept.
 
         Raises:
-            Conflict: The run is not as `run` says any more.
+            Conflict: The run has changed since `run` was read.
         """
         with self._write() as connection:
             queueing.resume(connection, run, cohort, spec, spec_digest, steps, keep=keep)
@@ -354,11 +355,11 @@ class Store(Cohorts, Records, Access):
     def runs(
         self, study: str | None = None, state: RunState | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[RunRow]:
-        """Runs, newest first, of a study (id or name) and in a state where asked.
+        """Runs, newest first; only of one study (id or name) and in one state, if given.
 
         Raises:
             NotFound: There is no such study.
-            InvalidSpec: The cursor or the state is none.
+            InvalidSpec: The cursor or the state is not valid.
         """
         with self._read() as connection:
             return runs.page(connection, study, state, limit, cursor)
@@ -369,7 +370,7 @@ class Store(Cohorts, Records, Access):
             return studies.find(connection, id_or_name)
 
     def studies(self, limit: int = 50, cursor: str | None = None) -> Page[StudyRow]:
-        """Studies, newest first; raises InvalidSpec where the cursor is none."""
+        """Studies, newest first; raises InvalidSpec where the cursor is not valid."""
         with self._read() as connection:
             return studies.page(connection, limit, cursor)
 
@@ -379,17 +380,17 @@ class Store(Cohorts, Records, Access):
             return runs.of_study(connection, study_id)
 
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
-        """Note which MLflow experiment mirrors the study."""
+        """Record which MLflow experiment mirrors the study."""
         with self._write() as connection:
             studies.mark_mirrored(connection, study_id, experiment_id)
 
     def studies_to_extend(self) -> list[str]:
-        """Ids of the open studies whose runs have all ended: their next stage is due."""
+        """Ids of open studies whose runs have all ended: their next stage is due."""
         with self._read() as connection:
             return studies.to_extend(connection)
 
     def extend_study(self, study_id: str, extension: Extension) -> bool:
-        """Add a study's next stage; false, and nothing is written, where it was closed or extended meanwhile.
+        """Add a study's next stage; false, and nothing written, where the study was closed or extended in between.
 
         Raises Conflict where a run's name is taken.
         """
@@ -397,39 +398,39 @@ class Store(Cohorts, Records, Access):
             return studies.extend(connection, study_id, extension)
 
     def resume_study(self, study_id: str, cohorts: Mapping[str, Sequence[str]], *, reopen: bool = False) -> list[str]:
-        """Queue cancelled and failed runs of a study again, to go on from their last checkpoints.
+        """Queue cancelled and failed runs of a study again, to continue from their last checkpoints.
 
-        `cohorts` are new ids with the runs that each shall have, all at one step. Returns those to be published.
+        `cohorts` maps new ids to the runs of each, all at one step. Returns the ids to publish.
         """
         with self._write() as connection:
             return studies.resume(connection, study_id, cohorts, reopen)
 
-    def untold_studies(self, limit: int = 100) -> list[str]:
-        """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
+    def unreported_studies(self, limit: int = 100) -> list[str]:
+        """Ids of ended studies whose runs are all mirrored, but not yet their ranking and report."""
         with self._read() as connection:
-            return studies.untold(connection, limit)
+            return studies.unreported(connection, limit)
 
-    def mark_study_told(self, study_id: str, told: bool = True) -> None:
-        """Note that MLflow has the study's ranking and report; or, with `told` false, that it is to get them again."""
+    def mark_study_reported(self, study_id: str, reported: bool = True) -> None:
+        """Record that MLflow has the study's ranking and report; with `reported` false, that it needs them again."""
         with self._write() as connection:
-            studies.mark_told(connection, study_id, told)
+            studies.mark_reported(connection, study_id, reported)
 
     def outbox(self, limit: int = 100) -> list[RunRow]:
-        """Runs of which MLflow does not know everything yet, longest not mirrored first."""
+        """Runs that MLflow does not have completely yet, the longest waiting first."""
         with self._read() as connection:
             return runs.outbox(connection, limit)
 
     def mark_mirrored(self, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
-        """Note that MLflow has the steps 0 … step − 1 and the state; what came since stays in the outbox."""
+        """Record that MLflow has the steps 0 … step − 1 and the state; a run with later commits stays in the outbox."""
         with self._write() as connection:
             runs.mark_mirrored(connection, run_id, step, mlflow_run_id, state)
 
     def meter(self) -> Meter:
-        """How the laboratory stands, in numbers."""
+        """Totals of the laboratory."""
         with self._read() as connection:
             return monitoring.meter(connection)
 
     def facts(self) -> Mapping[str, str]:
-        """What the laboratory knows about itself: the version that made and last migrated it."""
+        """The versions that created and last migrated the database."""
         with self._read() as connection:
             return records.facts(connection)

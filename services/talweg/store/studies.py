@@ -1,4 +1,4 @@
-"""Studies: finding them, counting their runs, adding their next stage, resuming what was interrupted."""
+"""Studies: find them, count their runs, add their next stage, resume interrupted ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, case, exists, func, or_, select, update
 
 from talweg.store import finding, queueing, runs, tables
-from talweg.store.batch import Extension, Going, NewCohort
+from talweg.store.batch import Extension, NewCohort, ResumedRun
 from talweg.store.rows import LIVE, Page, StudyRow
 
 _STUDIES = tables.studies
@@ -31,12 +31,12 @@ def page(connection: Connection, limit: int, cursor: str | None) -> Page[StudyRo
 
 
 def mark_mirrored(connection: Connection, study_id: str, experiment_id: str) -> None:
-    """The MLflow experiment that mirrors it."""
+    """Record the MLflow experiment that mirrors the study."""
     connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(mlflow_experiment_id=experiment_id))
 
 
-def untold(connection: Connection, limit: int) -> list[str]:
-    """Ids of studies all of whose runs have ended and are mirrored, and of whose end MLflow does not know."""
+def unreported(connection: Connection, limit: int) -> list[str]:
+    """Ids of studies whose runs have all ended and are mirrored, and whose report MLflow does not have."""
     waiting = select(_RUNS.c.id).where(
         _RUNS.c.study_id == _STUDIES.c.id, or_(_RUNS.c.unmirrored, _RUNS.c.state.in_(LIVE))
     )
@@ -48,9 +48,9 @@ def untold(connection: Connection, limit: int) -> list[str]:
     return list(connection.execute(query.limit(limit)).scalars())
 
 
-def mark_told(connection: Connection, study_id: str, told: bool) -> None:
-    """Whether MLflow knows how it ended."""
-    connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(mlflow_told=told))
+def mark_reported(connection: Connection, study_id: str, reported: bool) -> None:
+    """Record whether MLflow has the study's report."""
+    connection.execute(update(_STUDIES).where(_STUDIES.c.id == study_id).values(mlflow_told=reported))
 
 
 def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]:
@@ -79,7 +79,7 @@ def _counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[StudyRow]
 
 
 def to_extend(connection: Connection) -> list[str]:
-    """Open studies none of whose runs is live."""
+    """Open studies without a live run."""
     live = exists().where(_RUNS.c.study_id == _STUDIES.c.id, _RUNS.c.state.in_(LIVE))
     query = select(_STUDIES.c.id).where(_STUDIES.c.open, ~live).order_by(_STUDIES.c.id)
     return list(connection.execute(query).scalars())
@@ -88,20 +88,20 @@ def to_extend(connection: Connection) -> list[str]:
 def extend(connection: Connection, study_id: str, extension: Extension) -> bool:
     """Add the next stage, and close the study where it is the last.
 
-    One conditional UPDATE decides who does it: whoever waited for its lock finds the study closed, or grown since it
-    was looked at.
+    One conditional UPDATE decides which process does it: one that waited for its lock finds the study closed, or with
+    other runs than the extension was computed from.
     """
-    mine = update(_STUDIES).where(_STUDIES.c.id == study_id, _STUDIES.c.open)
-    if connection.execute(mine.values(open=True)).rowcount != 1:
+    open_study = update(_STUDIES).where(_STUDIES.c.id == study_id, _STUDIES.c.open)
+    if connection.execute(open_study.values(open=True)).rowcount != 1:
         return False
     total = select(func.count(), func.sum(_RUNS.c.total_steps)).where(_RUNS.c.study_id == study_id)
     count, steps = connection.execute(total).one()
     if (count, int(steps or 0)) != (extension.runs_seen, extension.steps_seen):
         return False
-    connection.execute(mine.values(open=not extension.last))
+    connection.execute(open_study.values(open=not extension.last))
     runs.add(connection, extension.runs, extension.cohorts)
-    for cohort_id, going in extension.going.items():
-        _go_on(connection, NewCohort(cohort_id, study_id), going)
+    for cohort_id, resumed in extension.resumed.items():
+        _resume(connection, NewCohort(cohort_id, study_id), resumed)
     if extension.pruned:
         connection.execute(
             update(_RUNS).where(_RUNS.c.id == bindparam("run")).values(stop_reason="pruned", unmirrored=True),
@@ -110,25 +110,25 @@ def extend(connection: Connection, study_id: str, extension: Extension) -> bool:
     return True
 
 
-def _go_on(connection: Connection, cohort: NewCohort, going: Sequence[Going]) -> None:
-    """Ended runs, queued for more steps; as in `resuming.resume`, what was made because they ended goes."""
+def _resume(connection: Connection, cohort: NewCohort, resumed: Sequence[ResumedRun]) -> None:
+    """Queue ended runs for more steps, without what their ends left, as in `queueing.resume`."""
     queueing.add_cohorts(connection, [cohort])
     connection.execute(
         update(_RUNS)
         .where(_RUNS.c.id == bindparam("run"))
         .values(
             cohort_id=cohort.id,
-            row=bindparam("place"),
-            total_steps=bindparam("until"),
-            **queueing.AGAIN,
+            row=bindparam("new_row"),
+            total_steps=bindparam("new_steps"),
+            **queueing.REQUEUED,
         ),
-        [{"run": run.run_id, "place": place, "until": run.steps} for place, run in enumerate(going)],
+        [{"run": run.run_id, "new_row": row, "new_steps": run.steps} for row, run in enumerate(resumed)],
     )
-    queueing.forget_ends(connection, [(run.run_id, run.step, run.keep) for run in going])
+    queueing.undo_ends(connection, [(run.run_id, run.step, run.keep) for run in resumed])
 
 
 def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence[str]], reopen: bool) -> list[str]:
-    """Queue interrupted runs again, each under its new cohort; the ids of the cohorts that got any."""
+    """Queue interrupted runs again, each in its new cohort; returns the ids of the cohorts that got any."""
     connection.execute(
         update(_STUDIES).where(_STUDIES.c.id == study_id).values(open=_STUDIES.c.open if not reopen else True)
     )
@@ -142,15 +142,15 @@ def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence
             .where(_RUNS.c.id == bindparam("run"), interrupted)
             .values(
                 cohort_id=cohort_id,
-                row=bindparam("place"),
+                row=bindparam("new_row"),
                 paused=False,
-                **queueing.AGAIN,
+                **queueing.REQUEUED,
             ),
-            [{"run": run_id, "place": place} for place, run_id in enumerate(run_ids)],
+            [{"run": run_id, "new_row": row} for row, run_id in enumerate(run_ids)],
         )
         if moved.rowcount:
             taken.append(cohort_id)
         else:
-            # Someone else was first, and has them in cohorts of their own.
+            # Another process was first and has queued them in other cohorts.
             connection.execute(update(_COHORTS).where(_COHORTS.c.id == cohort_id).values(state="finished"))
     return taken

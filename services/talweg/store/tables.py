@@ -1,6 +1,6 @@
-"""The schema: tables, and column types and clock expressions that mean the same on SQLite and PostgreSQL.
+"""The schema: tables, and column types and clock expressions with one meaning on SQLite and PostgreSQL.
 
-Migrations make it; `alembic check` holds both equal.
+Migrations create the tables; `alembic check` verifies that both agree.
 """
 
 from datetime import UTC, datetime
@@ -60,35 +60,35 @@ laboratory = Table(
 
 
 def upsert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that can be told what to do on a conflict, as the connection's database writes it."""
+    """An INSERT with ON CONFLICT, in the dialect of the connection's database."""
     return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment: aware and in UTC in Python, `timestamptz` on PostgreSQL, text in UTC on SQLite."""
+    """A time: aware and in UTC in Python, `timestamptz` on PostgreSQL, text in UTC on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """SQLite's text has no zone, so what goes there must be in UTC."""
+        """Convert to UTC, since SQLite's text has no zone."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """As it was, with its zone."""
+        """The time with its zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class FromNow(FunctionElement[datetime]):
-    """The database's clock, plus so many seconds: a number, or an expression of one."""
+    """The database's clock plus a number of seconds, or an SQL expression of one."""
 
     type = Instant()
     inherit_cache = True
 
     def __init__(self, seconds: float | ColumnElement[Any] = 0.0) -> None:
-        """Seconds may be negative."""
+        """`seconds` may be negative."""
         super().__init__(seconds if isinstance(seconds, ColumnElement) else literal(float(seconds), Float))
 
 
@@ -101,7 +101,7 @@ def _sqlite(element: FromNow, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(FromNow, "postgresql")
 def _postgresql(element: FromNow, compiler: SQLCompiler, **kw: Any) -> str:
-    # Not now(): that is when the transaction began, which may have waited for a lock since.
+    # Not now(): that is when the transaction began, and it may have waited for a lock since then.
     seconds = compiler.process(element.clause_expr, **kw)
     return f"(clock_timestamp() + make_interval(secs => {seconds}))"
 
@@ -112,7 +112,7 @@ def _flag(name: str) -> Column[bool]:
 
 
 def _number_key(name: str) -> Column[int]:
-    """An integer of the primary key, which the database does not count up itself."""
+    """An integer of the primary key, without auto-increment."""
     return Column(name, Integer, primary_key=True, autoincrement=False)
 
 
@@ -130,7 +130,7 @@ studies = Table(
     # MLflow has the study's ranking, figures and report.
     _flag("mlflow_told"),
     Column("created_at", Instant, nullable=False),
-    # More runs follow when those it has have ended.
+    # More runs are added when the present ones have ended.
     _flag("open"),
     UniqueConstraint("name"),
 )
@@ -150,12 +150,12 @@ cohorts = Table(
     Column("queued_at", Instant, nullable=False),
     Column("published_at", Instant),
     Column("publications", Integer, nullable=False),
-    # Made by whoever holds it, before asking for it: the same claim asked for again is found by this.
+    # Chosen by the worker before it claims: when the answer is lost, the worker finds its claim by this id.
     Column("claim_id", String(36)),
-    # Nobody claims it before it is asked to go on.
+    # No worker claims it until it is unpaused.
     _flag("paused"),
     CheckConstraint("state IN ('queued', 'leased', 'finished', 'quarantined')", name="state"),
-    # The reconciler looks for the few that are queued or leased, every few seconds.
+    # The reconciler reads the few queued or leased cohorts every few seconds.
     Index("ix_cohorts_state", "state", "lease_until"),
 )
 
@@ -183,7 +183,7 @@ runs = Table(
     Column("step", Integer, nullable=False, server_default=text("0")),
     Column("cost", Double),
     Column("best_cost", Double),
-    # What its recorded steps took, its share of its cohort's.
+    # Seconds of its recorded steps, its share of its cohort's.
     Column("trained_seconds", Double, nullable=False, server_default=text("0")),
     Column("parent_run_id", Id, ForeignKey("runs.id")),
     Column("parent_step", Integer),
@@ -192,19 +192,19 @@ runs = Table(
     Column("mlflow_run_id", String(64)),
     Column("mirrored_step", Integer, nullable=False, server_default=text("0")),
     Column("mirrored_state", String(16)),
-    # When the mirror last looked at it, at first when it was made: who waits longest comes first.
+    # When the mirror last read the run, at first when it was created: the oldest is mirrored first.
     Column("mirrored_at", Instant, nullable=False),
-    # The outbox: something has been committed that the mirror has not confirmed.
+    # The outbox: the run has commits that the mirror has not confirmed.
     Column("unmirrored", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
-    # What it is in its study: of which problem and optimizer, of which stage, which trial.
+    # Its place in its study: problem, optimizer, stage, trial.
     Column("part", _Json),
     UniqueConstraint("name"),
     UniqueConstraint("cohort_id", "row"),
     CheckConstraint("state IN ('queued', 'running', 'finished', 'failed', 'cancelled')", name="state"),
-    # Pages: newest first, by study, by state, by both. With the counts of a study's page, all of it is in the index.
+    # Pages: newest first, by study, by state, by both. The index alone also gives the counts of a study's page.
     Index("ix_runs_study_id_state", "study_id", "state", "id"),
     Index("ix_runs_study_id_id", "study_id", "id"),
     Index("ix_runs_state_id", "state", "id"),
@@ -213,7 +213,7 @@ runs = Table(
         "ix_runs_unmirrored",
         "mirrored_at",
         "id",
-        # Each as the queries of its dialect put it, or the index is not used.
+        # Written as the queries of each dialect write it, or the index is not used.
         sqlite_where=text("unmirrored = 1"),
         postgresql_where=text("unmirrored"),
     ),
@@ -221,17 +221,17 @@ runs = Table(
 
 
 def _recorded(name: str, *columns: Column[Any] | Index, sqlite_with_rowid: bool = False, many: bool = False) -> Table:
-    """A table of what runs recorded. SQLite keeps small rows in their key's order, without a second tree.
+    """A table of what runs recorded. SQLite stores small rows in the order of their key, without a second tree.
 
-    Where there are `many` small rows, no foreign key is checked row by row, which took PostgreSQL more than half of
-    the time that writing them took: a commit looks its runs up once, and no run is ever deleted.
+    A table of `many` small rows has no foreign key: checking it row by row took PostgreSQL more than half of the time
+    of writing them. A commit checks its runs once, and no run is ever deleted.
     """
     key = () if many else (ForeignKey("runs.id"),)
     run_id: Column[str] = Column("run_id", Id, *key, primary_key=True)
     return Table(name, metadata, run_id, *columns, sqlite_with_rowid=sqlite_with_rowid)
 
 
-# Numbers may be NULL: not a number. SQLite knows no NaN, and one SQL should mean the same on both.
+# NULL stands for NaN: SQLite has no NaN, and one query should mean the same on both databases.
 steps = _recorded(
     "steps",
     _number_key("step"),
@@ -275,7 +275,7 @@ chunks = _recorded(
 checkpoints = _recorded(
     "checkpoints",
     _number_key("step"),
-    # One that is not kept gives way to the next.
+    # One that is not kept is replaced by the next.
     Column("kept", Boolean, nullable=False),
     *_digest_and_payload(),
     sqlite_with_rowid=True,
@@ -284,12 +284,12 @@ checkpoints = _recorded(
 datasets = Table(
     "datasets",
     metadata,
-    # Of what the payload unpacks to, so that equal data has one digest, whichever compressor packed it.
+    # Of the unpacked payload: equal data has one digest, whichever compressor packed it.
     Column("digest", String(64), primary_key=True),
     Column("name", String(200), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("shape", _Json, nullable=False),
-    # Bytes unpacked: what a reader may allocate, and what counts against a token's quota.
+    # Bytes unpacked: what a reader may allocate, and what is charged to a token's quota.
     Column("size", BigInteger, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("token", String(64), index=True),
@@ -306,11 +306,11 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
-    # What it may hold at once, where that differs from the settings' limits.
+    # Its quota, where that differs from the settings' limits.
     Column("limits", _Json),
 )
 
-# What a cohort's worker took of its machine: `number` counts the samples of a claim, which is the `fence`'s.
+# Load of a cohort's worker on its machine: `number` counts the samples of one claim, which `fence` names.
 samples = Table(
     "samples",
     metadata,
@@ -323,7 +323,7 @@ samples = Table(
     Column("memory", BigInteger, nullable=False),
 )
 
-# Which token a cohort counts against, by the token's digest.
+# The token that a cohort is charged to, by the token's digest.
 charges = Table(
     "charges",
     metadata,
@@ -331,7 +331,7 @@ charges = Table(
     Column("token", String(64), nullable=False, index=True),
 )
 
-# What is counted for good, by name: how often a lease was lost.
+# Counters that are never reset, by name: how often a lease was lost.
 counters = Table(
     "counters",
     metadata,
@@ -348,7 +348,7 @@ submissions = Table(
     Column("created_at", Instant, nullable=False),
 )
 
-# Processes of which one at a time is enough: who does the work, and for how long without a word.
+# Roles that one process at a time does the work of: which process, and until when its lease lasts.
 leaders = Table(
     "leaders",
     metadata,

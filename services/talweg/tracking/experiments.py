@@ -46,10 +46,10 @@ class Marks(Protocol):
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
         """Which MLflow experiment mirrors the study."""
 
-    def untold_studies(self, limit: int = 100) -> list[str]:
+    def unreported_studies(self, limit: int = 100) -> list[str]:
         """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
 
-    def mark_study_told(self, study_id: str, told: bool = True) -> None:
+    def mark_study_reported(self, study_id: str, told: bool = True) -> None:
         """MLflow has the study's ranking and report."""
 
 

@@ -129,7 +129,7 @@ class Mirror:
         behind |= closed < len(closing)
         if not closing and not behind:
             self.close()
-        for study in () if behind else self._marks.untold_studies(OUTBOX):
+        for study in () if behind else self._marks.unreported_studies(OUTBOX):
             self._guarded(study, self._tell, study)
         return behind
 
@@ -244,7 +244,7 @@ class Mirror:
             describe_study(self._store, self.destination, study, self._places.of_study(study).experiment)
         except Gone:
             log.info("report was deleted in MLflow", study=study.name)
-        self._marks.mark_study_told(study_id)
+        self._marks.mark_study_reported(study_id)
         return False
 
     def _leave(self, run: RunRow) -> None:
@@ -295,13 +295,13 @@ class Copied:
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
         """The store keeps the first server's experiment."""
 
-    def untold_studies(self, limit: int = 100) -> list[str]:
+    def unreported_studies(self, limit: int = 100) -> list[str]:
         """The study, once all of its runs have ended and are there."""
         studies = {run.study_id for run in self._runs.values() if run.study_id is not None}
         done = not self.outbox(1) and all(run.ended for run in self._runs.values())
         return sorted(studies - self._told) if done else []
 
-    def mark_study_told(self, study_id: str, told: bool = True) -> None:
+    def mark_study_reported(self, study_id: str, told: bool = True) -> None:
         """The study's ranking and report are there."""
         self._told.add(study_id)
 
@@ -327,7 +327,7 @@ def copy_to(
         while mirror.drain():
             pass
         mirror.close()
-        if refused := marks.outbox(_PAGE) or marks.untold_studies():
+        if refused := marks.outbox(_PAGE) or marks.unreported_studies():
             names = ", ".join(one.name if isinstance(one, RunRow) else f"report of {one}" for one in refused[:5])
             raise TalwegError(f"{destination.url}: does not take {len(refused)} of {len(runs)} runs: {names}")
         sent += len(runs)

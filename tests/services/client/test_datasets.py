@@ -43,7 +43,7 @@ def test_files_and_tables_of_the_same_data_are_the_same(lab: Lab, tmp_path: Path
     np.savez(tmp_path / "table.npz", X=inputs, y=np.array(LABELS))
     assert lab.upload("table", tmp_path / "table.npz").digest == made.digest
     assert "table" in lab.datasets().column("name")
-    with pytest.raises(Conflict, match="the name stands for other data"):
+    with pytest.raises(Conflict, match="the name belongs to other data"):
         lab.upload("table", INPUTS[:20], LABELS[:20])
 
 

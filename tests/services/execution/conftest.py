@@ -10,25 +10,25 @@ from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow
 
 
-def _to_nobody(_: str) -> None: ...
+def _publish_nothing(_: str) -> None: ...
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """One worker, commits at every turn."""
+    """One worker with frequent commits."""
     return Settings().model_copy(update={"workers": 1, "commit_seconds": 0.02})
 
 
 @pytest.fixture
 def submit(store: Store, settings: Settings) -> Callable[[RunSpec], RunRow]:
-    """Submit a run; nobody hears of it."""
-    return lambda spec: submit_run(store, spec, publish=_to_nobody, settings=settings)
+    """Submit a run without publishing it."""
+    return lambda spec: submit_run(store, spec, publish=_publish_nothing, settings=settings)
 
 
 @pytest.fixture
 def submitted_study(store: Store, settings: Settings) -> Callable[[StudySpec], StudyRow]:
-    """Submit a study; nobody hears of it."""
-    return lambda spec: submit_study(store, spec, publish=_to_nobody, settings=settings)
+    """Submit a study without publishing it."""
+    return lambda spec: submit_study(store, spec, publish=_publish_nothing, settings=settings)
 
 
 @pytest.fixture

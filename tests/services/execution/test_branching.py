@@ -1,4 +1,4 @@
-"""Forks share their parents' steps and go on from them; ended runs go on as if asked for more from the start."""
+"""Forks share their parents' steps; resumed runs have the record of a run with more steps from the start."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,12 +42,12 @@ def forked(store: Store, end: End) -> Callable[..., RunRow]:
     """Forks a run and trains the fork to its end."""
 
     def fork(parent: RunRow, **asked: Any) -> RunRow:
-        return end(fork_run(store, parent, parse_fork(asked), publish=_to_nobody))
+        return end(fork_run(store, parent, parse_fork(asked), publish=_publish_nothing))
 
     return fork
 
 
-def _to_nobody(_: str) -> None: ...
+def _publish_nothing(_: str) -> None: ...
 
 
 def whole(store: Store, run: RunRow) -> dict[str, NDArray[Any]]:
@@ -108,7 +108,7 @@ def test_the_derivatives_rows_of_a_small_run_read_through(
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-def test_another_optimizer_begins_anew_where_the_parent_was(
+def test_another_optimizer_starts_fresh_at_the_parents_parameters(
     store: Store, trained: Submit, forked: Callable[..., RunRow], spec: Spec, held: Any, record: str
 ) -> None:
     parent = trained(spec(record=record))
@@ -121,7 +121,7 @@ def test_another_optimizer_begins_anew_where_the_parent_was(
     assert not any(values.any() for name, values in arrays.items() if name.startswith("state."))
     history, own = records(store, fork, "parameters", 0, 71), records(store, fork, "gradient", 70, 71)
     assert history.tobytes() == records(store, parent, "parameters", 0, 71).tobytes()
-    # The same parameters and the same batch have the same gradient, whoever answers it.
+    # The same parameters and the same batch have the same gradient in both runs.
     assert own.tobytes() == records(store, parent, "gradient", 70, 71).tobytes()
     moved = records(store, fork, "parameters", 71, 72) - history[70]
     np.testing.assert_allclose(moved, -0.05 * own, rtol=0, atol=1e-6)
@@ -144,8 +144,12 @@ def test_state_is_carried_to_the_same_rule_with_other_numbers(
     ("asked", "error", "message"),
     [
         ({"step": 151}, NoSuchStep, "can be forked at the steps 0 to 150, got 151"),
-        ({"step": 150}, InvalidSpec, "counts the 150 steps of the history too, so it must be more, got 150"),
-        ({"step": 100, "steps": 100}, InvalidSpec, "must be more, got 100"),
+        ({"step": 150}, InvalidSpec, "must be more than the 150 steps before the fork, which count too, got 150"),
+        (
+            {"step": 100, "steps": 100},
+            InvalidSpec,
+            "must be more than the 100 steps before the fork, which count too, got 100",
+        ),
         ({"step": 10, "optimizer": "adm"}, InvalidSpec, "did you mean 'adam'"),
         ({"step": 10, "optimizer": "sgd", "state": "carried"}, InvalidSpec, "the same rule only, got sgd after adam"),
         ({"step": 10, "batch_size": 10**6}, InvalidSpec, "batch_size: must be at most"),
@@ -157,7 +161,7 @@ def test_a_fork_that_cannot_be_is_refused(
 ) -> None:
     parent = trained(spec())
     with pytest.raises(error, match=message):
-        fork_run(store, parent, parse_fork(asked), publish=_to_nobody)
+        fork_run(store, parent, parse_fork(asked), publish=_publish_nothing)
     assert len(store.runs().items) == 1
 
 
@@ -165,32 +169,35 @@ def test_a_fork_of_a_diverged_step_is_refused(store: Store, trained: Submit, spe
     wild = trained(spec(problem="diabetes-linear", optimizer={"name": "sgd", "learning_rate": 1e30}))
     assert wild.stop_reason == "diverged"
     last = wild.step - 1
-    with pytest.raises(InvalidSpec, match=f"diverged at step {last}, so a fork must begin before it, got {last}"):
-        fork_run(store, wild, parse_fork({"step": last}), publish=_to_nobody)
+    with pytest.raises(InvalidSpec, match=f"must be less than {last}, at which run .* diverged, got {last}"):
+        fork_run(store, wild, parse_fork({"step": last}), publish=_publish_nothing)
     calm = fork_run(
-        store, wild, parse_fork({"step": 0, "optimizer": {"name": "sgd", "learning_rate": 0.01}}), publish=_to_nobody
+        store,
+        wild,
+        parse_fork({"step": 0, "optimizer": {"name": "sgd", "learning_rate": 0.01}}),
+        publish=_publish_nothing,
     )
     assert calm.parent_step == 0
 
 
 def test_a_name_finds_the_same_fork_again_and_refuses_another(store: Store, trained: Submit, spec: Spec) -> None:
     parent = trained(spec())
-    fork = fork_run(store, parent, parse_fork({"step": 5, "name": "mine"}), publish=_to_nobody)
-    assert fork_run(store, parent, parse_fork({"step": 5, "name": "mine"}), publish=_to_nobody).id == fork.id
-    with pytest.raises(Conflict, match="the name stands for another run"):
-        fork_run(store, parent, parse_fork({"step": 6, "name": "mine"}), publish=_to_nobody)
+    fork = fork_run(store, parent, parse_fork({"step": 5, "name": "mine"}), publish=_publish_nothing)
+    assert fork_run(store, parent, parse_fork({"step": 5, "name": "mine"}), publish=_publish_nothing).id == fork.id
+    with pytest.raises(Conflict, match="the name belongs to another run"):
+        fork_run(store, parent, parse_fork({"step": 6, "name": "mine"}), publish=_publish_nothing)
 
 
 def test_a_fork_is_interrupted_and_cancelled_like_any_run(
     store: Store, trained: Submit, settings: Settings, end: End, spec: Spec
 ) -> None:
     parent = trained(spec())
-    fork = fork_run(store, parent, parse_fork({"step": 37}), publish=_to_nobody)
+    fork = fork_run(store, parent, parse_fork({"step": 37}), publish=_publish_nothing)
     asked = iter([False] * 20)
     assert train(store, fork.cohort_id, owner="t", settings=settings, leave=lambda: next(asked, True)) == "released"
     assert store.run(fork.id).step == 57
     assert differing(whole(store, parent), whole(store, end(fork))) == []
-    idle = fork_run(store, parent, parse_fork({"step": 37}), publish=_to_nobody)
+    idle = fork_run(store, parent, parse_fork({"step": 37}), publish=_publish_nothing)
     store.request_cancel([idle.id])
     idle = store.run(idle.id)
     assert (idle.state, idle.step) == ("cancelled", 37)
@@ -210,7 +217,7 @@ def test_a_resumed_run_is_the_run_that_was_asked_for_more(
 ) -> None:
     at_once = trained(spec(record=record, steps=more))
     run = trained(spec(record=record, steps=steps))
-    resumed = resume_run(store, run, more, publish=_to_nobody)
+    resumed = resume_run(store, run, more, publish=_publish_nothing)
     assert (resumed.id, resumed.state, resumed.step, resumed.total_steps) == (run.id, "queued", steps, more)
     resumed = end(resumed)
     assert differing(whole(store, at_once), whole(store, resumed)) == []
@@ -218,31 +225,31 @@ def test_a_resumed_run_is_the_run_that_was_asked_for_more(
     assert [name for name in same if getattr(resumed, name) != getattr(at_once, name)] == []
 
 
-def test_a_cancelled_run_goes_on_to_where_it_was_going(
+def test_a_cancelled_run_resumes_to_its_number_of_steps(
     store: Store, submit: Submit, settings: Settings, end: End, spec: Spec, held: Any
 ) -> None:
     run = submit(spec())
     asked = iter([False] * 20)
     train(store, run.cohort_id, owner="test", settings=settings, leave=lambda: next(asked, True))
     store.request_cancel([run.id])
-    run = end(resume_run(store, store.run(run.id), publish=_to_nobody))
+    run = end(resume_run(store, store.run(run.id), publish=_publish_nothing))
     assert (run.state, run.step) == ("finished", 150)
     assert store.steps(run.id).cost.tobytes() == held(spec()).costs.tobytes()
 
 
 def test_resuming_twice_changes_nothing(store: Store, trained: Submit, end: End, spec: Spec) -> None:
     run = trained(spec())
-    first = resume_run(store, run, 200, publish=_to_nobody)
-    assert resume_run(store, first, 200, publish=_to_nobody) == first
-    with pytest.raises(Conflict, match="is queued, on its way to 200 steps"):
-        resume_run(store, first, 300, publish=_to_nobody)
-    with pytest.raises(Conflict, match="has changed meanwhile"):
-        resume_run(store, run, 300, publish=_to_nobody)
+    first = resume_run(store, run, 200, publish=_publish_nothing)
+    assert resume_run(store, first, 200, publish=_publish_nothing) == first
+    with pytest.raises(Conflict, match="is queued, to make 200 steps"):
+        resume_run(store, first, 300, publish=_publish_nothing)
+    with pytest.raises(Conflict, match="has changed since it was read"):
+        resume_run(store, run, 300, publish=_publish_nothing)
     ended = end(first)
-    assert resume_run(store, ended, 200, publish=_to_nobody) == ended
+    assert resume_run(store, ended, 200, publish=_publish_nothing) == ended
 
 
-def test_what_cannot_go_on_says_why(
+def test_a_refused_resume_gives_its_reason(
     store: Store,
     trained: Submit,
     submitted_study: Callable[[StudySpec], StudyRow],
@@ -250,29 +257,29 @@ def test_what_cannot_go_on_says_why(
     spec: Spec,
 ) -> None:
     with pytest.raises(InvalidSpec, match=r"must be more than the 150 that run .* has made, got 100"):
-        resume_run(store, trained(spec()), 100, publish=_to_nobody)
+        resume_run(store, trained(spec()), 100, publish=_publish_nothing)
     wild = trained(spec(problem="diabetes-linear", optimizer={"name": "sgd", "learning_rate": 1e30}))
     with pytest.raises(InvalidSpec, match="diverged at step"):
-        resume_run(store, wild, 1000, publish=_to_nobody)
+        resume_run(store, wild, 1000, publish=_publish_nothing)
     study = submitted_study(
         StudySpec.model_validate({"problem": "wine-mlp", "optimizers": ["sgd"], "seeds": 1, "steps": 20})
     )
     (one,) = store.runs_of(study.id)
-    with pytest.raises(InvalidSpec, match="the runs of a study have equally many, 20, got 40; fork the run at step 20"):
-        resume_run(store, end(one), 40, publish=_to_nobody)
+    with pytest.raises(InvalidSpec, match="must have the same number, 20, got 40; fork the run at step 20"):
+        resume_run(store, end(one), 40, publish=_publish_nothing)
 
 
-def test_what_cannot_be_recomputed_is_not_forked_with_its_state(store: Store, trained: Submit, spec: Spec) -> None:
+def test_a_state_that_cannot_be_recomputed_is_not_forked(store: Store, trained: Submit, spec: Spec) -> None:
     """As on another machine, whose costs differ in the last bit: stored parameters are exact all the same."""
     stored, recomputed = trained(spec(record="full")), trained(spec(record="replay"))
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE steps SET cost = cost * 1.0000001 WHERE step = 20"))
     for parent in (stored, recomputed):
         with pytest.raises(ReplayDiverged, match="cost of step 20"):
-            fork_run(store, parent, parse_fork({"step": 37}), publish=_to_nobody)
+            fork_run(store, parent, parse_fork({"step": 37}), publish=_publish_nothing)
     with pytest.raises(ReplayDiverged):
-        fork_run(store, recomputed, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_to_nobody)
-    fork = fork_run(store, stored, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_to_nobody)
+        fork_run(store, recomputed, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_publish_nothing)
+    fork = fork_run(store, stored, parse_fork({"step": 37, "optimizer": "sgd"}), publish=_publish_nothing)
     begun = store.checkpoint_before(fork.id, 37)
     assert begun is not None
     expected = records(store, stored, "parameters", 37, 38)[0]

@@ -1,4 +1,4 @@
-"""Which runs train side by side."""
+"""Which runs train in one cohort."""
 
 from typing import Any
 
@@ -39,12 +39,12 @@ def test_hyperparameters_share_a_cohort_unless_they_shape_the_state(changed: dic
     others = [changed | {"learning_rate": rate} for rate in (0.1, 0.9)]
     mixed = [normalise(specs(1, optimizer=optimizer)[0]) for optimizer in [*muon, *others]]
     assert plan(mixed, size=10, cohort_size=64, workers=1) == [[0, 1], [2, 3]]
-    # They do train as they were planned.
+    # They train as planned.
     for cohort in ([0, 1], [2, 3]):
         cohort_of([mixed[position] for position in cohort]).advance()
 
 
-def test_numbers_of_what_stands_around_share_a_cohort() -> None:
+def test_numbers_of_surrounding_rules_share_a_cohort() -> None:
     around = [{"name": "adam", "around": [{"name": "clip_norm", "limit": limit}]} for limit in (1.0, 2.0)]
     both = [normalise(specs(1, optimizer=optimizer)[0]) for optimizer in around]
     assert plan(both, size=10, cohort_size=64, workers=1) == [[0, 1]]

@@ -1,4 +1,4 @@
-"""A disk without room: said at submission, and no attempt of a worker's."""
+"""A full disk: refused at submission, and not counted as an attempt."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +22,12 @@ Submit = Callable[[RunSpec], RunRow]
 Spec = Callable[..., RunSpec]
 
 
-def _to_nobody(_: str) -> None:
+def _publish_nothing(_: str) -> None:
     """No broker is there."""
 
 
 def _expire(store: Store, cohort_id: str) -> None:
-    """As if nobody had beaten for long."""
+    """Let the lease run out."""
     with store.engine.begin() as connection:
         connection.execute(update(cohorts).where(cohorts.c.id == cohort_id).values(lease_until=FromNow(-1.0)))
 
@@ -42,7 +42,7 @@ def full() -> None:
     raise DiskFull("database: database or disk is full")
 
 
-def test_a_run_that_would_record_more_than_is_free_is_refused_and_told_how_much(
+def test_a_run_that_would_record_more_than_is_free_is_refused_with_its_size(
     store: Store, spec: Spec, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = 3_000_000
@@ -65,7 +65,7 @@ def test_only_steps_that_are_not_made_are_still_to_be_recorded(store: Store, sub
 @pytest.mark.parametrize(
     ("count", "text"), [(311_600, "312 kB"), (4_600_000, "4.6 MB"), (187_400_000, "187 MB"), (0, "0 kB")]
 )
-def test_bytes_are_written_as_people_read_them(count: int, text: str) -> None:
+def test_bytes_are_shown_with_a_unit(count: int, text: str) -> None:
     assert readable_size(count) == text
 
 
@@ -81,17 +81,17 @@ def test_leases_that_ran_out_while_the_disk_was_full_are_extended_and_count_as_n
     with pytest.raises(DiskFull), disk.watch():
         full()
     assert not disk.counts(store)
-    # It has a while to beat again.
-    assert reconcile(store, _to_nobody, settings=once, counted=False).taken_back == ()
-    # Nobody did: another worker has the same attempt.
+    # Its worker has time for another heartbeat.
+    assert reconcile(store, _publish_nothing, settings=once, counted=False).taken_back == ()
+    # It had none: another worker makes the same attempt.
     _expire(store, run.cohort_id)
-    done = reconcile(store, _to_nobody, settings=once, counted=disk.counts(store))
+    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
     assert (done.taken_back, done.given_up) == ((run.cohort_id,), ())
     assert store.cohort(run.cohort_id).attempts == 0
-    # Later, whoever vanishes has failed.
+    # Later, an attempt without a heartbeat counts.
     now[0] = 2 * settings.lease_seconds
     assert store.claim(run.cohort_id, "vanishes", -1) is not None
-    done = reconcile(store, _to_nobody, settings=once, counted=disk.counts(store))
+    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
     assert (done.taken_back, done.given_up) == ((), (run.cohort_id,))
 
 

@@ -1,4 +1,4 @@
-"""From a spec to work that waits."""
+"""Submission: specs become committed and published work."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ def test_settings_of_one_optimizer_are_numbered(store: Store, settings: Settings
     assert [run.name for run in store.runs_of(made.id)] == ["rates-sgd1-s7", "rates-sgd2-s7"]
 
 
-def test_a_name_attaches_to_what_it_stands_for(store: Store, spec: Spec, settings: Settings) -> None:
+def test_a_name_returns_the_equal_run_or_study(store: Store, spec: Spec, settings: Settings) -> None:
     broker = Broker()
     first = submit_run(store, spec(name="mine"), publish=broker, settings=settings)
     assert submit_run(store, spec(name="mine"), publish=broker, settings=settings).id == first.id
@@ -108,7 +108,7 @@ def test_a_key_makes_a_retried_submission_safe(store: Store, spec: Spec, setting
         submit_run(store, spec(seed=1), idempotency_key="k", publish=broker, settings=settings)
 
 
-def test_a_broker_that_fails_midway_is_told_of_as_far_as_it_came(store: Store, settings: Settings) -> None:
+def test_cohorts_published_before_the_broker_fails_are_recorded(store: Store, settings: Settings) -> None:
     broker = Broker()
 
     def twice(cohort_id: str) -> None:

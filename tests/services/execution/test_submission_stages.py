@@ -33,8 +33,8 @@ FIXED = StudySpec.model_validate(
 )
 
 
-def nobody(_: str) -> None:
-    """Hears of nothing."""
+def publish_nothing(_: str) -> None:
+    """Publish nothing."""
 
 
 def train_all(store: Store, settings: Settings, study: str, leave: Callable[[], bool] = lambda: False) -> None:
@@ -49,14 +49,14 @@ def by_stage(runs: list[RunRow], stage: str) -> list[RunRow]:
 
 
 def test_a_grid_goes_on_with_its_best_setting_and_fresh_seeds(store: Store, settings: Settings) -> None:
-    study = submit_study(store, GRID, publish=nobody, settings=settings)
+    study = submit_study(store, GRID, publish=publish_nothing, settings=settings)
     assert (study.open, study.runs) == (True, 2 * 2 * 5)
-    assert extend_studies(store, nobody, settings=settings) == []
+    assert extend_studies(store, publish_nothing, settings=settings) == []
     train_all(store, settings, study.id)
     assert store.study(study.id).state == "running"
     published: list[str] = []
     assert extend_studies(store, published.append, settings=settings) == [study.id]
-    # By hand: whoever comes second adds nothing.
+    # The second call adds nothing.
     assert extend_studies(store, published.append, settings=settings) == []
     runs = by_stage(store.runs_of(study.id), "final")
     assert set(published) == {run.cohort_id for run in runs}
@@ -74,27 +74,27 @@ def test_a_grid_goes_on_with_its_best_setting_and_fresh_seeds(store: Store, sett
 
 
 def test_the_reconciler_extends_a_study_whose_worker_died_before_it_could(store: Store, settings: Settings) -> None:
-    study = submit_study(store, GRID, publish=nobody, settings=settings)
+    study = submit_study(store, GRID, publish=publish_nothing, settings=settings)
     train_all(store, settings, study.id)
-    reconcile(store, nobody, settings=settings)
+    reconcile(store, publish_nothing, settings=settings)
     assert len(by_stage(store.runs_of(study.id), "final")) == 2 * 2 * 2
 
 
 def test_a_cancelled_grid_has_no_next_stage_until_it_is_asked_for_again(store: Store, settings: Settings) -> None:
-    study = submit_study(store, GRID, publish=nobody, settings=settings)
+    study = submit_study(store, GRID, publish=publish_nothing, settings=settings)
     store.request_cancel(study=study.id)
     assert store.study(study.id).state == "cancelled"
-    assert extend_studies(store, nobody, settings=settings) == []
-    again = submit_study(store, GRID, publish=nobody, settings=settings)
+    assert extend_studies(store, publish_nothing, settings=settings) == []
+    again = submit_study(store, GRID, publish=publish_nothing, settings=settings)
     assert (again.id, again.open, again.counts) == (study.id, True, {"queued": 20})
     train_all(store, settings, study.id)
-    assert extend_studies(store, nobody, settings=settings) == [study.id]
+    assert extend_studies(store, publish_nothing, settings=settings) == [study.id]
 
 
 @pytest.mark.parametrize("after", [0, 1, 70, 150])
 def test_an_interrupted_study_runs_only_what_is_missing(store: Store, settings: Settings, after: int) -> None:
     """Left by its worker after some steps, cancelled there, and submitted again."""
-    study = submit_study(store, FIXED, publish=nobody, settings=settings)
+    study = submit_study(store, FIXED, publish=publish_nothing, settings=settings)
     calls = iter(range(after))
     train_all(store, settings, study.id, leave=lambda: next(calls, None) is None)
     before = {run.id: run.step for run in store.runs_of(study.id)}
@@ -105,7 +105,7 @@ def test_an_interrupted_study_runs_only_what_is_missing(store: Store, settings: 
     assert {run.id: run.step for run in store.runs_of(study.id)} == before
     assert set(published) == {run.cohort_id for run in store.runs_of(study.id) if run.state == "queued"}
     train_all(store, settings, study.id)
-    whole = submit_study(store, FIXED.model_copy(update={"name": "whole"}), publish=nobody, settings=settings)
+    whole = submit_study(store, FIXED.model_copy(update={"name": "whole"}), publish=publish_nothing, settings=settings)
     train_all(store, settings, whole.id)
     for run, other in zip(store.runs_of(study.id), store.runs_of(whole.id), strict=True):
         assert (run.state, run.step) == ("finished", 200)
@@ -115,7 +115,7 @@ def test_an_interrupted_study_runs_only_what_is_missing(store: Store, settings: 
 
 
 def test_a_finished_study_submitted_again_runs_nothing(store: Store, settings: Settings) -> None:
-    study = submit_study(store, FIXED, publish=nobody, settings=settings)
+    study = submit_study(store, FIXED, publish=publish_nothing, settings=settings)
     train_all(store, settings, study.id)
     published: list[str] = []
     again: StudyRow = submit_study(store, FIXED, publish=published.append, settings=settings)
@@ -123,9 +123,9 @@ def test_a_finished_study_submitted_again_runs_nothing(store: Store, settings: S
 
 
 def test_another_study_does_not_resume_under_the_name(store: Store, settings: Settings) -> None:
-    submit_study(store, FIXED, publish=nobody, settings=settings)
+    submit_study(store, FIXED, publish=publish_nothing, settings=settings)
     with pytest.raises(Conflict, match="another study"):
-        submit_study(store, FIXED.model_copy(update={"steps": 201}), publish=nobody, settings=settings)
+        submit_study(store, FIXED.model_copy(update={"steps": 201}), publish=publish_nothing, settings=settings)
 
 
 SEARCH = StudySpec.model_validate(
@@ -152,7 +152,7 @@ HALVED = SEARCH.model_copy(
 def run_study(store: Store, settings: Settings, study: str) -> None:
     """Train and extend it until nothing follows."""
     train_all(store, settings, study)
-    while extend_studies(store, nobody, settings=settings):
+    while extend_studies(store, publish_nothing, settings=settings):
         train_all(store, settings, study)
 
 
@@ -166,15 +166,15 @@ def rates(store: Store, study: str) -> dict[tuple[int, int, int], float]:
 
 
 def test_a_search_by_tpe_learns_from_its_trials_and_resumes_to_the_same(store: Store, settings: Settings) -> None:
-    whole = submit_study(store, SEARCH, publish=nobody, settings=settings)
+    whole = submit_study(store, SEARCH, publish=publish_nothing, settings=settings)
     assert (whole.open, whole.runs) == (True, 2 * 2 * 3)
     run_study(store, settings, whole.id)
     assert (store.study(whole.id).state, store.study(whole.id).runs) == ("finished", 2 * 2 * 5)
-    # The first trials are everyone's, what follows is each one's own.
+    # The first trials are shared, later ones are each optimizer's own.
     tried = rates(store, whole.id)
     assert [tried[0, 0, t] == tried[1, 0, t] for t in range(1, 5)] == [True, True, False, False]
     # Interrupted in each of its rounds: while it trained, and between two of them.
-    again = submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=nobody, settings=settings)
+    again = submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=publish_nothing, settings=settings)
     for leave_at in (3, 0, None):
         calls = iter(range(leave_at or 0))
         if leave_at is not None:
@@ -182,11 +182,11 @@ def test_a_search_by_tpe_learns_from_its_trials_and_resumes_to_the_same(store: S
         else:
             train_all(store, settings, again.id)
         store.request_cancel(study=again.id)
-        assert extend_studies(store, nobody, settings=settings) == []
-        assert submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=nobody).open
+        assert extend_studies(store, publish_nothing, settings=settings) == []
+        assert submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=publish_nothing).open
         if leave_at != 0:
             train_all(store, settings, again.id)
-            assert extend_studies(store, nobody, settings=settings) == [again.id]
+            assert extend_studies(store, publish_nothing, settings=settings) == [again.id]
     run_study(store, settings, again.id)
     assert rates(store, again.id) == tried
     costs = [store.steps(run.id).cost.tobytes() for run in store.runs_of(whole.id)]
@@ -196,19 +196,19 @@ def test_a_search_by_tpe_learns_from_its_trials_and_resumes_to_the_same(store: S
     assert (resubmitted.open, published) == (False, [])
 
 
-def test_two_who_extend_a_study_at_once_make_one_round(store: Store, settings: Settings) -> None:
-    study = submit_study(store, SEARCH, publish=nobody, settings=settings)
+def test_two_concurrent_extensions_add_one_round(store: Store, settings: Settings) -> None:
+    study = submit_study(store, SEARCH, publish=publish_nothing, settings=settings)
     train_all(store, settings, study.id)
     seen = store.study(study.id)
     stage = next_stage(StudySpec.model_validate(seen.spec), results_of(store, seen))
-    assert extend_study(store, seen, stage, publish=nobody, settings=settings)
+    assert extend_study(store, seen, stage, publish=publish_nothing, settings=settings)
     other = Stage([replace(each, trial=9) for each in stage.new], last=stage.last)
-    assert not extend_study(store, seen, other, publish=nobody, settings=settings)
+    assert not extend_study(store, seen, other, publish=publish_nothing, settings=settings)
     assert store.study(study.id).runs == 2 * 2 * 4
 
 
 def test_halving_prunes_the_worst_and_leaves_the_rest_as_they_would_have_been(store: Store, settings: Settings) -> None:
-    study = submit_study(store, HALVED, publish=nobody, settings=settings)
+    study = submit_study(store, HALVED, publish=publish_nothing, settings=settings)
     assert {run.total_steps for run in store.runs_of(study.id)} == {10}
     run_study(store, settings, study.id)
     assert store.study(study.id).state == "finished"
@@ -224,7 +224,7 @@ def test_halving_prunes_the_worst_and_leaves_the_rest_as_they_would_have_been(st
             lost = [at_ten[run.id] for run in mine if run.step == 10]
             assert min(lost) >= max(at_ten[run.id] for run in mine if run.step > 10)
     plain = HALVED.model_copy(update={"name": "plain", "search": Search(trials=5)})
-    other = submit_study(store, plain, publish=nobody, settings=settings)
+    other = submit_study(store, plain, publish=publish_nothing, settings=settings)
     train_all(store, settings, other.id)
     pairs = zip(runs, store.runs_of(other.id), strict=True)
     for run, same in [pair for pair in pairs if pair[0].stop_reason == "finished"]:
@@ -235,18 +235,18 @@ def test_halving_prunes_the_worst_and_leaves_the_rest_as_they_would_have_been(st
 
 
 def test_a_halved_search_resumes_at_its_rungs(store: Store, settings: Settings) -> None:
-    whole = submit_study(store, HALVED, publish=nobody, settings=settings)
+    whole = submit_study(store, HALVED, publish=publish_nothing, settings=settings)
     run_study(store, settings, whole.id)
     named = HALVED.model_copy(update={"name": "again"})
-    again = submit_study(store, named, publish=nobody, settings=settings)
+    again = submit_study(store, named, publish=publish_nothing, settings=settings)
     train_all(store, settings, again.id)
     store.request_cancel(study=again.id)
-    assert submit_study(store, named, publish=nobody, settings=settings).open
-    assert extend_studies(store, nobody, settings=settings) == [again.id]
+    assert submit_study(store, named, publish=publish_nothing, settings=settings).open
+    assert extend_studies(store, publish_nothing, settings=settings) == [again.id]
     calls = iter(range(5))
     train_all(store, settings, again.id, leave=lambda: next(calls, None) is None)
     store.request_cancel(study=again.id)
-    assert submit_study(store, named, publish=nobody, settings=settings).open
+    assert submit_study(store, named, publish=publish_nothing, settings=settings).open
     run_study(store, settings, again.id)
     ends = [(run.step, run.stop_reason, run.cost) for run in store.runs_of(whole.id)]
     assert [(run.step, run.stop_reason, run.cost) for run in store.runs_of(again.id)] == ends
@@ -262,7 +262,7 @@ def test_a_halved_search_resumes_at_its_rungs(store: Store, settings: Settings) 
 )
 def test_a_search_that_could_not_run_is_refused(store: Store, search: dict[str, object], rule: str) -> None:
     with pytest.raises(InvalidSpec, match=rule):
-        submit_study(store, parse_study(SEARCH.model_dump(mode="json") | {"search": search}), publish=nobody)
+        submit_study(store, parse_study(SEARCH.model_dump(mode="json") | {"search": search}), publish=publish_nothing)
 
 
 def test_a_search_without_what_came_later_reads_as_before() -> None:
@@ -270,5 +270,5 @@ def test_a_search_without_what_came_later_reads_as_before() -> None:
 
 
 def cost_at(store: Store, run: RunRow, step: int) -> float:
-    """Its validation cost there, or, where that was the end of a rung and is none any more, the nearest."""
+    """Its validation cost there, or, where that was the end of a rung and is removed, the nearest."""
     return next(e.cost or 0.0 for e in store.evaluations(run.id) if (e.step, e.split) == (step, "validation"))

@@ -26,7 +26,7 @@ def after(steps: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("record", ["full", "replay"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_what_is_read_back_is_what_the_engine_held(
+def test_records_are_what_the_engine_computed(
     store: Store, trained: Submit, spec: Callable[..., RunSpec], held: Any, record: str, precision: str
 ) -> None:
     asked = spec(record=record, precision=precision, steps=200)
@@ -124,7 +124,7 @@ def test_a_cohort_is_trained_once(
     assert store.run(run.id) == run
 
 
-def test_what_breaks_is_written_to_the_cohort_and_given_up_in_the_end(
+def test_an_error_is_written_to_the_cohort_and_ends_in_quarantine(
     store: Store,
     submit: Submit,
     settings: Settings,
@@ -144,7 +144,7 @@ def test_what_breaks_is_written_to_the_cohort_and_given_up_in_the_end(
     assert "MemoryError: no room for the gradient" in failed.error
 
 
-def test_what_breaks_in_the_writer_surfaces(
+def test_an_error_in_the_writer_is_raised(
     store: Store,
     submit: Submit,
     settings: Settings,
@@ -163,7 +163,7 @@ def test_what_breaks_in_the_writer_surfaces(
     assert "no space left on device" in (store.cohort(run.cohort_id).error or "")
 
 
-def test_whoever_lost_the_lease_stops_and_writes_nothing_more(
+def test_a_worker_that_lost_the_lease_stops_and_writes_nothing_more(
     store: Store,
     submit: Submit,
     settings: Settings,
@@ -243,4 +243,4 @@ def test_a_run_begun_under_other_numerics_is_not_trained_on(
     assert train(store, run.cohort_id, owner="test", settings=settings, leave=after(30)) == "released"
     monkeypatch.setattr("talweg_core.numerics.fingerprint", lambda: {"cpu": "another"})
     assert train(store, run.cohort_id, owner="test", settings=settings) == "queued"
-    assert "this worker computes under {'cpu': 'another'}" in (store.cohort(run.cohort_id).error or "")
+    assert "this worker has {'cpu': 'another'}" in (store.cohort(run.cohort_id).error or "")

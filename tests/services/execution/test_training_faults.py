@@ -1,4 +1,4 @@
-"""A database that is away, locked or full ends no training for good, and one bad run fails alone."""
+"""An unreachable, locked or full database ends no training for good, and one bad run fails alone."""
 
 import logging
 import sqlite3
@@ -20,39 +20,39 @@ from talweg_core import Cohort
 Submit = Callable[[RunSpec], RunRow]
 
 
-def test_a_database_that_comes_back_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_calls_to_an_unreachable_database_are_retried(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[bool] = []
 
-    def away(again: bool) -> str:
+    def unreachable(again: bool) -> str:
         asked.append(again)
         if len(asked) < 3:
             raise Unreachable("database: the server closed the connection")
         return "answer"
 
     with caplog.at_level(logging.WARNING):
-        assert DatabaseRetry(60.0, "cohort-1")(away) == "answer"
+        assert DatabaseRetry(60.0, "cohort-1")(unreachable) == "answer"
     assert asked == [False, True, True]
-    assert caplog.text.count("database asked again") == 2
+    assert caplog.text.count("database call retried") == 2
     assert caplog.text.count("cohort-1") >= 2
 
 
-def test_patience_ends_and_says_why() -> None:
-    def away(_: bool) -> None:
+def test_retries_end_with_the_reason() -> None:
+    def unreachable(_: bool) -> None:
         raise Unreachable("database: the server closed the connection")
 
     with pytest.raises(Unreachable, match="closed the connection"):
-        DatabaseRetry(0.2, "cohort")(away)
+        DatabaseRetry(0.2, "cohort")(unreachable)
 
 
-def test_whoever_is_asked_to_leave_has_no_patience() -> None:
+def test_a_worker_that_is_to_stop_does_not_retry() -> None:
     asked: list[bool] = []
 
-    def away(again: bool) -> None:
+    def unreachable(again: bool) -> None:
         asked.append(again)
         raise Unreachable("database: the server closed the connection")
 
     with pytest.raises(Unreachable):
-        DatabaseRetry(60.0, "cohort", leave=lambda: True)(away)
+        DatabaseRetry(60.0, "cohort", leave=lambda: True)(unreachable)
     assert asked == [False]
 
 
@@ -86,7 +86,7 @@ def test_a_file_that_another_process_locks_delays_the_training_alone(
             trains.wait(60)
             intruder.execute("BEGIN EXCLUSIVE")
             locked.set()
-            while "database asked again" not in caplog.text:
+            while "database call retried" not in caplog.text:
                 never.wait(0.01)
             intruder.execute("ROLLBACK")
             intruder.close()
@@ -214,7 +214,7 @@ def test_one_bad_run_does_not_fail_its_cohort(
         assert store.steps(run.id).cost.tobytes() == held(RunSpec.model_validate(run.spec)).costs.tobytes()
 
 
-def test_a_run_that_rests_goes_on_to_the_same_bits_and_its_neighbour_did_not_wait(
+def test_an_unpaused_run_has_the_same_bits_and_the_other_run_did_not_wait(
     store: Store, submitted_study: Callable[[StudySpec], StudyRow], settings: Settings, held: Any
 ) -> None:
     spec = {"problem": "wine-mlp", "optimizers": ["adam"], "seeds": 2, "steps": 3000, "record": "replay"}
@@ -230,9 +230,9 @@ def test_a_run_that_rests_goes_on_to_the_same_bits_and_its_neighbour_did_not_wai
 
     assert train(store, one.cohort_id, owner="test", settings=settings, leave=ask_meanwhile) == "released"
     assert train(store, other.cohort_id, owner="test", settings=settings) == "finished"
-    resting = store.run(one.id)
-    assert (resting.state, resting.paused) == ("queued", True)
-    assert 0 < resting.step < 3000
+    paused = store.run(one.id)
+    assert (paused.state, paused.paused) == ("queued", True)
+    assert 0 < paused.step < 3000
     assert store.run(other.id).state == "finished"
     (cohort,) = store.unpause([one.id])
     assert train(store, cohort, owner="test", settings=settings) == "finished"

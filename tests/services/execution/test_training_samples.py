@@ -1,4 +1,4 @@
-"""What a worker takes of its machine is kept beside its runs, and holds up nothing."""
+"""Samples of a worker's load are stored, and never delay its training."""
 
 import subprocess
 import sys
@@ -45,15 +45,15 @@ def test_a_sample_counts_the_time_since_the_last() -> None:
 def test_a_process_that_works_for_this_one_counts_until_it_ends() -> None:
     busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
     line = [sys.executable, "-c", busy]
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as beside:
-        assert beside.stdout is not None
-        alone, both = Sampler(), Sampler(beside.pid)
-        beside.stdout.readline()
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        alone, both = Sampler(), Sampler(process.pid)
+        process.stdout.readline()
         one, two = alone.sample(), both.sample()
         assert two.processor > one.processor
         assert two.memory > one.memory + 2_000_000
-        beside.kill()
-        beside.wait()
+        process.kill()
+        process.wait()
         # Nothing is left of it, and nothing is raised.
         assert both.sample().processor >= 0
         assert both.sample().memory < two.memory
@@ -72,7 +72,7 @@ def test_a_store_that_takes_no_sample_ends_no_training(
 
     def away(*_: object) -> None:
         asked.append(1)
-        raise Unreachable("is away")
+        raise Unreachable("does not answer")
 
     monkeypatch.setattr(Store, "add_sample", away)
     run = submit_run(store, spec(), publish=lambda _: None, settings=SETTINGS)

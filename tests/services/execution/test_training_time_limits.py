@@ -1,4 +1,4 @@
-"""A run that has trained for as long as it may stops between two steps, and can go on from there."""
+"""Time limits: a run that reaches its limit stops between two steps, and can be resumed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,10 @@ from talweg.store import RunRow, Store, StudyRow, tables
 NEXT_TO_NOTHING = 1e-9
 
 
-def _to_nobody(_: str) -> None: ...
+def _publish_nothing(_: str) -> None: ...
 
 
-def _judged(store: Store, run: RunRow) -> list[tuple[Any, ...]]:
+def _evaluated(store: Store, run: RunRow) -> list[tuple[Any, ...]]:
     return [(row.step, row.split, row.cost, row.metric) for row in store.evaluations(run.id)]
 
 
@@ -35,17 +35,17 @@ def test_a_run_whose_time_is_up_ends_with_that_reason_and_its_record_is_complete
     assert run.trained_seconds >= NEXT_TO_NOTHING
     assert store.steps(run.id).cost.tobytes() == held(asked).costs[:1].tobytes()
     assert 1 in store.replay_basis(run.id, 0, 1).digests
-    # It is the end that was asked for, so it is judged there.
+    # The time limit is a regular end, so the run is evaluated.
     assert {row.step for row in store.evaluations(run.id)} >= {1}
 
 
-def test_a_run_whose_time_was_up_goes_on_to_the_bits_of_one_without_a_limit(
+def test_a_run_resumed_after_its_limit_has_the_bits_of_one_without_a_limit(
     store: Store, trained: Callable[[RunSpec], RunRow], spec: Callable[..., RunSpec], settings: Settings, held: Any
 ) -> None:
     run = trained(spec(max_seconds=NEXT_TO_NOTHING))
     with pytest.raises(InvalidSpec, match="max_seconds: must be more than"):
-        resume_run(store, run, max_seconds=NEXT_TO_NOTHING, publish=_to_nobody)
-    going = resume_run(store, run, publish=_to_nobody)
+        resume_run(store, run, max_seconds=NEXT_TO_NOTHING, publish=_publish_nothing)
+    going = resume_run(store, run, publish=_publish_nothing)
     assert RunSpec.model_validate(going.spec).max_seconds is None
     assert train(store, going.cohort_id, owner="test", settings=settings) == "finished"
     done = store.run(run.id)
@@ -53,7 +53,7 @@ def test_a_run_whose_time_was_up_goes_on_to_the_bits_of_one_without_a_limit(
     assert done.trained_seconds > run.trained_seconds
     assert store.steps(run.id).cost.tobytes() == held(spec()).costs.tobytes()
     other = trained(spec())
-    assert _judged(store, run) == _judged(store, other)
+    assert _evaluated(store, run) == _evaluated(store, other)
 
 
 def test_the_time_of_all_attempts_is_counted(
@@ -79,7 +79,7 @@ def test_the_time_of_all_attempts_is_counted(
     assert (ended.state, ended.stop_reason, ended.step) == ("cancelled", "time", left.step)
 
 
-def test_every_run_of_a_study_has_the_studys_limit_and_none_goes_on_by_itself(
+def test_every_run_of_a_study_has_the_studys_limit_and_none_is_resumed(
     store: Store, submitted_study: Callable[[StudySpec], StudyRow], settings: Settings
 ) -> None:
     study = submitted_study(
@@ -97,7 +97,7 @@ def test_every_run_of_a_study_has_the_studys_limit_and_none_goes_on_by_itself(
         assert train(store, cohort, owner="test", settings=settings) == "finished"
     runs = store.runs_of(study.id)
     assert {(run.state, run.stop_reason, run.step) for run in runs} == {("cancelled", "time", 1)}
-    assert resume_study(store, store.study(study.id), publish=_to_nobody).counts == {"cancelled": 4}
+    assert resume_study(store, store.study(study.id), publish=_publish_nothing).counts == {"cancelled": 4}
 
 
 def test_a_spec_without_a_limit_reads_as_it_did_before_there_were_any() -> None:
@@ -110,6 +110,6 @@ def test_a_spec_without_a_limit_reads_as_it_did_before_there_were_any() -> None:
         RunSpec.model_validate({"problem": "wine-mlp", "optimizer": "adam", "max_seconds": 0})
 
 
-def test_without_limits_nobody_is_over(store: Store, submit: Callable[[RunSpec], RunRow], spec: Any) -> None:
+def test_without_limits_no_run_is_over(store: Store, submit: Callable[[RunSpec], RunRow], spec: Any) -> None:
     runs = [store.run(submit(spec()).id)]
     assert TimeLimits(runs).over(np.array([1e9]), np.array([True])) == []

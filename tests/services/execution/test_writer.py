@@ -1,4 +1,4 @@
-"""The writer's thread: how much may wait for it, and what becomes of that when it fails."""
+"""The writer's thread: the limit of its queue, and its errors."""
 
 import threading
 from collections.abc import Callable
@@ -54,13 +54,13 @@ def writer(store: Store, spec: Callable[..., RunSpec], settings: Settings) -> tu
     return Writer(target, DatabaseRetry(0, claim.cohort_id)), segments
 
 
-def test_who_hands_over_too_much_waits(
+def test_put_waits_while_the_queue_is_full(
     writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, (first, second, third) = writer
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", first.nbytes + second.nbytes)
     with made:
-        # The first is in hand, the second waits: nothing of this blocks.
+        # The first is being written, the second is queued: neither call blocks.
         made.put(first)
         made.put(second)
         last = threading.Thread(target=made.put, args=(third,))
@@ -72,7 +72,7 @@ def test_who_hands_over_too_much_waits(
         assert not last.is_alive()
 
 
-def test_one_segment_may_be_larger_than_what_may_wait(
+def test_a_segment_larger_than_the_queue_is_written(
     store: Store, writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
@@ -86,7 +86,7 @@ def test_one_segment_may_be_larger_than_what_may_wait(
     assert run.step == run.total_steps == len(store.steps(run.id))
 
 
-def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
+def test_an_error_is_raised_and_put_never_blocks_for_ever(
     writer: tuple[Writer, list[Segment]], gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -97,7 +97,7 @@ def test_what_went_wrong_is_raised_and_nobody_waits_for_ever(
     monkeypatch.setattr("talweg.execution.writer._WAITING_BYTES", 1)
     made, (first, second, third) = writer
     threading.Timer(0.1, gate.set).start()
-    with pytest.raises(Held), made:  # noqa: PT012 - any of them may be the one that hears of it
+    with pytest.raises(Held), made:  # noqa: PT012 - any of them may raise it
         made.put(first)
         made.put(second)
         made.put(third)

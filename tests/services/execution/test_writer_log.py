@@ -1,4 +1,4 @@
-"""Each run that ends is one line of the log, with its cohort, how it ended and after how much."""
+"""Each run that ends is logged in one line, with its cohort, its end, its steps and its time."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow
 
 
-def _to_nobody(_: str) -> None: ...
+def _publish_nothing(_: str) -> None: ...
 
 
 def _ended(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def test_every_run_of_a_cohort_that_ends_has_a_line(
         assert line["seconds"] > 0
 
 
-def test_a_run_that_failed_has_a_line_whoever_gave_it_up(
+def test_a_failed_run_has_a_line_from_worker_and_reconciler(
     store: Store,
     submit: Callable[[RunSpec], RunRow],
     spec: Callable[..., RunSpec],
@@ -57,7 +57,7 @@ def test_a_run_that_failed_has_a_line_whoever_gave_it_up(
     with caplog.at_level(logging.INFO):
         assert train(store, raised.cohort_id, owner="test", settings=once) == "quarantined"
         assert store.claim(vanished.cohort_id, "a worker that vanishes", -1.0) is not None
-        assert reconcile(store, _to_nobody, settings=once).given_up == (vanished.cohort_id,)
+        assert reconcile(store, _publish_nothing, settings=once).given_up == (vanished.cohort_id,)
         log_failed(store, vanished.cohort_id)
     assert [(line["run"], line["state"], line["reason"], line["steps"]) for line in _ended(caplog)] == sorted(
         (run.id, "failed", "failed", 0) for run in (raised, vanished)

@@ -69,18 +69,20 @@ def test_it_writes_what_the_worker_would(
 ) -> None:
     # No commit but at the end, so that the clock has no say.
     settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
-    alone, beside = submit(spec(**changed)), submit(spec(**changed))
+    alone, process = submit(spec(**changed)), submit(spec(**changed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
         assert train(store, alone.cohort_id, owner="t", settings=settings) == "finished"
-        assert train(store, beside.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
-    assert recorded(store, beside) == recorded(store, alone)
-    assert recorded(store, beside)[0]
-    one, other = store.run(alone.id), store.run(beside.id)
+        assert (
+            train(store, process.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
+        )
+    assert recorded(store, process) == recorded(store, alone)
+    assert recorded(store, process)[0]
+    one, other = store.run(alone.id), store.run(process.id)
     assert (one.state, one.stop_reason, one.step, one.cost, one.best_cost, one.numerics) == (
         other.state, other.stop_reason, other.step, other.cost, other.best_cost, other.numerics,
     )  # fmt: skip
-    assert store.samples(beside.cohort_id)[-1].memory > 0
+    assert store.samples(process.cohort_id)[-1].memory > 0
 
 
 def test_it_serves_one_claim_after_another_and_every_run_of_it(
@@ -99,7 +101,7 @@ def test_it_serves_one_claim_after_another_and_every_run_of_it(
         assert reasons == ({"finished"} if rate < 1 else {"finished", "diverged"})
 
 
-def test_what_is_asked_of_runs_reaches_their_worker(
+def test_requests_for_runs_reach_their_worker(
     store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec(steps=100_000, record="replay"))
@@ -117,7 +119,7 @@ def test_what_is_asked_of_runs_reaches_their_worker(
     assert 500 <= run.step < 100_000
 
 
-def test_a_claim_that_passed_on_is_refused_in_the_laboratorys_words(
+def test_a_lost_claim_is_refused_with_lease_lost(
     store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec(steps=100_000, record="replay"))
@@ -155,7 +157,7 @@ def test_a_killed_writer_process_is_as_a_killed_worker_and_another_follows(
 
     hasty = settings.model_copy(update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1})
     assert train(store, run.cohort_id, owner="t", settings=hasty, leave=strike, writer_process=writer_process) == "lost"
-    # Its claim is left to run out; nobody else has it before.
+    # Its lease must run out before another worker claims it.
     assert store.cohort(run.cohort_id).state == "leased"
     until(lambda: bool(store.requeue_expired(5)), "the lease to run out")
     assert train(store, run.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
@@ -164,7 +166,7 @@ def test_a_killed_writer_process_is_as_a_killed_worker_and_another_follows(
     assert store.checkpoint_before(run.id, 3000) == store.checkpoint_before(whole.id, 3000)
 
 
-def test_what_nobody_foresaw_comes_with_its_traceback(
+def test_an_unexpected_error_has_its_traceback(
     store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec())
@@ -172,15 +174,15 @@ def test_what_nobody_foresaw_comes_with_its_traceback(
     assert claim is not None
     segments = writer_process.open(claim, claim.runs, every=64, numerics=numerics.fingerprint(), lease_seconds=60)
     with pytest.raises(WriterProcessFailed, match=r"(?s)Traceback.*KeyError"):
-        writer_process.ask("take", {"arrays": []})
+        writer_process.request("take", {"arrays": []})
     # It is still there.
-    assert not segments.asked().pause
+    assert not segments.requests().pause
     store.release(claim)
     with pytest.raises(LeaseLost):
         segments.commit(again=False)
 
 
-def test_a_question_that_was_cut_off_takes_no_other_ones_answer(
+def test_an_interrupted_request_gets_no_other_requests_answer(
     store: Store, writer_process: WriterProcess, submit: Submit, settings: Settings, spec: Callable[..., RunSpec]
 ) -> None:
     run = submit(spec())
@@ -190,27 +192,25 @@ def test_a_question_that_was_cut_off_takes_no_other_ones_answer(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("talweg.execution.writer_process.json.loads", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            segments.asked()
+            segments.requests()
     with pytest.raises(WriterProcessLost):
-        segments.asked()
+        segments.requests()
     store.release(claim)
     # The next claim has another process.
     assert train(store, run.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
 
 
-def test_signals_are_its_workers_business(
-    writer_process: WriterProcess, store: Store, submit: Submit, spec: Any
-) -> None:
+def test_signals_are_ignored(writer_process: WriterProcess, store: Store, submit: Submit, spec: Any) -> None:
     run = submit(spec())
     claim = store.claim(run.cohort_id, "t", 60)
     assert claim is not None
     segments = writer_process.open(claim, claim.runs, every=64, numerics={}, lease_seconds=60)
     for number in (signal.SIGINT, signal.SIGTERM):
         kill(writer_process, number)
-        assert segments.asked().cancelled == frozenset()
+        assert segments.requests().cancelled == frozenset()
     kill(writer_process, signal.SIGKILL)
-    with pytest.raises(WriterProcessLost, match=f"process {writer_process.pid} must answer, but ended"):
-        segments.asked()
+    with pytest.raises(WriterProcessLost, match=f"process {writer_process.pid} ended before it answered"):
+        segments.requests()
 
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit(0)"])

@@ -15,7 +15,7 @@ TENSORS = [{"name": "dense1.weight", "shape": [2, 3]}, {"name": "dense1.bias", "
 
 @dataclass(frozen=True)
 class Work:
-    """What one submission holds."""
+    """The content of one submission."""
 
     study: NewStudy | None
     runs: list[NewRun]
@@ -29,7 +29,7 @@ class Work:
 
 @pytest.fixture
 def new_work() -> Callable[..., Work]:
-    """Makes work: so many cohorts of so many runs, in a study where it is named."""
+    """Makes work: a number of cohorts of a number of runs, in a study if one is named."""
 
     def make(runs: int = 2, *, cohorts: int = 1, study: str | None = None, **changed: Any) -> Work:
         parent = None if study is None else NewStudy(str(uuid7()), study, {"name": study, "problem": "quadratic"})
@@ -67,7 +67,7 @@ def claimed(store: Store, submitted: Callable[..., Work]) -> Callable[..., Claim
 
 @pytest.fixture
 def new_batch() -> Callable[..., CommitBatch]:
-    """Makes what a worker commits: `count` steps of every run of a claim, from `first` on."""
+    """Makes a worker's commit: `count` steps of every run of a claim, from `first` on."""
 
     def make(claim: Claim, first: int = 0, count: int = 4, **changed: Any) -> CommitBatch:
         run_ids = [run.id for run in claim.runs]
@@ -90,7 +90,7 @@ def _values() -> Callable[[int, int], np.ndarray[Any, np.dtype[np.float32]]]:
 
 
 def values(first: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Numbers that tell steps and coordinates apart."""
+    """Numbers that differ by step and by coordinate."""
     return (np.arange(first, first + count)[:, None] + np.arange(9) / 16).astype(np.float32)
 
 

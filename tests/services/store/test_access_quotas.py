@@ -1,4 +1,4 @@
-"""What a token may hold at once, whatever comes at the same moment."""
+"""Quotas of tokens, also under concurrent submissions; and datasets."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_runs_over_the_limit_are_refused_whole(store: Store, holder: Store, new_
     store.submit(None, third.runs, third.cohorts)
 
 
-def test_what_has_ended_counts_no_more(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
+def test_ended_runs_do_not_count(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
     first, second = new_work(3, total_steps=5), new_work(3, total_steps=5)
     holder.submit(None, first.runs, first.cohorts)
     store.request_cancel([run.id for run in first.runs])
@@ -56,7 +56,7 @@ def test_a_repeated_submission_counts_once(holder: Store, new_work: Callable[...
     assert holder.submit(None, work.runs, work.cohorts, "key").repeated
 
 
-def _gets_in(holder: Store, work: Any) -> bool:
+def _is_accepted(holder: Store, work: Any) -> bool:
     try:
         holder.submit(None, work.runs, work.cohorts)
     except LimitReached:
@@ -64,20 +64,22 @@ def _gets_in(holder: Store, work: Any) -> bool:
     return True
 
 
-def test_of_many_at_once_only_as_many_get_in_as_may(store: Store, holder: Store, new_work: Callable[..., Any]) -> None:
+def test_of_many_concurrent_submissions_the_quota_is_accepted(
+    store: Store, holder: Store, new_work: Callable[..., Any]
+) -> None:
     with ThreadPoolExecutor(4) as threads:
-        got = list(threads.map(partial(_gets_in, holder), [new_work(1, total_steps=1) for _ in range(12)]))
+        got = list(threads.map(partial(_is_accepted, holder), [new_work(1, total_steps=1) for _ in range(12)]))
     assert sum(got) == 3 == len(store.runs().items)
 
 
-def test_of_two_that_count_at_the_same_moment_one_gets_in(
+def test_of_two_submissions_that_count_concurrently_one_is_accepted(
     store: Store, holder: Store, new_work: Callable[..., Any]
 ) -> None:
-    """Each would count before the other's rows can be seen: so the second must not come that far."""
+    """Without a lock both would count before the other's rows are visible."""
     counting: list[bool] = []
 
-    def held_up() -> bool:
-        """Whether somebody waits for a lock. SQLite has one writer: whoever comes second waits to begin."""
+    def is_blocked() -> bool:
+        """Whether a connection waits for a lock. SQLite has one writer: the second waits to begin."""
         if store.engine.dialect.name == "sqlite":
             return True
         with store.engine.connect() as connection:
@@ -89,12 +91,12 @@ def test_of_two_that_count_at_the_same_moment_one_gets_in(
         if "charges" in statement and "sum(" in statement:
             counting.append(True)
             deadline = time.monotonic() + 120
-            while len(counting) < 2 and not held_up():
-                assert time.monotonic() < deadline, "the other one neither came nor waits"
+            while len(counting) < 2 and not is_blocked():
+                assert time.monotonic() < deadline, "the other submission neither counts nor waits"
                 time.sleep(0.01)
 
     with ThreadPoolExecutor(2) as threads:
-        got = list(threads.map(partial(_gets_in, holder), [new_work(2, total_steps=1) for _ in range(2)]))
+        got = list(threads.map(partial(_is_accepted, holder), [new_work(2, total_steps=1) for _ in range(2)]))
     event.remove(store.engine, "before_cursor_execute", meet)
     assert sorted(got) == [False, True]
     assert len(store.runs().items) == 2
@@ -112,9 +114,9 @@ def test_a_dataset_is_found_by_digest_and_name(store: Store) -> None:
     assert store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed") == kept
     assert store.dataset("mine") == store.dataset("1" * 64) == kept
     assert store.dataset_payload("1" * 64) == b"packed"
-    with pytest.raises(Conflict, match="mine: the name stands for other data"):
+    with pytest.raises(Conflict, match="mine: the name belongs to other data"):
         store.add_dataset("mine", "2" * 64, "values", SHAPE, 80, b"other")
-    with pytest.raises(Conflict, match="other: the same data is here already, as 'mine'"):
+    with pytest.raises(Conflict, match="other: the same data is stored already, as 'mine'"):
         store.add_dataset("other", "1" * 64, "values", SHAPE, 80, b"packed")
     for missing in ("nothing", "\x00", "\ud800"):
         with pytest.raises(NotFound, match="dataset"):

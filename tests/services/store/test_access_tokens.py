@@ -1,4 +1,4 @@
-"""Tokens: by digest, with an end."""
+"""Tokens: found by digest, revoked by name."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -20,14 +20,14 @@ def test_a_token_is_found_by_its_digest(store: Store) -> None:
     assert store.find_token("e" * 64) is None
 
 
-def test_a_digest_stands_once(store: Store) -> None:
+def test_a_digest_is_stored_once(store: Store) -> None:
     store.add_token("d" * 64, "one", ["admin"])
-    with pytest.raises(Conflict, match="token other: is known already"):
+    with pytest.raises(Conflict, match="token other: the same token is stored already"):
         store.add_token("d" * 64, "other", ["admin"])
     assert [token.name for token in store.tokens()] == ["one"]
 
 
-def test_a_revoked_token_says_so(store: Store) -> None:
+def test_a_revoked_token_has_its_time_of_revocation(store: Store) -> None:
     store.add_token("d" * 64, "lost", ["admin"])
     store.revoke_token("lost")
     token = store.find_token("d" * 64)

@@ -1,4 +1,4 @@
-"""What is stored, and where the kept checkpoints are."""
+"""The record policy, and the steps of kept checkpoints."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def test_auto_stores_everything_up_to_four_million_values() -> None:
     assert resolve("auto", 10, steps + 1) == "replay"
 
 
-def test_what_is_asked_for_is_what_is_stored() -> None:
+def test_an_explicit_policy_is_kept() -> None:
     assert resolve("full", 10**6, 10**6) == "full"
     assert resolve("replay", 1, 1) == "replay"
 

@@ -1,4 +1,4 @@
-"""Commits: whole or not at all, and what they hold comes back as it was."""
+"""Commits: all or nothing, and read back as written."""
 
 import threading
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def _count(store: Store) -> dict[str, int]:
         return {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}  # noqa: S608
 
 
-def test_what_was_committed_comes_back(
+def test_a_commit_is_read_back_as_written(
     store: Store, claimed: Callable[..., Claim], new_batch: Batch, values: Values
 ) -> None:
     claim = claimed(2)
@@ -63,7 +63,7 @@ def test_a_commit_that_fails_leaves_nothing(store: Store, claimed: Callable[...,
     with pytest.raises(Conflict):
         store.commit(claim, new_batch(claim, first=4, chunks=[twice]))
     assert (_count(store), store.cohort(claim.cohort_id), store.run(claim.runs[0].id), store.outbox()) == before
-    # The connection that failed is as good as new.
+    # The connection works after the error.
     store.commit(claim, new_batch(claim, first=4))
 
 
@@ -74,7 +74,7 @@ def test_a_commit_writes_its_own_cohort_only(store: Store, claimed: Callable[...
     assert set(_count(store).values()) == {0}
 
 
-def test_numbers_that_are_none_are_null_on_both(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_nan_is_null_on_both_databases(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(1)
     run_id = claim.runs[0].id
     column = np.array([1.5, np.nan, np.inf, -np.inf, -0.0, 5e-324])
@@ -120,7 +120,7 @@ def test_small_runs_have_a_row_for_each_coordinate(store: Store, claimed: Callab
     assert len(store.derivatives(run_id)) == 6
 
 
-def test_checkpoints_that_are_not_kept_give_way(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_checkpoints_that_are_not_kept_are_replaced(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(2)
     one, other = (run.id for run in claim.runs)
     store.commit(claim, CommitBatch(60.0, checkpoints=[Checkpoint(other, 5, b"other", kept=False)]))
@@ -207,7 +207,7 @@ def test_the_outbox_holds_what_the_mirror_has_not_confirmed(
     assert store.outbox() == []
 
 
-def test_who_waits_longest_is_mirrored_first(store: Store, submitted: Callable[..., Any]) -> None:
+def test_the_longest_waiting_run_is_mirrored_first(store: Store, submitted: Callable[..., Any]) -> None:
     first, second, third = (submitted(1).runs[0].id for _ in range(3))
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE runs SET step = 5"))
@@ -258,13 +258,13 @@ def test_a_heartbeat_beats_while_its_thread_commits(
     assert store.steps(claim.runs[0].id).step.tolist() == list(range(120))
 
 
-def test_cohorts_commit_side_by_side(store: Store, claimed: Callable[..., Claim], new_batch: Batch) -> None:
+def test_cohorts_commit_concurrently(store: Store, claimed: Callable[..., Claim], new_batch: Batch) -> None:
     claims = [claimed(3) for _ in range(4)]
 
     def train(claim: Claim) -> None:
         for first in range(0, 40, 4):
             store.commit(claim, new_batch(claim, first=first))
-            store.asked(claim)
+            store.requests(claim)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(train, claims))

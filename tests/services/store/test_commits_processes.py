@@ -50,7 +50,7 @@ def _wait_for_step(store: Store, run_id: str, step: int, process: subprocess.Pop
     deadline = time.monotonic() + 120
     while store.run(run_id).step < step:
         assert process.poll() is None, "the committer ended"
-        assert time.monotonic() < deadline, "the committer does not get on"
+        assert time.monotonic() < deadline, "the committer makes no progress"
 
 
 def test_processes_share_the_cohorts_between_them(
@@ -85,7 +85,7 @@ def test_a_process_killed_while_it_commits_leaves_whole_commits(
 
 
 def _assert_whole(store: Store, run_id: str) -> None:
-    """Everything ends at the step that the run's row tells."""
+    """All records end at the step of the run's row."""
     step = store.run(run_id).step
     assert step > 0
     assert store.steps(run_id).step.tolist() == list(range(step))

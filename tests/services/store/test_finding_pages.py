@@ -28,7 +28,7 @@ def test_pages_hold_each_run_once_newest_first(store: Store, submitted: Callable
     assert _all(store, limit) == sorted(ids, reverse=True)
 
 
-def test_what_comes_meanwhile_disturbs_no_page(store: Store, submitted: Callable[..., Any]) -> None:
+def test_runs_submitted_in_between_change_no_page(store: Store, submitted: Callable[..., Any]) -> None:
     ids = [run.id for run in submitted(4).runs]
     page = store.runs(limit=2)
     submitted(3)
@@ -59,7 +59,7 @@ def test_studies_have_pages_too(store: Store, submitted: Callable[..., Any]) -> 
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "\x00", "1 OR 1=1", "é" * 36, "0" * 31])
-def test_a_cursor_that_no_page_gave_is_refused(store: Store, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidSpec, match="cursor"):
         store.runs(cursor=cursor)
     with pytest.raises(InvalidSpec, match="cursor"):

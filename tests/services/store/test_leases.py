@@ -8,20 +8,20 @@ import pytest
 from sqlalchemy import update
 
 from talweg.errors import LeaseLost
-from talweg.store import Asked, Claim, CommitBatch, Progress, Store, open_store, tables
+from talweg.store import Claim, CommitBatch, Progress, Requests, Store, open_store, tables
 from talweg.store.tables import FromNow
 
 _COHORTS = tables.cohorts
 
 
 def _expire(store: Store, cohort_id: str) -> None:
-    """As if nobody had beaten for long."""
+    """Let the lease run out."""
     with store.engine.begin() as connection:
         connection.execute(update(_COHORTS).where(_COHORTS.c.id == cohort_id).values(lease_until=FromNow(-1.0)))
 
 
 def _age(store: Store, seconds: float) -> None:
-    """As if all cohorts had been queued, and published, so long ago."""
+    """Move the times of queueing and publication into the past."""
     with store.engine.begin() as connection:
         connection.execute(update(_COHORTS).values(queued_at=FromNow(-seconds)))
         connection.execute(
@@ -43,7 +43,7 @@ def test_a_claim_holds_the_runs_by_their_row(store: Store, submitted: Callable[.
     assert 59 < (cohort.lease_until - cohort.owner_since).total_seconds() < 61
 
 
-def test_what_is_leased_is_not_claimed_again(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_a_leased_cohort_is_not_claimed_again(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed()
     assert store.claim(claim.cohort_id, "worker-2", 60.0) is None
     store.finish(claim)
@@ -90,7 +90,7 @@ def test_an_expired_lease_is_taken_over(store: Store, claimed: Callable[..., Cla
     assert fresh.runs[0].started_at == stale.runs[0].started_at
 
 
-def test_what_ran_out_at_its_last_attempt_is_given_up_and_not_taken_over(
+def test_a_lease_that_ran_out_at_the_last_attempt_is_quarantined_and_not_claimed(
     store: Store, claimed: Callable[..., Claim]
 ) -> None:
     first = claimed(1)
@@ -98,7 +98,7 @@ def test_what_ran_out_at_its_last_attempt_is_given_up_and_not_taken_over(
     second = store.claim(first.cohort_id, "worker-2", 60.0, max_attempts=2)
     assert second is not None
     _expire(store, first.cohort_id)
-    # A message that came twice would give whatever ends its workers one more of them.
+    # A repeated message must not give a cohort that kills its workers another attempt.
     assert store.claim(first.cohort_id, "worker-3", 60.0, max_attempts=2) is None
     assert store.requeue_expired(2) == []
     cohort = store.cohort(first.cohort_id)
@@ -120,7 +120,7 @@ def test_a_stale_worker_writes_nothing(
         lambda: store.release(stale),
         lambda: store.fail(stale, "Traceback", 1),
     ):
-        with pytest.raises(LeaseLost, match="fence 1 has passed"):
+        with pytest.raises(LeaseLost, match="fence 1 is no longer valid"):
             write()
     assert (store.cohort(stale.cohort_id), store.run(stale.runs[0].id)) == before
     assert len(store.steps(stale.runs[0].id)) == 0
@@ -141,7 +141,7 @@ def test_a_worker_paused_past_its_lease_finds_the_cohort_taken_back(
     assert store.cohort(claim.cohort_id).owner is None
 
 
-def test_a_lease_that_nobody_missed_still_stands(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_an_expired_lease_is_extended_while_no_other_claims(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed()
     _expire(store, claim.cohort_id)
     store.heartbeat(claim, 60.0)
@@ -203,7 +203,7 @@ def test_workers_that_vanish_end_in_quarantine(store: Store, submitted: Callable
     assert "vanished" in str(store.run(work.runs[0].id).error)
 
 
-def test_progress_starts_the_counting_anew(
+def test_progress_resets_the_attempts(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
     claim = claimed(1)
@@ -234,7 +234,7 @@ def test_finishing_leaves_no_run_that_reads_running(store: Store, claimed: Calla
     assert store.cohort_counts() == {"finished": 1}
 
 
-def test_what_was_not_published_long_ago_is_found(store: Store, submitted: Callable[..., Any]) -> None:
+def test_cohorts_without_a_recent_publication_are_found(store: Store, submitted: Callable[..., Any]) -> None:
     cohorts = [submitted(1).cohort for _ in range(3)]
     assert store.unpublished(5.0) == []
     assert store.unpublished(0.0) == cohorts
@@ -260,7 +260,7 @@ def test_the_wait_doubles_with_each_publication_up_to_a_limit(store: Store, subm
     assert store.unpublished(5.0) == [cohort]
 
 
-def test_publishing_what_is_not_there_changes_nothing(store: Store) -> None:
+def test_publishing_an_unknown_cohort_changes_nothing(store: Store) -> None:
     store.mark_published(["none"])
     store.mark_published([])
     assert store.cohort_counts() == {}
@@ -278,7 +278,7 @@ def test_two_reconcilers_take_back_a_cohort_once(
     assert all(store.cohort(work.cohort).fence == 2 for work in works)
 
 
-def test_cancelling_what_is_queued_ends_it_at_once(store: Store, submitted: Callable[..., Any]) -> None:
+def test_cancelling_queued_runs_ends_them_at_once(store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(2, cohorts=2, study="unwanted")
     store.request_cancel(study="unwanted")
     assert {run.state for run in store.runs().items} == {"cancelled"}
@@ -296,18 +296,18 @@ def test_cancelling_one_of_a_queued_cohort_leaves_the_others(store: Store, submi
     assert [run.state for run in claim.runs] == ["cancelled", "running"]
 
 
-def test_cancelling_what_is_running_is_left_to_its_worker(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_a_running_run_is_cancelled_by_its_worker(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(3)
-    assert store.asked(claim) == Asked(frozenset(), pause=False)
+    assert store.requests(claim) == Requests(frozenset(), pause=False)
     store.request_cancel([claim.runs[1].id, "none"])
-    assert store.asked(claim) == Asked(frozenset({claim.runs[1].id}), pause=False)
+    assert store.requests(claim) == Requests(frozenset({claim.runs[1].id}), pause=False)
     assert store.run(claim.runs[1].id).state == "running"
     stopped = {claim.runs[1].id: Progress(5, state="cancelled", stop_reason="cancelled")}
     store.commit(claim, CommitBatch(60.0, stopped))
-    assert store.asked(claim).cancelled == frozenset()
+    assert store.requests(claim).cancelled == frozenset()
 
 
-def test_cancelling_what_has_ended_changes_nothing(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_cancelling_an_ended_run_changes_nothing(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(1)
     store.commit(claim, CommitBatch(60.0, {claim.runs[0].id: Progress(10, state="finished", stop_reason="finished")}))
     store.finish(claim)
@@ -328,4 +328,4 @@ def test_cancelling_and_claiming_at_once_leaves_no_run_behind(store: Store, subm
             assert {store.run(run_id).state for run_id in ids} == {"cancelled"}
         else:
             live = {run.id for run in claim.runs if not run.ended}
-            assert store.asked(claim).cancelled == live
+            assert store.requests(claim).cancelled == live

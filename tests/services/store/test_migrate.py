@@ -38,7 +38,7 @@ def test_upgrade_makes_the_tables_of_the_code(empty_database_url: str) -> None:
     assert _tables(empty_database_url) == set(tables.metadata.tables) | {"alembic_version"}
 
 
-def test_downgrade_takes_everything_away_and_upgrade_brings_it_back(empty_database_url: str) -> None:
+def test_downgrade_drops_every_table_and_upgrade_creates_them_again(empty_database_url: str) -> None:
     upgrade(empty_database_url)
     downgrade(empty_database_url, "base")
     assert _tables(empty_database_url) == {"alembic_version"}
@@ -90,7 +90,7 @@ def test_an_older_laboratory_says_how_to_migrate(database_url: str, monkeypatch:
         open_store(database_url)
 
 
-def test_opening_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+def test_opening_a_missing_database_creates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "none.db"
     with pytest.raises(NotFound, match=r"none\.db; `talweg migrate` makes one"):
         open_store(f"sqlite:///{path}")
@@ -128,13 +128,13 @@ def test_other_urls_are_refused_without_their_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_that_is_away_is_unreachable() -> None:
+def test_a_database_that_does_not_answer_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="database") as caught:
         open_store("postgresql://me:secret@127.0.0.1:1/none")
     assert "secret" not in str(caught.value)
 
 
-def test_sqlite_keeps_its_promises(sqlite_url: str) -> None:
+def test_sqlite_has_its_settings(sqlite_url: str) -> None:
     with open_store(sqlite_url) as store, store.engine.connect() as connection:
         asked = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
@@ -156,7 +156,7 @@ def test_postgresql_is_given_up_soon_where_the_network_was_cut(postgres_url: str
         assert driver is not None
         asked = driver.info.get_parameters()
     assert (asked["keepalives_idle"], asked["keepalives_count"], asked["tcp_user_timeout"]) == (seconds, "3", "20000")
-    # What the server was asked for the other direction; on a Unix socket it has no use for it.
+    # What the server was sent for the other direction; on a Unix socket it ignores it.
     assert "tcp_keepalives_idle=5" in asked["options"]
 
 
@@ -169,7 +169,7 @@ def test_postgresql_stores_payloads_as_they_are(postgres_url: str) -> None:
     assert (found["chunks"], found["checkpoints"], found["datasets"]) == ("e", "e", "e")
 
 
-def test_migrations_are_linear_and_beside_the_packages() -> None:
+def test_migrations_are_linear_and_next_to_the_packages() -> None:
     assert (scripts() / "env.py").is_file()
     numbers = [path.name[:4] for path in sorted((scripts() / "versions").glob("*.py"))]
     assert numbers[0] == "0001"
@@ -195,7 +195,7 @@ def test_a_failed_upgrade_leaves_nothing(empty_database_url: str, monkeypatch: p
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr("talweg.store.migrate._note", fail)
+    monkeypatch.setattr("talweg.store.migrate._record_version", fail)
     with pytest.raises(RuntimeError, match="power cut"):
         upgrade(empty_database_url)
     assert _tables(empty_database_url) == set()
@@ -203,7 +203,7 @@ def test_a_failed_upgrade_leaves_nothing(empty_database_url: str, monkeypatch: p
 
 def test_a_corrupt_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "text.db"
-    path.write_text("this is no database, however long one looks at it" * 100)
+    path.write_text("this is no database" * 100)
     with pytest.raises(TalwegError, match="not a database"):
         open_store(f"sqlite:///{path}")
     assert sqlite3.sqlite_version_info >= (3, 35)

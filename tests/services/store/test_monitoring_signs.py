@@ -6,13 +6,13 @@ from typing import Any
 from talweg.store import Claim, CommitBatch, Store
 
 
-def test_an_empty_laboratory_has_no_reconciler_and_nothing_else(store: Store) -> None:
+def test_an_empty_laboratory_has_no_reconciler_and_no_trouble(store: Store) -> None:
     signs = store.signs()
     assert (signs.waiting, signs.working, signs.silent, signs.failed, signs.unmirrored) == (0, 0, 0, 0, 0)
     assert (signs.reconciler, signs.reason, signs.stopped) == (None, None, None)
 
 
-def test_what_waits_works_is_silent_and_failed_is_counted(
+def test_waiting_working_silent_and_failed_are_counted(
     store: Store, submitted: Callable[..., Any], claimed: Callable[..., Claim]
 ) -> None:
     submitted(1)
@@ -28,7 +28,7 @@ def test_what_waits_works_is_silent_and_failed_is_counted(
     assert 0 <= signs.unmirrored_seconds < 3600
 
 
-def test_what_a_worker_left_for_the_databases_trouble_is_told_until_it_goes_on(
+def test_a_cohort_released_for_a_database_error_is_reported_until_it_continues(
     store: Store, claimed: Callable[..., Claim]
 ) -> None:
     claim = claimed(1)

@@ -1,4 +1,4 @@
-"""What unfinished work waits for, as the database has it."""
+"""What unfinished work waits for, read from the database."""
 
 from collections.abc import Callable
 
@@ -17,10 +17,10 @@ def submitted(store: Store, seed: int = 0, publish: Callable[[str], None] = lamb
 
 
 def refuse(_: str) -> None:
-    raise Unreachable("broker: away")
+    raise Unreachable("broker: unreachable")
 
 
-def test_the_store_tells_what_a_run_waits_for(store: Store) -> None:
+def test_the_store_reports_what_a_run_waits_for(store: Store) -> None:
     first, second = submitted(store), submitted(store, 1, refuse)
     assert store.waits(first.id) == Waits(queued=1)
     assert store.waits(second.id) == Waits(queued=1, unpublished=1, ahead=1)

@@ -1,4 +1,4 @@
-"""Runs leave a cohort: because one of them is at fault, because it rests, or because it is tried again."""
+"""Runs change their cohort after a failure, a pause or a retry; leases of roles."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from talweg.store.tables import FromNow
 
 
 def _expire(store: Store, cohort_id: str) -> None:
-    """As if nobody had beaten for long."""
+    """Let the lease run out."""
     with store.engine.begin() as connection:
         mine = tables.cohorts.c.id == cohort_id
         connection.execute(update(tables.cohorts).where(mine).values(lease_until=FromNow(-1.0)))
@@ -26,11 +26,11 @@ def _take(store: Store, cohort_id: str) -> Claim:
 
 
 def _cohorts(store: Store, claim: Claim) -> list[str]:
-    """Where the claim's runs are by now."""
+    """The present cohorts of the claim's runs."""
     return [store.run(run.id).cohort_id for run in claim.runs]
 
 
-def test_runs_of_a_cohort_that_failed_go_on_one_by_one(
+def test_runs_of_a_failed_cohort_continue_one_by_one(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
     claim = claimed(3, study="mixed")
@@ -60,7 +60,7 @@ def test_one_bad_run_fails_alone(store: Store, claimed: Callable[..., Claim]) ->
     assert store.run(claim.runs[0].id).error == "Traceback: it was this one"
 
 
-def test_the_one_that_ends_its_workers_takes_no_neighbour_with_it(store: Store, submitted: Callable[..., Any]) -> None:
+def test_a_run_that_kills_its_workers_does_not_fail_the_others(store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(2)
     for _ in range(2):
         claim = _take(store, work.cohort)
@@ -105,7 +105,7 @@ def test_a_commit_whose_answer_was_lost_is_written_once(
     assert [len(store.steps(run.id)) for run in claim.runs] == [8, 8]
 
 
-def test_a_run_that_failed_is_tried_again_from_its_last_commit(
+def test_a_failed_run_is_retried_from_its_last_commit(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
     claim = claimed(1)
@@ -114,7 +114,7 @@ def test_a_run_that_failed_is_tried_again_from_its_last_commit(
     (cohort,) = store.retry([claim.runs[0].id])
     run = store.run(claim.runs[0].id)
     assert (run.state, run.stop_reason, run.error, run.finished_at, run.step) == ("queued", None, None, None, 4)
-    # The quarantine is over, and its late finisher finds nothing to finish.
+    # The quarantine has ended, and the old claim can finish nothing.
     assert store.cohort_counts() == {"finished": 1, "queued": 1}
     with pytest.raises(LeaseLost):
         store.finish(claim)
@@ -122,7 +122,7 @@ def test_a_run_that_failed_is_tried_again_from_its_last_commit(
     assert store.retry([claim.runs[0].id]) == []
 
 
-def test_only_what_failed_of_a_study_is_tried_again(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_only_failed_runs_of_a_study_are_retried(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(2, study="half done")
     store.commit(claim, CommitBatch(60.0, {claim.runs[0].id: Progress(10, state="finished")}))
     store.fail(claim, "Traceback", 1)
@@ -132,21 +132,19 @@ def test_only_what_failed_of_a_study_is_tried_again(store: Store, claimed: Calla
         store.retry(study="no such study")
 
 
-def test_a_queued_run_that_rests_is_not_claimed_and_goes_on_when_asked(
-    store: Store, submitted: Callable[..., Any]
-) -> None:
-    work = submitted(2, study="resting")
-    store.request_pause(study="resting")
+def test_a_paused_queued_run_is_not_claimed_until_it_is_unpaused(store: Store, submitted: Callable[..., Any]) -> None:
+    work = submitted(2, study="paused")
+    store.request_pause(study="paused")
     assert store.claim(work.cohort, "worker", 60.0) is None
     assert store.unpublished(0.0) == []
     assert store.cohort_counts() == {"paused": 1}
     assert [store.run(run.id).paused for run in work.runs] == [True, True]
-    assert store.unpause(study="resting") == [work.cohort]
+    assert store.unpause(study="paused") == [work.cohort]
     assert store.unpublished(0.0) == [work.cohort]
     assert len(_take(store, work.cohort).runs) == 2
 
 
-def test_one_of_a_queued_cohort_rests_apart(store: Store, submitted: Callable[..., Any]) -> None:
+def test_one_paused_run_of_a_queued_cohort_moves_to_another_cohort(store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(3)
     store.request_pause([work.runs[1].id])
     claim = _take(store, work.cohort)
@@ -158,12 +156,12 @@ def test_one_of_a_queued_cohort_rests_apart(store: Store, submitted: Callable[..
     assert [run.id for run in _take(store, apart).runs] == [work.runs[1].id]
 
 
-def test_one_that_trains_rests_when_its_worker_leaves_it(
+def test_a_training_run_is_paused_when_its_worker_releases_it(
     store: Store, claimed: Callable[..., Claim], new_batch: Callable[..., CommitBatch]
 ) -> None:
     claim = claimed(2)
     store.request_pause([claim.runs[0].id])
-    assert store.asked(claim).pause
+    assert store.requests(claim).pause
     store.commit(claim, new_batch(claim))
     store.release(claim)
     assert store.run(claim.runs[0].id).state == "queued"
@@ -171,7 +169,7 @@ def test_one_that_trains_rests_when_its_worker_leaves_it(
     assert store.claim(store.run(claim.runs[0].id).cohort_id, "worker", 60.0) is None
 
 
-def test_one_that_was_to_rest_does_so_though_its_worker_was_killed(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_a_pause_request_is_applied_when_the_worker_was_killed(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(1)
     store.request_pause([claim.runs[0].id])
     _expire(store, claim.cohort_id)
@@ -179,7 +177,7 @@ def test_one_that_was_to_rest_does_so_though_its_worker_was_killed(store: Store,
     assert store.claim(claim.cohort_id, "worker", 60.0) is None
 
 
-def test_of_two_that_rest_together_one_goes_on_alone(store: Store, submitted: Callable[..., Any]) -> None:
+def test_of_two_paused_runs_one_is_unpaused_alone(store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(2)
     store.request_pause([run.id for run in work.runs])
     assert store.unpause([work.runs[0].id]) == [work.cohort]
@@ -187,7 +185,7 @@ def test_of_two_that_rest_together_one_goes_on_alone(store: Store, submitted: Ca
     assert store.claim(store.run(work.runs[1].id).cohort_id, "worker", 60.0) is None
 
 
-def test_what_rests_can_be_cancelled(store: Store, submitted: Callable[..., Any]) -> None:
+def test_a_paused_run_can_be_cancelled(store: Store, submitted: Callable[..., Any]) -> None:
     work = submitted(1)
     store.request_pause([work.runs[0].id])
     store.request_cancel([work.runs[0].id])
@@ -196,7 +194,7 @@ def test_what_rests_can_be_cancelled(store: Store, submitted: Callable[..., Any]
     assert store.unpause([work.runs[0].id]) == []
 
 
-def test_what_has_ended_does_not_rest(store: Store, claimed: Callable[..., Claim]) -> None:
+def test_an_ended_run_is_not_paused(store: Store, claimed: Callable[..., Claim]) -> None:
     claim = claimed(1)
     store.commit(claim, CommitBatch(60.0, {claim.runs[0].id: Progress(10, state="finished")}))
     store.finish(claim)
@@ -213,7 +211,7 @@ def test_a_reconciler_that_loses_the_race_to_a_finisher_does_not_fail_the_job(
         run_id = claim.runs[0].id
         done = CommitBatch(60.0, {run_id: Progress(10, state="finished", stop_reason="finished")})
         with open_store(database_url) as other, ThreadPoolExecutor(2) as threads:
-            # One attempt: whoever takes it back gives it up.
+            # One attempt: the process that queues it again quarantines it.
             taken = threads.submit(other.requeue_expired, 1)
             try:
                 store.commit(claim, done)
@@ -223,12 +221,12 @@ def test_a_reconciler_that_loses_the_race_to_a_finisher_does_not_fail_the_job(
                 finished = False
             taken.result()
         ended, cohort = store.run(run_id), store.cohort(claim.cohort_id)
-        # Whoever came first was right, and the other changed nothing.
+        # The first one decided, and the other changed nothing.
         right = ("finished", 10, "finished") if finished else ("failed", 0, "quarantined")
         assert (ended.state, ended.step, cohort.state) == right
 
 
-def test_one_leads_until_it_is_silent_for_too_long(store: Store) -> None:
+def test_one_leads_until_its_lease_ends(store: Store) -> None:
     assert store.lead("reconciler", "one", 60.0)
     assert not store.lead("reconciler", "two", 60.0)
     assert store.lead("another role", "two", 60.0)
@@ -241,7 +239,7 @@ def test_one_leads_until_it_is_silent_for_too_long(store: Store) -> None:
     assert store.lead("reconciler", "one", 60.0)
 
 
-def test_of_many_that_would_lead_at_once_one_does(database_url: str, store: Store) -> None:
+def test_of_many_concurrent_candidates_one_leads(database_url: str, store: Store) -> None:
     with open_store(database_url) as other, ThreadPoolExecutor(8) as threads:
         led = list(threads.map(lambda i: (store, other)[i % 2].lead("reconciler", f"number {i}", 60.0), range(16)))
     assert led.count(True) == 1

@@ -108,7 +108,7 @@ def test_racing_for_a_name_one_wins(store: Store, new_work: Callable[..., Any]) 
 @pytest.mark.parametrize("name", ["", "none", "\x00", "\ud800", "../../etc", "' OR 1=1 --", "x" * 100_000])
 def test_what_is_not_there_is_not_found(store: Store, name: str) -> None:
     for find in (store.run, store.study, store.cohort):
-        with pytest.raises(NotFound, match="there is none"):
+        with pytest.raises(NotFound, match=" has the id"):
             find(name)
     assert store.claim(name, "worker", 1.0) is None
 

@@ -1,4 +1,4 @@
-"""A dump of PostgreSQL, taken in the middle of work and put back elsewhere: the same rows and bits, and it goes on."""
+"""A PostgreSQL dump taken during work and restored elsewhere has the same rows and bits, and training continues."""
 
 import subprocess
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def programs() -> Path:
 
 
 def _digests(store: Store) -> dict[str, str]:
-    """Of every table, one over all of its rows, payloads among them."""
+    """A digest of every table over all of its rows, with payloads."""
     query = "SELECT md5(coalesce(string_agg(md5(t::text), '' ORDER BY md5(t::text)), '')) FROM \"{name}\" AS t"
     with store.engine.connect() as connection:
         return {
@@ -39,7 +39,7 @@ def _digests(store: Store) -> dict[str, str]:
         }
 
 
-def test_a_backup_comes_back_equal_and_goes_on(
+def test_a_restored_backup_is_equal_and_training_continues(
     postgres_url: str, new_postgres_database: Callable[[], str], programs: Path, tmp_path: Path
 ) -> None:
     with open_store(postgres_url) as store:
@@ -47,7 +47,7 @@ def test_a_backup_comes_back_equal_and_goes_on(
             submit_run(store, RunSpec.model_validate(spec), publish=lambda _: None, settings=SETTINGS) for spec in SPECS
         ]
         train(store, runs[0].cohort_id, owner="w", settings=SETTINGS)
-        # The other is left in the middle, as a backup finds it.
+        # The other is interrupted half-way, as at a backup.
         asked = iter([False] * 80)
         assert (
             train(store, runs[1].cohort_id, owner="w", settings=SETTINGS, leave=lambda: next(asked, True)) == "released"
