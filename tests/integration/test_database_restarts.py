@@ -1,4 +1,4 @@
-"""PostgreSQL goes away and comes back while a cohort trains."""
+"""PostgreSQL stops and starts again while a cohort trains."""
 
 import shutil
 import signal
@@ -71,7 +71,7 @@ def test_a_database_that_is_restarted_ends_no_training(
     eventually(lambda: worker.says("database call retried"), "the worker to ask again")
     own_server.start()
     ended = stack.wait(run)
-    # The same worker went on: nobody had to take over.
+    # The same worker continued: no other claimed the cohort.
     assert stack.store.cohort(ended.cohort_id).fence == 1
     assert worker.process.poll() is None
     assert stack.store.steps(run.id).step.tolist() == list(range(LONG.steps))

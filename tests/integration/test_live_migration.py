@@ -1,4 +1,4 @@
-"""A laboratory that is migrated: what was recorded stays, and who knows another schema begins nothing."""
+"""A migrated laboratory: records stay, and a process of another schema starts no work."""
 
 import os
 import subprocess

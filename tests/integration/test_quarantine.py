@@ -1,4 +1,4 @@
-"""A cohort that ends its workers is given up after its attempts, and takes nobody with it."""
+"""A cohort that kills its workers is quarantined after its attempts, and no other cohort fails."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 Eventually = Callable[..., None]
 
 SHORT = RunSpec.model_validate({"problem": "wine-mlp", "optimizer": "adam", "steps": 50})
-# Leases that a busy machine keeps: whoever is innocent must not seem to vanish.
+# Leases long enough for a busy machine: a healthy worker must not seem to vanish.
 FEW = {"max_attempts": 2, "lease_seconds": 6.0}
-# A problem as an installed package would add it. Only a process that is told so dies of it: this one submits it.
+# A problem as an installed package would add it. It kills only processes with its variable set; this one submits it.
 PLUG_IN = '''
 import os, signal
 from talweg_core.problems.quadratic import quadratic

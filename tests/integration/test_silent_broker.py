@@ -1,4 +1,4 @@
-"""A broker that is away when a worker ends its cohort."""
+"""A broker that is unreachable when a worker ends its cohort."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Studies on real workers: a grid goes on by itself, and one that lost its worker at any point runs what is missing."""
+"""Studies on real workers: a grid is extended automatically, and a study that lost its worker completes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The same spec and seed give the same bits, whoever trains it, beside whom, into what, through which crash."""
+"""The same spec and seed give the same bits, for any worker, cohort, database and crash."""
 
 from functools import cache
 from typing import TYPE_CHECKING

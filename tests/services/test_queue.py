@@ -1,4 +1,4 @@
-"""The Celery app: the settings that the measurements ask for, and nothing that a message could misuse."""
+"""The Celery app: its measured settings, and nothing that a message could misuse."""
 
 import subprocess
 import sys

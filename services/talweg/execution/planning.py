@@ -62,7 +62,7 @@ def plan(
 
 
 def _group_key(spec: RunSpec, shared: Callable[[str], str]) -> str:
-    """Equal for runs that can train in lock-step; `shared` is what a cohort's optimizers must have in common."""
+    """A key that is equal for runs that can train in lock-step; `shared` gives what their optimizers must share."""
     rest = spec.model_dump(mode="json", exclude={"name", "seed", "optimizer"})
     return json.dumps([spec.optimizer.name, shared(spec.optimizer.model_dump_json()), rest], sort_keys=True)
 

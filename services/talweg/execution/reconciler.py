@@ -121,7 +121,7 @@ class AfterFullDisk:
 def _pass(store: Store, publish: Callable[[str], None], settings: Settings, *, counted: bool) -> None:
     done = reconcile(store, publish, settings=settings, counted=counted)
     for cohort_id in done.taken_back:
-        log.warning("cohort taken back", cohort=cohort_id)
+        log.warning("cohort queued again", cohort=cohort_id)
     for cohort_id in done.given_up:
         log_failed(store, cohort_id)
     for cohort_id in done.published:
@@ -133,7 +133,9 @@ def main() -> int:
     chosen = process_settings()
     logs.configure(chosen.log_level)
     if chosen.database_url is None:
-        raise TalwegError("store: TALWEG_DATABASE_URL is not set, so there is nothing to reconcile")
+        raise TalwegError(
+            "store: TALWEG_DATABASE_URL is not set: no database to reconcile; set it, or database_url in talweg.toml"
+        )
     # Each pass is a few transactions, so it may be interrupted anywhere.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))

@@ -160,17 +160,17 @@ def _resumed(
             by_step.setdefault((run.step, until[run.id]), []).append(run)
     found = {}
     for (step, steps), runs in by_step.items():
-        for places in plan_all([RunSpec.model_validate(run.spec) for run in runs], settings):
+        for positions in plan_all([RunSpec.model_validate(run.spec) for run in runs], settings):
             found[str(uuid7())] = [
                 ResumedRun(run.id, step, steps, step % checkpoint_every(run.record, size_of(run), steps) == 0)
-                for run in (runs[place] for place in places)
+                for run in (runs[position] for position in positions)
             ]
     return found
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """New runs: normalised specs with their names, their study, and their places in its plan."""
+    """New runs: normalised specs with their names, their study, and its plan."""
 
     specs: Sequence[RunSpec]
     names: Sequence[str]
@@ -188,13 +188,13 @@ class _Runs:
         """The cohorts and runs to write."""
         planned = plan_all(self.specs, settings)
         cohorts = [NewCohort(str(uuid7()), self.study_id) for _ in planned]
-        places = {
+        assigned = {
             position: (cohort.id, row)
             for cohort, positions in zip(cohorts, planned, strict=True)
             for row, position in enumerate(positions)
         }
         # In the order of the specs: ids grow with time, so they list a study's runs in the order of its spec.
-        return cohorts, [self._row(position, *places[position]) for position in range(len(self.specs))]
+        return cohorts, [self._row(position, *assigned[position]) for position in range(len(self.specs))]
 
     def _row(self, position: int, cohort_id: str, row: int) -> NewRun:
         part = None if self.planned is None else self.planned[position].part
@@ -253,7 +253,7 @@ def plan_all(specs: Sequence[RunSpec], settings: Settings) -> list[list[int]]:
             workers=each,
             fitting=lambda spec: fitting(spec, settings.cohort_memory),
         )
-        found += [[positions[place] for place in cohort] for cohort in cohorts]
+        found += [[positions[index] for index in cohort] for cohort in cohorts]
     return found
 
 

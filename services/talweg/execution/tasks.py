@@ -87,7 +87,9 @@ def process_writer() -> WriterProcess:
 def _database_url() -> str:
     url = settings().database_url
     if url is None:
-        raise TalwegError("store: TALWEG_DATABASE_URL is not set, so there is nothing to train from")
+        raise TalwegError(
+            "store: TALWEG_DATABASE_URL is not set: no database to train from; set it, or database_url in talweg.toml"
+        )
     return url.get_secret_value()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Resolved = Literal["full", "replay"]
 
-# `auto` stores everything up to this many values: gradients and parameters of all steps.
+# `auto` means full up to this many values: gradients and parameters of all steps.
 FULL_VALUES = 4_000_000
 # Steps in a chunk. No segment crosses a multiple of it, so fast runs have chunks of exactly this size.
 CHUNK_STEPS = 64

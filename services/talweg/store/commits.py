@@ -258,7 +258,7 @@ def _is_written(connection: Connection, batch: CommitBatch) -> bool:
 def _write_progress(connection: Connection, batch: CommitBatch) -> None:
     if not batch.progress:
         return
-    # Not `not_in`: a list among the parameters cannot go to executemany.
+    # Not `not_in`: executemany takes no list as a parameter.
     ended = and_(*(bindparam("new_state") != state for state in LIVE))
     connection.execute(
         update(_RUNS)

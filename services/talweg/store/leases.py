@@ -30,12 +30,12 @@ _LEADERS = tables.leaders
 
 
 def find(connection: Connection, cohort_id: str) -> CohortRow:
-    """Raises NotFound."""
+    """The cohort of that id; raises NotFound."""
     found = None
     if storable(cohort_id):
         found = connection.execute(select(_COHORTS).where(_COHORTS.c.id == cohort_id)).one_or_none()
     if found is None:
-        raise NotFound(f"cohort: there is none of the id {cohort_id!r}")
+        raise NotFound(f"cohort: no cohort has the id {cohort_id!r}")
     return CohortRow(**found._mapping)
 
 

@@ -127,7 +127,7 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def current(url: str) -> str | None:
-    """The database's revision, None where it has none."""
+    """The database's revision; None where no migration has run."""
     with _connected(url) as connection:
         return _revision(connection)
 

@@ -30,7 +30,7 @@ Range = tuple[str, int, int | None]
 
 
 def steps(connection: Connection, run_id: str, start: int, stop: int | None) -> StepTable:
-    """Columns of a range."""
+    """The steps start … stop − 1 as columns."""
     names = [column for column in _STEPS.c if column.name != "run_id"]
     step, *rest = _columns(connection, names, run_id, start, stop)
     return StepTable(step.astype(np.int64), *(np.ascontiguousarray(column) for column in rest))
@@ -60,7 +60,7 @@ def evaluations(connection: Connection, run_id: str, start: int, limit: int | No
 
 
 def derivatives(connection: Connection, run_id: str, start: int, stop: int | None) -> list[DerivativeRow]:
-    """Rows of a range."""
+    """The derivatives of the steps start … stop − 1."""
     names = [column for column in _DERIVATIVES.c if column.name != "run_id"]
     found = []
     for owner, first, last in ranges(connection, run_id, start, stop):

@@ -31,8 +31,8 @@ class RunFields:
         tensors: `[{"name": …, "shape": […]}, …]`, the layout of its parameters.
         step: Updates made so far; steps 0 … step − 1 are recorded. A fork starts at the step where it was forked.
         cost: Of the last recorded step; None before the first, and where it is not a number.
-        part: Its place in its study (`talweg.spec.Planned.part`); None outside of a study, and in studies made before
-            the column existed.
+        part: Its problem, optimizer, stage and trial in its study (`talweg.spec.Planned.part`); None outside of a
+            study, and in studies older than the column.
     """
 
     id: str

@@ -132,7 +132,7 @@ def resume(connection: Connection, study_id: str, cohorts: Mapping[str, Sequence
     connection.execute(
         update(_STUDIES).where(_STUDIES.c.id == study_id).values(open=_STUDIES.c.open if not reopen else True)
     )
-    # Not `in_`: a list among the parameters cannot go to executemany.
+    # Not `in_`: executemany takes no list as a parameter.
     interrupted = or_(*(_RUNS.c.state == state for state in _INTERRUPTED))
     taken = []
     for cohort_id, run_ids in cohorts.items():

@@ -199,7 +199,7 @@ runs = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
-    # Its place in its study: problem, optimizer, stage, trial.
+    # Problem, optimizer, stage and trial in its study.
     Column("part", _Json),
     UniqueConstraint("name"),
     UniqueConstraint("cohort_id", "row"),

@@ -28,7 +28,7 @@ BATCH_NORM = {
 
 @pytest.fixture
 def end(store: Store, settings: Settings) -> End:
-    """Trains a run that waits, to its end."""
+    """Trains a queued run to its end."""
 
     def to_the_end(run: RunRow) -> RunRow:
         assert train(store, run.cohort_id, owner="test", settings=settings) == "finished"
@@ -65,7 +65,7 @@ def whole(store: Store, run: RunRow) -> dict[str, NDArray[Any]]:
 
 
 def differing(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> list[str]:
-    """The names under which they are not the same bits."""
+    """The names whose bits differ."""
     return [
         name for name in one if one[name].tobytes() != other[name].tobytes() or one[name].shape != other[name].shape
     ]
@@ -91,7 +91,7 @@ def test_forks_of_forks_are_still_their_parents(
     parent = trained(spec(record="replay", steps=90, optimizer=optimizer, problem=BATCH_NORM))
     child = forked(parent, step=70, record="full")
     grandchild = forked(child, step=75, record="replay")
-    # Begins before its parent did: at a step that is the grandparent's.
+    # Starts before its parent does, at a step that the grandparent recorded.
     other = forked(child, step=20)
     assert {run.record for run in (parent, child, grandchild)} == {"full", "replay"}
     expected = whole(store, parent)
@@ -270,7 +270,7 @@ def test_a_refused_resume_gives_its_reason(
 
 
 def test_a_state_that_cannot_be_recomputed_is_not_forked(store: Store, trained: Submit, spec: Spec) -> None:
-    """As on another machine, whose costs differ in the last bit: stored parameters are exact all the same."""
+    """On a machine whose costs differ in the last bit, stored parameters are still exact."""
     stored, recomputed = trained(spec(record="full")), trained(spec(record="replay"))
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE steps SET cost = cost * 1.0000001 WHERE step = 20"))

@@ -1,45 +1,27 @@
-"""A full disk: refused at submission, and not counted as an attempt."""
+"""A full disk: submissions that would not fit are refused, and its error says how much is free."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import update
 from sqlalchemy.event import listen
 
 from talweg.errors import DiskFull
-from talweg.execution import reconcile, submit_run
+from talweg.execution import submit_run
 from talweg.execution.planning import left_to_record, readable_size
-from talweg.execution.reconciler import AfterFullDisk
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg.store.engine import translated
-from talweg.store.tables import FromNow, cohorts
 
 Submit = Callable[[RunSpec], RunRow]
 Spec = Callable[..., RunSpec]
 
 
-def _publish_nothing(_: str) -> None:
-    """No broker is there."""
-
-
-def _expire(store: Store, cohort_id: str) -> None:
-    """Let the lease run out."""
-    with store.engine.begin() as connection:
-        connection.execute(update(cohorts).where(cohorts.c.id == cohort_id).values(lease_until=FromNow(-1.0)))
-
-
 def _fill(submit: Submit, spec: Spec) -> None:
     for _ in range(100):
         submit(spec())
-
-
-def full() -> None:
-    """What a write meets."""
-    raise DiskFull("database: database or disk is full")
 
 
 def test_a_run_that_would_record_more_than_is_free_is_refused_with_its_size(
@@ -69,37 +51,11 @@ def test_bytes_are_shown_with_a_unit(count: int, text: str) -> None:
     assert readable_size(count) == text
 
 
-def test_leases_that_ran_out_while_the_disk_was_full_are_extended_and_count_as_no_attempt(
-    store: Store, submit: Submit, spec: Spec, settings: Settings
-) -> None:
-    now = [0.0]
-    disk = AfterFullDisk(settings, clock=lambda: now[0])
-    # Its one attempt, were it counted.
-    once = settings.model_copy(update={"max_attempts": 1, "reconcile_seconds": 1e-6})
-    run = submit(spec())
-    assert store.claim(run.cohort_id, "could not beat", -1) is not None
-    with pytest.raises(DiskFull), disk.watch():
-        full()
-    assert not disk.counts(store)
-    # Its worker has time for another heartbeat.
-    assert reconcile(store, _publish_nothing, settings=once, counted=False).taken_back == ()
-    # It had none: another worker makes the same attempt.
-    _expire(store, run.cohort_id)
-    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
-    assert (done.taken_back, done.given_up) == ((run.cohort_id,), ())
-    assert store.cohort(run.cohort_id).attempts == 0
-    # Later, an attempt without a heartbeat counts.
-    now[0] = 2 * settings.lease_seconds
-    assert store.claim(run.cohort_id, "vanishes", -1) is not None
-    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
-    assert (done.taken_back, done.given_up) == ((), (run.cohort_id,))
-
-
 def test_a_database_that_may_not_grow_says_that_the_disk_is_full_and_is_read(
     store: Store, submit: Submit, spec: Spec
 ) -> None:
     if store.engine.dialect.name != "sqlite":
-        # PostgreSQL says it in one word, which the driver has an exception for.
+        # The driver has an exception of its own for PostgreSQL's error.
         with pytest.raises(DiskFull, match="no space"), translated():
             raise psycopg.errors.DiskFull("no space left on device")
         return

@@ -1,22 +1,40 @@
-"""One pass over the store."""
+"""One pass of the reconciler over the store."""
 
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import update
 
-from talweg.errors import Unreachable
+from talweg.errors import DiskFull, Unreachable
 from talweg.execution import reconcile
+from talweg.execution.reconciler import AfterFullDisk
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
+from talweg.store.tables import FromNow, cohorts
 
 Submit = Callable[[RunSpec], RunRow]
 Spec = Callable[..., RunSpec]
 
 
+def _publish_nothing(_: str) -> None:
+    """Publish nothing."""
+
+
+def _expire(store: Store, cohort_id: str) -> None:
+    """Let the lease run out."""
+    with store.engine.begin() as connection:
+        connection.execute(update(cohorts).where(cohorts.c.id == cohort_id).values(lease_until=FromNow(-1.0)))
+
+
+def full() -> None:
+    """Raise the error of a write to a full disk."""
+    raise DiskFull("database: database or disk is full")
+
+
 @pytest.fixture
 def settings() -> Settings:
-    """Nothing waits."""
+    """Settings without waiting times."""
     return Settings().model_copy(update={"workers": 1, "reconcile_seconds": 1e-6, "max_attempts": 2})
 
 
@@ -90,3 +108,29 @@ def test_a_dead_broker_is_said_and_what_was_published_is_noted(
         reconcile(store, once, settings=settings.model_copy(update={"reconcile_seconds": 0.0}))
     noted = {cohort_id for cohort_id, count in before.items() if store.cohort(cohort_id).publications > count}
     assert noted == set(published)
+
+
+def test_leases_that_ran_out_while_the_disk_was_full_are_extended_and_count_as_no_attempt(
+    store: Store, submit: Submit, spec: Spec, settings: Settings
+) -> None:
+    now = [0.0]
+    disk = AfterFullDisk(settings, clock=lambda: now[0])
+    # One attempt, if it is counted.
+    once = settings.model_copy(update={"max_attempts": 1, "reconcile_seconds": 1e-6})
+    run = submit(spec())
+    assert store.claim(run.cohort_id, "could not beat", -1) is not None
+    with pytest.raises(DiskFull), disk.watch():
+        full()
+    assert not disk.counts(store)
+    # Its worker has time for another heartbeat.
+    assert reconcile(store, _publish_nothing, settings=once, counted=False).taken_back == ()
+    # It had none: another worker makes the same attempt.
+    _expire(store, run.cohort_id)
+    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
+    assert (done.taken_back, done.given_up) == ((run.cohort_id,), ())
+    assert store.cohort(run.cohort_id).attempts == 0
+    # Later, an attempt without a heartbeat counts.
+    now[0] = 2 * settings.lease_seconds
+    assert store.claim(run.cohort_id, "vanishes", -1) is not None
+    done = reconcile(store, _publish_nothing, settings=once, counted=disk.counts(store))
+    assert (done.taken_back, done.given_up) == ((), (run.cohort_id,))

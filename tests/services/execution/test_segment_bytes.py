@@ -1,4 +1,4 @@
-"""What the writer process gets is what the worker had."""
+"""Segments arrive unchanged at the writer process."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def test_a_segment_arrives_whole(spec: Callable[..., RunSpec], record: Resolved,
             recorder.stop([1], "cancelled")
         recorder.step()
     recorder.stop([0], "finished")
-    # The last one has no steps at all.
+    # The last segment has no steps.
     recorder.cut(commit=True)
     recorder.cut(commit=True)
     assert kept[-1].count == 0

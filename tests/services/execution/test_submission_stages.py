@@ -1,4 +1,4 @@
-"""Studies of several stages, and studies that were interrupted: only what is missing runs."""
+"""Studies of several stages, and interrupted studies, in which only missing runs train."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -93,7 +93,7 @@ def test_a_cancelled_grid_has_no_next_stage_until_it_is_asked_for_again(store: S
 
 @pytest.mark.parametrize("after", [0, 1, 70, 150])
 def test_an_interrupted_study_runs_only_what_is_missing(store: Store, settings: Settings, after: int) -> None:
-    """Left by its worker after some steps, cancelled there, and submitted again."""
+    """A study released by its worker after some steps, cancelled, and submitted again."""
     study = submit_study(store, FIXED, publish=publish_nothing, settings=settings)
     calls = iter(range(after))
     train_all(store, settings, study.id, leave=lambda: next(calls, None) is None)
@@ -150,7 +150,7 @@ HALVED = SEARCH.model_copy(
 
 
 def run_study(store: Store, settings: Settings, study: str) -> None:
-    """Train and extend it until nothing follows."""
+    """Train and extend a study until it is complete."""
     train_all(store, settings, study)
     while extend_studies(store, publish_nothing, settings=settings):
         train_all(store, settings, study)
@@ -173,7 +173,7 @@ def test_a_search_by_tpe_learns_from_its_trials_and_resumes_to_the_same(store: S
     # The first trials are shared, later ones are each optimizer's own.
     tried = rates(store, whole.id)
     assert [tried[0, 0, t] == tried[1, 0, t] for t in range(1, 5)] == [True, True, False, False]
-    # Interrupted in each of its rounds: while it trained, and between two of them.
+    # Interrupted in each of its rounds, during training and between two rounds.
     again = submit_study(store, SEARCH.model_copy(update={"name": "again"}), publish=publish_nothing, settings=settings)
     for leave_at in (3, 0, None):
         calls = iter(range(leave_at or 0))
@@ -213,7 +213,7 @@ def test_halving_prunes_the_worst_and_leaves_the_rest_as_they_would_have_been(st
     run_study(store, settings, study.id)
     assert store.study(study.id).state == "finished"
     runs = store.runs_of(study.id)
-    # Of five trials three went on from step 10, and two of these from step 20: for each optimizer and seed.
+    # For each optimizer and seed, three of five trials continue from step 10, and two of these from step 20.
     for optimizer in (0, 1):
         for seed in (0, 1):
             mine = [r for r in runs if (r.part or {})["optimizer"] == optimizer and r.seed == seed]

@@ -74,7 +74,7 @@ def test_a_file_that_another_process_locks_delays_the_training_alone(
 ) -> None:
     from talweg.execution import submit_run
 
-    # SQLite itself waits for half a minute; here it gives up soon, and the worker does not.
+    # SQLite itself would wait for 30 s; here its calls fail soon, and the worker retries them.
     monkeypatch.setattr("talweg.store.engine._BUSY_SECONDS", 0.05)
     asked = spec(steps=3000, record="replay")
     with open_store(sqlite_url) as store:
@@ -128,7 +128,7 @@ def test_a_full_disk_stops_a_run_with_that_reason_and_space_lets_it_go_on(
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 10
         store.engine.dispose()
         for _ in range(hasty.max_attempts + 1):
-            # However often: that is no fault of the cohort's.
+            # However often: the attempt does not count.
             assert train(store, run.cohort_id, owner="test", settings=hasty) == "stopped"
         cohort = store.cohort(run.cohort_id)
         assert cohort.state == "queued"

@@ -70,7 +70,7 @@ def test_the_time_of_all_attempts_is_counted(
     left = store.run(run.id)
     assert 0 < left.step < left.total_steps
     assert left.trained_seconds > 0
-    # As if the limit had been what the first attempt took.
+    # Set the limit to the time of the first attempt.
     with store.engine.begin() as connection:
         spent = left.spec | {"max_seconds": left.trained_seconds}
         connection.execute(update(tables.runs).where(tables.runs.c.id == run.id).values(spec=spent))

@@ -18,12 +18,12 @@ from talweg_core import numerics
 
 
 class Held(Exception):
-    """What goes wrong in these tests."""
+    """The error of these tests."""
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Segments are taken once it is set."""
+    """An event until which no segment is taken."""
     event, take = threading.Event(), LocalSegmentStore.take
 
     def waiting(segments: LocalSegmentStore, segment: Segment) -> None:

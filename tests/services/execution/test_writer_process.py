@@ -1,4 +1,4 @@
-"""A writer process writes what its worker would have written, says what went wrong, and never outlives its worker."""
+"""A writer process writes what its worker would have written, reports errors, and ends with its worker."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from talweg_core import numerics
 
 Submit = Callable[[RunSpec], RunRow]
 Until = Callable[[Callable[[], bool], str], None]
-# Of every run, everything that is no id and no time.
+# All columns but ids and times.
 RECORDED = {
     tables.steps: ("step", "cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"),
     tables.evaluations: ("step", "split", "cost", "metric"),
@@ -33,7 +33,7 @@ RECORDED = {
 
 @pytest.fixture
 def writer_process(store: Store) -> Iterator[WriterProcess]:
-    """Of the test's store."""
+    """A writer process of the test's store."""
     with WriterProcess(store.engine.url.render_as_string(hide_password=False)) as started:
         started.start()
         yield started
@@ -49,14 +49,14 @@ def interrupted(*_: object) -> None:
 
 
 def recorded(store: Store, run: RunRow) -> list[list[Any]]:
-    """What the run left in the tables."""
+    """The rows that the run recorded."""
     found = []
     with store.engine.connect() as connection:
         for table, names in RECORDED.items():
             query = select(*(table.c[name] for name in names)).where(table.c.run_id == run.id)
             found.append(connection.execute(query.order_by(*(table.c[name] for name in names[:3]))).all())
         chunks = tables.chunks.c
-        # Of how long steps took no two trainings say the same; how many steps share a chunk is up to the clock.
+        # Times differ between trainings, and the number of steps in a chunk of columns depends on the clock.
         query = select(chunks.quantity, chunks.first_step, chunks.digest, chunks.payload)
         kept = query.where(chunks.run_id == run.id, chunks.quantity.in_(["gradient", "parameters"]))
         found.append(connection.execute(kept.order_by(chunks.quantity, chunks.first_step)).all())
@@ -67,7 +67,7 @@ def recorded(store: Store, run: RunRow) -> list[list[Any]]:
 def test_it_writes_what_the_worker_would(
     store: Store, writer_process: WriterProcess, submit: Submit, spec: Callable[..., RunSpec], changed: dict[str, str]
 ) -> None:
-    # No commit but at the end, so that the clock has no say.
+    # One commit at the end, so that nothing depends on the clock.
     settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
     alone, process = submit(spec(**changed)), submit(spec(**changed))
     with pytest.MonkeyPatch.context() as patch:
@@ -133,7 +133,7 @@ def test_a_lost_claim_is_refused_with_lease_lost(
 
     outcome = train(store, run.cohort_id, owner="t", settings=settings, leave=pass_on, writer_process=writer_process)
     assert outcome == "lost"
-    # And it serves the next one.
+    # The writer process serves the next claim.
     other = submit(spec())
     assert train(store, other.cohort_id, owner="t", settings=settings, writer_process=writer_process) == "finished"
 
@@ -175,7 +175,7 @@ def test_an_unexpected_error_has_its_traceback(
     segments = writer_process.open(claim, claim.runs, every=64, numerics=numerics.fingerprint(), lease_seconds=60)
     with pytest.raises(WriterProcessFailed, match=r"(?s)Traceback.*KeyError"):
         writer_process.request("take", {"arrays": []})
-    # It is still there.
+    # The process still answers.
     assert not segments.requests().pause
     store.release(claim)
     with pytest.raises(LeaseLost):

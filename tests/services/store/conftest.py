@@ -1,4 +1,4 @@
-"""Small laboratories to test the store with."""
+"""Work, claims and commits for the tests of the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

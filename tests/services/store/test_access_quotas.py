@@ -18,7 +18,7 @@ SHAPE = {"inputs": [10, 2], "targets": [10]}
 
 @pytest.fixture
 def holder(store: Store) -> Store:
-    """The store on behalf of a token that may hold three runs, 25 steps and 100 bytes."""
+    """The store charging a token with a quota of three runs, 25 steps and 100 bytes."""
     for digest in (TOKEN, OTHER):
         store.add_token(digest, digest[:1], ["submit"])
     return store.on_behalf(TOKEN, Limits(runs=3, steps=25, bytes=100))
@@ -31,7 +31,7 @@ def test_runs_over_the_limit_are_refused_whole(store: Store, holder: Store, new_
     with pytest.raises(LimitReached, match="may hold 3 runs that are queued or running, would hold 4"):
         holder.submit(None, second.runs, second.cohorts)
     assert len(store.runs().items) == 2
-    # Neither another's token nor the laboratory itself is held to it.
+    # The quota applies neither to other tokens nor to the laboratory itself.
     store.on_behalf(OTHER, Limits(runs=2)).submit(None, second.runs, second.cohorts)
     third = new_work(9, total_steps=5)
     store.submit(None, third.runs, third.cohorts)

@@ -1,4 +1,4 @@
-"""Arrays to bytes and back, bit for bit, and damage found."""
+"""Encoding and decoding, bit for bit; and damaged payloads."""
 
 import hashlib
 

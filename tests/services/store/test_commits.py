@@ -200,7 +200,7 @@ def test_the_outbox_holds_what_the_mirror_has_not_confirmed(
     assert store.outbox() == []
     assert store.run(run.id).mlflow_run_id == "mlflow"
     store.commit(claim, CommitBatch(60.0, {run.id: Progress(4, state="finished", stop_reason="finished")}))
-    # The mirror had read the run before that commit: its mark comes late, and must not hide it.
+    # The mirror has read the run before that commit: its late confirmation must not hide the commit.
     store.mark_mirrored(run.id, 4, "mlflow", "running")
     assert [waiting.state for waiting in store.outbox()] == ["finished"]
     store.mark_mirrored(run.id, 4, "mlflow", "finished")

@@ -72,7 +72,7 @@ def test_a_process_killed_while_it_commits_leaves_whole_commits(
     run_ids = [run.id for run in work.runs]
     for kill in range(3):
         process = _start(database_url, 10**6, work.cohort)
-        # A different moment each time, wherever in a commit that is.
+        # At a different step each time, at any point of a commit.
         _wait_for_step(store, run_ids[0], store.run(run_ids[0]).step + 9 + 6 * kill, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -1,4 +1,4 @@
-"""A store that is closed leaves no connection open: Python 3.13 and later warn of each."""
+"""A closed store leaves no connection open: Python 3.13 and later warn about each."""
 
 from sqlalchemy import Pool, QueuePool
 
@@ -6,7 +6,7 @@ from talweg.store import Store
 
 
 def idle(pool: Pool) -> int:
-    """How many open connections wait in the pool."""
+    """The number of idle connections in the pool."""
     assert isinstance(pool, QueuePool)
     return pool.checkedin()
 

@@ -1,4 +1,4 @@
-"""Pages: newest first, complete, without overlap, quick."""
+"""Pages: newest first, complete, without overlap, and read by an index."""
 
 import re
 from collections.abc import Callable
@@ -89,14 +89,14 @@ def test_pages_of_a_study_that_is_not_there_are_not_found(store: Store) -> None:
         ({}, "(pk_runs|autoindex_runs)"),
         ({"study": "planned"}, "ix_runs_study_id_id"),
         ({"state": "queued"}, "ix_runs_state_id"),
-        # Where all of a study wait, any of the three has them in their order.
+        # Where all runs of a study are queued, each of the three indices has them in order.
         ({"study": "planned", "state": "queued"}, "ix_runs_(study_id_id|study_id_state|state_id)"),
     ],
 )
 def test_pages_walk_their_index_and_sort_nothing(
     store: Store, submitted: Callable[..., Any], which: dict[str, Any], index: str
 ) -> None:
-    # Of a few runs that it knows nothing of, PostgreSQL may as well sort.
+    # With few runs and no statistics PostgreSQL may sort instead.
     submitted(600, study="other")
     submitted(60, study="planned")
     with store.engine.begin() as connection:
@@ -134,7 +134,7 @@ def _assert_indexed(store: Store, ask: Callable[[], object], index: str) -> None
         if connection.dialect.name == "sqlite":
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         else:
-            # Few rows are read whole whatever the indices are.
+            # PostgreSQL reads small tables whole, whatever the indices are.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
             plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)

@@ -174,7 +174,7 @@ def test_migrations_are_linear_and_next_to_the_packages() -> None:
     numbers = [path.name[:4] for path in sorted((scripts() / "versions").glob("*.py"))]
     assert numbers[0] == "0001"
     assert len(set(numbers)) == len(numbers)
-    # One head: each follows another. It is the last number, by which a database is known to be at this version.
+    # One head: the history is linear. Its number is the last, which identifies this version's schema.
     assert ScriptDirectory(str(scripts())).get_heads() == [numbers[-1]] == [migrate._head()]
 
 

@@ -36,7 +36,7 @@ FORBIDDEN = (
 def owned(new_postgres_database: Callable[[], str]) -> str:
     """A migrated database with both roles; its owner's URL."""
     url = new_postgres_database()
-    # Twice: the second time they are there.
+    # Twice: the second time the roles exist.
     ensure_roles(url, PASSWORDS)
     ensure_roles(url, PASSWORDS)
     upgrade(url)
@@ -66,7 +66,7 @@ def test_api_and_worker_do_their_work(api: Store, worker: Store) -> None:
     spec = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 300, "record": "full"})
     run = submit_run(api, spec, publish=published.append, settings=SETTINGS)
     assert reconcile(worker, published.append, settings=SETTINGS.model_copy(update={"reconcile_seconds": 1e-9}))
-    # Left once in the middle, then finished.
+    # Interrupted once, then finished.
     asked = iter([False] * 100)
     assert train(worker, run.cohort_id, owner="w", settings=SETTINGS, leave=lambda: next(asked, True)) == "released"
     assert train(worker, run.cohort_id, owner="w", settings=SETTINGS) == "finished"

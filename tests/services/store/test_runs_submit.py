@@ -1,4 +1,4 @@
-"""Submitting: whole or not at all, once for each key."""
+"""Submissions: all or nothing, once for each key."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

