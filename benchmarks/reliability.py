@@ -111,7 +111,7 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> Outcome:
     faults = Faults(here, options.seed, runs[0].spec)
 
     def over() -> int:
-        here.mend()
+        here.restart_ended()
         counts = here.store.study(row.id).counts
         return sum(count for state, count in counts.items() if state in OVER)
 
@@ -140,7 +140,7 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> Outcome:
     for kind, count in faults.done.most_common():
         print(f"  {count:5}  {kind}")
     print(f"  {sum(fences):5}  claims, at most {max(fences)} of one cohort")
-    print(f"  {here.mended:5}  processes that ended unasked and were started again, as a supervisor would")
+    print(f"  {here.restarted:5}  processes that ended unasked and were started again, as a supervisor would")
     if faults.leaving:
         print(f"  {max(faults.leaving):5.1f}  seconds to leave at SIGTERM, at most")
     print(f"  {found.runs} runs, {found.steps} steps: {len(found.lost)} lost, {found.missing} steps missing,")
@@ -149,17 +149,17 @@ def _suffer(here: Laboratory, options: argparse.Namespace) -> Outcome:
 
 
 def _settled(here: Laboratory, faults: Faults) -> bool:
-    here.mend()
+    here.restart_ended()
     return faults.settled()
 
 
 def _all_over(here: Laboratory, names: list[str]) -> bool:
-    here.mend()
+    here.restart_ended()
     return all(here.store.run(name).ended for name in names)
 
 
 def _caught_up(here: Laboratory, runs: list[str]) -> bool:
-    here.mend()
+    here.restart_ended()
     return not behind(here.store, runs)
 
 

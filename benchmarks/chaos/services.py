@@ -216,7 +216,7 @@ class Laboratory:
         self.broker = Broker(self.folder)
         self.store: Store = open_store(self.database.url, create=True)
         self.settings = Settings().model_copy(update={"workers": 1, "cohort_size": 2, **times})
-        self.mended = 0
+        self.restarted = 0
         self._celery = create_app(lambda: self.broker.url)
         self.url, (port, _) = f"unix:{self.folder / 'api.sock'}", choose_port(0, explicit=True, what="MLflow")
         ours = self._environment(port, times)
@@ -236,11 +236,11 @@ class Laboratory:
         """Every process but those of the broker and the database."""
         return [*self.workers, *self.reconcilers, *self._others]
 
-    def mend(self) -> None:
+    def restart_ended(self) -> None:
         """Start again what ended by itself, as a supervisor would: a worker that found no database to open."""
         for part in self.parts:
             if part.process.poll() is not None:
-                self.mended += 1
+                self.restarted += 1
                 part.start()
 
     def publish(self, cohort_id: str) -> None:

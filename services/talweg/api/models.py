@@ -394,8 +394,8 @@ class VerificationView(BaseModel):
     recomputed: dict[str, Any]
 
 
-class MendedView(BaseModel):
-    """One damaged chunk or checkpoint; `problem` says why it could not be mended, null where it was."""
+class RepairView(BaseModel):
+    """One damaged chunk or checkpoint; `problem` says why it could not be repaired, null where it was."""
 
     what: str
     problem: str | None

@@ -105,9 +105,8 @@ def _of_stack(state: "StackState") -> list[tuple[str, str]]:
     if state.error is not None:
         # What made a process end once ends it again, as long as nobody does what its last words ask for.
         said = " ".join(state.error["message"].split())
-        found.append(
-            (said, "mend what it says, then talweg up" if state.error["code"] == "child-failed" else "talweg up")
-        )
+        remedy = "fix what it names, then talweg up" if state.error["code"] == "child-failed" else "talweg up"
+        found.append((said, remedy))
     for child in state.children:
         if child.phase == "restarting" or (child.restarts and child.phase != "running"):
             last = " / ".join(line.strip() for line in child.last_lines[-_LINES:])

@@ -95,24 +95,25 @@ def verify(
     sample: Annotated[
         int | None, typer.Option(min=1, help="So many stretches, drawn at random.", show_default="the whole run")
     ] = None,
-    mend: Annotated[
-        bool, typer.Option("--mend", help="Put back what is damaged or gone first, where it agrees.")
+    repair: Annotated[
+        bool, typer.Option("--repair", help="First put back damaged or missing parts, where the rest agrees.")
     ] = False,
+    mend: Annotated[bool, typer.Option("--mend", hidden=True, help="The name of --repair before 0.2.")] = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
     """Recompute a run, and say whether its record is true; exit 1 where it is not."""
     with laboratory(home) as lab:
         found = lab.run(run)
-        for chunk in found.mend() if mend else ():
-            say(clean(f"{'mended' if chunk['mended'] else 'not mended'}: {chunk['damaged']}"))
+        for chunk in found.repair() if repair or mend else ():
+            say(clean(f"{'repaired' if chunk['repaired'] else 'not repaired'}: {chunk['damaged']}"))
         answer = found.verify(sample=sample)
     if json:
         as_json({**vars(answer), "findings": list(answer.findings)})
     else:
         data(clean(str(answer), keep="\n"))
     if not answer.agrees:
-        say(f"The record does not agree with what is computed here. Next: talweg verify {found.name} --mend")
+        say(f"The record does not agree with what is computed here. Next: talweg verify {found.name} --repair")
         raise typer.Exit(1)
     hint(f"talweg show {found.name}")
 

@@ -142,14 +142,14 @@ class Analysed(Live):
             recomputed=answer["recomputed"],
         )
 
-    def mend(self) -> Table:
+    def repair(self) -> Table:
         """Compute what is damaged or gone again, and put back what agrees bit for bit with what is left of the record.
 
-        Each damaged chunk or checkpoint is a row: what was wrong, and whether it is mended; where it is not, why.
+        Each damaged chunk or checkpoint is a row: what was wrong, and whether it is repaired; where it is not, why.
         """
-        rows = self._wire.post(self._path("mend"))
+        rows = self._wire.post(self._path("repair"))
         return Table(
-            ("damaged", "mended", "problem"),
+            ("damaged", "repaired", "problem"),
             tuple((row["what"], row["problem"] is None, row["problem"]) for row in rows),
         )
 

@@ -241,7 +241,7 @@ class Wait:
         """Take in that a look failed; whether to start the local stack again.
 
         Raises:
-            TalwegError: `error`, where time does not mend it.
+            TalwegError: `error`, if it does not pass by waiting.
             LocalStackError: the local stack was stopped and stays so, or ends again and again.
         """
         if ended is None and not passes(error):

@@ -393,7 +393,7 @@ def again(error: Exception) -> bool | float:
 
 
 def passes(error: TalwegError) -> bool:
-    """Whether time may mend it, for whoever has time: a restart, a network that comes back, a failed answer."""
+    """Whether it may pass by waiting: a restart, a network that comes back, a failed answer."""
     # 500 alone: what has a code of its own, such as CorruptRecord, will be so for ever.
     failed = (
         type(error) is TalwegError and error.answered is not None and error.answered >= HTTPStatus.INTERNAL_SERVER_ERROR

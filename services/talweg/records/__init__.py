@@ -27,7 +27,7 @@ from talweg.records.steps import (
     seconds,
     size_of,
 )
-from talweg.records.verify_and_repair import Mended, Verification, mend, verify
+from talweg.records.verify_and_repair import Repaired, Verification, repair, verify
 
 __all__ = [
     "INSTRUMENTS",
@@ -36,9 +36,9 @@ __all__ = [
     "ForkStart",
     "Instrument",
     "Measured",
-    "Mended",
     "Next",
     "Part",
+    "Repaired",
     "Snapshot",
     "StepExplanation",
     "Verification",
@@ -52,7 +52,6 @@ __all__ = [
     "fork_start",
     "gradient",
     "measure",
-    "mend",
     "next_updates",
     "normalise",
     "normalise_study",
@@ -64,6 +63,7 @@ __all__ = [
     "problems_of",
     "recompute_snapshots",
     "records",
+    "repair",
     "schedule_of",
     "seconds",
     "size_of",

@@ -211,19 +211,19 @@ def _bits(
 
 
 @dataclass(frozen=True)
-class Mended:
-    """One damaged chunk or checkpoint, in words; `problem` says why it could not be mended, None where it was."""
+class Repaired:
+    """One damaged chunk or checkpoint, in words; `problem` says why it could not be repaired, None where it was."""
 
     what: str
     problem: str | None
 
 
-def mend(store: Store, run: RunRow) -> list[Mended]:
-    """Mend what is damaged of what this run itself recorded; its ancestors' is theirs.
+def repair(store: Store, run: RunRow) -> list[Repaired]:
+    """Repair what is damaged of what this run itself recorded; its ancestors' is theirs.
 
     A chunk is put back, damaged or gone, only where the steps around it recompute to the recorded costs and to the next
     checkpoint, bit for bit; a checkpoint where it recomputes to its own digest. A checkpoint that is gone took its
-    digest with it, and what a fork began with was computed elsewhere: neither is mended, and chunks that claim the
+    digest with it, and what a fork began with was computed elsewhere: neither is repaired, and chunks that claim the
     same steps are not either.
     """
     begin = run.parent_step or 0
@@ -234,7 +234,7 @@ def mend(store: Store, run: RunRow) -> list[Mended]:
     ]
 
 
-def _checkpoints(store: Store, run: RunRow) -> Iterator[Mended]:
+def _checkpoints(store: Store, run: RunRow) -> Iterator[Repaired]:
     for step in kept_checkpoints(run):
         try:
             found = store.checkpoint_before(run.id, step)
@@ -242,35 +242,35 @@ def _checkpoints(store: Store, run: RunRow) -> Iterator[Mended]:
             yield _put_back(store, run, step, str(damage))
             continue
         if found is None or found[0] != step:
-            yield Mended(f"run {run.name}: checkpoint of step {step}: is gone", "its digest is gone with it")
+            yield Repaired(f"run {run.name}: checkpoint of step {step}: is gone", "its digest is gone with it")
 
 
-def _put_back(store: Store, run: RunRow, step: int, damage: str) -> Mended:
+def _put_back(store: Store, run: RunRow, step: int, damage: str) -> Repaired:
     if step == (run.parent_step or 0):
-        return Mended(damage, "what the run began with is not computed from its own record")
+        return Repaired(damage, "what the run began with is not computed from its own record")
     try:
         store.replace_checkpoint(run.id, step, checkpoint_again(store, run, step))
     except (CorruptRecord, ReplayDiverged) as error:
-        return Mended(damage, str(error))
-    return Mended(damage, None)
+        return Repaired(damage, str(error))
+    return Repaired(damage, None)
 
 
-def _of(store: Store, run: RunRow, quantity: Quantity, begin: int) -> Iterator[Mended]:
+def _of(store: Store, run: RunRow, quantity: Quantity, begin: int) -> Iterator[Repaired]:
     for chunk, damage in _damaged(store, run, quantity, begin):
-        yield _mended(store, run, quantity, chunk.first_step, chunk.first_step + chunk.steps, damage)
+        yield _repair_chunk(store, run, quantity, chunk.first_step, chunk.first_step + chunk.steps, damage)
     bounds = store.chunk_bounds(run.id, quantity, begin, run.step) if run.step > begin else []
     beside = list(pairwise([(begin, begin), *bounds, (run.step, run.step)]))
     claimed = [first for (_, last), (first, _) in beside if first < last]
     for first in claimed:
         where = f"run {run.name}: {quantity} of the steps from {first} on: are in two chunks"
-        yield Mended(where, "which of them is right, only a verification says")
+        yield Repaired(where, "which of them is right, only a verification says")
     # What is missing may be what was moved.
     for (_, last), (first, _) in () if claimed else beside:
         # As quick runs have them.
         while last < first:
             end = min((last // CHUNK_STEPS + 1) * CHUNK_STEPS, first)
             gone = f"run {run.name}: {quantity} of steps {last} to {end - 1}: are gone"
-            yield _mended(store, run, quantity, last, end, gone)
+            yield _repair_chunk(store, run, quantity, last, end, gone)
             last = end
 
 
@@ -286,13 +286,13 @@ def _damaged(store: Store, run: RunRow, quantity: Quantity, begin: int) -> list[
     return list(found.values())
 
 
-def _mended(store: Store, run: RunRow, quantity: Quantity, first: int, stop: int, damage: str) -> Mended:
+def _repair_chunk(store: Store, run: RunRow, quantity: Quantity, first: int, stop: int, damage: str) -> Repaired:
     try:
         found = recompute(store, run, first, stop, keep=True)
     except (CorruptRecord, ReplayDiverged) as error:
-        return Mended(damage, str(error))
+        return Repaired(damage, str(error))
     store.replace_chunk(Chunk.of(run.id, quantity, first, getattr(found, quantity)))
-    return Mended(damage, None)
+    return Repaired(damage, None)
 
 
 def _form(run: RunRow, quantity: Quantity) -> tuple[int, "np.dtype[np.floating]"]:

@@ -56,10 +56,13 @@ def test_verify_says_whether_the_record_is_true(remote: Talweg, served: Any, nam
         damage = "UPDATE chunks SET payload = :p WHERE run_id = :r AND quantity = 'norms' AND first_step = 0"
         connection.execute(text(damage), {"r": run.id, "p": b"nothing"})
     damaged = remote("verify", name)
-    assert (damaged.status, "--mend" in damaged.err) == (1, True)
+    assert (damaged.status, "--repair" in damaged.err) == (1, True)
     assert f"norms of steps 0 to {chunk.steps - 1}" in damaged.out
-    mended = remote("verify", name, "--mend")
-    assert (mended.status, "mended: run" in mended.err) == (0, True)
+    repaired = remote("verify", name, "--repair")
+    assert (repaired.status, "repaired: run" in repaired.err) == (0, True)
+    # The name before 0.2.
+    assert remote("verify", name, "--mend").status == 0
+    assert "--mend" not in remote("verify", "--help").out
     with served.store.engine.begin() as connection:
         connection.execute(text("UPDATE steps SET cost = 2 WHERE run_id = :r AND step = 40"), {"r": run.id})
     broken = remote("verify", name)

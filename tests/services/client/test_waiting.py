@@ -41,7 +41,7 @@ def failed(error: Exception) -> TalwegError:
 
 
 @pytest.mark.parametrize(
-    ("error", "mended"),
+    ("error", "may_pass"),
     [
         (answered(500, "error"), True),
         (answered(500), True),
@@ -58,10 +58,10 @@ def failed(error: Exception) -> TalwegError:
         (failed(ssl.SSLCertVerificationError("self-signed certificate")), False),
     ],
 )
-def test_what_time_may_mend_is_waited_for_and_nothing_else(error: TalwegError, mended: bool) -> None:
-    assert passes(error) is mended
+def test_only_errors_that_may_pass_are_waited_for(error: TalwegError, may_pass: bool) -> None:
+    assert passes(error) is may_pass
     wait = Wait("run one", "http://lab", None)
-    if mended:
+    if may_pass:
         assert not wait.missed(error, None, None)
     else:
         with pytest.raises(type(error)):

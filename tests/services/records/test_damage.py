@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from talweg.errors import CorruptRecord
 from talweg.execution import submit_run, train
-from talweg.records import mend, norms, records, verify
+from talweg.records import norms, records, repair, verify
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
@@ -104,7 +104,7 @@ def test_a_chunk_whose_row_is_damaged_is_never_a_number(
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-def test_damaged_chunks_are_mended_where_they_agree(
+def test_damaged_chunks_are_repaired_where_they_agree(
     store: Store, trained: Callable[[str], RunRow], record: str
 ) -> None:
     run = trained(record)
@@ -112,20 +112,22 @@ def test_damaged_chunks_are_mended_where_they_agree(
     whole = {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities}  # type: ignore[arg-type]
     for quantity, chunk in whole.items():
         write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity=quantity)
-    mended = mend(store, run)
-    assert [one.problem for one in mended] == [None] * len(quantities)
-    assert {one.what.split(": ")[1] for one in mended} == {f"{quantity} of steps 64 to 127" for quantity in quantities}
+    repaired = repair(store, run)
+    assert [one.problem for one in repaired] == [None] * len(quantities)
+    assert {one.what.split(": ")[1] for one in repaired} == {
+        f"{quantity} of steps 64 to 127" for quantity in quantities
+    }
     assert {quantity: store.chunks(run.id, quantity, 64, 65)[0] for quantity in quantities} == whole  # type: ignore[arg-type]
-    assert mend(store, run) == []
+    assert repair(store, run) == []
     assert verify(store, run).agrees
 
 
-def test_a_chunk_is_not_mended_from_what_does_not_agree(store: Store, trained: Callable[[str], RunRow]) -> None:
+def test_a_chunk_is_not_repaired_from_what_does_not_agree(store: Store, trained: Callable[[str], RunRow]) -> None:
     run = trained("full")
     (chunk,) = store.chunks(run.id, "gradient", 64, 65)
     write(store, CHUNK, payload=chunk.payload[:-1] + b"?", run=run.id, quantity="gradient")
     write(store, "UPDATE steps SET cost = 3 WHERE run_id = :run AND step = 20", run=run.id)
-    (left,) = mend(store, run)
+    (left,) = repair(store, run)
     assert left.problem is not None
     assert "cost of step 20 must equal the recorded one" in left.problem
     with pytest.raises(CorruptRecord):
@@ -168,7 +170,7 @@ def test_what_is_gone_leaves_its_neighbours_readable(store: Store, trained: Call
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-def test_what_is_gone_is_mended_where_it_agrees(store: Store, trained: Callable[[str], RunRow], record: str) -> None:
+def test_what_is_gone_is_repaired_where_it_agrees(store: Store, trained: Callable[[str], RunRow], record: str) -> None:
     run = trained(record)
     quantities = ("gradient", "parameters", "norms") if record == "full" else ("norms",)
     for quantity in quantities:
@@ -176,14 +178,16 @@ def test_what_is_gone_is_mended_where_it_agrees(store: Store, trained: Callable[
         for first, said in ((0, "0 to 63"), (64, "64 to 127"), (128, "128 to 149")):
             gone = "DELETE FROM chunks WHERE run_id = :run AND quantity = :quantity AND first_step = :first"
             write(store, gone, run=run.id, quantity=quantity, first=first)
-            (mended,) = mend(store, run)
-            assert (mended.what, mended.problem) == (f"run {run.name}: {quantity} of steps {said}: are gone", None)
+            (repaired,) = repair(store, run)
+            assert (repaired.what, repaired.problem) == (f"run {run.name}: {quantity} of steps {said}: are gone", None)
             assert store.chunks(run.id, quantity, 0, 150) == whole  # type: ignore[arg-type]
-    assert mend(store, run) == []
+    assert repair(store, run) == []
     assert verify(store, run).agrees
 
 
-def test_norms_that_were_in_long_chunks_are_mended_in_short_ones(store: Store, trained: Callable[..., RunRow]) -> None:
+def test_norms_that_were_in_long_chunks_are_repaired_in_short_ones(
+    store: Store, trained: Callable[..., RunRow]
+) -> None:
     run = trained("replay", joined=True)
     assert [chunk.steps for chunk in store.chunks(run.id, "norms", 0, 150)] == [128, 22]
     whole = norms(store, run, 0, 150).tobytes()
@@ -192,13 +196,13 @@ def test_norms_that_were_in_long_chunks_are_mended_in_short_ones(store: Store, t
         write(store, gone, run=run.id, first=first)
     with pytest.raises(CorruptRecord):
         norms(store, run, 70, 71)
-    assert [one.problem for one in mend(store, run)] == [None] * 3
+    assert [one.problem for one in repair(store, run)] == [None] * 3
     assert [chunk.steps for chunk in store.chunks(run.id, "norms", 0, 150)] == [64, 64, 22]
     assert norms(store, run, 0, 150).tobytes() == whole
     assert verify(store, run).agrees
 
 
-def test_damaged_checkpoints_are_mended_by_their_digest(store: Store, trained: Callable[[str], RunRow]) -> None:
+def test_damaged_checkpoints_are_repaired_by_their_digest(store: Store, trained: Callable[[str], RunRow]) -> None:
     run = trained("replay")
     last, kept = store.checkpoint_before(run.id, 150), store.checkpoint_before(run.id, 149)
     assert last is not None
@@ -206,13 +210,13 @@ def test_damaged_checkpoints_are_mended_by_their_digest(store: Store, trained: C
     broken = "UPDATE checkpoints SET payload = :payload WHERE run_id = :run AND step = :step"
     for step, payload in (kept, last):
         write(store, broken, payload=payload[:-1] + b"?", run=run.id, step=step)
-    first, second = mend(store, run)
+    first, second = repair(store, run)
     assert (first.problem, second.problem) == (None, None)
     assert f"checkpoint of step {kept[0]}" in first.what
     assert (store.checkpoint_before(run.id, 149), store.checkpoint_before(run.id, 150)) == (kept, last)
     # Without its digest nothing says what it was.
     write(store, "DELETE FROM checkpoints WHERE run_id = :run AND step = :step", run=run.id, step=kept[0])
-    (left,) = mend(store, run)
+    (left,) = repair(store, run)
     assert left.problem == "its digest is gone with it"
 
 
@@ -220,6 +224,6 @@ def test_chunks_that_claim_the_same_steps_are_left_alone(store: Store, trained: 
     run = trained("full")
     moved = "UPDATE chunks SET first_step = 65 WHERE run_id = :run AND quantity = 'gradient' AND first_step = 64"
     write(store, moved, run=run.id)
-    (left,) = mend(store, run)
+    (left,) = repair(store, run)
     assert left.what == f"run {run.name}: gradient of the steps from 128 on: are in two chunks"
     assert left.problem == "which of them is right, only a verification says"

@@ -204,7 +204,7 @@ def of_store(signs: Signs, settings: Settings, *, full: bool = False) -> list[tu
         found.append((what, "start workers: python -m talweg.execution.worker (talweg up does); look at their logs"))
     if signs.failed:
         what = f"{signs.failed} runs failed, the last with: {signs.reason}"
-        found.append((what, "talweg runs --state failed lists them; once mended: talweg retry RUN"))
+        found.append((what, "talweg runs --state failed lists them; when the cause is removed: talweg retry RUN"))
     if settings.mlflow_url is not None and signs.unmirrored and signs.unmirrored_seconds > _LONG:
         what = f"{signs.unmirrored} runs wait for MLflow, one for {signs.unmirrored_seconds:.0f} s"
         found.append((what, f"is MLflow up at {settings.mlflow_url}? the mirror catches up by itself"))

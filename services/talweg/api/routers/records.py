@@ -14,8 +14,8 @@ from talweg.api.models import (
     ExplanationView,
     InstrumentEntry,
     MeasuredView,
-    MendedView,
     NextUpdatesView,
+    RepairView,
     StepExplanationView,
     VerificationView,
     entries,
@@ -31,11 +31,11 @@ from talweg.records import (
     batch,
     explain,
     explain_step,
-    mend,
     next_updates,
     norms,
     part_of,
     records,
+    repair,
     size_of,
     verify,
 )
@@ -185,10 +185,10 @@ def verification(here: Here, run: Reference, sample: Sample = None, start: Step 
     return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start, seconds=SECONDS))
 
 
-@analyses_router.post("/mend")
-def mending(here: Here, run: Reference) -> list[MendedView]:
+@analyses_router.post("/repair")
+def repair_record(here: Here, run: Reference) -> list[RepairView]:
     """Compute what is damaged or gone of the record again, and put back what agrees with what is left of it."""
-    return [MendedView(what=one.what, problem=one.problem) for one in mend(here.store, here.store.run(run))]
+    return [RepairView(what=one.what, problem=one.problem) for one in repair(here.store, here.store.run(run))]
 
 
 @instruments_router.get("/instruments")
