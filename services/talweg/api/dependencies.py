@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal
+from functools import partial
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 # Whoever asks more often gets the same numbers: counting all runs is not free.
 METRICS_SECONDS: Final = 1.0
 
+T = TypeVar("T")
 Labels = Mapping[str, object]
 Sample = tuple[Labels, float]
 MAXIMUM_PAGE: Final = 500
@@ -58,7 +60,7 @@ IdempotencyKey = Annotated[
 
 
 class Broker:
-    """The broker's queue, as of a moment ago."""
+    """What the broker last answered, kept for SECONDS."""
 
     def __init__(
         self,
@@ -66,63 +68,61 @@ class Broker:
         clock: Callable[[], float] = time.monotonic,
         listeners: Callable[[], int | None] = queue.listeners,
     ) -> None:
-        """`ask`: how many messages wait, `listeners`: how many workers do; both raise TalwegError at no answer."""
-        self._depth, self._listeners = _Kept(ask, clock), _Kept(listeners, clock)
+        """`ask` counts waiting messages, `listeners` idle workers; both raise TalwegError if there is no answer."""
+        self._depth = _Kept(partial(_or_none, ask), SECONDS, clock)
+        self._listeners = _Kept(partial(_or_none, listeners), SECONDS, clock)
 
     def depth(self) -> int | None:
-        """Messages that wait for a worker; None where the broker does not answer, which is no reason to fail."""
+        """Messages that wait for a worker; None if the broker does not answer."""
         return self._depth.value()
 
     def answers(self) -> bool:
-        """Whether it answered when it was last asked."""
+        """Whether the broker answered the last question."""
         return self.depth() is not None
 
     def listeners(self) -> int | None:
-        """Workers that wait for a message; None where the broker does not answer, or does not say."""
+        """Workers that wait for a message; None if the broker does not answer, or cannot count them."""
         return self._listeners.value()
 
 
-class _Kept:
-    """One number of the broker, kept for a moment."""
-
-    def __init__(self, ask: Callable[[], int | None], clock: Callable[[], float]) -> None:
-        self._ask, self._clock = ask, clock
-        self._lock = threading.Lock()
-        self._value: int | None = None
-        self._until = float("-inf")
-
-    def value(self) -> int | None:
-        # Whoever comes while another asks gets what was known before.
-        if self._clock() >= self._until and self._lock.acquire(blocking=self._until == float("-inf")):
-            try:
-                if self._clock() >= self._until:
-                    self._value = self._asked()
-                    self._until = self._clock() + SECONDS
-            finally:
-                self._lock.release()
-        return self._value
-
-    def _asked(self) -> int | None:
-        try:
-            return self._ask()
-        except TalwegError:
-            return None
+def _or_none(ask: Callable[[], int | None]) -> int | None:
+    try:
+        return ask()
+    except TalwegError:
+        return None
 
 
 class Metrics:
-    """The numbers of one store, kept for a moment."""
+    """The metrics page of one store, kept for METRICS_SECONDS."""
 
     def __init__(self, store: Store, depth: Callable[[], int | None], clock: Callable[[], float] = time.monotonic):
-        """`depth`: messages that wait in the broker, None where it does not answer."""
-        self._store, self._depth, self._clock = store, depth, clock
-        self._text, self._until = "", 0.0
+        """`depth`: messages that wait in the broker, None if it does not answer."""
+        self._page = _Kept(lambda: metrics_page(store.meter(), depth()), METRICS_SECONDS, clock)
 
     def text(self) -> str:
-        """Everything, as one page."""
-        if not self._text or self._clock() >= self._until:
-            self._text = metrics_page(self._store.meter(), self._depth())
-            self._until = self._clock() + METRICS_SECONDS
-        return self._text
+        """The whole page."""
+        return self._page.value()
+
+
+class _Kept(Generic[T]):
+    """A value that is computed at most once in so many seconds."""
+
+    def __init__(self, compute: Callable[[], T], seconds: float, clock: Callable[[], float]) -> None:
+        self._compute, self._seconds, self._clock = compute, seconds, clock
+        self._lock = threading.Lock()
+        self._value: T
+        self._until = float("-inf")
+
+    def value(self) -> T:
+        # While one thread computes, the others get the previous value; at first there is none, and they wait.
+        if self._clock() >= self._until and self._lock.acquire(blocking=self._until == float("-inf")):
+            try:
+                if self._clock() >= self._until:
+                    self._value = self._compute()
+                    self._until = self._clock() + self._seconds
+            finally:
+                self._lock.release()
+        return self._value
 
 
 def metrics_page(meter: Meter, depth: int | None) -> str:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from talweg.errors import DiskFull, InvalidSpec, TalwegError, Unreachable
+from talweg.errors import DiskFull, InvalidSpec, TalwegError
 from talweg.validation import rule
 
 log = structlog.get_logger("talweg.api")
@@ -91,8 +91,3 @@ def install(app: FastAPI) -> None:
     async def unforeseen(_: Request, error: Exception) -> Response:
         # Starlette raises it again after this answer: the server's log has the traceback, the client has none.
         return problem(500, "error", f"the API failed unexpectedly ({type(error).__name__}); its log says where")
-
-
-def unreachable(what: str, error: BaseException) -> Unreachable:
-    """`what` does not answer; the cause's text stays out, since it may hold a URL with a password."""
-    return Unreachable(f"{what} does not answer ({type(error).__name__})")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 from inspect import cleandoc
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BaseModel
@@ -26,6 +26,14 @@ def _finite(value: float | None) -> float | None:
 
 
 Number = Annotated[float | None, AfterValidator(_finite)]
+
+
+V = TypeVar("V", bound=BaseModel)
+
+
+def view(kind: type[V], found: object, /, **other: Any) -> V:
+    """A `kind` from the fields of the dataclass `found` by their names, and from `other`; it may hold dataclasses."""
+    return kind.model_validate(vars(found) | other, from_attributes=True)
 
 
 class TensorView(BaseModel):
@@ -182,74 +190,20 @@ class Status(BaseModel):
 
 
 def run_view(row: RunRow, settings: Settings) -> RunView:
-    """A run's row as it is answered."""
-    return RunView(
-        id=row.id,
-        name=row.name,
-        study_id=row.study_id,
-        parent_run_id=row.parent_run_id,
-        parent_step=row.parent_step,
-        state=row.state,
-        stop_reason=row.stop_reason,
-        paused=row.paused and not row.ended,
-        step=row.step,
-        steps=row.total_steps,
-        cost=row.cost,
-        best_cost=row.best_cost,
-        trained_seconds=row.trained_seconds,
-        problem=row.problem,
-        optimizer=row.optimizer,
-        seed=row.seed,
-        spec=row.spec,
-        tensors=[TensorView.model_validate(tensor) for tensor in row.tensors],
-        precision=row.precision,
-        record=row.record,
-        numerics=row.numerics,
-        error=row.error,
-        mlflow_url=_link(settings, run_page, row.mlflow_run_id),
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        part=row.part,
-    )
+    """The view of a run's row."""
+    url = _link(settings, run_page, row.mlflow_run_id)
+    return view(RunView, row, steps=row.total_steps, paused=row.paused and not row.ended, mlflow_url=url)
 
 
 def study_view(row: StudyRow, settings: Settings) -> StudyView:
-    """A study's row as it is answered."""
-    return StudyView(
-        id=row.id,
-        name=row.name,
-        state=row.state,
-        spec=row.spec,
-        counts={str(state): count for state, count in row.counts.items()},
-        steps_done=row.steps_done,
-        steps_total=row.steps_total,
-        runs=row.runs,
-        paused=row.paused,
-        mlflow_url=_link(settings, experiment_page, row.mlflow_experiment_id),
-        created_at=row.created_at,
-    )
+    """The view of a study's row."""
+    url = _link(settings, experiment_page, row.mlflow_experiment_id)
+    return view(StudyView, row, state=row.state, runs=row.runs, mlflow_url=url)
 
 
-def explanation_view(explanation: Explanation) -> ExplanationView:
-    """An explanation as it is answered."""
-    return ExplanationView(
-        text=explanation.sentence,
-        step=explanation.step,
-        tensor=explanation.tensor,
-        index=list(explanation.index),
-        optimizer=explanation.optimizer,
-        parameter=explanation.parameter,
-        derivative=explanation.derivative,
-        update=explanation.update,
-        cost=explanation.cost,
-        nudge=explanation.nudge,
-        nudged_cost=explanation.nudged_cost,
-        predicted_cost=explanation.predicted_cost,
-        learning_rate=explanation.learning_rate,
-        state=explanation.state,
-        state_after=explanation.state_after,
-    )
+def explanation_view(found: Explanation) -> ExplanationView:
+    """The view of one coordinate's explanation."""
+    return view(ExplanationView, found, text=found.sentence, predicted_cost=found.predicted_cost)
 
 
 def mlflow_url(settings: Settings) -> str | None:
@@ -296,14 +250,8 @@ def entries() -> list[InstrumentEntry]:
 
 
 def measured_view(found: Measured) -> MeasuredView:
-    """As it is answered."""
-    return MeasuredView(
-        columns=found.columns,
-        steps=found.steps,
-        rows=found.rows.tolist(),
-        next=found.next,
-        left_out=found.left_out,
-    )
+    """The view of what instruments measured."""
+    return view(MeasuredView, found, rows=found.rows.tolist())
 
 
 def _entry(made: Instrument) -> InstrumentEntry:
@@ -401,44 +349,17 @@ class RepairView(BaseModel):
     problem: str | None
 
 
-def step_explanation_view(told: StepExplanation) -> StepExplanationView:
-    """As it is answered."""
-    return StepExplanationView(
-        text=told.sentence,
-        step=told.step,
-        optimizer=told.optimizer,
-        cost=told.cost,
-        cost_after=told.cost_after,
-        predicted_change=told.predicted_change,
-        tensors=[TensorShareView(**vars(share)) for share in told.tensors],
-        coordinates=[CoordinateShareView(**vars(share) | {"index": list(share.index)}) for share in told.coordinates],
-    )
+def step_explanation_view(found: StepExplanation) -> StepExplanationView:
+    """The view of a step's explanation."""
+    return view(StepExplanationView, found, text=found.sentence, predicted_change=found.predicted_change)
 
 
 def next_update_view(found: Next) -> NextUpdateView:
-    """As it is answered."""
-    made = found.answer
-    return NextUpdateView(
-        optimizer=made.optimizer,
-        own=found.own,
-        learning_rate=made.learning_rate,
-        update_norm=made.size,
-        angle=made.angle,
-        cost=made.cost,
-        cost_after=made.cost_after,
-        update=made.update.tolist() if len(made.update) <= _WHOLE else None,
-    )
+    """The view of one optimizer's next update."""
+    update = found.answer.update.tolist() if len(found.answer.update) <= _WHOLE else None
+    return view(NextUpdateView, found.answer, own=found.own, update_norm=found.answer.size, update=update)
 
 
 def verification_view(found: Verification) -> VerificationView:
-    """As it is answered."""
-    return VerificationView(
-        run=found.run,
-        agrees=found.agrees,
-        start=found.start,
-        next=found.next,
-        steps=found.steps,
-        findings=[FindingView(**vars(finding)) for finding in found.findings],
-        recorded=found.recorded,
-        recomputed=found.numerics,
-    )
+    """The view of a verification."""
+    return view(VerificationView, found, agrees=found.agrees, recomputed=found.numerics)

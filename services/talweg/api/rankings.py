@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from talweg import comparison
-from talweg.api.models import Number
+from talweg.api.models import Number, view
 from talweg.comparison.compare import Comparison, shown
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
@@ -93,7 +93,7 @@ def ranking_view(store: Store, study: StudyRow) -> RankingView:
         ranked_by=ranked_by,
         metric=metric,
         verdict=comparison.verdict(found, said),
-        guards=[GuardView.model_validate(guard, from_attributes=True) for guard in said],
+        guards=[view(GuardView, guard) for guard in said],
     )
 
 
@@ -102,10 +102,7 @@ def _on_one(found: Comparison) -> tuple[list[RankingRow], str, str | None]:
     runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
     ranking = comparison.ranking(runs)
     means = {standing.contender.label: standing.mean for standing in problem.standings}
-    rows = [
-        RankingRow.model_validate({**vars(row), "mean": means.get(row.label)}, from_attributes=True)
-        for row in ranking.rows
-    ]
+    rows = [view(RankingRow, row, mean=means.get(row.label)) for row in ranking.rows]
     return rows, ranking.ranked_by, ranking.metric
 
 

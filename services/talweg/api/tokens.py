@@ -14,13 +14,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from talweg.errors import AccessDenied, Conflict, InvalidSpec, NotFound
 from talweg.settings import Settings
 from talweg.spec import Name
 from talweg.store import Limits, Store, TokenRow
-from talweg.validation import rule
 
 Scope = Literal["read", "submit", "admin"]
 Whole = Annotated[int, Field(ge=1, lt=2**63)]
@@ -186,27 +185,3 @@ class NewToken(TokenView):
     """A token just made; `token` is shown here and never again."""
 
     token: str
-
-
-def token_view(row: TokenRow) -> TokenView:
-    """A token's row as it is answered."""
-    return TokenView(
-        name=row.name,
-        scopes=list(row.scopes),
-        limits=row.limits or {},
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
-
-
-def parse_token(body: dict[str, Any]) -> TokenSpec:
-    """A TokenSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
-    try:
-        return TokenSpec.model_validate(body)
-    except ValidationError as error:
-        said = [
-            f"{'.'.join(map(str, broken['loc']))}: {rule(broken)}, got {broken['input']!r:.80}"
-            for broken in error.errors()
-        ]
-        raise InvalidSpec("; ".join(said)) from None

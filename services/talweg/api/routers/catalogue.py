@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from talweg.api.bodies import spooled
 from talweg.api.dependencies import Here, Reference
-from talweg.api.models import CatalogueEntry, OptimizerEntry, ScheduleEntry
+from talweg.api.models import CatalogueEntry, OptimizerEntry, ScheduleEntry, view
 from talweg.datasets.preparing import Format, Kind, Options
 from talweg.datasets.sources import parse
 from talweg.errors import Conflict, InvalidSpec
@@ -133,18 +133,4 @@ def show(here: Here, dataset: Reference) -> DatasetView:
 
 
 def _view(row: DatasetRow) -> DatasetView:
-    about = row.shape
-    return DatasetView(
-        name=row.name,
-        digest=row.digest,
-        kind=row.kind,
-        rows=about["inputs"][0],
-        inputs=about["inputs"],
-        targets=about["targets"],
-        classes=about["classes"],
-        columns=about["columns"],
-        target=about["target"],
-        standardise=about["standardise"],
-        size=row.size,
-        created_at=row.created_at,
-    )
+    return view(DatasetView, row, rows=row.shape["inputs"][0], **row.shape)

@@ -9,14 +9,14 @@ import structlog
 from fastapi import APIRouter, FastAPI, Path, Request, Response
 from pydantic import BaseModel
 
-from talweg import queue
+from talweg import queue, validation
 from talweg.api import tokens
 from talweg.api.bodies import JsonBody
 from talweg.api.dependencies import MAXIMUM_PAGE, MEDIA_TYPE, Here, body_of
 from talweg.api.errors import refuse
 from talweg.api.middleware import PUBLIC, READING, needed_scope
-from talweg.api.models import Status, mlflow_url
-from talweg.api.tokens import NewToken, TokenSpec, TokenView, parse_token, token_view
+from talweg.api.models import Status, mlflow_url, view
+from talweg.api.tokens import NewToken, TokenSpec, TokenView
 from talweg.errors import DiskFull, TalwegError, Unreachable
 from talweg.execution.planning import left_to_record, readable_size
 from talweg.settings import Settings
@@ -214,18 +214,18 @@ def of_store(signs: Signs, settings: Settings, *, full: bool = False) -> list[tu
 @tokens_router.post("", status_code=201, openapi_extra=body_of(TokenSpec))
 def create(here: Here, body: JsonBody, request: Request, response: Response) -> NewToken:
     """Make a token. Sent twice, the second is refused, since the name is taken: revoke it, and make another."""
-    spec = parse_token(body)
+    spec = validation.parse(TokenSpec, body)
     limits = spec.limits.model_dump(exclude_none=True)
     token, row = tokens.create(here.store, spec.name, spec.scope, spec.expires_at, limits)
     response.headers["Location"] = "/v1/tokens"
     log.info("token created", name=row.name, scope=spec.scope, expires_at=str(row.expires_at), by=request.state.token)
-    return NewToken(token=token, **token_view(row).model_dump())
+    return view(NewToken, row, token=token, limits=row.limits or {})
 
 
 @tokens_router.get("")
 def show(here: Here) -> list[TokenView]:
     """Every token, by name, those that are revoked too."""
-    return [token_view(row) for row in here.store.tokens()]
+    return [view(TokenView, row, limits=row.limits or {}) for row in here.store.tokens()]
 
 
 @tokens_router.delete("/{name}", status_code=204)

@@ -24,6 +24,7 @@ from talweg.api.models import (
     next_update_view,
     step_explanation_view,
     verification_view,
+    view,
 )
 from talweg.errors import InvalidSpec, NotFound
 from talweg.records import (
@@ -128,7 +129,7 @@ def evaluations(
     if len(rows) > limit:
         # A step of several splits is not cut in two.
         rows = [row for row in rows if row.step < rows[-1].step]
-    return [EvaluationView(step=row.step, split=row.split, cost=row.cost, metric=row.metric) for row in rows]
+    return [view(EvaluationView, row) for row in rows]
 
 
 @router.get("/explain")
@@ -188,7 +189,7 @@ def verification(here: Here, run: Reference, sample: Sample = None, start: Step 
 @analyses_router.post("/repair")
 def repair_record(here: Here, run: Reference) -> list[RepairView]:
     """Compute what is damaged or gone of the record again, and put back what agrees with what is left of it."""
-    return [RepairView(what=one.what, problem=one.problem) for one in repair(here.store, here.store.run(run))]
+    return [view(RepairView, one) for one in repair(here.store, here.store.run(run))]
 
 
 @instruments_router.get("/instruments")

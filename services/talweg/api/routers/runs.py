@@ -100,7 +100,7 @@ def cancel(here: Here, run: Reference) -> RunView:
     """Stop it after the current step; what is recorded stays. One that has ended stays as it is."""
     row = here.store.run(run)
     here.store.request_cancel(run_ids=[row.id])
-    return run_view(here.store.run(row.id), here.settings)
+    return _run_view(here, row)
 
 
 @events_router.get("/events", responses=EVENTS, response_class=StreamingResponse)
