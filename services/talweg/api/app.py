@@ -1,4 +1,4 @@
-"""The FastAPI application: routes inside, the guard around all of them."""
+"""The FastAPI application: the routes, with the middleware around them."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,11 +18,11 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
     """The API of one laboratory.
 
     Args:
-        store: where everything stands; stays the caller's, who closes it.
+        store: the database; the caller closes it.
         settings: allowed hosts, cohort size, where MLflow is.
-        publish: tells the workers of a cohort's id; may raise Unreachable, which loses nothing.
+        publish: sends a cohort's id to the workers; may raise Unreachable, and then the reconciler publishes it.
     """
-    # The pages with which FastAPI shows its document load scripts from elsewhere.
+    # No docs pages: FastAPI's load scripts from other sites.
     app = FastAPI(
         title="Talweg",
         version=version("talweg"),
@@ -37,7 +37,7 @@ def create_app(store: Store, settings: Settings, publish: Callable[[str], None])
     errors.install(app)
     for router in ALL:
         app.include_router(router, responses=PROBLEM_JSON)
-    # The last one added is the outermost.
+    # The last middleware added is the outermost.
     app.add_middleware(Guard, laboratory=app.state.laboratory)
     app.add_middleware(Trace)
     return app

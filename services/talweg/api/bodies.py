@@ -1,4 +1,4 @@
-"""Bodies: JSON that must be plain, finite, shallow and storable; uploads to a file; arrays as `.npy`."""
+"""Bodies: JSON objects and uploads of requests, arrays in answers as `.npy`."""
 
 import io
 import json
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from talweg.errors import InvalidSpec, LimitReached
 
 MAXIMUM_DEPTH: Final = 32
-# Keys and values together: a starting point is the longest thing that a spec holds.
+# Keys and values together; the longest part of a spec is a starting point.
 MAXIMUM_VALUES: Final = 250_000
 LARGEST_INTEGER: Final = 2**63
-# Each takes as much disk as an upload may have.
-AT_ONCE: Final = 4
-_places: Final = threading.BoundedSemaphore(AT_ONCE)
+# At once; each takes up to `upload_bytes` of disk.
+MAXIMUM_UPLOADS: Final = 4
+_uploads: Final = threading.BoundedSemaphore(MAXIMUM_UPLOADS)
 MEDIA_TYPE: Final = "application/x-npy"
-# Bytes that one answer may hold; a longer range is asked for in pages.
+# Maximum bytes of one answer; a longer range is read in pages.
 PAGE: Final = 64_000_000
 SLICE: Final = 1_000_000
 
@@ -54,7 +54,7 @@ async def _json_object(request: Request) -> dict[str, Any]:
 
 
 def _count(value: object) -> int:
-    """Keys and values, however deep: without recursion, since depth is not known to be bounded here."""
+    """Keys and values at every depth; without recursion, since the depth is not checked yet."""
     found, left = 0, [value]
     while left:
         one = left.pop()
@@ -71,11 +71,11 @@ JsonBody = Annotated[dict[str, Any], Depends(_json_object)]
 
 
 def check(value: object, where: str = "", depth: int = 0) -> None:
-    """Refuse what JSON can hold and the laboratory cannot.
+    """Refuse JSON values that the laboratory cannot store.
 
     Raises:
         InvalidSpec: NaN or infinite numbers (Python's parser takes `NaN`, and 1e400 overflows), integers past
-            64 bits, text that no database stores (NUL, lone surrogates), or too deep a nesting; names the key.
+            64 bits, text that no database stores (NUL, lone surrogates), or too deep nesting; names the key.
     """
     name = where or "body"
     if depth > MAXIMUM_DEPTH:
@@ -97,33 +97,33 @@ def check(value: object, where: str = "", depth: int = 0) -> None:
 
 @asynccontextmanager
 async def spooled(request: Request) -> AsyncIterator[IO[bytes]]:
-    """The request's body in a file that nobody else sees, and that is gone afterwards, whatever happens.
+    """The request's body in an unnamed temporary file, which is deleted at the end.
 
     Raises:
-        LimitReached: as many come in already as may.
+        LimitReached: MAXIMUM_UPLOADS are being received already.
     """
-    if not _places.acquire(blocking=False):
-        busy = LimitReached(f"datasets: {AT_ONCE} are coming in already; send it again later")
+    if not _uploads.acquire(blocking=False):
+        busy = LimitReached(f"datasets: at most {MAXIMUM_UPLOADS} uploads at once, got one more; send it again later")
         busy.retry_after = 10.0
         raise busy
     try:
-        # It has no name: the kernel takes it away with the process.
+        # The file has no name: the kernel deletes it when the process ends.
         with tempfile.TemporaryFile() as file:
             async for piece in request.stream():
                 await run_sync(file.write, piece)
             yield file
     finally:
-        _places.release()
+        _uploads.release()
 
 
 def page(start: int, stop: int | None, end: int, row_bytes: int) -> tuple[int, int]:
-    """The rows of one answer: start … stop of a column with rows 0 … end, each of `row_bytes` bytes.
+    """The first and last row of one answer: start … stop of a column with rows 0 … end, each of `row_bytes` bytes.
 
-    Without `stop` it is as many rows as a page holds, so that a client goes on from what it got. A range that
-    reaches past `end` is cut there, as slices are.
+    Without `stop`: as many rows as fit into PAGE bytes; the client continues after them. A range that reaches past
+    `end` ends there, as a slice does.
 
     Raises:
-        InvalidSpec: `start` lies behind `stop`, or the range asked for does not fit into a page.
+        InvalidSpec: `stop` is less than `start`, or the range does not fit into a page.
     """
     longest = max(1, PAGE // max(1, row_bytes))
     if stop is None:
@@ -132,18 +132,18 @@ def page(start: int, stop: int | None, end: int, row_bytes: int) -> tuple[int, i
         raise InvalidSpec(f"stop: must be at least start = {start}, got {stop}")
     first, last = min(start, end), min(stop, end)
     if last - first > longest:
-        raise InvalidSpec(f"stop: one answer holds at most {longest} steps of this, got {last - first}")
+        raise InvalidSpec(f"stop: must ask for at most {longest} steps in one answer, got {last - first}")
     return first, last
 
 
 def npy(array: NDArray[Any]) -> StreamingResponse:
-    """The answer that holds `array`.
+    """An answer that streams `array`.
 
-    It was read whole and checked before, so that damage is an error and never half a file.
+    The caller has read and checked all of it, so that damage is an error and never half a file.
     """
     array = np.ascontiguousarray(array)
     if array.dtype.hasobject:
-        raise TypeError(f"arrays of objects are never sent, got dtype {array.dtype}")
+        raise TypeError(f"array: must not hold objects, got dtype {array.dtype}")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     return StreamingResponse(

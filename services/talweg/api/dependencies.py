@@ -1,4 +1,4 @@
-"""What handlers receive: the laboratory with its broker state and metrics, and parameters that several share."""
+"""Dependencies of the routes: the laboratory with its broker state and metrics, and shared parameters."""
 
 import threading
 import time
@@ -17,10 +17,10 @@ from talweg.settings import Settings
 from talweg.store import RUN_STATES, Meter, Store, TokenRow
 from talweg.validation import IDEMPOTENCY_KEY
 
-# Health checks and dashboards ask all the time, and a broker that is away takes seconds to say so.
-SECONDS: Final = 2.0
+# Health checks and dashboards ask often, and a broker that is down takes seconds to fail.
+BROKER_SECONDS: Final = 2.0
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-# Whoever asks more often gets the same numbers: counting all runs is not free.
+# Counting all runs is slow.
 METRICS_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -32,15 +32,15 @@ PROBLEM_JSON: Final[dict[int | str, dict[str, Any]]] = {
     for status, description in {
         401: "No token, or one that is not known.",
         403: "The token's scope is too small.",
-        400: "The request is none.",
-        404: "There is nothing of that name or id, or no such step.",
-        409: "The name or the idempotency key stands for something else.",
+        400: "The request is malformed.",
+        404: "No such name, id or step.",
+        409: "The name or the idempotency key is in use for something else.",
         405: "The route has no such method.",
-        408: "The body did not go on in time.",
+        408: "The body did not arrive in time.",
         413: "The body is too large.",
-        415: "The body is not of the type that the route takes.",
+        415: "The body does not have the content type that the route takes.",
         421: "The host is not this laboratory's.",
-        422: "Something breaks a rule: which one, and what was received.",
+        422: "A value breaks a rule; the detail names the rule and the value received.",
         429: "The token's quota or rate is used up.",
         503: "The database does not answer.",
         507: "The disk is full, or would be.",
@@ -51,7 +51,7 @@ Reference = Annotated[str, Path(min_length=1, max_length=200, description="An id
 Limit = Annotated[int, Query(ge=1, le=MAXIMUM_PAGE)]
 Cursor = Annotated[str | None, Query(max_length=500, description="The `next` of the page before.")]
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
-# PostgreSQL's integers end here; a longer number is no step.
+# The range of PostgreSQL's integers.
 Step = Annotated[int, Query(ge=0, lt=2**31)]
 IdempotencyKey = Annotated[
     str | None,
@@ -60,7 +60,7 @@ IdempotencyKey = Annotated[
 
 
 class Broker:
-    """What the broker last answered, kept for SECONDS."""
+    """What the broker last answered, kept for BROKER_SECONDS."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Broker:
         listeners: Callable[[], int | None] = queue.listeners,
     ) -> None:
         """`ask` counts waiting messages, `listeners` idle workers; both raise TalwegError if there is no answer."""
-        self._depth = _Kept(partial(_or_none, ask), SECONDS, clock)
-        self._listeners = _Kept(partial(_or_none, listeners), SECONDS, clock)
+        self._depth = _Kept(partial(_or_none, ask), BROKER_SECONDS, clock)
+        self._listeners = _Kept(partial(_or_none, listeners), BROKER_SECONDS, clock)
 
     def depth(self) -> int | None:
         """Messages that wait for a worker; None if the broker does not answer."""
@@ -126,7 +126,7 @@ class _Kept(Generic[T]):
 
 
 def metrics_page(meter: Meter, depth: int | None) -> str:
-    """The page of these numbers. Steps a second are `rate(talweg_steps_total[1m])`."""
+    """The numbers in Prometheus's text format. Steps a second are `rate(talweg_steps_total[1m])`."""
     counted = dict.fromkeys(map(str, RUN_STATES), 0) | meter.runs
     runs: list[Sample] = [({"state": state}, float(count)) for state, count in counted.items()]
     cohorts: list[Sample] = [({"state": state}, float(count)) for state, count in sorted(meter.cohorts.items())]
@@ -137,15 +137,15 @@ def metrics_page(meter: Meter, depth: int | None) -> str:
         *_metric(
             "talweg_leases_lost_total",
             "counter",
-            "Leases that ran out under a worker.",
+            "Leases that expired while a worker held them.",
             [({}, float(meter.counters.get("leases_lost", 0)))],
         ),
-        *_metric("talweg_mirror_runs", "gauge", "Runs that MLflow lacks a part of.", [({}, float(meter.unmirrored))]),
-        *_metric("talweg_mirror_steps", "gauge", "Steps that MLflow lacks.", [({}, float(meter.unmirrored_steps))]),
+        *_metric("talweg_mirror_runs", "gauge", "Runs not completely in MLflow.", [({}, float(meter.unmirrored))]),
+        *_metric("talweg_mirror_steps", "gauge", "Steps not in MLflow.", [({}, float(meter.unmirrored_steps))]),
         *_metric(
             "talweg_mirror_lag_seconds",
             "gauge",
-            "Since the longest waiting run was mirrored.",
+            "Seconds since the run that waits longest was mirrored.",
             [({}, meter.mirror_lag)],
         ),
         *_metric("talweg_broker_up", "gauge", "Whether the broker answers.", [({}, float(depth is not None))]),
@@ -160,14 +160,14 @@ def _metric(name: str, kind: str, help_: str, samples: Iterable[Sample]) -> list
 
 
 def _line(name: str, labels: Labels, value: float) -> str:
-    # Our own labels only: none needs escaping.
+    # The labels are constants of this module: none needs escaping.
     inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
     return f"{name}{{{inside}}} {value:g}" if inside else f"{name} {value:.17g}"
 
 
 @dataclass(frozen=True)
 class Laboratory:
-    """The store, the settings, how a cohort's id is published, and what is known of broker and numbers."""
+    """The store, the settings, the function that publishes a cohort's id, the broker's state and the metrics."""
 
     store: Store
     settings: Settings
@@ -177,7 +177,7 @@ class Laboratory:
 
 
 def _laboratory(request: Request) -> Laboratory:
-    """Whatever a request submits counts against its token, where that has limits."""
+    """The laboratory of one request; its store counts submissions against the token's limits, if it has any."""
     laboratory: Laboratory = request.app.state.laboratory
     holder: TokenRow | None = getattr(request.state, "holder", None)
     limits = None if holder is None else limits_of(holder, laboratory.settings)
@@ -190,6 +190,6 @@ Here = Annotated[Laboratory, Depends(_laboratory)]
 
 
 def body_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """The part of the OpenAPI document that says what JSON a route takes; it is parsed by `talweg.spec`."""
+    """The OpenAPI entry for a JSON body that is a `kind`; the route itself parses it."""
     schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

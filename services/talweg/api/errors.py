@@ -15,7 +15,7 @@ from talweg.validation import rule
 
 log = structlog.get_logger("talweg.api")
 
-# For what the framework itself refuses; the laboratory's own errors bring their codes.
+# Codes of the framework's errors; the laboratory's own errors have theirs.
 CODES: Final = {
     400: "bad-request",
     403: "access-denied",
@@ -46,12 +46,12 @@ def problem(status: int, code: str, detail: str) -> Response:
 
 
 def refuse(error: TalwegError) -> Response:
-    """The answer that says `error`, with its own status and code."""
+    """The answer for `error`, with its status and code."""
     return problem(error.status, error.code, str(error))
 
 
 def invalid_parameters(error: RequestValidationError) -> InvalidSpec:
-    """Path and query parameters that break a rule: each with its name, the rule and the value received."""
+    """An InvalidSpec that names each broken path or query parameter, its rule and the value received."""
     return InvalidSpec("; ".join(_rule(broken) for broken in error.errors()))
 
 
@@ -63,7 +63,7 @@ def _rule(broken: Any) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error that a handler of `app` may raise a problem+json answer."""
+    """Answer every error that a handler of `app` raises as problem+json."""
 
     @app.exception_handler(TalwegError)
     async def laboratory(request: Request, error: TalwegError) -> Response:
@@ -89,5 +89,5 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> Response:
-        # Starlette raises it again after this answer: the server's log has the traceback, the client has none.
-        return problem(500, "error", f"the API failed unexpectedly ({type(error).__name__}); its log says where")
+        # Starlette raises it again after this answer: the log has the traceback, the client does not.
+        return problem(500, "error", f"the API failed unexpectedly ({type(error).__name__}); its log has the traceback")

@@ -1,7 +1,7 @@
-"""What every request passes before any route sees it; a route cannot be added outside of it.
+"""ASGI middleware around every route.
 
-Outermost are headers and a log line for each change; then host, origin, token, scope, rate, and the body, which is
-bounded in size and time.
+In this order: response headers and a log line; checks of host, origin, token, scope and rate; limits of the body's size
+and time.
 """
 
 import math
@@ -24,11 +24,11 @@ from talweg.api.tokens import Rates, allows, authenticate, rate_of
 from talweg.errors import AccessDenied, TalwegError, Unreachable
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz"})
-# Seconds between two parts of a body, after which its sender is given up.
+# Maximum seconds between two parts of a body.
 IDLE: Final = 30.0
-# Seconds for the whole of a JSON body: who sends a byte now and then would hold a connection for days.
+# Maximum seconds for a whole JSON body: a sender of a byte now and then would hold a connection for days.
 LONGEST: Final = 120.0
-# Seconds for which, and bytes up to which, a refused body is read on and thrown away.
+# A refused body is read and discarded for at most so many seconds and bytes.
 LINGER: Final = 2.0
 LINGER_BYTES: Final = 16_000_000
 log = structlog.get_logger("talweg.api")
@@ -36,9 +36,9 @@ log = structlog.get_logger("talweg.api")
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 MAXIMUM_BODY: Final = 1_000_000
-# Whose tokens these are is for those who make them.
+# These routes need the scope admin.
 TOKENS: Final = "/v1/tokens"
-# What is sent there is a file, not JSON.
+# A PUT there sends a file, not JSON.
 DATASETS: Final = "/v1/datasets/"
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
@@ -48,25 +48,25 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
-    # Reports bring their own style and pictures and nothing else; a script in a name stays text.
+    # Reports contain inline styles and pictures only; a script in a name cannot run.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
 }
 
 
-# What a browser may show as it comes: plain data.
+# Plain data, which a browser may display.
 SHOWN: Final = frozenset({"", "application/json", "application/problem+json", "text/plain", "text/event-stream"})
 
 
 def has_body(headers: Headers) -> bool:
-    """Whether a request says that a body follows."""
+    """Whether the headers announce a body."""
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 class Body:
-    """The body of one request as it comes."""
+    """The body of one request, limited in size and time."""
 
     def __init__(self, scope: Scope, receive: Receive, maximum: int, seconds: float) -> None:
-        """Of what `receive` gives, at most `maximum` bytes are handed on, and only for so many seconds from now."""
+        """Pass on at most `maximum` bytes from `receive`, for at most `seconds` from now."""
         self._receive, self._maximum, self._seconds = receive, maximum, seconds
         self._taken, self._until = 0, time.monotonic() + seconds
         self._ended = not has_body(Headers(scope=scope))
@@ -75,11 +75,11 @@ class Body:
         """The next part.
 
         Raises:
-            HTTPException: 413 once more came than may (a chunked body states no length); 408 where nothing comes for
-                IDLE, or not all of it in time: such a sender holds a connection and a file open.
+            HTTPException: 413 if the body is longer than the maximum (a chunked body states no length); 408 if nothing
+                arrives for IDLE, or not all in time: such a sender keeps a connection and a file open.
         """
         if self._ended:
-            # What comes after the body is the end of the connection, which may be waited for.
+            # After the body only the end of the connection follows, which may take any time.
             return await self._receive()
         left = self._until - time.monotonic()
         try:
@@ -96,10 +96,11 @@ class Body:
         return message
 
     def closing(self, send: Send) -> Send:
-        """`send`, which ends the connection with a refusal of a body that was not read, once its sender has the answer.
+        """A `send` that closes the connection after it has refused a body that was not read to its end.
 
-        Kept open, it would wait for ever: the sender for room to send more, the server for nobody to read it. Ended
-        while its sender writes, it is reset, and the answer may be lost with it (RFC 9112, 9.6).
+        An open connection would hang: the client waits to send more, and nothing reads it. A connection that is
+        closed while the client writes is reset, and the answer may be lost (RFC 9112, 9.6): the rest of the body is
+        discarded first.
         """
         refused = False
 
@@ -110,13 +111,13 @@ class Body:
                 MutableHeaders(scope=message)["Connection"] = "close"
             if refused and message["type"] == "http.response.body" and not message.get("more_body", False):
                 await send({**message, "more_body": True})
-                await self._read_away()
+                await self._discard_rest()
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         return send_and_close
 
-    async def _read_away(self) -> None:
+    async def _discard_rest(self) -> None:
         more, taken = True, 0
         with anyio.move_on_after(LINGER):
             while more and taken <= LINGER_BYTES:
@@ -126,20 +127,20 @@ class Body:
 
 
 class Refused(Exception):
-    """An answer that ends the request here."""
+    """A request that is refused, with its answer."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
-        """Answer with `status`; its code follows from it."""
+        """Answer with `status` and the code that belongs to it."""
         super().__init__(detail)
         self.answer: Response = problem(status, CODES[status], detail)
         self.answer.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware that refuses requests by host, origin, token, scope, rate and body."""
 
     def __init__(self, app: ASGIApp, laboratory: Laboratory) -> None:
-        """Guard `app` with the tokens of the laboratory's store and the hosts of its settings."""
+        """Wrap `app`; tokens come from the laboratory's store, hosts from its settings."""
         self.app = app
         self.laboratory = laboratory
         named = laboratory.settings.allowed_hosts.lower().split(",")
@@ -147,7 +148,7 @@ class Guard:
         self.rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is refused; hand on the rest with a body that cannot outgrow its limit."""
+        """Answer a request that is refused; pass others on with a limited body."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -159,7 +160,7 @@ class Guard:
         except Refused as refused:
             await refused.answer(scope, receive, send)
         except Unreachable as error:
-            # Whoever asks is not known yet: how the database fails is for the log.
+            # The client is not authenticated: the cause goes to the log only.
             log.error("database", detail=str(error))
             await refuse(Unreachable("the laboratory's database does not answer"))(scope, receive, send)
         except TalwegError as error:
@@ -183,11 +184,11 @@ class Guard:
         rate = rate_of(token, self.laboratory.settings)
         if rate is not None and (wait := self.rates.wait(token.digest, rate)) > 0:
             raise Refused(
-                429, f"token: may ask {rate:g} times a second, asked more often", Retry_After=str(math.ceil(wait))
+                429, f"token: must send at most {rate:g} requests a second, sent more", Retry_After=str(math.ceil(wait))
             )
-        # No page can send a DELETE unasked, and it has no body to be read.
+        # A page of another site cannot send a DELETE without a preflight request, and a DELETE has no body.
         if not reading and scope["method"] != "DELETE":
-            _sent(headers, BYTES if _is_dataset(scope) else JSON, self._maximum(scope))
+            _check_body(headers, BYTES if _is_dataset(scope) else JSON, self._maximum(scope))
 
     def _maximum(self, scope: Scope) -> int:
         return self.laboratory.settings.upload_bytes if _is_dataset(scope) else MAXIMUM_BODY
@@ -196,7 +197,7 @@ class Guard:
         return self.laboratory.settings.upload_seconds if _is_dataset(scope) else LONGEST
 
     def _host(self, received: Iterable[str]) -> str:
-        """The host asked for, in lower case; pages of other sites reach a loopback port under a name of their own."""
+        """The requested host in lower case; a page of another site can reach a loopback port by a name of its own."""
         host = ",".join(received).lower()
         match = HOST.fullmatch(host)
         if match is None or not {host, match["name"]} & self.hosts:
@@ -206,7 +207,7 @@ class Guard:
 
 def _same_origin(received: list[str], host: str) -> None:
     if any(origin.lower() not in (f"http://{host}", f"https://{host}") for origin in received):
-        raise Refused(403, f"origin: a page of another site changes nothing here, got {received[0][:80]!r}")
+        raise Refused(403, f"origin: must be this laboratory's own where something changes, got {received[0][:80]!r}")
 
 
 def _bearer(received: list[str]) -> str:
@@ -219,7 +220,7 @@ def _bearer(received: list[str]) -> str:
 
 
 def needed_scope(path: str, reading: bool) -> str:
-    """The scope that a token needs at a path, to read or to change; the document says the same of each route."""
+    """The scope that a token needs at a path, to read or to change; the OpenAPI document takes it from here."""
     if path == TOKENS or path.startswith(f"{TOKENS}/"):
         return "admin"
     return "read" if reading else "submit"
@@ -230,10 +231,11 @@ def _is_dataset(scope: Scope) -> bool:
     return scope["method"] == "PUT" and path.startswith(DATASETS)
 
 
-def _sent(headers: Headers, expected: str, maximum: int) -> None:
-    """Forms and plain text are what a foreign page can send without being asked, hence refused.
+def _check_body(headers: Headers, expected: str, maximum: int) -> None:
+    """Check the type and the stated length of the body.
 
-    Where nothing is sent, as with a cancel, there is nothing that a type could be said of.
+    A page of another site can send forms and plain text without a preflight request: both are refused. A request
+    without a body, such as a cancel, needs no type.
     """
     length = headers.get("content-length", "0")
     media = headers.get("content-type", "")
@@ -245,14 +247,14 @@ def _sent(headers: Headers, expected: str, maximum: int) -> None:
 
 
 class Trace:
-    """ASGI middleware: who changed what is logged as `changed`, what was only read as `read` (debug)."""
+    """ASGI middleware: response headers, and a log line `changed` (info) or `read` (debug) for each request."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap `app`, which must hold the guard: the token's name is known only behind it."""
+        """Wrap `app`, which must contain the Guard: that sets the token's name."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on; neither headers nor query nor body are logged, since they may hold secrets."""
+        """Pass the request on. Headers, query and body are not logged: they may contain secrets."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -260,7 +262,7 @@ class Trace:
         status, made, began = 500, None, time.perf_counter()
         answered = None
 
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, made, answered
             if message["type"] == "http.response.start":
                 status, answered = message["status"], time.perf_counter()
@@ -269,22 +271,21 @@ class Trace:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 if headers.get("content-type", "").partition(";")[0] not in SHOWN:
-                    # Pages and pictures hold what users wrote: a browser saves them, and never runs them as ours.
+                    # Pages and pictures contain users' text: a browser saves them, and never runs them at this origin.
                     headers["Content-Disposition"] = "attachment"
             await send(message)
 
         try:
-            await self.app(scope, receive, dressed)
+            await self.app(scope, receive, send_with_headers)
         finally:
-            say, event = (log.debug, "read") if scope["method"] in READING else (log.info, "changed")
-            say(
+            write, event = (log.debug, "read") if scope["method"] in READING else (log.info, "changed")
+            write(
                 event,
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                # What was made, where something was: its place says which one.
                 **({} if made is None else {"made": made}),
                 token=scope["state"].get("token"),
-                # Until the answer began: how long it then takes to go out is up to the client.
+                # Until the answer started: how long sending takes depends on the client.
                 milliseconds=round(((answered or time.perf_counter()) - began) * 1000, 1),
             )

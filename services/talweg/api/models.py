@@ -1,4 +1,4 @@
-"""What the API answers, as pydantic models: the store's rows, instruments, explanations, verifications."""
+"""The API's answers as pydantic models: runs, studies, instruments, explanations, verifications."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from talweg.records.instruments.kinds import INSTRUMENTS, Measured
 from talweg.settings import Settings
 from talweg.store import RunRow, StudyRow
 
-# Runs of at most this many coordinates have an optimizer's whole update in the answer, not its size alone.
+# An answer contains an optimizer's whole update if the run has at most so many coordinates.
 _WHOLE = 32
 
 
@@ -37,19 +37,19 @@ def view(kind: type[V], found: object, /, **other: Any) -> V:
 
 
 class TensorView(BaseModel):
-    """One tensor of a problem's parameters, in the order in which they lie in a flat vector."""
+    """One tensor of a problem's parameters; a list of them has the order of the flat vector."""
 
     name: str
     shape: list[int]
 
 
 class RunView(BaseModel):
-    """One run as it stands; `part` is what it is in its study: problem and optimizer by position, stage, trial."""
+    """One run; `part` is its role in its study: problem and optimizer by position, stage, trial."""
 
     id: str
     name: str
     study_id: str | None
-    # Of a fork: whose steps it shares, and from which one on its own begin.
+    # Of a fork: the run whose earlier steps it shares, and its own first step.
     parent_run_id: str | None
     parent_step: int | None
     state: str
@@ -59,7 +59,7 @@ class RunView(BaseModel):
     steps: int
     cost: Number
     best_cost: Number
-    # Of gradient and update, its share of its cohort's.
+    # Its share of the cohort's seconds for gradient and update.
     trained_seconds: float
     problem: str
     optimizer: str
@@ -78,7 +78,7 @@ class RunView(BaseModel):
 
 
 class StudyView(BaseModel):
-    """One study as it stands; its `runs` are counted, by state in `counts`, and those that are paused in `paused`."""
+    """One study; `runs` counts its runs, `counts` those in each state, `paused` those that are paused."""
 
     id: str
     name: str
@@ -117,7 +117,7 @@ class EvaluationView(BaseModel):
 
 
 class ExplanationView(BaseModel):
-    """One coordinate at one step, in words (`text`) and as the numbers that they say."""
+    """One coordinate at one step, in words (`text`) and in numbers."""
 
     text: str
     step: int
@@ -131,7 +131,7 @@ class ExplanationView(BaseModel):
     nudge: float
     nudged_cost: Number
     predicted_cost: Number
-    # What the optimizer had there; empty where it cannot be recomputed.
+    # The optimizer's state there; empty if it cannot be recomputed.
     learning_rate: Number
     state: dict[str, Number]
     state_after: dict[str, Number]
@@ -154,11 +154,11 @@ class ScheduleEntry(CatalogueEntry):
 
 
 class OptimizerEntry(ScheduleEntry):
-    """An optimizer, as its docstring has it.
+    """An optimizer, as its docstring describes it.
 
     Attributes:
-        state: what a run keeps beside its P parameters; `memory` is how many numbers that is.
-        evaluations: what one step asks of the problem.
+        state: what a run keeps in addition to its P parameters; `memory` is how many numbers that is.
+        evaluations: what one step computes of the problem.
         details: conditions, and each hyperparameter's meaning.
     """
 
@@ -172,11 +172,11 @@ class OptimizerEntry(ScheduleEntry):
 
 
 class Status(BaseModel):
-    """How the laboratory stands.
+    """The state of the laboratory.
 
     Attributes:
-        queue_depth: messages that wait for a worker; null where the broker does not answer.
-        cohorts: how many stand in each state; one that is leased has a worker at work on it.
+        queue_depth: messages that wait for a worker; null if the broker does not answer.
+        cohorts: how many are in each state; a worker trains each leased one.
         facts: the versions that made and last changed the database.
     """
 
@@ -207,7 +207,7 @@ def explanation_view(found: Explanation) -> ExplanationView:
 
 
 def mlflow_url(settings: Settings) -> str | None:
-    """Where people open MLflow, without the name and password that services may connect with."""
+    """MLflow's address for browsers, without the name and password that services may connect with."""
     url = settings.mlflow_public_url or settings.mlflow_url
     if url is None or "@" not in url:
         return url
@@ -230,11 +230,11 @@ class InstrumentEntry(BaseModel):
 
 
 class MeasuredView(BaseModel):
-    """What instruments showed: `columns` of each by its name, and for each of `steps` a row of all of them.
+    """Instruments at some steps: the `columns` of each by its name, and for each of `steps` a row of all columns.
 
     Attributes:
-        next: the step at which to go on, null where this is the last of it.
-        left_out: instruments that were not named and have nothing to say of this run, and why.
+        next: the step to continue from, null at the end.
+        left_out: instruments that were not named and do not apply to this run, with the reason.
     """
 
     columns: dict[str, list[str]]
@@ -264,7 +264,7 @@ def _entry(made: Instrument) -> InstrumentEntry:
 
 
 class TensorShareView(BaseModel):
-    """What one tensor's derivatives and update did to the cost, to first order."""
+    """How much one tensor's update changed the cost, to first order."""
 
     tensor: str
     gradient_norm: Number
@@ -273,7 +273,7 @@ class TensorShareView(BaseModel):
 
 
 class CoordinateShareView(BaseModel):
-    """The same of one coordinate."""
+    """How much one coordinate's update changed the cost, to first order."""
 
     tensor: str
     index: list[int]
@@ -284,7 +284,7 @@ class CoordinateShareView(BaseModel):
 
 
 class StepExplanationView(BaseModel):
-    """One step, in words (`text`) and as the numbers that they say; what mattered most comes first."""
+    """One step, in words (`text`) and in numbers; the largest changes come first."""
 
     text: str
     step: int
@@ -297,11 +297,11 @@ class StepExplanationView(BaseModel):
 
 
 class NextUpdateView(BaseModel):
-    """What one optimizer would do: `own` is the run's own rule with its real state, the others begin anew.
+    """One optimizer's next update. `own`: the run's own optimizer with its state; the others have a fresh state.
 
     Attributes:
         angle: between the update and the negative gradient, in degrees.
-        update: all of it, where the run has few coordinates.
+        update: its coordinates; null if the run has too many.
     """
 
     optimizer: str
@@ -315,14 +315,14 @@ class NextUpdateView(BaseModel):
 
 
 class NextUpdatesView(BaseModel):
-    """What there was time for; `after` asks for the rest, null where this is the last of it."""
+    """As many next updates as there was time for; pass `after` to get the rest, null at the end."""
 
     items: list[NextUpdateView]
     after: str | None
 
 
 class FindingView(BaseModel):
-    """One kind of thing that a verification looked at; `broken` says what did not agree."""
+    """One kind of value that a verification compared; `broken` lists what did not agree."""
 
     what: str
     agreed: int
@@ -330,7 +330,7 @@ class FindingView(BaseModel):
 
 
 class VerificationView(BaseModel):
-    """What a verification found from step `start` on; `next` is where to go on, null at the end."""
+    """The result of a verification from step `start` on; `next` is the step to continue from, null at the end."""
 
     run: str
     agrees: bool
@@ -343,7 +343,7 @@ class VerificationView(BaseModel):
 
 
 class RepairView(BaseModel):
-    """One damaged chunk or checkpoint; `problem` says why it could not be repaired, null where it was."""
+    """One damaged chunk or checkpoint; `problem` says why it could not be repaired, null if it was."""
 
     what: str
     problem: str | None

@@ -1,4 +1,4 @@
-"""A study's ranking and the tables of its comparison, as the API answers them."""
+"""The API's answers about a study: its ranking and the tables of its comparison."""
 
 import math
 from typing import Any, Literal
@@ -23,7 +23,7 @@ Rows = list[list[Any]]
 
 
 class SpreadView(BaseModel):
-    """Median, least and greatest of `count` values, one a seed."""
+    """Median, minimum (`low`) and maximum (`high`) of `count` values, one a seed."""
 
     median: float
     low: float
@@ -32,7 +32,7 @@ class SpreadView(BaseModel):
 
 
 class IntervalView(BaseModel):
-    """An estimate with its 95 % interval; a bound is null where the data give none."""
+    """An estimate with its 95 % interval; a bound is null if the data give none."""
 
     estimate: Number
     low: Number
@@ -40,10 +40,11 @@ class IntervalView(BaseModel):
 
 
 class RankingRow(BaseModel):
-    """One optimizer setting; a spread is null where no run has such a number (yet).
+    """One optimizer setting; a spread is null if no run has such a number (yet).
 
-    `mean` is of what the rows are judged by, geometric where all of it is positive. Of several problems `profile_score`
-    takes the spreads' place, and `targets_met` counts those where half of the seeds arrived.
+    `mean` is of the costs at which the runs were judged last, geometric if all costs are positive. A study of several
+    problems has `profile_score` instead of spreads; `targets_met` counts the problems on which half of the seeds
+    reached the target.
     """
 
     rank: int
@@ -62,7 +63,7 @@ class RankingRow(BaseModel):
 
 
 class GuardView(BaseModel):
-    """What speaks against the comparison: refused (there is no verdict), warning or note."""
+    """A reason against the comparison; its `level` is refused (there is no verdict), warning or note."""
 
     kind: str
     level: str
@@ -73,7 +74,7 @@ class GuardView(BaseModel):
 class RankingView(BaseModel):
     """The rows, best first; `ranked_by` is the score that orders them, `metric` what validation_metric measures.
 
-    `verdict` is what may be said of them, and no more.
+    `verdict` is the conclusion that the intervals allow.
     """
 
     rows: list[RankingRow]
@@ -84,16 +85,16 @@ class RankingView(BaseModel):
 
 
 def ranking_view(store: Store, study: StudyRow) -> RankingView:
-    """The ranking of a study as it stands."""
+    """The ranking of a study, from what is recorded now."""
     found = comparison_of(store, study)
-    said = comparison.guards(found)
+    guards = comparison.guards(found)
     rows, ranked_by, metric = _over_problems(found) if found.several else _on_one(found)
     return RankingView(
         rows=rows,
         ranked_by=ranked_by,
         metric=metric,
-        verdict=comparison.verdict(found, said),
-        guards=[view(GuardView, guard) for guard in said],
+        verdict=comparison.verdict(found, guards),
+        guards=[view(GuardView, guard) for guard in guards],
     )
 
 
@@ -107,7 +108,7 @@ def _on_one(found: Comparison) -> tuple[list[RankingRow], str, str | None]:
 
 
 def _over_problems(found: Comparison) -> tuple[list[RankingRow], str, str | None]:
-    """By profile score; in the order of the spec while there is none."""
+    """Ordered by profile score, or as in the spec while there is none."""
     scores = {score.contender.label: score for score in found.scores}
     order = [score.contender for score in found.scores] or list(found.contenders)
     rows = []
@@ -141,7 +142,7 @@ class TableView(BaseModel):
 
 
 def table_view(store: Store, study: StudyRow, name: Name) -> TableView:
-    """One table of a study as it stands."""
+    """One table of a study, from what is recorded now."""
     columns, rows = _TABLES[name](comparison_of(store, study))
     return TableView(columns=columns, rows=[[_plain(cell) for cell in row] for row in rows])
 
@@ -161,7 +162,7 @@ def _standings(found: Comparison) -> tuple[list[str], Rows]:
 
 
 def _differences(found: Comparison) -> tuple[list[str], Rows]:
-    """Every two optimizers on every problem, and over all of several (problem null)."""
+    """Every two optimizers on every problem; of several problems also over all of them (problem `all`)."""
     parts = [(problem.name, problem.differences) for problem in found.problems]
     parts += [("all", found.overall)] if found.overall else []
     rows = [
@@ -186,7 +187,7 @@ def _profile(found: Comparison) -> tuple[list[str], Rows]:
 
 
 def _sensitivity(found: Comparison) -> tuple[list[str], Rows]:
-    """Of each tuning the cost of each learning rate, and how much the learning rate matters."""
+    """The cost at each learning rate of each tuning, and the sensitivity to the learning rate."""
     rows = [
         [problem.name, t.contender.label, t.sensitivity, t.best, t.at_edge, rate, cost]
         for problem in found.problems
@@ -197,7 +198,7 @@ def _sensitivity(found: Comparison) -> tuple[list[str], Rows]:
 
 
 def _scores(found: Comparison) -> tuple[list[str], Rows]:
-    """Of each optimizer what rliable reports: over all problems, of scores between the start and the study's best."""
+    """rliable's aggregates of each optimizer over all problems; scores lie between the start and the study's best."""
     rows = [[a.contender.label, a.interquartile_mean, a.optimality_gap, a.improvement] for a in aggregates(found)]
     return ["optimizer", "interquartile_mean", "optimality_gap", "probability_of_improvement"], rows
 

@@ -1,4 +1,4 @@
-"""One API process: a socket of our own, so that a taken port is said plainly, and uvicorn on it."""
+"""The API process: uvicorn on a socket that this module opens, so that a taken port has a clear error."""
 
 import errno
 import logging
@@ -22,18 +22,18 @@ from talweg.store import open_store
 
 log = structlog.get_logger("talweg.api")
 
-# Connections that the kernel holds while all handlers are busy.
+# Connections that the kernel queues while all handlers are busy.
 BACKLOG = 512
 
 
 def configure_logs(level: str) -> None:
-    """`talweg.logs.configure`, without uvicorn's news that it started: `server` says once what listens where."""
+    """`talweg.logs.configure`, without uvicorn's own start messages: `serve` logs the address."""
     logs.configure(level)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit status. What is wrong with the settings is the last line of stderr."""
+    """Serve until SIGTERM or SIGINT, and return the exit status; an error is the last line of stderr."""
     try:
         serve(settings())
     except TalwegError as error:
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def serve(settings: Settings) -> None:
-    """Open the store, let the settings' token in, and serve.
+    """Open the store, register the settings' tokens, and serve.
 
     Raises:
         TalwegError: a setting is missing, the database is of another version, or the address is taken.
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> None:
     if settings.database_url is None or settings.broker_url is None:
         name = "TALWEG_DATABASE_URL" if settings.database_url is None else "TALWEG_BROKER_URL"
         raise LocalStackError(f"api: {name} must be set")
-    # Without this, uvicorn ends the process by the signal itself, past every `finally`.
+    # Without this, uvicorn raises the signal again at its end, and no `finally` runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listener, url = listen(settings)
     database = settings.database_url.get_secret_value()
@@ -67,7 +67,7 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            # Who asks is told by a token, never by a header that anyone can write.
+            # Clients are known by their token, never by a header that anyone can set.
             proxy_headers=False,
             lifespan="off",
             timeout_keep_alive=30,
@@ -79,17 +79,17 @@ def serve(settings: Settings) -> None:
 
 
 def listen(settings: Settings) -> tuple[socket.socket, str]:
-    """A socket that takes connections at the settings' address, and its URL; port 0 takes any free port.
+    """A listening socket at the settings' address, and its URL; port 0 takes any free port.
 
     Raises:
         PortTaken: another process has the port.
-        LocalStackError: the address cannot be listened on.
+        LocalStackError: the address cannot be used.
     """
     if settings.socket is not None:
         return _unix(settings.socket), f"unix:{settings.socket}"
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    # A port in TIME_WAIT after a restart is ours again at once; one that is listened on stays taken.
+    # A port in TIME_WAIT after a restart can be used at once; one that another process listens on cannot.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
@@ -106,7 +106,7 @@ def listen(settings: Settings) -> tuple[socket.socket, str]:
 
 @contextmanager
 def closing(listener: socket.socket, path: Path | None) -> Iterator[None]:
-    """Close the socket at the end, and take its file away where it has one."""
+    """Close the socket at the end, and delete its file if it has one."""
     try:
         yield
     finally:
@@ -116,7 +116,7 @@ def closing(listener: socket.socket, path: Path | None) -> Iterator[None]:
 
 
 def _unix(path: Path) -> socket.socket:
-    """A socket file for its owner only; one that a dead server left is replaced, anything else is not."""
+    """A socket file for its owner only; it replaces the socket of a dead server, and nothing else."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.is_socket() and not _answers(path):

@@ -1,8 +1,8 @@
-"""Who may do what: bearer tokens, kept as sha256 digests in the store.
+"""Bearer tokens, stored as sha256 digests: scopes, limits, request rates.
 
-The scopes are a ladder: `read` < `submit` < `admin`; each holds those below it.
+The scopes are ordered: `read` < `submit` < `admin`; each includes those below it.
 
-How often a token may ask: a bucket each, which fills at the token's rate and holds two seconds' worth.
+Each token has a token bucket (rate limit), which fills at its rate and holds the requests of two seconds.
 """
 
 import contextlib
@@ -25,17 +25,17 @@ Scope = Literal["read", "submit", "admin"]
 Whole = Annotated[int, Field(ge=1, lt=2**63)]
 
 BURST_SECONDS: Final = 2.0
-# Tokens remembered at once; one that is forgotten begins with a full bucket.
+# Buckets kept at once; a token whose bucket was dropped starts with a full one.
 MAXIMUM_RATES: Final = 10_000
 SCOPES: Final = ("read", "submit", "admin")
 MINIMUM_LENGTH: Final = 20
-# The names of tokens that came from the settings begin so.
+# Prefixes of the names of tokens from the settings.
 FROM_SETTINGS: Final = "settings-"
 FOR_METRICS: Final = "metrics-settings-"
 
 
 class Rates:
-    """Buckets by key. For one event loop: nothing here waits, so nothing interrupts it."""
+    """Buckets by key, for one event loop: `wait` never awaits, so it needs no lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` in seconds."""
@@ -43,13 +43,13 @@ class Rates:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait(self, key: str, rate: float) -> float:
-        """Take one request out of the bucket of `key`: 0, or the seconds until there is one, and then none is taken."""
+        """0 after taking one request from the bucket of `key`; if it has none, the seconds until it has."""
         now = self._clock()
         full = max(1.0, rate * BURST_SECONDS)
         level, since = self._buckets.pop(key, (full, now))
         level = min(full, level + (now - since) * rate)
         taken = level >= 1.0
-        # Put back as the newest: the oldest goes first.
+        # Inserted as the newest, since the oldest is dropped first.
         self._buckets[key] = (level - taken, now)
         if len(self._buckets) > MAXIMUM_RATES:
             del self._buckets[next(iter(self._buckets))]
@@ -57,15 +57,15 @@ class Rates:
 
 
 def digest_of(token: str) -> str:
-    """What the store keeps in place of `token`: tokens are long and random, so a plain sha256 is enough."""
+    """What the store keeps instead of `token`. Tokens are long and random, so a plain sha256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FROM_SETTINGS) -> None:
-    """Let in the token that the settings name, with this scope, and end the one of this prefix that they named before.
+    """Store the settings' token with this scope, and revoke earlier ones of this prefix.
 
     Raises:
-        InvalidSpec: it is too short to be a secret, was revoked, or is there with another scope.
+        InvalidSpec: it is too short to be a secret, was revoked, or is stored with another scope.
     """
     if len(token) < MINIMUM_LENGTH:
         raise InvalidSpec(
@@ -74,14 +74,14 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
         )
     digest = digest_of(token)
     row = store.find_token(digest)
-    # One that is there needs no writing: the API starts on a full disk too.
+    # A token that is stored needs no write: the API starts on a full disk too.
     if row is None:
-        # Another process of this laboratory may do the same at this moment.
+        # Another API process may do the same at this moment.
         with contextlib.suppress(Conflict):
             store.add_token(digest, f"{prefix}{digest[:12]}", [scope])
         row = store.find_token(digest)
     if row is None or row.revoked_at is not None:
-        raise InvalidSpec("token: was revoked; make another")
+        raise InvalidSpec("token: must not be revoked, but it is; make another")
     if list(row.scopes) != [scope]:
         raise InvalidSpec(f"token: must have the scope {scope} alone, but is in use with {', '.join(row.scopes)}")
     for other in store.tokens():
@@ -93,18 +93,18 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
 def create(
     store: Store, name: str, scope: str, expires_at: datetime | None, limits: Mapping[str, float]
 ) -> tuple[str, TokenRow]:
-    """A new token and its row; the token is told here and never again.
+    """A new token and its row; the token itself is not stored.
 
     Raises:
-        InvalidSpec: it would have expired already, or its name is one that the settings' tokens have.
-        Conflict: a token of that name is there and not revoked.
+        InvalidSpec: it would have expired already, or its name has a prefix of the settings' tokens.
+        Conflict: a token of that name exists and is not revoked.
     """
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidSpec(f"expires_at: must lie in the future, got {expires_at.isoformat()}")
     for prefix in (FROM_SETTINGS, FOR_METRICS):
         if name.startswith(prefix):
             raise InvalidSpec(f"name: must not begin with {prefix!r}, got {name!r}")
-    # 256 random bits; the prefix lets people and scanners of secrets know what they found.
+    # 256 random bits; people and secret scanners recognise the prefix.
     token = f"talweg_{secrets.token_urlsafe(32)}"
     store.add_token(digest_of(token), name, [scope], expires_at, limits or None)
     row = store.find_token(digest_of(token))
@@ -113,7 +113,7 @@ def create(
 
 
 def limits_of(row: TokenRow, settings: Settings) -> Limits | None:
-    """What the token may hold at once; None where it is held to nothing."""
+    """What the token may hold at once; None if it has no limits."""
     if allows(row, "admin"):
         return None
     own = row.limits or {}
@@ -125,15 +125,15 @@ def limits_of(row: TokenRow, settings: Settings) -> Limits | None:
 
 
 def rate_of(row: TokenRow, settings: Settings) -> float | None:
-    """How many requests a second it may make; None where it is held to nothing."""
+    """How many requests a second it may send; None if it has no limit."""
     return None if allows(row, "admin") else float((row.limits or {}).get("rate", settings.token_rate))
 
 
 def authenticate(store: Store, token: str) -> TokenRow:
-    """The row of `token`; AccessDenied where it is unknown, revoked or has expired (all told alike)."""
+    """The row of `token`; AccessDenied if it is unknown, revoked or expired, with one message for all three."""
     digest = digest_of(token)
     row = store.find_token(digest)
-    # The database finds by an index on digests, which tells nothing about a token; the last word is constant time.
+    # The time of an index search on digests reveals nothing about tokens; the comparison takes constant time.
     known = row is not None and hmac.compare_digest(row.digest, digest)
     if row is None or not known or row.revoked_at is not None or _expired(row):
         raise AccessDenied("the token is not known here, was revoked or has expired")
@@ -150,7 +150,7 @@ def _expired(row: TokenRow) -> bool:
 
 
 class TokenLimits(BaseModel):
-    """What a token may hold at once, and its requests a second; what is not given follows the settings."""
+    """What a token may hold at once, and its requests a second; the settings are the defaults."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     runs: Whole | None = None
@@ -160,18 +160,18 @@ class TokenLimits(BaseModel):
 
 
 class TokenSpec(BaseModel):
-    """A token to be."""
+    """A request for a token."""
 
     model_config = ConfigDict(extra="forbid")
     name: Name
     scope: Scope = "read"
-    # None: until it is revoked.
+    # None: it does not expire.
     expires_at: AwareDatetime | None = None
     limits: TokenLimits = TokenLimits()
 
 
 class TokenView(BaseModel):
-    """A token without itself and its digest."""
+    """What is known of a token, without the token and its digest."""
 
     name: str
     scopes: list[str]
@@ -182,6 +182,6 @@ class TokenView(BaseModel):
 
 
 class NewToken(TokenView):
-    """A token just made; `token` is shown here and never again."""
+    """A new token; `token` is shown this once."""
 
     token: str

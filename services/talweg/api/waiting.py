@@ -1,4 +1,4 @@
-"""Why unfinished work does not go on: one reason, the first that holds."""
+"""Why a run or a study waits: the first reason that applies."""
 
 import os
 import re
@@ -14,21 +14,21 @@ from talweg.store import Waits
 
 Kind = Literal["paused", "worker-lost", "broker", "database", "no-worker", "no-reconciler", "queue", "not-taken"]
 
-# Seconds that a worker may take until it listens, on a busy machine.
+# Seconds from a worker's start until it listens, on a busy machine.
 _START: Final = 60.0
 _LINE: Final = 300
 _EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Warning): ")
 
 
 class Reason(BaseModel):
-    """Why nothing goes on. `text` is a part of a sentence, and may count something; `kind` stays the same meanwhile."""
+    """Why the work waits. `text` is part of a sentence, and may contain counts that change while `kind` does not."""
 
     kind: Kind
     text: str
 
 
 def reason_of(here: Laboratory, waits: Waits, *, more: bool = False) -> Reason | None:
-    """None where a worker is at it, or nothing of it is left to do; `more`: runs of its next stage are to follow."""
+    """None if a worker trains it or nothing is left to train; `more`: its next stage has still to be submitted."""
     if waits.held:
         return None
     if waits.silent is not None:
@@ -37,31 +37,31 @@ def reason_of(here: Laboratory, waits: Waits, *, more: bool = False) -> Reason |
     if waits.queued:
         return _of_queued(here, waits)
     if waits.paused:
-        return Reason(kind="paused", text="it is paused; `unpause` lets it go on")
+        return Reason(kind="paused", text="it is paused; `unpause` continues it")
     if more and here.store.signs().reconciler is None:
-        return Reason(kind="no-reconciler", text="its next stage is due, and no reconciler is at work to begin it")
+        return Reason(kind="no-reconciler", text="its next stage is due, and no reconciler runs to submit it")
     return None
 
 
 def _of_queued(here: Laboratory, waits: Waits) -> Reason:
     if not here.broker.answers():
         ended = _ended(_children(here, "broker"))
-        text = f"the broker is away: {ended}" if ended else "the broker does not answer"
-        return Reason(kind="broker", text=f"{text}; nothing is lost, it goes on when the broker is back")
+        text = f"the broker is down: {ended}" if ended else "the broker does not answer"
+        return Reason(kind="broker", text=f"{text}; nothing is lost, it continues when the broker is back")
     if waits.stopped is not None:
-        return Reason(kind="database", text=f"a worker could not record ({waits.stopped}), and left it for later")
+        return Reason(kind="database", text=f"a worker could not record ({waits.stopped}) and put it back in the queue")
     listeners = here.broker.listeners()
     if not waits.working and not listeners:
         return Reason(kind="no-worker", text=_no_worker(here, listeners))
     if waits.unpublished and here.store.signs().reconciler is None:
-        text = "its message did not reach the broker, and no reconciler is at work to send it again"
+        text = "its message did not reach the broker, and no reconciler runs to send it again"
         return Reason(kind="no-reconciler", text=text)
     if waits.working:
-        place = (
+        position = (
             f"{_counted(waits.ahead, 'cohort')} before it in the queue" if waits.ahead else "it is next in the queue"
         )
-        return Reason(kind="queue", text=f"{place}, {_counted(waits.working, 'worker')} at work")
-    text = f"{_counted(listeners or 0, 'worker')} without work, and none takes it up; their logs say why"
+        return Reason(kind="queue", text=f"{position}, {_counted(waits.working, 'worker')} at work")
+    text = f"{_counted(listeners or 0, 'idle worker')}, and none claims it; their logs say why"
     return Reason(kind="not-taken", text=text)
 
 
@@ -70,15 +70,15 @@ def _no_worker(here: Laboratory, listeners: int | None) -> str:
     if ended := _ended(workers):
         return f"no worker is alive: {ended}"
     if any(child.since is None or time.time() - child.since < _START for child in workers):
-        return "no worker is alive yet; they are starting"
+        return "no worker is alive yet; the workers are starting"
     if workers:
-        return "workers run, but none of them listens at this laboratory's broker; talweg logs shows where they listen"
+        return "workers run, but none listens at this laboratory's broker; talweg logs shows where they listen"
     alive = "at work" if listeners is None else "connected to the broker"
     return f"no worker is {alive}; start one: python -m talweg.execution.worker (talweg up does)"
 
 
 def _children(here: Laboratory, name: str) -> list[ChildState]:
-    """The processes of the local stack whose names begin so; none where this process is no local stack's API."""
+    """The local stack's processes whose names start with `name`; none if this process is not a local stack's API."""
     state = read(Folder.of(here.settings.home))
     api = None if state is None else state.child("api")
     if state is None or api is None or api.pid != os.getpid():
@@ -87,15 +87,15 @@ def _children(here: Laboratory, name: str) -> list[ChildState]:
 
 
 def _ended(children: list[ChildState]) -> str | None:
-    """How those ended that cannot stay up, and the last line of theirs that names an exception, or else the last."""
+    """How `children` ended, and the last line that names an exception, or else the last line; None if none ended."""
     ended = [child for child in children if child.last_exit is not None]
     if not ended:
         return None
     lines = [line.strip() for child in ended for line in child.last_lines if line.strip()]
-    # A message of several lines has what matters in its first.
-    telling = [line for line in lines if _EXCEPTION.match(line)] or lines
-    said = f": {telling[-1][:_LINE]}" if telling else ", having written nothing"
-    return f"{' and '.join(child.name for child in ended)} ended ({ended[-1].last_exit}){said}"
+    # The first line of an exception's message is the one that says most.
+    named = [line for line in lines if _EXCEPTION.match(line)] or lines
+    reason = f": {named[-1][:_LINE]}" if named else ", with an empty log"
+    return f"{' and '.join(child.name for child in ended)} ended ({ended[-1].last_exit}){reason}"
 
 
 def _counted(number: int, noun: str) -> str:

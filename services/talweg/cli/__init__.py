@@ -1,4 +1,4 @@
-"""The command line: `talweg`. Data goes to stdout, everything else to stderr; nothing heavy is imported early."""
+"""The command line: `talweg`. Data goes to stdout, everything else to stderr; slow imports happen inside commands."""
 
 import sys
 from tomllib import TOMLDecodeError
@@ -7,7 +7,7 @@ from talweg.errors import TalwegError
 
 
 def main() -> None:
-    """Run one command; exits with 0, 1 (failed), 2 (asked wrongly) or 130 (Ctrl-C)."""
+    """Run one command; exits with 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C)."""
     from talweg.cli.app import app
     from talweg.cli.output import prepare
 

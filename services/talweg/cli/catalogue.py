@@ -1,6 +1,6 @@
 """`talweg problems`, `optimizers`, `schedules`: from the engine installed here, or the laboratory of TALWEG_URL.
 
-The local stack's workers run what is installed here, so that nothing has to be started to read it.
+It starts nothing: the local stack's workers run the engine that is installed here.
 """
 
 from collections.abc import Sequence
@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import AsJson, Wide, as_json, clean, data, facts, hint, laboratory, read_settings, table
+from talweg.cli.options import AsJson, Wide
+from talweg.cli.output import as_json, catalogue_of, clean, data, facts, hint, laboratory, listing, read_settings
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from talweg_core.optimizers import Description as OptimizerDescription
     from talweg_core.schedules import Description as ScheduleDescription
 
-Name = Annotated[str | None, typer.Argument(help="One of them, in full.")]
+Name = Annotated[str | None, typer.Argument(help="Show this one in full.")]
 
 
 def problems(name: Name = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every problem, with its settings; or one in full."""
+    from talweg.client import Table
     from talweg_core import problems as engine
     from talweg_core.problems.description import purpose, settings
 
-    entries = _answered("problems") or [
+    entries = _from_laboratory("problems") or [
         {"name": key, "description": purpose(maker), "settings": settings(maker)}
         for key, maker in sorted(engine.catalogue().items())
     ]
     if name is None:
-        _list(entries, ("name", "description", "settings"), json, wide)
-        hint("talweg compare PROBLEM OPTIMIZER …")
+        columns = ("name", "description", "settings")
+        shown = Table(columns, tuple(tuple(entry[column] for column in columns) for entry in entries))
+        listing(shown, json=json, wide=wide, then="talweg compare PROBLEM OPTIMIZER …", rows=entries)
         return
     entry = _entry("problem", name, entries)
     described = engine.describe(name) if name in engine.names() else None
@@ -45,7 +48,9 @@ def problems(name: Name = None, json: AsJson = False, wide: Wide = False) -> Non
 
 def optimizers(
     name: Name = None,
-    around: Annotated[bool, typer.Option("--around", help="What can stand around any of them instead.")] = False,
+    around: Annotated[
+        bool, typer.Option("--around", help="List clipping, averaging and others that any optimizer takes.")
+    ] = False,
     json: AsJson = False,
     wide: Wide = False,
 ) -> None:
@@ -53,7 +58,7 @@ def optimizers(
     from talweg_core.optimizers import Description
 
     if around:
-        _around(name, json, wide)
+        _print_surroundings(name, json, wide)
         return
     found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
     _print(
@@ -66,7 +71,7 @@ def schedules(name: Name = None, json: AsJson = False, wide: Wide = False) -> No
     """Every schedule of the learning rate; or one in full."""
     from talweg_core import schedules as engine
 
-    entries = _answered("schedules")
+    entries = _from_laboratory("schedules")
     found: list[ScheduleDescription] = (
         [engine.Description.read(entry) for entry in entries] if entries else engine.catalogue().descriptions()
     )
@@ -79,10 +84,10 @@ def schedules(name: Name = None, json: AsJson = False, wide: Wide = False) -> No
 def _optimizers() -> list[dict[str, Any]]:
     from talweg_core.optimizers import catalogue
 
-    return _answered("optimizers") or [described.plain() for described in catalogue().descriptions()]
+    return _from_laboratory("optimizers") or [described.plain() for described in catalogue().descriptions()]
 
 
-def _around(name: str | None, json: bool, wide: bool) -> None:
+def _print_surroundings(name: str | None, json: bool, wide: bool) -> None:
     from talweg_core.optimizers import AroundDescription, surroundings
 
     then = """talweg submit digits-mlp 'adam:around=[{{"name":"{}"}}]'"""
@@ -90,12 +95,10 @@ def _around(name: str | None, json: bool, wide: bool) -> None:
     _print("around", name, found, AroundDescription.COLUMNS, json, wide, then=(then.format("clip_norm"), then))
 
 
-def _answered(noun: str) -> list[dict[str, Any]]:
-    """What the laboratory of TALWEG_URL has; nothing where none is named."""
+def _from_laboratory(noun: str) -> list[dict[str, Any]]:
+    """The entries of the laboratory of TALWEG_URL; none if that is not set."""
     if read_settings().url is None:
         return []
-    from talweg.cli.output import catalogue_of
-
     with laboratory(None) as lab:
         return catalogue_of(lab, noun)
 
@@ -110,15 +113,12 @@ def _print(
     *,
     then: tuple[str, str],
 ) -> None:
-    """All of `found` as a table, or the one of that name in full; then what to type next."""
+    """All of `found` as a table, or the one of that name in full; `then`: what to type next in either case."""
     from talweg.client import Table
 
     if name is None:
-        if json:
-            as_json([described.plain() for described in found])
-            return
-        table(Table(tuple(columns), tuple(described.row() for described in found)), wide=wide)
-        hint(then[0])
+        shown = Table(tuple(columns), tuple(described.row() for described in found))
+        listing(shown, json=json, wide=wide, then=then[0], rows=[described.plain() for described in found])
         return
     described = _entry(kind, name, found)
     if json:
@@ -128,17 +128,8 @@ def _print(
     hint(then[1].format(name))
 
 
-def _list(entries: Sequence[dict[str, Any]], columns: tuple[str, ...], json: bool, wide: bool) -> None:
-    from talweg.client import Table
-
-    if json:
-        as_json(list(entries))
-    else:
-        table(Table(columns, tuple(tuple(entry[column] for column in columns) for entry in entries)), wide=wide)
-
-
 def _entry(kind: str, name: str, found: Sequence[Any]) -> Any:
-    """The one of that name; raises InvalidSpec with the nearest one there is."""
+    """The entry of that name; raises InvalidSpec that names the nearest."""
     from talweg_core.errors import UnknownName
 
     by_name = {entry["name"] if isinstance(entry, dict) else entry.name: entry for entry in found}

@@ -1,4 +1,4 @@
-"""`talweg demo`: four optimizers compared on handwritten digits, and what can be asked afterwards."""
+"""`talweg demo`: four optimizers compared on handwritten digits, and what to try next."""
 
 import time
 from pathlib import Path
@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import Home, clean, data, laboratory, read_settings, say, table
+from talweg.cli.options import Home
+from talweg.cli.output import clean, data, laboratory, read_settings, say, table
+from talweg.cli.show import largest
+from talweg.cli.watch import watch
 from talweg.errors import Conflict
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Study
 
-# Each near the best of a coarse grid on this problem: a comparison at equal learning rates would compare those.
+# Each rate is near the best of a coarse grid on this problem: at equal rates, the comparison would be of rates.
 OPTIMIZERS: list[dict[str, Any]] = [
     {"name": "sgd", "learning_rate": 0.1},
     {"name": "momentum", "learning_rate": 0.03, "momentum": 0.9},
@@ -35,19 +38,17 @@ def demo(
     """
     settings = read_settings(home=home)
     started = time.monotonic()
-    say("Starting the laboratory, or finding it …")
+    say("Starting the laboratory, or connecting to it …")
     try:
         lab = laboratory(home)
     except KeyboardInterrupt:
         say("\nStopped waiting; the laboratory may still be starting.")
-        say("Next: talweg status shows it, talweg demo tries again, talweg down ends it.")
+        say("Next: talweg status shows it, talweg demo tries again, talweg down stops it.")
         raise
     with lab:
         study = _submit(lab, seeds, steps)
         runs = len(OPTIMIZERS) * seeds
         say(f"{study.name}: {len(OPTIMIZERS)} optimizers × {seeds} seeds on digits-mlp, {steps} steps each.")
-        from talweg.cli.watch import watch
-
         watch(lab, study)
         try:
             _results(study, out, steps)
@@ -55,12 +56,12 @@ def demo(
             say(f"\nStopped; every step is recorded.\nNext: talweg show {study.name} shows the table again.")
             raise
         local = settings.url is None or home is not None
-        _onwards(study, runs, settings.home / "talweg.db" if local and settings.database_url is None else None)
+        _suggest(study, runs, settings.home / "talweg.db" if local and settings.database_url is None else None)
     say(f"Done in {time.monotonic() - started:.0f} s. Next: talweg ui {study.name}, or talweg runs {study.name}")
 
 
 def _submit(lab: "Lab", seeds: int, steps: int) -> "Study":
-    """A study of a name that is free: the demo may run again at any time."""
+    """Submit the study under a free name: the demo may run again at any time."""
     stamp = time.strftime("demo-%Y-%m-%d-%H%M%S")
     for name in (stamp, *(f"{stamp}-{number}" for number in range(2, 10))):
         try:
@@ -79,8 +80,6 @@ def _results(study: "Study", out: Path, steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     data(f"Cost curves: {study.figure(out / 'cost.png')}")
     data(f"Report:      {study.report(out / 'report.html')}")
-    from talweg.cli.show import largest
-
     run = study.runs[-1]
     step = min(STEP, steps - 1)
     where = largest(run, step, TENSOR)
@@ -89,8 +88,8 @@ def _results(study: "Study", out: Path, steps: int) -> None:
     data(clean(str(run.explain(step, TENSOR, where)), keep="\n"))
 
 
-def _onwards(study: "Study", runs: int, database: Path | None) -> None:
-    """What one may ask now."""
+def _suggest(study: "Study", runs: int, database: Path | None) -> None:
+    """Print what to try next."""
     run = study.runs[-1]
     data("")
     if database is not None:
@@ -100,5 +99,5 @@ def _onwards(study: "Study", runs: int, database: Path | None) -> None:
         data(f'  sqlite3 {database} "{query}"')
     data("Any gradient and any parameter of any step, in Python:")
     data(f"  from talweg import Lab; Lab().run({run.name!r}).gradient(step={STEP})")
-    data("Runs, parameters and charts in MLflow (it starts beside the rest):")
+    data("Runs, parameters and charts in MLflow (it starts in the background):")
     data(f"  talweg ui {study.name}")

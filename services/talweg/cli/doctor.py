@@ -1,4 +1,4 @@
-"""`talweg doctor`, `version` and `config`: what is wrong, and the settings with where each comes from."""
+"""`talweg doctor`, `version` and `config`: what is wrong, and the settings with their sources."""
 
 import platform
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, read_settings, table
+from talweg.cli.options import AsJson, Home, Wide
+from talweg.cli.output import as_json, clean, data, hint, laboratory, listing, read_settings
 from talweg.errors import TalwegError
 
 if TYPE_CHECKING:
@@ -27,15 +28,14 @@ def version(json: AsJson = False) -> None:
 
 
 def show(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
-    """Every setting: its value, and where that comes from."""
+    """Every setting: its value and its source."""
     from talweg.client import Table
 
     rows = _rows({} if home is None else {"home": home})
-    if json:
-        as_json({name: {"value": value, "from": source} for name, value, source in rows})
-        return
-    table(Table(("setting", "value", "from"), tuple(rows)), wide=wide)
-    hint("set TALWEG_NAME in the environment, or NAME in talweg.toml")
+    shown = Table(("setting", "value", "from"), tuple(rows))
+    then = "set TALWEG_NAME in the environment, or NAME in talweg.toml"
+    settings = {name: {"value": value, "from": source} for name, value, source in rows}
+    listing(shown, json=json, wide=wide, then=then, rows=settings)
 
 
 def _rows(given: dict[str, Any]) -> list[tuple[str, str | None, str]]:
@@ -64,7 +64,7 @@ def _rows(given: dict[str, Any]) -> list[tuple[str, str | None, str]]:
 def doctor(home: Home = None, json: AsJson = False) -> None:
     """What is wrong with the laboratory, and what to do about it.
 
-    It starts nothing. The exit status is 1 where something is wrong.
+    It starts nothing. The exit status is 1 if something is wrong.
     """
     settings = read_settings(home=home)
     if settings.url is not None and home is None:
@@ -92,7 +92,7 @@ def doctor(home: Home = None, json: AsJson = False) -> None:
 
 
 def _of_laboratory(home: Path | None) -> list[tuple[str, str]]:
-    """What the API says; that it does not answer is the first of all."""
+    """The troubles that the API reports, or that it does not answer."""
     try:
         with laboratory(home) as lab:
             return [(trouble["what"], trouble["remedy"]) for trouble in lab.troubles()]
@@ -103,10 +103,10 @@ def _of_laboratory(home: Path | None) -> list[tuple[str, str]]:
 def _of_stack(state: "StackState") -> list[tuple[str, str]]:
     found = []
     if state.error is not None:
-        # What made a process end once ends it again, as long as nobody does what its last words ask for.
-        said = " ".join(state.error["message"].split())
+        # The same cause ends the process again until the user removes it.
+        message = " ".join(state.error["message"].split())
         remedy = "fix what it names, then talweg up" if state.error["code"] == "child-failed" else "talweg up"
-        found.append((said, remedy))
+        found.append((message, remedy))
     for child in state.children:
         if child.phase == "restarting" or (child.restarts and child.phase != "running"):
             last = " / ".join(line.strip() for line in child.last_lines[-_LINES:])

@@ -1,6 +1,6 @@
-"""What commands print: data on stdout, words on stderr, so that every terminal can show it.
+"""Output of the commands: data on stdout, messages on stderr.
 
-What a terminal's encoding has no sign for is written in signs that it has.
+Characters that the terminal's encoding lacks are replaced by characters that it has.
 """
 
 import codecs
@@ -16,11 +16,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import typer
-
-from talweg.errors import InvalidSpec
+from talweg.errors import InvalidSpec, NotFound
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Run, Study, Table
@@ -37,35 +35,29 @@ _SIGNS: Final = {
 # Lines of tables and bars.
 _BOX: Final = range(0x2500, 0x2580)
 _BLOCKS: Final = range(0x2580, 0x25A0)
-Home = Annotated[
-    Path | None, typer.Option("--home", help="The laboratory's folder.", show_default=".talweg, or TALWEG_HOME")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
-
 _SECRET = ("token", "database_url", "broker_url")
 
 
 def prepare() -> None:
-    """Let stdout and stderr write every text. The shell's own choice (`PYTHONIOENCODING=ascii:ignore`) is overruled."""
+    """Make stdout and stderr write every text, whatever error handler `PYTHONIOENCODING` names (`ascii:ignore`)."""
     codecs.register_error(HANDLER, _readable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)
 
 
-def spells_everything() -> bool:
-    """Whether stdout's encoding has a sign for every character."""
+def encodes_everything() -> bool:
+    """Whether stdout's encoding has every character."""
     return codecs.lookup(sys.stdout.encoding or "utf-8").name.startswith("utf")
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_spelt, error.object[error.start : error.end])), error.end
+    return "".join(map(_spell, error.object[error.start : error.end])), error.end
 
 
-def _spelt(sign: str) -> str:
+def _spell(sign: str) -> str:
     if sign in _SIGNS:
         return _SIGNS[sign]
     if ord(sign) in _BOX:
@@ -94,13 +86,13 @@ def data(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people, on stderr, after what stdout has by now: both may be one terminal, or one file."""
+    """A message on stderr. Flushes stdout first: both may be one terminal, or one file."""
     sys.stdout.flush()
     sys.stderr.write(_wrapped(text, sys.stderr) + "\n")
 
 
 def prose(text: str) -> None:
-    """Sentences on stdout; a terminal gets whole words on each line."""
+    """Sentences on stdout, broken between words in a terminal."""
     data(_wrapped(text, sys.stdout))
 
 
@@ -110,22 +102,31 @@ def hint(text: str) -> None:
 
 
 def as_json(value: object) -> None:
-    """`value` as JSON on stdout, exact in every encoding; numbers that JSON does not have become null."""
-    data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=not spells_everything()))
+    """`value` as JSON on stdout, exact in every encoding; NaN and infinities become null."""
+    data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=not encodes_everything()))
 
 
 def table(value: "Table", *, wide: bool = False) -> None:
-    """A table on stdout, as wide as the terminal, or 80 characters where there is none; all of it where `wide`."""
+    """A table on stdout, as wide as the terminal, or 80 characters where there is none; every column if `wide`."""
     width = None if wide else shutil.get_terminal_size().columns
     if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
         from rich.console import Console
 
-        # A line that is longer than the terminal is the terminal's to break.
+        # The terminal breaks longer lines itself.
         Console(soft_wrap=True).print(value.to_rich(width))
     else:
         data(clean(value.to_text(width), keep="\n"))
     if width is not None and (hidden := value.hidden(width)):
         say(f"Not shown: {', '.join(hidden)} (--wide).")
+
+
+def listing(value: "Table", *, json: bool, wide: bool, then: str, rows: object = None) -> None:
+    """A table and what to type next; with `json` instead its rows, or `rows` if given."""
+    if json:
+        as_json(list(value) if rows is None else rows)
+        return
+    table(value, wide=wide)
+    hint(then)
 
 
 def clean(text: str, *, keep: str = "") -> str:
@@ -134,7 +135,7 @@ def clean(text: str, *, keep: str = "") -> str:
 
 
 def facts(title: str, values: Mapping[str, object]) -> None:
-    """A title, and a line for each fact that is known."""
+    """A title, and one line for each value that is not None."""
     from talweg.client.table import text
 
     known = {name: clean(text(value)) for name, value in values.items() if value is not None}
@@ -165,7 +166,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_settings(**given: Any) -> "Settings":
-    """The settings, with those of `given` that are not None above all others.
+    """The settings; those of `given` that are not None override all others.
 
     Raises:
         InvalidSpec: A setting breaks its rule; names the setting, the rule and the value.
@@ -189,14 +190,26 @@ def laboratory(home: Path | None) -> "Lab":
 
 
 def _rule(problem: Any) -> str:
+    from talweg.validation import rule
+
     name = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"][:1].lower() + problem["msg"][1:]
     value = "" if name in _SECRET else f", got {problem['input']!r}"
-    return f"setting {name}: {message}{value}"
+    return f"setting {name}: {rule(problem)}{value}"
+
+
+def find(lab: "Lab", name: str) -> "Run | Study":
+    """The run of that id or name, or else the study; raises NotFound."""
+    try:
+        return lab.run(name)
+    except NotFound:
+        try:
+            return lab.study(name)
+        except NotFound:
+            raise NotFound(f"there is no run and no study {name!r}; talweg runs, talweg studies list them") from None
 
 
 def view_of(work: "Run | Study") -> dict[str, Any]:
-    """The API's answer, as it is held: nothing is asked for anew."""
+    """The API's last answer, without a new request."""
     return dict(work._view)
 
 

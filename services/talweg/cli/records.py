@@ -1,27 +1,21 @@
-"""`talweg instruments`, `next`, `verify`, `export` read a run's record; `fork` and `resume` go on from it."""
+"""`talweg instruments`, `next`, `verify`, `export` read a run's record; `fork` and `resume` continue it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, catalogue_of, clean, data, hint, laboratory, say, table
-from talweg.cli.submit import named
+from talweg.cli.options import AsJson, Home, RunName, Wait, Wide, WorkName
+from talweg.cli.output import as_json, catalogue_of, clean, data, find, hint, laboratory, listing, say, table
+from talweg.cli.submit import finish, given
 from talweg.errors import InvalidSpec
-
-if TYPE_CHECKING:
-    from talweg.client import Lab, Run
-
-
-Name = Annotated[str, typer.Argument(help="A run, by name or id.")]
-Wait = Annotated[bool, typer.Option(help="Wait for the end.")]
 
 
 def instruments(
     run: Annotated[
         str | None, typer.Argument(help="A run, by name or id.", show_default="lists the instruments")
     ] = None,
-    names: Annotated[list[str] | None, typer.Argument(help="These instruments alone.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Only these instruments.")] = None,
     steps: Annotated[
         str | None, typer.Option(help="One step, or START:STOP:STRIDE as in a slice.", show_default="about fifty")
     ] = None,
@@ -38,11 +32,8 @@ def instruments(
     with laboratory(home) as lab:
         if run is None:
             entries = catalogue_of(lab, "instruments")
-            if json:
-                as_json(entries)
-                return
-            table(listed(entries), wide=wide)
-            hint("talweg instruments RUN alpha gradient_snr --steps 0:100")
+            then = "talweg instruments RUN alpha gradient_snr --steps 0:100"
+            listing(listed(entries), json=json, wide=wide, then=then, rows=entries)
             return
         found = lab.run(run)
         readings = found.instruments(*names or (), steps=None if steps is None else _steps(steps))
@@ -72,9 +63,9 @@ def _steps(text: str) -> int | slice:
 
 
 def next_updates(
-    run: Name,
+    run: RunName,
     step: Annotated[int, typer.Option(min=0, help="Which step.")],
-    optimizers: Annotated[list[str] | None, typer.Argument(help="These optimizers alone.")] = None,
+    optimizers: Annotated[list[str] | None, typer.Argument(help="Only these optimizers.")] = None,
     home: Home = None,
     json: AsJson = False,
     wide: Wide = False,
@@ -83,17 +74,17 @@ def next_updates(
     with laboratory(home) as lab:
         found = lab.run(run)
         answer = found.next_updates(step, optimizers or ())
-    if json:
-        as_json(list(answer))
-        return
-    table(answer, wide=wide)
-    hint(f"talweg fork {found.name} --step {step} --optimizer {answer.column('optimizer')[-1]}")
+    then = f"talweg fork {found.name} --step {step} --optimizer {answer.column('optimizer')[-1]}"
+    listing(answer, json=json, wide=wide, then=then)
 
 
 def verify(
-    run: Name,
+    run: RunName,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="So many stretches, drawn at random.", show_default="the whole run")
+        int | None,
+        typer.Option(
+            min=1, help="How many stretches between checkpoints, drawn at random.", show_default="the whole run"
+        ),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="First put back damaged or missing parts, where the rest agrees.")
@@ -102,7 +93,7 @@ def verify(
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Recompute a run, and say whether its record is true; exit 1 where it is not."""
+    """Recompute a run and compare it with its record; exit 1 if they do not agree."""
     with laboratory(home) as lab:
         found = lab.run(run)
         for chunk in found.repair() if repair or mend else ():
@@ -119,14 +110,12 @@ def verify(
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
+    name: WorkName,
     path: Annotated[Path, typer.Argument(help="A file FILE.parquet.")],
     vectors: Annotated[bool, typer.Option("--vectors", help="Every gradient and parameter too.")] = False,
     home: Home = None,
 ) -> None:
     """Every step as a Parquet file; prints its path."""
-    from talweg.cli.show import find
-
     with laboratory(home) as lab:
         written = find(lab, name).export(path, vectors=vectors)
     data(str(written))
@@ -134,65 +123,50 @@ def export(
 
 
 def fork(
-    run: Annotated[str, typer.Argument(help="A run, by name or id.")],
-    step: Annotated[int, typer.Option(min=0, help="The first step that goes otherwise.")],
+    run: RunName,
+    step: Annotated[int, typer.Option(min=0, help="The first step of its own.")],
     optimizer: Annotated[
         str | None, typer.Option(help="With settings as in adam:learning_rate=0.01.", show_default="the run's")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Learning-rate schedule.", show_default="the run's")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Examples behind one gradient.", show_default="the run's")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Updates in all, those before the fork too.", show_default="the run's")
+        int | None, typer.Option(help="Updates in all, including those before the fork.", show_default="the run's")
     ] = None,
     state: Annotated[
         str | None,
-        typer.Option(help="The optimizer's: carried or fresh.", show_default="carried where the rule is the same"),
+        typer.Option(
+            help="The optimizer's state: carried or fresh.", show_default="carried where the rule is the same"
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="A name to find it by.", show_default="made up")] = None,
+    name: Annotated[str | None, typer.Option(help="A name to find it by.", show_default="generated")] = None,
     wait: Wait = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """A new run that shares another's steps, up to one; prints its name."""
-    given = {
-        "optimizer": None if optimizer is None else named(optimizer),
-        "learning_rate": learning_rate,
-        "schedule": None if schedule is None else named(schedule),
-        "batch_size": batch_size,
-        "steps": steps,
-        "state": state,
-        "name": name,
-    }
-    keywords: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    """Make a run that shares another's steps before --step; prints its name."""
+    keywords = given(
+        optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size, steps=steps,
+        state=state, name=name,
+    )  # fmt: skip
     with laboratory(home) as lab:
-        _tell(lab, lab.run(run).fork(step, **keywords), wait=wait, json=json)
+        finish(lab, lab.run(run).fork(step, **keywords), wait=wait, json=json)
 
 
 def resume(
-    run: Annotated[str, typer.Argument(help="A run, by name or id.")],
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Updates that it is to have in all.", show_default="as asked for at first")
-    ] = None,
+    run: RunName,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates in all.", show_default="as first submitted")] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Seconds that it may train in all.", show_default="none where they were up")
+        float | None,
+        typer.Option(help="Seconds that it may train in all.", show_default="no limit if that was reached"),
     ] = None,
     wait: Wait = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Resume an ended run, as if it had been asked for more from the start."""
+    """Continue an ended run, as if it had been submitted with more steps."""
     with laboratory(home) as lab:
-        _tell(lab, lab.run(run).resume(steps, max_seconds=max_seconds), wait=wait, json=json)
-
-
-def _tell(lab: "Lab", run: "Run", *, wait: bool, json: bool) -> None:
-    if wait:
-        from talweg.cli.watch import watch
-
-        watch(lab, run)
-    found = {"id": run.id, "name": run.name, "state": run.state}
-    as_json(found) if json else data(clean(run.name))
-    hint(f"talweg show {run.name}")
+        finish(lab, lab.run(run).resume(steps, max_seconds=max_seconds), wait=wait, json=json)

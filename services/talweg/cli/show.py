@@ -1,17 +1,19 @@
 """`talweg runs`, `studies`, `show`, `explain`: what is recorded."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, facts, hint, laboratory, prose, table, view_of
-from talweg.errors import InvalidSpec, NotFound
+from talweg.cli.options import AsJson, Home, RunName, Wide, WorkName
+from talweg.cli.output import as_json, clean, data, facts, find, hint, laboratory, listing, prose, table, view_of
+from talweg.cli.watch import watch
+from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:
-    from talweg.client import Lab, Run, Study
+    from talweg.client import Run, Table
 
 
-# What a list of runs shows where there is no room for all.
+# Columns of a list of runs where there is no room for all.
 _FIRST = ("name", "state", "cost", "step", "optimizer", "seed")
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
@@ -27,19 +29,8 @@ def largest(run: "Run", step: int, tensor: str) -> tuple[int, ...]:
     return tuple(int(position) for position in np.unravel_index(np.argmax(np.abs(derivatives)), derivatives.shape))
 
 
-def find(lab: "Lab", name: str) -> "Run | Study":
-    """The run of that id or name, or else the study; raises NotFound."""
-    try:
-        return lab.run(name)
-    except NotFound:
-        try:
-            return lab.study(name)
-        except NotFound:
-            raise NotFound(f"there is no run and no study {name!r}; talweg runs, talweg studies list them") from None
-
-
 def runs(
-    study: Annotated[str | None, typer.Argument(help="Of this study only.")] = None,
+    study: Annotated[str | None, typer.Argument(help="Only runs of this study.")] = None,
     state: Annotated[str | None, typer.Option(help="queued, running, finished, failed or cancelled.")] = None,
     limit: Limit = 20,
     home: Home = None,
@@ -51,12 +42,9 @@ def runs(
 
     with laboratory(home) as lab:
         found = [view_of(run) for run in lab.runs(study=study, state=state, limit=limit)]
-    if json:
-        as_json(found)
-        return
     columns = ("name", "state", "problem", "optimizer", "seed", "step", "steps", "cost")
-    table(Table(columns, tuple(tuple(view[column] for column in columns) for view in found), first=_FIRST), wide=wide)
-    hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
+    rows = tuple(tuple(view[column] for column in columns) for view in found)
+    _list(found, Table(columns, rows, first=_FIRST), json, wide)
 
 
 def studies(limit: Limit = 20, home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
@@ -65,9 +53,6 @@ def studies(limit: Limit = 20, home: Home = None, json: AsJson = False, wide: Wi
 
     with laboratory(home) as lab:
         found = [view_of(study) for study in lab.studies(limit=limit)]
-    if json:
-        as_json(found)
-        return
     columns = ("name", "state", "problem", "optimizers", "runs", "steps")
     rows = tuple(
         (
@@ -80,13 +65,17 @@ def studies(limit: Limit = 20, home: Home = None, json: AsJson = False, wide: Wi
         )
         for view in found
     )
-    table(Table(columns, rows, first=("name", "state", "runs", "steps")), wide=wide)
-    hint(f"talweg show {found[0]['name']}" if found else "talweg compare digits-mlp sgd adam --seeds 3")
+    _list(found, Table(columns, rows, first=("name", "state", "runs", "steps")), json, wide)
+
+
+def _list(views: list[dict[str, Any]], value: "Table", json: bool, wide: bool) -> None:
+    then = f"talweg show {views[0]['name']}" if views else "talweg compare digits-mlp sgd adam --seeds 3"
+    listing(value, json=json, wide=wide, then=then, rows=views)
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end first.")] = False,
+    name: WorkName,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end first.")] = False,
     home: Home = None,
     json: AsJson = False,
     wide: Wide = False,
@@ -97,8 +86,6 @@ def show(
     with laboratory(home) as lab:
         found = find(lab, name)
         if wait:
-            from talweg.cli.watch import watch
-
             watch(lab, found)
         study = found if isinstance(found, Study) else None
         ranking = None if study is None else study.ranking()
@@ -136,15 +123,13 @@ def show(
 
 
 def explain(
-    run: Annotated[str, typer.Argument(help="A run, by name or id.")],
+    run: RunName,
     step: Annotated[int, typer.Option(min=0, help="Which step.")],
     tensor: Annotated[str | None, typer.Option(help="Which tensor.", show_default="the first")] = None,
     index: Annotated[
         str | None, typer.Option(help="Where in the tensor, as in 3,5.", show_default="its largest derivative")
     ] = None,
-    nudge: Annotated[
-        float | None, typer.Option(help="By how much to move the coordinate to see the cost move.")
-    ] = None,
+    nudge: Annotated[float | None, typer.Option(help="How far to move the coordinate, to compare the costs.")] = None,
     home: Home = None,
     json: AsJson = False,
 ) -> None:

@@ -5,12 +5,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, read_settings, say, table
+from talweg.cli.options import AsJson, Home, Wide
+from talweg.cli.output import as_json, clean, data, find, hint, laboratory, read_settings, say, table
 from talweg.errors import ChildFailed, InvalidSpec, LocalStackError, Unreachable
 from talweg.local.folder import Folder
 
@@ -23,7 +25,7 @@ _UI_SECONDS = 180.0
 
 
 def show(state: "StackState", home: Path, *, wide: bool) -> None:
-    """The stack of `home` on stdout; what went wrong, and what to do, on stderr."""
+    """Print the stack of `home` on stdout; errors, and what to do, on stderr."""
     from talweg.client import Table
 
     rows = tuple(
@@ -38,7 +40,7 @@ def show(state: "StackState", home: Path, *, wide: bool) -> None:
     )
     for child in state.children:
         if child.last_exit is not None:
-            say(f"{child.name}: ended unasked {_ago(child.last_exit_at)} ago, {child.last_exit}; its last lines:")
+            say(f"{child.name}: ended unexpectedly {_ago(child.last_exit_at)} ago, {child.last_exit}; its last lines:")
             for line in child.last_lines:
                 say(f"    {clean(line)}")
     if state.error is not None:
@@ -46,8 +48,8 @@ def show(state: "StackState", home: Path, *, wide: bool) -> None:
     free = shutil.disk_usage(home).free
     if free < _FULL:
         say(
-            f"The disk is full, {free / 1e6:.1f} MB are free in {home}: reading goes on, nothing can be recorded, and "
-            "what is shown here may be out of date. Make room: what waits goes on by itself."
+            f"The disk is full, {free / 1e6:.1f} MB are free in {home}: reading works, nothing can be recorded, and "
+            "what is shown here may be out of date. Make room: what waits continues by itself."
         )
         hint("make room; talweg doctor says how much is needed")
         return
@@ -55,7 +57,7 @@ def show(state: "StackState", home: Path, *, wide: bool) -> None:
     if state.phase == "failed":
         hint("talweg up")
     else:
-        hint(f"talweg logs {crashed}" if crashed else "talweg runs, talweg ui; talweg down ends it")
+        hint(f"talweg logs {crashed}" if crashed else "talweg runs, talweg ui; talweg down stops it")
 
 
 def chosen_logs(home: Path, names: list[str]) -> tuple[Path, dict[str, Path]]:
@@ -97,25 +99,25 @@ def up(
 ) -> None:
     """Start the local stack.
 
-    It goes on when this shell ends, until talweg down.
+    It runs until talweg down, also after this shell ends.
     """
     from talweg.local import ensure
 
     settings = read_settings(home=home, port=port, mlflow_port=mlflow_port, workers=workers)
     found = ensure(settings.home, settings=settings)
     if not found.started and (port, mlflow_port, workers) != (None, None, None):
-        say("talweg: it runs already and stays as it is; talweg down first, to start it with other settings")
+        say("talweg: it runs already, with its own settings; to change them, run talweg down first")
     if json:
         as_json({"url": found.url, "mlflow_url": found.mlflow_url, "home": found.home, "started": found.started})
         return
     data(found.url)
-    hint("talweg demo, talweg status, talweg ui; talweg down ends it")
+    hint("talweg demo, talweg status, talweg ui; talweg down stops it")
 
 
 def down(home: Home = None, json: AsJson = False) -> None:
-    """End the local stack; records stay.
+    """Stop the local stack; records stay.
 
-    Unfinished runs go on when it is started again.
+    Unfinished runs continue when it is started again.
     """
     from talweg.local import stop
 
@@ -131,16 +133,16 @@ def down(home: Home = None, json: AsJson = False) -> None:
 def status(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """What runs, since when, and what crashed.
 
-    The exit status is 1 where nothing runs.
+    The exit status is 1 if nothing runs.
     """
     settings = read_settings(home=home)
     if settings.url is not None and home is None:
         with laboratory(None) as lab:
             as_json({"url": lab.url, **lab.status()})
         return
-    from talweg.local import status as look
+    from talweg.local import status as status_of
 
-    state = look(settings.home)
+    state = status_of(settings.home)
     if json:
         as_json({"phase": "stopped"} if state is None else state.to_json())
     elif state is None:
@@ -156,7 +158,7 @@ def logs(
     names: Annotated[list[str] | None, typer.Argument(help="Processes, as `talweg status` names them.")] = None,
     home: Home = None,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines of each.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")] = False,
 ) -> None:
     """The logs of the local stack's processes."""
     from talweg.local.folder import follow as following
@@ -194,10 +196,8 @@ def ui(
         url = ensure(settings.home, settings=settings).mlflow_url
         _wait_for_mlflow(settings.home, url)
     if url is None:
-        raise LocalStackError("MLflow: this laboratory has none; TALWEG_MLFLOW_URL names one")
+        raise LocalStackError("MLflow: this laboratory has none; set TALWEG_MLFLOW_URL")
     if study is not None:
-        from talweg.cli.show import find
-
         with laboratory(home) as lab:
             url = find(lab, study).mlflow_url or url
     data(url)
@@ -206,51 +206,58 @@ def ui(
         import webbrowser
 
         webbrowser.open(url)
-    hint(f"open {url} in a browser; talweg down ends it")
+    hint(f"open {url} in a browser; talweg down stops it")
 
 
 def migrate(home: Home = None) -> None:
     """Bring the database to this version's schema, as up does."""
-    import subprocess
-
     settings = read_settings(home=home)
     environment = dict(os.environ)
     if settings.database_url is not None:
         environment["TALWEG_DATABASE_URL"] = settings.database_url.get_secret_value()
     else:
-        from talweg.local.folder import Folder
-
         folder = Folder.of(settings.home)
         folder.prepare()
         environment["TALWEG_DATABASE_URL"] = f"sqlite:///{folder.database}"
-    from talweg.local.stack_plan import module
-
-    # In a process of its own: the command line knows nothing of the store.
-    done = subprocess.run(module("talweg.store.migrate"), env=environment, check=False)  # noqa: S603 - ourselves, without a shell
-    if done.returncode:
-        raise typer.Exit(done.returncode)
+    run_module("talweg.store.migrate", environment=environment)
     hint("talweg up")
 
 
+def run_module(name: str, *arguments: str, environment: Mapping[str, str]) -> None:
+    """Run one of Talweg's modules in a new process: the command line imports neither the store nor MLflow.
+
+    Raises:
+        typer.Exit: with the process's exit status, if that is not 0.
+    """
+    import subprocess
+
+    from talweg.local.stack_plan import module
+
+    command = [*module(name), *arguments]
+    done = subprocess.run(command, env=environment, check=False)  # noqa: S603 - ourselves, without a shell
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
 def _wait_for_mlflow(home: Path, url: str | None) -> None:
-    from talweg.local import status as look
+    from talweg.local import status as status_of
 
     deadline = time.monotonic() + _UI_SECONDS
-    told = False
-    while (state := look(home)) is not None and (mlflow := state.child("mlflow")) is not None:
+    announced = False
+    while (state := status_of(home)) is not None and (mlflow := state.child("mlflow")) is not None:
         if mlflow.phase == "running":
             return
         if mlflow.restarts >= 2 or state.phase == "failed":
-            raise ChildFailed(_last_words(state))
+            raise ChildFailed(_last_lines(state))
         if time.monotonic() > deadline:
             raise Unreachable(f"MLflow: {url} has not answered for {_UI_SECONDS:.0f} s; talweg logs mlflow")
-        if not told:
-            told = True
+        if not announced:
+            announced = True
             say("MLflow is starting; that takes about ten seconds.")
         time.sleep(0.1)
 
 
-def _last_words(state: "StackState") -> str:
+def _last_lines(state: "StackState") -> str:
     mlflow = state.child("mlflow")
     lines = "".join(f"\n    {line}" for line in mlflow.last_lines) if mlflow else ""
-    return f"mlflow: ended, {mlflow.last_exit if mlflow else 'unasked'}; its last lines:{lines}"
+    return f"mlflow: ended, {mlflow.last_exit if mlflow else 'unexpectedly'}; its last lines:{lines}"

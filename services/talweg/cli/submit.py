@@ -1,4 +1,4 @@
-"""Submit work, steer it and stop it: compare, submit, cancel, pause, unpause, retry.
+"""Submit and steer work: compare, submit, cancel, pause, unpause, retry.
 
 A problem or an optimizer with its settings is written as `adam:learning_rate=0.01,beta1=0.8`.
 """
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, prose, table
+from talweg.cli.options import AsJson, Home, Wait, Wide, WorkName
+from talweg.cli.output import as_json, clean, data, find, hint, laboratory, prose, table
+from talweg.cli.watch import watch
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:
-    from talweg.client import Run, Study
+    from talweg.client import Lab, Run, Study
 
-# A comma separates settings only before another `name=`: a list keeps its own.
+# A comma separates settings only before another `name=`: lists contain commas too.
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=)")
 Steps = Annotated[int | None, typer.Option(help="Updates a run.", show_default="500")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples behind one gradient.", show_default="the problem's")]
@@ -26,13 +28,12 @@ Precision = Annotated[str | None, typer.Option(help="float32 or float64.", show_
 EvaluateEvery = Annotated[int | None, typer.Option(help="Steps between evaluations; 0: at the end only.")]
 Record = Annotated[str | None, typer.Option(help="auto, full or replay.", show_default="auto")]
 MaxSeconds = Annotated[float | None, typer.Option(help="Seconds that a run may train.", show_default="no limit")]
-Name = Annotated[str | None, typer.Option(help="A name to find it by.", show_default="made up")]
+Name = Annotated[str | None, typer.Option(help="A name to find it by.", show_default="generated")]
 
 _EXAMPLES = {
     "optimizers": "compare digits-mlp sgd adam:learning_rate=0.01",
     "optimizer": "submit digits-mlp adam:learning_rate=0.01",
 }
-WorkName = Annotated[str, typer.Argument(help="A run or a study, by name or id.")]
 
 
 def named(text: str) -> dict[str, Any]:
@@ -114,28 +115,17 @@ def compare(
     wide: Wide = False,
 ) -> None:
     """Train optimizers on a problem, and rank them."""
-    keywords = _given(
-        seeds=None if count is None else seeds(count),
-        schedule=None if schedule is None else named(schedule),
-        steps=steps,
-        batch_size=batch_size,
-        precision=precision,
-        evaluate_every=evaluate_every,
-        record=record,
-        max_seconds=max_seconds,
-        name=name,
-    )
-    if optimizers:
-        keywords["optimizers"] = [named(optimizer) for optimizer in optimizers]
+    keywords = given(
+        schedule=schedule, steps=steps, batch_size=batch_size, precision=precision, evaluate_every=evaluate_every,
+        record=record, max_seconds=max_seconds, name=name, seeds=None if count is None else seeds(count),
+        optimizers=[named(optimizer) for optimizer in optimizers or ()] or None,
+    )  # fmt: skip
     spec = _spec(problem, keywords, None if optimizers else "optimizers")
     with laboratory(home) as lab:
         study = lab.compare(spec, **keywords)
         if not wait:
-            as_json({"id": study.id, "name": study.name}) if json else data(clean(study.name))
-            hint(f"talweg show {study.name}")
+            finish(lab, study, wait=False, json=json)
             return
-        from talweg.cli.watch import watch
-
         watch(lab, study)
         ranking, verdict = study.ranking(), study.verdict
     if json:
@@ -152,8 +142,8 @@ def submit(
     optimizer: Annotated[
         str | None, typer.Argument(help="An optimizer, with settings as in adam:learning_rate=0.01.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of initial parameters, order and noise.", show_default="0")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="For initial parameters, order and noise.", show_default="0")] = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
     schedule: Schedule = None,
@@ -162,22 +152,16 @@ def submit(
     record: Record = None,
     max_seconds: MaxSeconds = None,
     name: Name = None,
-    wait: Annotated[bool, typer.Option(help="Wait for the end.")] = False,
+    wait: Wait = False,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
     """Submit one run, or a file; prints its name."""
-    keywords = _given(
-        schedule=None if schedule is None else named(schedule),
-        steps=steps,
-        batch_size=batch_size,
-        precision=precision,
-        evaluate_every=evaluate_every,
-        record=record,
-        max_seconds=max_seconds,
-        name=name,
-    )
-    alone = _given(optimizer=None if optimizer is None else named(optimizer), learning_rate=learning_rate, seed=seed)
+    keywords = given(
+        schedule=schedule, steps=steps, batch_size=batch_size, precision=precision, evaluate_every=evaluate_every,
+        record=record, max_seconds=max_seconds, name=name,
+    )  # fmt: skip
+    alone = given(optimizer=optimizer, learning_rate=learning_rate, seed=seed)
     spec = _spec(problem, keywords, "optimizer" if optimizer is None else None)
     with laboratory(home) as lab:
         if is_file(problem) and hasattr(spec, "optimizers"):
@@ -186,36 +170,26 @@ def submit(
             work: Any = lab.compare(spec, **keywords)
         else:
             work = lab.submit(spec, **keywords, **alone)
-        if wait:
-            from talweg.cli.watch import watch
+        finish(lab, work, wait=wait, json=json)
 
-            watch(lab, work)
-        found = {"id": work.id, "name": work.name, "state": work.state}
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given, as the client's keywords; `optimizer` and `schedule` are read by `named`."""
+    found = {key: value for key, value in options.items() if value is not None}
+    return {key: named(value) if key in ("optimizer", "schedule") else value for key, value in found.items()}
+
+
+def finish(lab: "Lab", work: "Run | Study", *, wait: bool, json: bool) -> None:
+    """Wait for the end of what was submitted if `wait`, and print its name."""
+    if wait:
+        watch(lab, work)
+    found = {"id": work.id, "name": work.name, "state": work.state}
     as_json(found) if json else data(clean(work.name))
     hint(f"talweg show {work.name}")
 
 
-def cancel(
-    name: Annotated[str, typer.Argument(help="A run or a study, by name or id.")],
-    home: Home = None,
-    json: AsJson = False,
-) -> None:
-    """Stop a run or a study; what is recorded stays."""
-    from talweg.cli.show import find
-
-    with laboratory(home) as lab:
-        work = find(lab, name).cancel()
-        found = {"id": work.id, "name": work.name, "state": work.state}
-    as_json(found) if json else data(f"{clean(work.name)}: {found['state']}")
-    hint(f"talweg show {work.name}")
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
 def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
-    """The spec of a file, whose keys the keywords replace; or None, and the problem joins `keywords` in place."""
+    """The spec of a file; or None for a problem's name, which is added to `keywords` in place."""
     if is_file(problem):
         return spec_of(problem)
     keywords["problem"] = named(problem)
@@ -224,30 +198,34 @@ def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
     return None
 
 
+def cancel(name: WorkName, home: Home = None, json: AsJson = False) -> None:
+    """Stop a run or a study; what is recorded stays."""
+    work = steer("cancel", name, home, json)
+    hint(f"talweg show {clean(work.name)}")
+
+
 def pause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
-    """Pause a run or a study; it takes no worker until talweg unpause."""
+    """Pause a run or a study: no worker trains it until talweg unpause."""
     work = steer("pause", name, home, json)
     hint(f"talweg unpause {clean(work.name)}")
 
 
 def unpause(name: WorkName, home: Home = None, json: AsJson = False) -> None:
-    """Unpause a run or a study: it goes on from where it was paused."""
+    """Continue a paused run or study from where it was paused."""
     work = steer("unpause", name, home, json)
     hint(f"talweg show {clean(work.name)} --wait")
 
 
 def retry(name: WorkName, home: Home = None, json: AsJson = False) -> None:
-    """Queue a failed run, or the failed runs of a study, again; each goes on from its last recorded step."""
+    """Queue a failed run, or the failed runs of a study, again; each continues from its last recorded step."""
     work = steer("retry", name, home, json)
     hint(f"talweg show {clean(work.name)} --wait")
 
 
-def steer(what: str, name: str, home: Path | None, json: bool) -> "Run | Study":
-    """Call the method of that name on the run or study, and print how it stands."""
-    from talweg.cli.show import find
-
+def steer(method: str, name: str, home: Path | None, json: bool) -> "Run | Study":
+    """Call that method of the run or study, and print its state."""
     with laboratory(home) as lab:
-        work = getattr(find(lab, name), what)()
+        work = getattr(find(lab, name), method)()
         found = {"id": work.id, "name": work.name, "state": work.state, "paused": work.view["paused"]}
     words = f"{found['state']}, paused" if found["paused"] else found["state"]
     as_json(found) if json else data(f"{clean(work.name)}: {words}")

@@ -1,4 +1,4 @@
-"""Waiting in a terminal: a bar for each optimizer; Ctrl-C ends the waiting alone."""
+"""Wait in a terminal, with a progress bar for each optimizer; Ctrl-C stops only the waiting."""
 
 import json
 import re
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from talweg.client.waiting import Note, Notes
 
 OVER = frozenset({"finished", "failed", "cancelled"})
-# Above this many runs their sum is asked for instead of each of them.
+# A study of more runs has one bar for all of them.
 _MANY = 200
 
 
 def watch(lab: "Lab", work: "Run | Study") -> None:
-    """Return when `work` is over, showing how far it is on stderr where that is a terminal.
+    """Return when `work` has ended; show its progress on stderr if that is a terminal.
 
     Raises:
         RunFailed: It failed; the message holds the reason.
         LocalStackError: The local stack was stopped.
-        KeyboardInterrupt: Ctrl-C; after saying what goes on, and how to get back to it.
+        KeyboardInterrupt: Ctrl-C, after a message that the work continues, and how to wait again.
     """
     from talweg.client.waiting import looks
 
@@ -37,19 +37,19 @@ def watch(lab: "Lab", work: "Run | Study") -> None:
         with _bars() as show:
             for wait in looks(work):
                 view = view_of(work)
-                # Of a laboratory that is away the bars stay as they are.
+                # The bars do not change while the laboratory does not answer.
                 with suppress(Unreachable, LocalStackError):
                     show({} if wait.away else _progress(lab, view), wait.note)
     except KeyboardInterrupt:
         name = clean(work.name)
-        say(f"\nStopped waiting; the {work.kind} {name} goes on.")
-        say(f"Next: talweg show {name} --wait gets back to it, talweg cancel {name} ends it.")
+        say(f"\nStopped waiting; the {work.kind} {name} continues.")
+        say(f"Next: talweg show {name} --wait waits again, talweg cancel {name} cancels it.")
         raise
     _raise_failure(lab, view)
 
 
 def _raise_failure(lab: "Lab", view: dict[str, Any]) -> None:
-    """RunFailed with the last line of a worker's traceback, which `talweg show` has in full."""
+    """Raise RunFailed if a run failed, with the last line of the traceback; `talweg show` prints all of it."""
     failed = [view] if view["state"] == "failed" and "seed" in view else []
     if view.get("counts", {}).get("failed"):
         failed = [view_of(run) for run in lab.runs(study=view["id"], state="failed", limit=1)]
@@ -58,7 +58,7 @@ def _raise_failure(lab: "Lab", view: dict[str, Any]) -> None:
         many = f"{view['counts']['failed']} of {view['runs']} runs failed, as " if "counts" in view else ""
         name = clean(failed[0]["name"])
         reason = clean(_reason(lines))
-        raise RunFailed(f"{many}run {name} failed: {reason}; talweg show {name} has the whole of it")
+        raise RunFailed(f"{many}run {name} failed: {reason}; talweg show {name} prints all of it")
 
 
 def _reason(lines: list[str]) -> str:
@@ -68,10 +68,10 @@ def _reason(lines: list[str]) -> str:
 
 
 def label(optimizer: dict[str, Any], among: list[dict[str, Any]]) -> str:
-    """An optimizer's name, with the settings that tell it from others of that name."""
+    """An optimizer's name, with the settings that differ among those of that name."""
     same = [other for other in among if other["name"] == optimizer["name"]]
-    telling = [key for key in optimizer if any(other.get(key) != optimizer[key] for other in same)]
-    return " ".join([optimizer["name"], *(f"{key} {optimizer[key]}" for key in telling)])
+    differing = [key for key in optimizer if any(other.get(key) != optimizer[key] for other in same)]
+    return " ".join([optimizer["name"], *(f"{key} {optimizer[key]}" for key in differing)])
 
 
 def _progress(lab: "Lab", view: dict[str, Any]) -> dict[str, tuple[int, int, str]]:
@@ -121,14 +121,13 @@ def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Note | None]
 
 
 class _Drawing:
-    """One bar a name, made when the name first comes up."""
+    """One bar for each name, added when the name first appears."""
 
     def __init__(self, bars: "Bars", notes: "Notes") -> None:
         self._bars, self._notes = bars, notes
         self._tasks: dict[str, Any] = {}
 
     def show(self, progress: dict[str, tuple[int, int, str]], note: "Note | None") -> None:
-        # Above the bars.
         self._notes.say(note)
         for name, (done, total, words) in progress.items():
             if name not in self._tasks:

@@ -204,15 +204,15 @@ def test_slow_senders_hold_few_places_and_give_them_back(
 ) -> None:
     from talweg.api import bodies
 
-    held = [bodies._places.acquire(blocking=False) for _ in range(bodies.AT_ONCE)]
+    held = [bodies._uploads.acquire(blocking=False) for _ in range(bodies.MAXIMUM_UPLOADS)]
     try:
         assert all(held)
         refused = put(http, "waiting", npz(8))
         assert refused.status_code == 429
-        assert "are coming in already" in refused.json()["detail"]
+        assert "at most 4 uploads at once" in refused.json()["detail"]
     finally:
         for _ in held:
-            bodies._places.release()
+            bodies._uploads.release()
     assert put(http, "waiting", npz(8)).status_code == 201
 
 

@@ -48,7 +48,7 @@ def test_a_failed_run_is_tried_again_and_others_are_not(
     place = f"/v1/runs/{submit(http, 'runs', RUN)['id']}"
     refused = http.post(f"{place}/retry", json={})
     assert refused.status_code == 409
-    assert "only a failed run can be tried again, it is queued" in refused.json()["detail"]
+    assert "only a failed run can be retried, it is queued" in refused.json()["detail"]
     fail(store, http.get(place).json()["id"])
     view = http.post(f"{place}/retry", json={}).json()
     assert (view["state"], view["error"]) == ("queued", None)

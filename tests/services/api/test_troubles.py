@@ -41,8 +41,8 @@ def test_nothing_is_wrong_where_all_is_well_or_only_busy() -> None:
     ("signs", "what", "remedy"),
     [
         ({"stopped": "database: disk is full"}, "could not record: database: disk is full", "make room"),
-        ({"reconciler": None}, "no reconciler is at work", "talweg.execution.reconciler"),
-        ({"silent": 2}, "2 cohorts were left by workers that are silent", "reconciler takes them back"),
+        ({"reconciler": None}, "no reconciler runs", "talweg.execution.reconciler"),
+        ({"silent": 2}, "2 cohorts have an expired lease", "reconciler puts them back"),
         ({"waiting": 3, "waiting_seconds": 90.0}, "3 cohorts wait, the first for 90 s, and no worker", "start workers"),
         ({"failed": 1, "reason": "ValueError: no"}, "1 runs failed, the last with: ValueError: no", "talweg retry"),
         ({"unmirrored": 4, "unmirrored_seconds": 70.0}, "4 runs wait for MLflow", "http://127.0.0.1:5055"),
@@ -61,7 +61,7 @@ def test_the_api_tells_what_the_store_shows(http: httpx2.Client, store: Store, t
     assert claim is not None
     store.fail(claim, "Traceback\nValueError: broken", 1)
     told = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
-    assert any("no reconciler is at work" in what for what in told)
+    assert any("no reconciler runs" in what for what in told)
     assert any("1 runs failed, the last with: ValueError: broken" in what for what in told)
     assert store.lead("reconciler", "tests", 60.0)
     store.retry([run])
@@ -96,5 +96,5 @@ def test_a_database_that_someone_locks_is_told(sqlite_url: str) -> None:
             ((told, to_do),) = of_writing(store)
             other.execute("ROLLBACK")
         assert "nothing can be recorded: database: database is locked" in told
-        assert "end whoever else holds it" in to_do
+        assert "end the process that holds it" in to_do
         assert of_writing(store) == []

@@ -44,7 +44,7 @@ def sqlite_store(sqlite_url: str) -> Iterator[Store]:
 @pytest.mark.parametrize(
     ("waits", "kind", "said"),
     [
-        (Waits(paused=1), "paused", "`unpause` lets it go on"),
+        (Waits(paused=1), "paused", "`unpause` continues it"),
         (Waits(silent="host:7", silent_seconds=4.0), "worker-lost", "worker host:7 is silent, 4 s past its lease"),
         (Waits(queued=1, stopped="database: full"), "database", "could not record (database: full)"),
         (QUEUED, "no-worker", "no worker is connected to the broker; start one"),
@@ -80,7 +80,7 @@ def test_the_broker_and_the_queue_are_said(sqlite_store: Store, tmp_path: Path) 
     assert said(QUEUED, listeners=None)[1].startswith("no worker is at work")
     assert said(QUEUED, listeners=2) == (
         "not-taken",
-        "2 workers without work, and none takes it up; their logs say why",
+        "2 idle workers, and none claims it; their logs say why",
     )
     assert said(replace(QUEUED, unpublished=1), listeners=1)[0] == "no-reconciler"
     busy = replace(QUEUED, working=1)
@@ -101,12 +101,12 @@ def test_a_local_stacks_own_words_are_said(sqlite_store: Store, tmp_path: Path) 
         assert reason is not None
         return reason.text
 
-    assert said() == "no worker is alive yet; they are starting"
+    assert said() == "no worker is alive yet; the workers are starting"
     worker.since = time.time() - 300.0
-    assert "none of them listens at this laboratory's broker" in said()
+    assert "none listens at this laboratory's broker" in said()
     worker.last_exit, worker.last_lines = "exit status 1", ["Traceback", "a.DeprecationWarning: old", "  uid=0", ""]
     assert said() == "no worker is alive: worker-1 ended (exit status 1): a.DeprecationWarning: old"
-    assert "the broker is away: broker ended (exit status 1): no room" in said(
+    assert "the broker is down: broker ended (exit status 1): no room" in said(
         laboratory(sqlite_store, tmp_path, answers=False)
     )
     # Of another stack in this folder nothing is known here.

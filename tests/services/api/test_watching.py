@@ -139,13 +139,13 @@ def test_progress_comes_until_the_end(http: httpx2.Client, train: Callable[[], N
 def test_readers_have_a_limit_and_give_their_place_back(http: httpx2.Client, train: Callable[[], None]) -> None:
     run = http.post("/v1/runs", json=RUN).json()
     train()
-    held = [runs._places.acquire(blocking=False) for _ in range(runs.READERS)]
+    held = [runs._readers.acquire(blocking=False) for _ in range(runs.MAXIMUM_READERS)]
     try:
         assert all(held)
         assert http.get(f"/v1/runs/{run['id']}/events").status_code == 429
     finally:
         for _ in held:
-            runs._places.release()
-    for _ in range(runs.READERS + 1):
+            runs._readers.release()
+    for _ in range(runs.MAXIMUM_READERS + 1):
         assert "event: end" in http.get(f"/v1/runs/{run['id']}/events").text
     assert http.get("/v1/runs/unknown/events").status_code == 404

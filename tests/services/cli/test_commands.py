@@ -96,7 +96,7 @@ def test_a_run_rests_goes_on_and_is_tried_again_once_it_failed(
     assert (done.out, done.err) == (f"{name}: queued\n", f"Next: talweg show {name} --wait\n")
     refused = remote("retry", name)
     assert refused.status == 1
-    assert "only a failed run can be tried again" in refused.err
+    assert "only a failed run can be retried" in refused.err
     claim = served.store.claim(served.store.run(name).cohort_id, "tests", 60)
     assert claim is not None
     served.store.fail(claim, "Traceback: it broke", 1)

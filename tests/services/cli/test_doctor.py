@@ -18,5 +18,5 @@ def test_where_nothing_runs_it_says_how_to_start_and_starts_nothing(talweg: Talw
 def test_troubles_of_a_laboratory_elsewhere_are_told(remote: Talweg) -> None:
     done = remote("doctor")
     assert done.status == 1
-    assert "no reconciler is at work" in done.out
+    assert "no reconciler runs" in done.out
     assert done.err.splitlines()[-1] == "Next: talweg status, talweg logs"

@@ -161,8 +161,8 @@ def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: 
         lab.run(run.id).cancel()
         assert waited.result(timeout=600).state == "cancelled"
     assert said == [
-        f"run {run.name} waits: the broker does not answer; nothing is lost, it goes on when the broker is back",
-        f"run {run.name} waits: it is paused; `unpause` lets it go on",
+        f"run {run.name} waits: the broker does not answer; nothing is lost, it continues when the broker is back",
+        f"run {run.name} waits: it is paused; `unpause` continues it",
         f"run {run.name}: cancelled, step 0 of 5",
     ]
 

@@ -1,4 +1,4 @@
-"""One router for each noun of the API."""
+"""The API's routes; `ALL` holds every router."""
 
 from talweg.api.routers import catalogue, laboratory, records, runs, studies
 

@@ -25,7 +25,9 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
 datasets_router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 log = structlog.get_logger("talweg.api")
 
-DatasetName = Annotated[str, Path(min_length=1, max_length=200, pattern=DATASET_NAME, description="A name to be.")]
+DatasetName = Annotated[
+    str, Path(min_length=1, max_length=200, pattern=DATASET_NAME, description="The name for the dataset.")
+]
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -52,7 +54,7 @@ def list_schedules() -> list[ScheduleEntry]:
     return _schedules()
 
 
-# What is installed does not change while this process lives, and looking for plug-ins takes a while.
+# Searching for plug-ins is slow, and what is installed does not change while this process runs.
 @cache
 def _problems() -> list[CatalogueEntry]:
     return [
@@ -72,11 +74,11 @@ def _schedules() -> list[ScheduleEntry]:
 
 
 class DatasetView(BaseModel):
-    """A dataset: what its examples look like, and what its targets mean.
+    """A dataset: the shapes of its examples, and the meaning of its targets.
 
     Attributes:
-        kind: "labels" where targets are classes, whose k-th is `classes[k]`; "values" where they are numbers.
-        columns: The names of the inputs, where they came from a table.
+        kind: "labels" if targets are classes (k stands for `classes[k]`), "values" if they are numbers.
+        columns: The names of the inputs, if they came from a table.
     """
 
     name: str
@@ -104,10 +106,10 @@ async def upload(
     kind: Annotated[Kind, Query(description="What targets are.")] = "auto",
     standardise: Annotated[bool, Query(description="Scale each input column.")] = True,
 ) -> DatasetView:
-    """Keep a dataset under a name; the same again changes nothing."""
+    """Store a dataset under a name; the same dataset again changes nothing."""
     settings = here.settings
     if name in bundled.NAMES:
-        raise Conflict(f"dataset {name}: the name stands for a dataset that comes with Talweg")
+        raise Conflict(f"dataset {name}: must not be the name of a dataset that comes with Talweg; choose another")
     if target is not None and not target.isprintable():
         raise InvalidSpec(f"target: must be printable, got {target[:80]!r}")
     options = Options(form, target, kind, standardise, settings.upload_bytes)

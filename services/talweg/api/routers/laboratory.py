@@ -1,4 +1,4 @@
-"""The laboratory as a whole: health, status, what is wrong with it, its OpenAPI document; and its tokens."""
+"""Routes of the laboratory: health, status, metrics, troubles, the OpenAPI document, tokens."""
 
 import json
 from collections.abc import Iterator
@@ -33,11 +33,11 @@ METRICS: Final[dict[int | str, dict[str, Any]]] = {
 }
 troubles_router = APIRouter(tags=["laboratory"])
 
-# Seconds after which it is no longer a matter of patience.
+# Seconds of waiting after which it is a trouble.
 _LONG = 60.0
-# Bytes: with fewer, a database that grows is soon full.
+# Free bytes below which a disk is reported.
 _ROOM = 1_000_000_000
-# And with fewer it is.
+# Free bytes below which it counts as full.
 _FULL = 1_000_000
 tokens_router = APIRouter(prefix="/v1/tokens", tags=["tokens"])
 log = structlog.get_logger("talweg.api")
@@ -46,9 +46,9 @@ TokenName = Annotated[str, Path(min_length=1, max_length=200, description="A tok
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the schemas that `parameters.body_of` refers to and the token that every route needs.
+    """The document, with the schemas that `dependencies.body_of` refers to and the scope that every route needs.
 
-    Beside `token` stands the scope, as OpenAPI 3.1 allows it for roles of any kind.
+    The scope is in the list of the security scheme `token`: OpenAPI 3.1 allows roles there for every scheme.
     """
     document = app.openapi()
     components = document.setdefault("components", {})
@@ -66,15 +66,15 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 @router.get("/healthz")
 async def alive() -> dict[str, str]:
-    """This process answers; open to everyone."""
+    """Whether this process answers; needs no token."""
     return {"status": "alive"}
 
 
 @router.get("/readyz")
 def ready(here: Here) -> Response:
-    """The database answers, with the schema that this version knows; open to everyone, so it says little.
+    """Whether the database answers and has this version's schema; needs no token, so it gives no details.
 
-    Whether the broker answers is reported, and no reason not to be ready: what is submitted meanwhile is stored, and
+    A broker that does not answer is reported, and the laboratory is still ready: work that is submitted is stored, and
     published later.
     """
     try:
@@ -88,13 +88,13 @@ def ready(here: Here) -> Response:
 
 @router.get("/metrics", responses=METRICS, response_class=Response)
 def metrics(here: Here) -> Response:
-    """How the laboratory stands, as Prometheus reads it; its token needs the scope `read`."""
+    """The laboratory's numbers in Prometheus's text format."""
     return Response(here.metrics.text(), media_type=MEDIA_TYPE)
 
 
 @router.get("/v1/status")
 def status(here: Here) -> Status:
-    """Versions, what waits, who works, and where MLflow is."""
+    """Versions, the queue's length, cohorts by state, busy workers, MLflow's address."""
     cohorts = here.store.cohort_counts()
     return Status(
         version=version("talweg"),
@@ -114,7 +114,7 @@ def document(request: Request) -> dict[str, Any]:
 
 
 class Trouble(BaseModel):
-    """One thing that is wrong, in a sentence, and a remedy."""
+    """A problem of the laboratory in a sentence, and its remedy."""
 
     what: str
     remedy: str
@@ -122,40 +122,43 @@ class Trouble(BaseModel):
 
 @troubles_router.get("/v1/troubles")
 def troubles(here: Here) -> list[Trouble]:
-    """Everything that looks wrong, the gravest first; empty where all is well."""
+    """Every problem that was found, the worst first."""
     disk, signs = of_disk(here.settings, here.store), here.store.signs()
     found = of_broker() + of_writing(here.store) + disk + of_store(signs, here.settings, full=_is_full(here.store))
     return [Trouble(what=what, remedy=remedy) for what, remedy in found]
 
 
 def of_broker() -> list[tuple[str, str]]:
-    """Whether it answers."""
+    """The trouble that the broker does not answer, if so."""
     try:
         queue.depth()
     except DiskFull as error:
-        return [(str(error), "make room where the broker keeps its file; nothing is lost, and it goes on by itself")]
+        return [
+            (
+                str(error),
+                "make room where the broker keeps its file; nothing is lost, and work continues by itself",
+            )
+        ]
     except TalwegError as error:
-        return [(str(error), "start the broker; nothing is lost meanwhile, the reconciler publishes what waits")]
+        return [(str(error), "start the broker; nothing is lost, the reconciler publishes what waits")]
     return []
 
 
 def of_writing(store: Store) -> list[tuple[str, str]]:
-    """Whether the database takes what is recorded."""
+    """The trouble that the database cannot be written, if so."""
     try:
         store.ping_writing()
     except DiskFull:
-        # `of_disk` says it, with what is needed.
+        # `of_disk` reports it, with the bytes that are needed.
         return []
     except TalwegError as error:
-        remedy = (
-            "end whoever else holds it (a shell with an open transaction, a backup); training waits and then goes on"
-        )
+        remedy = "end the process that holds it (an open transaction in a shell, a backup); training then continues"
         return [(f"nothing can be recorded: {error}", remedy)]
     return []
 
 
 def of_disk(settings: Settings, store: Store | None = None) -> list[tuple[str, str]]:
-    """Whether there is room where the database is, as far as it is a file here, and what `store` will need."""
+    """The trouble that a database file's disk on this machine is nearly full, with the bytes that `store` needs."""
     if settings.database_url is None:
         return []
     found = room(parse(settings.database_url.get_secret_value()))
@@ -164,7 +167,7 @@ def of_disk(settings: Settings, store: Store | None = None) -> list[tuple[str, s
     folder, free = found
     needed = left_to_record(live(store)) if store is not None else 0
     wanted = f"; what is queued and running will record about {readable_size(needed)} more" if needed else ""
-    remedy = "make room; record replay stores less than full. What was recorded is safe, and training goes on by itself"
+    remedy = "make room; record replay stores less than full. Records are safe, and training continues by itself"
     return [(f"the disk that holds the records has {free / 1e6:.0f} MB left: {folder}{wanted}", remedy)]
 
 
@@ -184,24 +187,24 @@ def _is_full(store: Store) -> bool:
 
 
 def of_store(signs: Signs, settings: Settings, *, full: bool = False) -> list[tuple[str, str]]:
-    """What the database tells of those who should be at work; where its disk is `full`, none can say that it is."""
+    """Troubles of workers, reconciler and mirror, by the database; on a `full` disk none can write that it is alive."""
     found = []
     if signs.stopped is not None:
-        remedy = "make room or bring the database back; the cohorts that were left go on by themselves"
+        remedy = "make room or start the database; the cohorts that were put back continue by themselves"
         found.append((f"a worker could not record: {signs.stopped}", remedy))
     if signs.reconciler is None and not full:
         found.append(
             (
-                "no reconciler is at work: lost messages and dead workers stay unnoticed",
+                "no reconciler runs: lost messages and dead workers stay unnoticed",
                 "start one: python -m talweg.execution.reconciler (talweg up does)",
             )
         )
     if signs.silent and not full:
-        what = f"{signs.silent} cohorts were left by workers that are silent for more than their lease"
-        found.append((what, "the reconciler takes them back within seconds; if not, look at its log"))
+        what = f"{signs.silent} cohorts have an expired lease: their workers do not answer"
+        found.append((what, "the reconciler puts them back in the queue within seconds; if not, read its log"))
     if signs.waiting and not signs.working and not full and signs.waiting_seconds > _LONG:
-        what = f"{signs.waiting} cohorts wait, the first for {signs.waiting_seconds:.0f} s, and no worker is at work"
-        found.append((what, "start workers: python -m talweg.execution.worker (talweg up does); look at their logs"))
+        what = f"{signs.waiting} cohorts wait, the first for {signs.waiting_seconds:.0f} s, and no worker runs"
+        found.append((what, "start workers: python -m talweg.execution.worker (talweg up does); read their logs"))
     if signs.failed:
         what = f"{signs.failed} runs failed, the last with: {signs.reason}"
         found.append((what, "talweg runs --state failed lists them; when the cause is removed: talweg retry RUN"))
@@ -213,7 +216,7 @@ def of_store(signs: Signs, settings: Settings, *, full: bool = False) -> list[tu
 
 @tokens_router.post("", status_code=201, openapi_extra=body_of(TokenSpec))
 def create(here: Here, body: JsonBody, request: Request, response: Response) -> NewToken:
-    """Make a token. Sent twice, the second is refused, since the name is taken: revoke it, and make another."""
+    """Make a token. The same request again is refused, since the name is taken: revoke it and make another."""
     spec = validation.parse(TokenSpec, body)
     limits = spec.limits.model_dump(exclude_none=True)
     token, row = tokens.create(here.store, spec.name, spec.scope, spec.expires_at, limits)
@@ -224,7 +227,7 @@ def create(here: Here, body: JsonBody, request: Request, response: Response) -> 
 
 @tokens_router.get("")
 def show(here: Here) -> list[TokenView]:
-    """Every token, by name, those that are revoked too."""
+    """Every token by name, including revoked ones."""
     return [view(TokenView, row, limits=row.limits or {}) for row in here.store.tokens()]
 
 

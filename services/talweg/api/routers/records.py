@@ -1,4 +1,4 @@
-"""Runs' records: columns and vectors, evaluations, explanations, next updates, verification, instruments."""
+"""Routes of a run's record: columns, vectors, evaluations, explanations, next updates, verification, instruments."""
 
 import math
 from typing import Annotated, Literal
@@ -45,25 +45,28 @@ from talweg.store import RunRow
 
 router = APIRouter(prefix="/v1/runs/{run}", tags=["records"])
 
-# Of a part, so many times more is read than sent, at most: an answer must not take for ever.
+# An answer with a part of the vectors reads at most so many times the bytes that it sends: that bounds its time.
 READ_FOR_ONE_SENT = 16
 
 Column = Literal["cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"]
-Stop = Annotated[Step | None, Query(ge=0, lt=2**31, description="Without it, as many steps as one answer holds.")]
+Stop = Annotated[Step | None, Query(ge=0, lt=2**31, description="As many steps as one answer holds without it.")]
 analyses_router = APIRouter(prefix="/v1/runs/{run}", tags=["analyses"])
 
-# For one answer, before what is left is left for the next one.
+# Seconds of work for one answer; the client asks for the rest.
 SECONDS = 5.0
 
 Count = Annotated[int, Query(ge=1, le=1000)]
-OptimizerNames = Annotated[list[str] | None, Query(max_length=200, description="These optimizers alone.")]
+OptimizerNames = Annotated[list[str] | None, Query(max_length=200, description="Only these optimizers.")]
 After = Annotated[str | None, Query(max_length=200, description="The `after` of the answer before.")]
-Sample = Annotated[int | None, Query(ge=1, lt=2**31, description="So many stretches; without it all of them.")]
+Sample = Annotated[
+    int | None,
+    Query(ge=1, lt=2**31, description="How many stretches between checkpoints, drawn at random; all without it."),
+]
 instruments_router = APIRouter(prefix="/v1", tags=["instruments"])
 
-InstrumentNames = Annotated[list[str] | None, Query(max_length=50, description="These alone; without it all of them.")]
-Stride = Annotated[int, Query(ge=1, lt=2**31, description="From one step to the next.")]
-MeasuredStop = Annotated[Step | None, Query(ge=0, lt=2**31, description="Without it, up to the last recorded step.")]
+InstrumentNames = Annotated[list[str] | None, Query(max_length=50, description="Only these; all without it.")]
+Stride = Annotated[int, Query(ge=1, lt=2**31, description="Distance between two steps.")]
+MeasuredStop = Annotated[Step | None, Query(ge=0, lt=2**31, description="All recorded steps without it.")]
 
 
 @router.get("/steps/{column}", responses=NPY, response_class=StreamingResponse)
@@ -91,13 +94,13 @@ def vectors(
     quantity: Literal["gradient", "parameters"],
     start: Step = 0,
     stop: Stop = None,
-    tensor: Annotated[str | None, Query(min_length=1, max_length=200, description="This one alone.")] = None,
+    tensor: Annotated[str | None, Query(min_length=1, max_length=200, description="Only this tensor.")] = None,
     index: Annotated[str, Query(max_length=200, description="Where in the tensor: `3,5`, or `:,5` for a part.")] = "",
 ) -> StreamingResponse:
-    """Flat vectors (n, P) in the run's precision, bit for bit as the engine had them; or a part of each (n, …)."""
+    """Flat vectors (n, P) in the run's precision, with the engine's bits; or a part of each (n, …)."""
     row = here.store.run(run)
     part = _part(row, tensor, index)
-    # Parameters also have the step after the last one. A range past the end stays one, and is refused as such.
+    # Parameters also have the step after the last one. An explicit range past the end is kept, and refused later.
     end = row.step + (quantity == "parameters") if stop is None else max(start, stop)
     width = size_of(row) if part is None else max(math.prod(part.shape), size_of(row) // READ_FOR_ONE_SENT)
     first, last = page(start, stop, max(end, start + 1), row_bytes=width * np.dtype(row.precision).itemsize)
@@ -110,7 +113,7 @@ def vectors(
 def examples(
     here: Here, run: Reference, what: Literal["indices", "inputs", "targets"], step: Step
 ) -> StreamingResponse:
-    """The examples behind the gradient of one step: positions in the training split, or what stands there."""
+    """The examples behind the gradient of one step: their positions in the training split, inputs or targets."""
     found = getattr(batch(here.store, here.store.run(run), step), what)
     if found is None:
         raise NotFound(f"run {run}: its problem has no examples")
@@ -122,9 +125,9 @@ def evaluations(
     here: Here,
     run: Reference,
     start: Step = 0,
-    limit: Annotated[int, Query(ge=8, le=10_000, description="At most so many, of whole steps.")] = 10_000,
+    limit: Annotated[int, Query(ge=8, le=10_000, description="At most so many; a step is never cut in two.")] = 10_000,
 ) -> list[EvaluationView]:
-    """Evaluations on held-out data, by step; those after a page begin at the step after its last one."""
+    """Evaluations on held-out data, by step; the next page starts at the step after the last one."""
     rows = here.store.evaluations(here.store.run(run).id, start, limit + 1)
     if len(rows) > limit:
         # A step of several splits is not cut in two.
@@ -141,7 +144,7 @@ def explanation(
     index: Annotated[str, Query(max_length=200, description="Positions, separated by commas.")] = "",
     nudge: Annotated[float | None, Query(allow_inf_nan=False)] = None,
 ) -> ExplanationView:
-    """What the derivative by one coordinate means, and what the optimizer answered: in words and as numbers."""
+    """What the derivative by one coordinate means, and the optimizer's update: in words and in numbers."""
     return explanation_view(explain(here.store, here.store.run(run), step, tensor, _positions(index), nudge=nudge))
 
 
@@ -149,7 +152,7 @@ def _part(run: RunRow, tensor: str | None, index: str) -> Part | None:
     if tensor is not None:
         return part_of(run, tensor, [None if p.strip() == ":" else _positions(p)[0] for p in _pieces(index)])
     if index:
-        raise InvalidSpec(f"index: is a place in a tensor, so the tensor must be named, got {index[:80]!r}")
+        raise InvalidSpec(f"index: needs the parameter tensor, got {index[:80]!r} without it")
     return None
 
 
@@ -166,7 +169,7 @@ def _positions(index: str) -> tuple[int, ...]:
 
 @analyses_router.get("/contributions")
 def contributions(here: Here, run: Reference, step: Step, count: Count = 10) -> StepExplanationView:
-    """The tensors and coordinates that mattered most at one step, in words and as numbers."""
+    """The tensors and coordinates that changed the cost most at one step, in words and in numbers."""
     return step_explanation_view(explain_step(here.store, here.store.run(run), step, count=count))
 
 
@@ -182,13 +185,13 @@ def next_updates_of(
 
 @analyses_router.get("/verification")
 def verification(here: Here, run: Reference, sample: Sample = None, start: Step = 0) -> VerificationView:
-    """Recompute the record and compare, for some seconds; `next` of the answer is where to go on."""
+    """Recompute the record and compare, for some seconds; `next` of the answer is the step to continue from."""
     return verification_view(verify(here.store, here.store.run(run), sample=sample, start=start, seconds=SECONDS))
 
 
 @analyses_router.post("/repair")
 def repair_record(here: Here, run: Reference) -> list[RepairView]:
-    """Compute what is damaged or gone of the record again, and put back what agrees with what is left of it."""
+    """Recompute damaged and missing parts of the record, and store those that agree with the rest."""
     return [view(RepairView, one) for one in repair(here.store, here.store.run(run))]
 
 
@@ -207,9 +210,9 @@ def instruments(
     stop: MeasuredStop = None,
     stride: Stride = 1,
 ) -> MeasuredView:
-    """What instruments show at the steps start, start + stride, … before stop; `next` of the answer is where to go on.
+    """Instruments at the steps start, start + stride, … before stop; `next` of the answer is the step to continue from.
 
-    Computed from the record, for some seconds and up to so many numbers; one step at least.
+    One answer computes at least one step, for some seconds and up to a number of values.
     """
     row = here.store.run(run)
     steps = range(start, row.step if stop is None else stop, stride)

@@ -1,4 +1,4 @@
-"""Runs: submit, find, cancel, pause, retry, fork, resume; and their progress as server-sent events."""
+"""Routes of runs: submit, find, fork, resume, cancel, events; pause, unpause, retry and mirror (studies too)."""
 
 import asyncio
 import json
@@ -28,17 +28,17 @@ MEDIA_TYPE: Final = "text/event-stream"
 EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
-        "description": "Events `progress` (step, steps, cost, state), and `end` as the last one of a run that is over.",
+        "description": "Events `progress` (step, steps, cost, state); the last event of a run that has ended is `end`.",
     }
 }
-# Seconds between two looks at the run, between two signs of life, and until a reader has to come again: then its
-# token is looked at anew.
-LOOK: Final = 0.25
-ALIVE: Final = 15.0
+# Seconds between two reads of the run, and between two keep-alive comments.
+READ_EVERY: Final = 0.25
+KEEP_ALIVE_EVERY: Final = 15.0
+# Maximum seconds of one stream; the reader asks again, and its token is checked again.
 LONGEST: Final = 600.0
-# Readers at once: each costs the database four questions a second.
-READERS: Final = 64
-_places: Final = threading.BoundedSemaphore(READERS)
+# At once: each reads the database four times a second.
+MAXIMUM_READERS: Final = 64
+_readers: Final = threading.BoundedSemaphore(MAXIMUM_READERS)
 log = structlog.get_logger(__name__)
 
 steering_router = APIRouter(prefix="/v1", tags=["steering"])
@@ -46,7 +46,7 @@ steering_router = APIRouter(prefix="/v1", tags=["steering"])
 
 @router.post("", status_code=201, openapi_extra=body_of(RunSpec))
 def submit(here: Here, body: JsonBody, response: Response, idempotency_key: IdempotencyKey = None) -> RunView:
-    """Submit one run; it is stored before this answers, and trained when a worker is free."""
+    """Submit one run. It is stored before the answer, and trained when a worker is free."""
     row = submission.submit_run(
         here.store, parse_run(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
@@ -57,7 +57,7 @@ def submit(here: Here, body: JsonBody, response: Response, idempotency_key: Idem
 @router.get("")
 def page(
     here: Here,
-    study: Annotated[str | None, Query(max_length=200, description="Of this study: an id or a name.")] = None,
+    study: Annotated[str | None, Query(max_length=200, description="Only runs of this study: an id or a name.")] = None,
     state: State | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -69,35 +69,35 @@ def page(
 
 @router.get("/{run}")
 def show(here: Here, run: Reference) -> RunView:
-    """One run as it stands."""
+    """One run."""
     return run_view(here.store.run(run), here.settings)
 
 
 @router.get("/{run}/waiting")
 def waiting(here: Here, run: Reference) -> Reason | None:
-    """Why it waits; null where a worker trains it, or it has ended."""
+    """Why the run waits; null if a worker trains it or it has ended."""
     return reason_of(here, here.store.waits(here.store.run(run).id))
 
 
 @router.post("/{run}/fork", status_code=201, openapi_extra=body_of(ForkSpec))
 def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
-    """A new run that shares this one's steps before `step`, and goes on with what the body changes."""
-    asked, row = parse_fork(body), here.store.run(run)
-    made = branching.fork_run(here.store, row, asked, idempotency_key=idempotency_key, publish=here.publish)
+    """Make a run that shares this one's steps before `step`, and continues with the changes in the body."""
+    spec, row = parse_fork(body), here.store.run(run)
+    made = branching.fork_run(here.store, row, spec, idempotency_key=idempotency_key, publish=here.publish)
     return run_view(made, here.settings)
 
 
 @router.post("/{run}/resume", openapi_extra=body_of(ResumeSpec))
 def resume(here: Here, run: Reference, body: JsonBody) -> RunView:
-    """Resume an ended run, as if it had been asked for more steps from the start."""
-    asked, row = parse_resume(body), here.store.run(run)
-    gone_on = branching.resume_run(here.store, row, asked.steps, max_seconds=asked.max_seconds, publish=here.publish)
-    return run_view(gone_on, here.settings)
+    """Continue an ended run, as if it had been submitted with more steps."""
+    spec, row = parse_resume(body), here.store.run(run)
+    resumed = branching.resume_run(here.store, row, spec.steps, max_seconds=spec.max_seconds, publish=here.publish)
+    return run_view(resumed, here.settings)
 
 
 @router.post("/{run}/cancel")
 def cancel(here: Here, run: Reference) -> RunView:
-    """Stop it after the current step; what is recorded stays. One that has ended stays as it is."""
+    """Stop the run after the current step, and keep its record. A run that has ended does not change."""
     row = here.store.run(run)
     here.store.request_cancel(run_ids=[row.id])
     return _run_view(here, row)
@@ -105,43 +105,43 @@ def cancel(here: Here, run: Reference) -> RunView:
 
 @events_router.get("/events", responses=EVENTS, response_class=StreamingResponse)
 async def events(here: Here, run: Reference) -> StreamingResponse:
-    """The run's progress whenever it changed, until it is over or ten minutes have passed; then ask again."""
+    """Send the run's progress at every change, until it ends or ten minutes have passed; then ask again."""
     row = await run_sync(here.store.run, run)
-    if not _places.acquire(blocking=False):
-        raise LimitReached(f"events: at most {READERS} readers at once; ask for the run instead")
+    if not _readers.acquire(blocking=False):
+        raise LimitReached(f"events: at most {MAXIMUM_READERS} readers at once, got one more; read the run instead")
     return StreamingResponse(_events(here, row), media_type=MEDIA_TYPE)
 
 
 async def _events(here: Laboratory, row: RunRow) -> AsyncIterator[str]:
     try:
-        began = spoken = time.monotonic()
-        said = ""
+        started = last_sent = time.monotonic()
+        previous = ""
         yield "retry: 1000\n\n"
         while True:
             now = time.monotonic()
-            told = _told(row)
-            if told != said:
-                said, spoken = told, now
-                yield f"event: progress\ndata: {told}\n\n"
-            elif now - spoken > ALIVE:
-                spoken = now
+            progress = _progress(row)
+            if progress != previous:
+                previous, last_sent = progress, now
+                yield f"event: progress\ndata: {progress}\n\n"
+            elif now - last_sent > KEEP_ALIVE_EVERY:
+                last_sent = now
                 yield ": alive\n\n"
             if row.ended:
-                yield f"event: end\ndata: {told}\n\n"
+                yield f"event: end\ndata: {progress}\n\n"
                 return
-            if now - began > LONGEST:
+            if now - started > LONGEST:
                 return
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(READ_EVERY)
             try:
                 row = await run_sync(here.store.run, row.id)
             except TalwegError:
-                # The answer has begun, so it can only end; the reader asks again, and is told then.
+                # The answer has started and can only end; the reader gets the error when it asks again.
                 return
     finally:
-        _places.release()
+        _readers.release()
 
 
-def _told(row: RunRow) -> str:
+def _progress(row: RunRow) -> str:
     return json.dumps(
         {
             "id": row.id,
@@ -158,7 +158,7 @@ def _told(row: RunRow) -> str:
 
 @steering_router.post("/runs/{run}/pause")
 def pause_run(here: Here, run: Reference) -> RunView:
-    """Pause it after the current step, until it is unpaused. One that has ended stays as it is."""
+    """Pause the run after the current step, until it is unpaused. A run that has ended does not change."""
     row = here.store.run(run)
     here.store.request_pause([row.id])
     return _run_view(here, row)
@@ -166,7 +166,7 @@ def pause_run(here: Here, run: Reference) -> RunView:
 
 @steering_router.post("/runs/{run}/unpause")
 def unpause_run(here: Here, run: Reference) -> RunView:
-    """Unpause it: it goes on from where it was paused."""
+    """Continue a paused run from where it was paused."""
     row = here.store.run(run)
     _publish(here, here.store.unpause([row.id]))
     return _run_view(here, row)
@@ -174,18 +174,18 @@ def unpause_run(here: Here, run: Reference) -> RunView:
 
 @steering_router.post("/runs/{run}/retry")
 def retry_run(here: Here, run: Reference) -> RunView:
-    """Queue a failed run again: it goes on from its last commit, and its attempts count from zero."""
+    """Queue a failed run again: it continues from its last commit, and its attempts count from zero."""
     row = here.store.run(run)
     cohorts = here.store.retry([row.id])
     if not cohorts:
-        raise Conflict(f"run {row.name}: only a failed run can be tried again, it is {here.store.run(row.id).state}")
+        raise Conflict(f"run {row.name}: only a failed run can be retried, it is {here.store.run(row.id).state}")
     _publish(here, cohorts)
     return _run_view(here, row)
 
 
 @steering_router.post("/runs/{run}/mirror")
 def mirror_run(here: Here, run: Reference) -> RunView:
-    """Send all of it to MLflow again, from what is stored; sending twice changes nothing there."""
+    """Send everything stored to MLflow again; sending twice changes nothing there."""
     row = here.store.run(run)
     here.store.mirror_again([row.id])
     return _run_view(here, row)
@@ -200,27 +200,27 @@ def pause_study(here: Here, study: Reference) -> StudyView:
 
 @steering_router.post("/studies/{study}/unpause")
 def unpause_study(here: Here, study: Reference) -> StudyView:
-    """Unpause its runs: they go on from where they were paused."""
+    """Continue its paused runs from where they were paused."""
     _publish(here, here.store.unpause(study=study))
     return _study_view(here, study)
 
 
 @steering_router.post("/studies/{study}/retry")
 def retry_study(here: Here, study: Reference) -> StudyView:
-    """Queue its failed runs again, each from its last commit; the others stay as they are."""
+    """Queue its failed runs again, each from its last commit; the others do not change."""
     _publish(here, here.store.retry(study=study))
     return _study_view(here, study)
 
 
 @steering_router.post("/studies/{study}/mirror")
 def mirror_study(here: Here, study: Reference) -> StudyView:
-    """Send all of it to MLflow again, from what is stored; sending twice changes nothing there."""
+    """Send everything stored to MLflow again; sending twice changes nothing there."""
     here.store.mirror_again(study=study)
     return _study_view(here, study)
 
 
 def _publish(here: Laboratory, cohort_ids: Iterable[str]) -> None:
-    """As far as the broker takes it; the reconciler does the rest."""
+    """Publish as many as the broker takes; the reconciler publishes the rest."""
     published: list[str] = []
     try:
         for cohort_id in cohort_ids:

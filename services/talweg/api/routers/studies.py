@@ -1,4 +1,4 @@
-"""Studies: submit, find, compare, cancel."""
+"""Routes of studies: submit, find, cancel, ranking, tables, figure, report."""
 
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {}}, "de
 
 @router.post("", status_code=201, openapi_extra=body_of(StudySpec))
 def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -> StudyView:
-    """Hand in a study; all of its runs are stored before this answers."""
+    """Submit a study. All its runs are stored before the answer."""
     row = submission.submit_study(
         here.store, parse_study(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
@@ -41,20 +41,20 @@ def page(here: Here, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
 
 @router.get("/{study}")
 def show(here: Here, study: Reference) -> StudyView:
-    """One study as it stands."""
+    """One study."""
     return study_view(here.store.study(study), here.settings)
 
 
 @router.get("/{study}/waiting")
 def waiting(here: Here, study: Reference) -> Reason | None:
-    """Why none of its runs goes on; null where a worker is at one, or all are over."""
+    """Why the study waits; null if a worker trains one of its runs, or all have ended."""
     row = here.store.study(study)
     return reason_of(here, here.store.waits(study=row.id), more=row.open)
 
 
 @router.post("/{study}/cancel")
 def cancel(here: Here, study: Reference) -> StudyView:
-    """Stop its runs after the step that is being made; what is recorded stays."""
+    """Stop its runs after the current step, and keep their records."""
     row = here.store.study(study)
     here.store.request_cancel(study=row.id)
     return study_view(here.store.study(row.id), here.settings)
@@ -81,15 +81,15 @@ def table(here: Here, study: Reference, name: Name) -> TableView:
 
 
 @router.get("/{study}/report.md", responses=TEXT, response_class=Response)
-def text_of(here: Here, study: Reference) -> Response:
+def report_markdown(here: Here, study: Reference) -> Response:
     """The report as Markdown, without pictures."""
     row = here.store.study(study)
     return Response(study_markdown(row, comparison_of(here.store, row)), media_type="text/markdown")
 
 
 @router.get("/{study}/report.html", responses=PAGE, response_class=Response)
-def page_of(here: Here, study: Reference) -> Response:
-    """The report: one page that needs nothing else."""
+def report_page(here: Here, study: Reference) -> Response:
+    """The report: one HTML file that needs no other file."""
     row = here.store.study(study)
     found = comparison_of(here.store, row)
     return Response(study_report(row, found, paths_of(here.store, found)), media_type="text/html")
