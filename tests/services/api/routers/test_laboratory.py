@@ -3,8 +3,10 @@
 import re
 
 import httpx2
+from sqlalchemy import text
 
 import talweg
+from talweg.store import Store
 from talweg_core import optimizers, problems, schedules
 
 
@@ -66,3 +68,20 @@ def test_the_document_describes_every_route_and_its_errors(http: httpx2.Client) 
     # Its references must lead somewhere.
     for reference in re.findall(r'"#/(?:components/schemas|\$defs)/(\w+)"', http.get("/v1/openapi.json").text):
         assert reference in document["components"]["schemas"], reference
+
+
+def test_another_schema_is_not_ready_and_says_no_more(stranger: httpx2.Client, store: Store) -> None:
+    def revise(revision: str) -> str:
+        with store.engine.begin() as connection:
+            before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+            connection.execute(text("UPDATE alembic_version SET version_num = :new"), {"new": revision})
+            return str(before)
+
+    before = revise("0000")
+    try:
+        answer = stranger.get("/readyz")
+    finally:
+        revise(before)
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "not ready (error)"
+    assert stranger.get("/readyz").status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 from talweg.api.middleware import PUBLIC
 
-COMMAND = Path(__file__).parents[3] / "benchmarks" / "fuzz_api.py"
+COMMAND = Path(__file__).parents[4] / "benchmarks" / "fuzz_api.py"
 
 
 @pytest.fixture(scope="module")
