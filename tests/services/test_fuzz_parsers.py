@@ -1,4 +1,4 @@
-"""What reads specs, chunks and uploads, with input that nobody would write; the long form is the command itself."""
+"""Parsers of specs, chunks and uploads with random input, for one second; benchmarks/fuzz_parsers.py runs longer."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 COMMAND = Path(__file__).parents[2] / "benchmarks" / "fuzz_parsers.py"
 
 
-def test_made_up_input_is_refused_and_never_crashes() -> None:
+def test_random_input_is_refused_and_never_crashes() -> None:
     done = subprocess.run(
         [sys.executable, str(COMMAND), "--seconds", "1", "--seed", "0"], capture_output=True, text=True, timeout=250
     )

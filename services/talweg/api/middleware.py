@@ -86,7 +86,7 @@ class Body:
             with anyio.fail_after(max(0.0, min(IDLE, left))):
                 message = await self._receive()
         except TimeoutError:
-            late = f"come within {self._seconds:g} s" if left < IDLE else f"go on within {IDLE:g} s, got nothing"
+            late = f"arrive within {self._seconds:g} s" if left < IDLE else f"continue within {IDLE:g} s, got nothing"
             raise HTTPException(408, f"body: must {late}") from None
         self._taken += len(message.get("body", b""))
         self._ended = message["type"] != "http.request" or not message.get("more_body", False)

@@ -1,4 +1,4 @@
-"""A laboratory that is served: a real API on loopback with a real SQLite store."""
+"""Fixtures: a real API on loopback with a real SQLite store."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ TOKEN = "a-token-that-is-long-enough-for-tests"  # noqa: S105
 
 @dataclass
 class Served:
-    """What runs, and what its API published."""
+    """A running API, and the cohorts that it published."""
 
     url: str
     store: Store
@@ -35,7 +35,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The server in a thread; a laboratory for each module."""
+    """The API in a thread; a new laboratory for each module."""
     folder = tmp_path_factory.mktemp("laboratory")
     settings = Settings(port=0, mlflow_url="http://127.0.0.1:5055", allowed_hosts="talweg.example")
     listener, url = listen(settings)
@@ -63,13 +63,13 @@ def store(served: Served) -> Store:
 
 @pytest.fixture(scope="module")
 def train(served: Served) -> Callable[[], None]:
-    """Trains whatever was submitted."""
+    """Trains what was submitted."""
     return served.train
 
 
 @pytest.fixture(scope="module")
 def url(served: Served) -> str:
-    """Where the API is."""
+    """The API's address."""
     return served.url
 
 

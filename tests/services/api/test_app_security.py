@@ -1,4 +1,4 @@
-"""What must hold against strangers on the same network; numbers in names are lines of the list of what must hold."""
+"""Attacks from the same network; a number in a test's name is a line of tests/security/guards.toml."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ def routes() -> Iterator[tuple[str, str]]:
 
 
 def raw(url: str, method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
-    """The answer to a request as no client would put it: nothing is tidied up on the way."""
+    """The answer to a request that is sent as it is, without a client that normalises it."""
     parts = urlsplit(url)
     lines = [
         f"{method} {path} HTTP/1.1",
@@ -74,7 +74,7 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-def test_05_what_one_may_not_see_and_what_is_not_there_are_told_alike(
+def test_05_forbidden_and_missing_things_have_the_same_answer(
     http: httpx2.Client, stranger: httpx2.Client, store: Store
 ) -> None:
     store.add_token(digest_of("a-token-of-somebody-else"), "somebody", ["submit"])
@@ -102,7 +102,7 @@ def test_15_no_reference_leads_to_a_file(url: str, store: Store) -> None:
             assert 400 <= status(answer) < 500, (method, filled)
             assert b"what nobody may read" not in answer
     assert sorted((path, path.stat().st_mtime_ns) for path in canary.rglob("*")) == before
-    # Read by nobody since it was written long ago (where the file system notes reading).
+    # The file was not read (on file systems that record access times).
     assert (canary / "secret").stat().st_atime == 1
 
 
@@ -115,7 +115,7 @@ def test_19_a_header_of_ten_thousand_ranges_costs_nothing(http: httpx2.Client, t
     assert asked.status_code == plain.status_code == 200
     assert asked.content == plain.content
     assert "content-range" not in asked.headers
-    # Longer headers than any client sends the server itself refuses, and may hang up before it has read them.
+    # The server itself refuses headers longer than any client sends, and may close the connection before reading them.
     with suppress(httpx2.ReadError):
         assert http.get("/v1/runs", headers={"Range": ranges * 20}).status_code in (400, 431)
     assert http.get("/healthz").status_code == 200
@@ -172,18 +172,18 @@ def test_49_no_name_makes_a_line_in_the_log(
     with caplog.at_level(logging.DEBUG, "talweg.api"):
         for name in ("a%0d%0ab", "a%1b%5b31mb", "a%e2%80%a8b"):
             http.post(f"/v1/runs/{name}/cancel", json={})
-        # A line is written once its answer is sent: the last may come after that was read.
+        # A line is written after its answer is sent: the last one may come later than the answer.
         until(lambda: len([line for line in said() if '"changed"' in line]) == 3, "a line for each change")
     assert all(line.isprintable() for line in said())
 
 
-def test_48_the_address_of_mlflow_is_told_without_its_password(store: Store) -> None:
+def test_48_the_address_of_mlflow_is_answered_without_its_password(store: Store) -> None:
     for url in ("http://talweg:hunter2@mlflow.example:5000/base", "http://u:p@x@mlflow.example:5000/base"):
         assert mlflow_url(Settings(mlflow_url=url)) == "http://mlflow.example:5000/base"
 
 
 @pytest.mark.parametrize("module", ["talweg.api", "talweg.execution.worker", "talweg.execution.reconciler"])
-def test_48_no_process_tells_its_secrets_when_it_fails(tmp_path: Path, module: str) -> None:
+def test_48_no_process_prints_its_secrets_when_it_fails(tmp_path: Path, module: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}
     environment |= {
         "TALWEG_DATABASE_URL": "postgresql://lab:hunter2-database@127.0.0.1:1/lab",

@@ -1,4 +1,4 @@
-"""What breaks a rule is 422, with the name, the rule and the value; and nothing is written."""
+"""Input that breaks a rule is answered 422 with name, rule and value, and nothing is written."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def test_a_run_that_breaks_a_rule(http: httpx2.Client, store: Store, change: dic
 
 
 @pytest.mark.parametrize("key", ["problem", "optimizer"])
-def test_what_is_missing_is_named(http: httpx2.Client, key: str) -> None:
+def test_a_missing_key_is_named(http: httpx2.Client, key: str) -> None:
     spec = {name: value for name, value in GOOD.items() if name != key}
     _refused(http.post("/v1/runs", json=spec), [key, "required"])
 

@@ -1,4 +1,4 @@
-"""The metrics page, and the broker's state that is kept for a while."""
+"""The metrics page, and the cached state of the broker."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def samples(page: str) -> dict[str, float]:
     return found
 
 
-def test_metrics_tell_what_is_done_and_what_waits(
+def test_metrics_count_finished_and_waiting_work(
     http: httpx2.Client, stranger: httpx2.Client, store: Store, train: Callable[[], None]
 ) -> None:
     assert stranger.get("/metrics").status_code == 401
@@ -56,7 +56,7 @@ def test_metrics_tell_what_is_done_and_what_waits(
     assert "talweg_queue_depth" not in samples(served.text)
 
 
-def test_metrics_are_counted_once_in_a_while(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_kept_for_a_second(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now, asked = [0.0], list[float]()
 
     def depth() -> None:
@@ -69,7 +69,7 @@ def test_metrics_are_counted_once_in_a_while(store: Store, monkeypatch: pytest.M
     assert asked == [0.0, 1.0]
 
 
-def test_the_broker_is_asked_once_in_a_while_and_may_be_away() -> None:
+def test_the_brokers_answer_is_kept_and_may_be_missing() -> None:
     now = [0.0]
     answers: Iterator[int | Unreachable] = iter([3, Unreachable("away"), 5])
 

@@ -1,4 +1,4 @@
-"""Who gets in: every route asks for a token, every change for its scope, every request for a host that is ours."""
+"""Access: every route needs a token, every change a scope, every request an allowed host."""
 
 import re
 import socket
@@ -19,10 +19,10 @@ from talweg.store import Store
 
 
 def routes() -> Iterator[tuple[str, str]]:
-    """Method and path of every route that there is, parameters filled in."""
+    """Method and path of every route, with parameters filled in."""
     for router in ALL:
         for route in router.routes:
-            assert isinstance(route, APIRoute), f"{route}: a mount is a way past the routers"
+            assert isinstance(route, APIRoute), f"{route}: must be a route, since a mount bypasses the routers"
             for method in route.methods or ():
                 yield method, re.sub(r"\{[^}]*\}", "x", route.path)
 
@@ -43,7 +43,7 @@ def test_only_the_two_health_routes_answer_without_a_token(stranger: httpx2.Clie
             assert response.json()["code"] == "access-denied"
 
 
-def test_what_is_no_route_is_not_told_without_a_token(stranger: httpx2.Client, http: httpx2.Client) -> None:
+def test_an_unknown_path_is_401_without_a_token(stranger: httpx2.Client, http: httpx2.Client) -> None:
     for path in ("/", "/docs", "/openapi.json", "/v1/nothing", "/v1/runs/", "//healthz"):
         assert stranger.get(path).status_code == 401, path
         assert http.get(path).status_code == 404, path
@@ -86,7 +86,7 @@ def test_a_token_ends_when_it_expires(stranger: httpx2.Client, store: Store) -> 
         assert stranger.get("/v1/runs", headers=bearer(f"token-of-the-{name}")).status_code == status
 
 
-def test_each_scope_holds_those_below_it_and_no_more(stranger: httpx2.Client, store: Store) -> None:
+def test_each_scope_includes_those_below_it_and_no_more(stranger: httpx2.Client, store: Store) -> None:
     for scope in ("none", "read", "submit", "admin"):
         store.add_token(digest_of(f"a-token-to-{scope}"), f"to-{scope}", [scope])
     reach = {"none": 0, "read": 1, "submit": 2, "admin": 3}
@@ -103,7 +103,7 @@ def test_only_digests_of_tokens_are_stored(store: Store) -> None:
     assert "a-secret-that-nobody-should-read" not in str(store.tokens())
 
 
-def test_the_settings_token_replaces_the_one_before(store: Store) -> None:
+def test_the_settings_token_replaces_the_previous_one(store: Store) -> None:
     first, second = "the-first-token-of-the-settings", "the-second-token-of-the-settings"
     for token in (first, second, second):
         register(store, token)
@@ -113,11 +113,11 @@ def test_the_settings_token_replaces_the_one_before(store: Store) -> None:
         register(store, first)
 
 
-def test_the_token_for_metrics_reads_alone_and_is_no_other(store: Store) -> None:
+def test_the_metrics_token_is_separate_and_only_reads(store: Store) -> None:
     admin, metrics = "the-one-token-of-the-settings", "the-token-of-the-settings-for-metrics"
     register(store, admin)
     register(store, metrics, scope="read", prefix=FOR_METRICS)
-    # Starting again ends neither.
+    # A restart revokes neither.
     register(store, admin)
     live = {row.digest: list(row.scopes) for row in store.tokens() if row.revoked_at is None}
     assert (live[digest_of(admin)], live[digest_of(metrics)]) == (["admin"], ["read"])
@@ -143,7 +143,7 @@ def test_other_hosts_are_refused_on_every_route(http: httpx2.Client, host: str) 
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "talweg.example"])
-def test_loopback_names_and_configured_hosts_are_ours(http: httpx2.Client, host: str) -> None:
+def test_loopback_names_and_configured_hosts_are_allowed(http: httpx2.Client, host: str) -> None:
     assert http.get("/v1/runs", headers={"Host": host}).status_code == 200
 
 
@@ -182,7 +182,7 @@ def test_a_body_has_a_limit(http: httpx2.Client) -> None:
     assert http.get("/healthz").status_code == 200
 
 
-def test_answers_carry_headers_that_keep_browsers_out(http: httpx2.Client) -> None:
+def test_answers_have_headers_that_restrict_browsers(http: httpx2.Client) -> None:
     for path in ("/healthz", "/v1/runs", "/v1/nothing"):
         headers = http.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -197,23 +197,23 @@ def test_a_change_that_needs_no_body_needs_no_type(http: httpx2.Client, noun: st
         asked = http.post(f"/v1/{noun}/nobody/{what}")
         assert "content-type" not in asked.request.headers
         assert asked.status_code == 404, what
-    # Where a body is needed, it is missed by name.
+    # A missing body is named by its first missing key.
     missing = http.post("/v1/studies")
     assert missing.status_code == 422
     assert "optimizers: is required" in missing.json()["detail"]
 
 
-def test_what_is_sent_needs_a_type(http: httpx2.Client) -> None:
+def test_a_body_needs_a_content_type(http: httpx2.Client) -> None:
     body = b'{"problem": "quadratic", "optimizer": "sgd"}'
     assert http.post("/v1/runs", content=body).status_code == 415
-    # In pieces, it states no length.
+    # A chunked body states no length.
     assert http.post("/v1/runs", content=iter([body])).status_code == 415
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert http.post("/v1/runs/nobody/cancel", headers=form).status_code == 415
 
 
-def test_a_refusal_is_not_lost_because_the_body_was_not_read(http: httpx2.Client) -> None:
-    """A connection that ends while its sender writes is reset, and what it was answered goes with it."""
+def test_a_refusal_arrives_although_the_body_was_not_read(http: httpx2.Client) -> None:
+    """A connection that is closed while its client writes is reset, and the answer can be lost."""
     head = [
         "POST /v1/runs HTTP/1.1",
         f"Host: {http.base_url.netloc.decode()}",
@@ -231,7 +231,7 @@ def test_a_refusal_is_not_lost_because_the_body_was_not_read(http: httpx2.Client
     assert answer.endswith(b"}")
 
 
-def test_a_refusal_of_what_has_no_body_leaves_the_connection_as_it_was(http: httpx2.Client) -> None:
+def test_a_refusal_of_a_request_without_a_body_keeps_the_connection(http: httpx2.Client) -> None:
     connection = HTTPConnection(http.base_url.host, http.base_url.port, timeout=60)
     token = {"Authorization": http.headers["Authorization"]}
     connection.connect()

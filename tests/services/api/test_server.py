@@ -1,4 +1,4 @@
-"""`python -m talweg.api`: a process that listens, says where, logs JSON, keeps secrets, and ends when asked."""
+"""`python -m talweg.api`: the process listens, logs JSON without secrets, and ends at SIGTERM."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def api(database: str, folder: Path, **settings: str) -> Iterator[subprocess.Pop
 
 
 def listening(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The log line that says where it listens."""
+    """The log line with the address."""
     assert process.stderr is not None
     for text in process.stderr:
         line: dict[str, Any] = json.loads(text)
@@ -65,7 +65,7 @@ def test_it_listens_logs_changes_and_ends_when_asked(database: str, tmp_path: Pa
         url = listening(process)["url"]
         headers = {"Authorization": f"Bearer {TOKEN}"}
         with httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=600) as http:
-            # There is no broker: the run waits for the reconciler, and is submitted none the less.
+            # There is no broker: the run waits for the reconciler, and is submitted all the same.
             assert http.post("/v1/runs", json=spec).status_code == 201
             assert http.get("/v1/runs").status_code == 200
             forged = "/v1/runs/a%0d%0a%7b%22event%22%3a%22forged%22%7d%1b%5b31m%e2%80%a8/cancel"
@@ -77,16 +77,16 @@ def test_it_listens_logs_changes_and_ends_when_asked(database: str, tmp_path: Pa
     changes = [line for line in lines if line["event"] == "changed"]
     said = [(line["method"], line["path"].partition("\r")[0], line["status"]) for line in changes]
     assert said == [("POST", "/v1/runs", 201), ("POST", "/v1/runs/a", 404)]
-    # Line 49 of what must hold: a name ends no line, and steers no terminal.
+    # Line 49 of guards.toml: a name breaks no line, and cannot control a terminal.
     assert all(line.isprintable() for line in rest.split("\n"))
     assert changes[0]["token"].startswith("settings-")
     assert not [line for line in lines if line["event"] == "read"]
     assert TOKEN not in rest
 
 
-def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_process(database: str, tmp_path: Path) -> None:
+def test_a_unix_socket_is_private_and_deleted_with_the_process(database: str, tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
-    # What a server that was killed left behind.
+    # The socket file of a server that was killed.
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with api(database, tmp_path, socket=str(path)) as process:
@@ -102,7 +102,7 @@ def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_process(database: s
     assert not path.exists()
 
 
-def test_a_taken_port_is_said_plainly(database: str, tmp_path: Path) -> None:
+def test_a_taken_port_is_a_clear_error(database: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with api(database, tmp_path, port=str(port)) as process:
@@ -113,7 +113,7 @@ def test_a_taken_port_is_said_plainly(database: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "short", "changeme"])
-def test_it_does_not_start_with_a_poor_secret(database: str, tmp_path: Path, token: str) -> None:
+def test_it_does_not_start_with_a_short_secret(database: str, tmp_path: Path, token: str) -> None:
     with api(database, tmp_path, token=token) as process:
         _, said = process.communicate(timeout=600)
     assert process.returncode == 2

@@ -1,4 +1,4 @@
-"""Tokens over the API: shown once, listed without themselves, revoked at once, held to their limits."""
+"""Tokens over the API: shown once, never listed, revoked at once, limited."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Make = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def make(http: httpx2.Client) -> Make:
-    """Makes a token; its view, and the headers with which it asks."""
+    """Makes a token; returns its view and the headers that use it."""
     made = []
 
     def one(name: str, scope: str = "submit", **more: Any) -> dict[str, Any]:
@@ -44,16 +44,16 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(
     assert "shown-once" in [row["name"] for row in listed.json()]
 
 
-def test_a_revoked_token_is_out_at_once(http: httpx2.Client, stranger: httpx2.Client, make: Make) -> None:
+def test_a_revoked_token_is_refused_at_once(http: httpx2.Client, stranger: httpx2.Client, make: Make) -> None:
     made = make("soon-revoked", "read")
     assert http.delete("/v1/tokens/soon-revoked").status_code == 204
     assert stranger.get("/v1/runs", headers=made["headers"]).status_code == 401
     assert http.delete("/v1/tokens/soon-revoked").status_code == 404
-    # Its name is free again.
+    # The name can be used again.
     make("soon-revoked", "read")
 
 
-def test_a_token_ends_when_it_was_told_to(http: httpx2.Client, make: Make) -> None:
+def test_a_token_expires_at_the_requested_time(http: httpx2.Client, make: Make) -> None:
     ends = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert datetime.fromisoformat(make("for-a-day", expires_at=ends)["expires_at"]) == datetime.fromisoformat(ends)
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
@@ -103,13 +103,13 @@ def test_quotas_are_held_at_submission(stranger: httpx2.Client, store: Store, ma
     assert stranger.post("/v1/runs", json=RUN, headers=made["headers"]).status_code == 201
 
 
-def test_who_asks_too_often_is_told_when_to_come_again(stranger: httpx2.Client, make: Make) -> None:
+def test_too_many_requests_get_a_retry_after_header(stranger: httpx2.Client, make: Make) -> None:
     made = make("once-in-a-while", "read", limits={"rate": 0.001})
     assert stranger.get("/v1/runs", headers=made["headers"]).status_code == 200
     refused = stranger.get("/v1/runs", headers=made["headers"])
     assert refused.status_code == 429
     assert 900 < int(refused.headers["retry-after"]) <= 1000
-    # Another's rate is its own.
+    # Another token has its own rate.
     assert stranger.get("/v1/runs", headers=make("another", "read")["headers"]).status_code == 200
 
 
@@ -124,7 +124,7 @@ def test_a_bucket_fills_at_its_rate() -> None:
     assert sum(rates.wait("one", 2.0) == 0 for _ in range(9)) == 4
 
 
-def test_every_change_leaves_a_line_that_says_who_and_what(
+def test_every_change_is_logged_with_its_token_and_object(
     stranger: httpx2.Client, http: httpx2.Client, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "talweg.api"):
@@ -135,5 +135,5 @@ def test_every_change_leaves_a_line_that_says_who_and_what(
     assert any('"token created"' in line and '"by": "tests"' in line for line in lines)
     assert any('"token revoked"' in line and '"by": "tests"' in line for line in lines)
     assert any(f'"made": "/v1/runs/{run["id"]}"' in line and '"audited' in line for line in lines)
-    # Nothing that a name holds begins a line or steers a terminal, and no line holds the token.
+    # No name breaks a line or controls a terminal, and no line contains the token.
     assert all(line.isprintable() and made["token"] not in line for line in lines)

@@ -1,4 +1,4 @@
-"""Why work does not go on: each reason is given, and none where a worker is at it."""
+"""Why work waits: each reason, and none while a worker trains it."""
 
 import os
 import time
@@ -23,7 +23,7 @@ QUEUED = Waits(queued=1)
 
 
 def laboratory(store: Store, home: Path, listeners: int | None = 0, *, answers: bool = True) -> Laboratory:
-    """One of this store; so many workers listen at its broker."""
+    """A laboratory with this store; `listeners` workers listen at its broker."""
 
     def depth() -> int:
         if not answers:
@@ -36,7 +36,7 @@ def laboratory(store: Store, home: Path, listeners: int | None = 0, *, answers: 
 
 @pytest.fixture
 def sqlite_store(sqlite_url: str) -> Iterator[Store]:
-    """An empty laboratory that no server has."""
+    """An empty database that no server uses."""
     with open_store(sqlite_url) as store:
         yield store
 
@@ -50,15 +50,13 @@ def sqlite_store(sqlite_url: str) -> Iterator[Store]:
         (QUEUED, "no-worker", "no worker is connected to the broker; start one"),
     ],
 )
-def test_what_the_database_shows_is_said(
-    sqlite_store: Store, tmp_path: Path, waits: Waits, kind: str, said: str
-) -> None:
+def test_reasons_from_the_database(sqlite_store: Store, tmp_path: Path, waits: Waits, kind: str, said: str) -> None:
     reason = reason_of(laboratory(sqlite_store, tmp_path), waits)
     assert reason is not None
     assert (reason.kind, said in reason.text) == (kind, True), reason
 
 
-def test_where_a_worker_is_at_it_or_nothing_is_left_there_is_no_reason(sqlite_store: Store, tmp_path: Path) -> None:
+def test_there_is_no_reason_while_a_worker_trains_it_or_nothing_is_left(sqlite_store: Store, tmp_path: Path) -> None:
     here = laboratory(sqlite_store, tmp_path)
     for waits in (Waits(held=1, queued=3), Waits()):
         assert reason_of(here, waits) is None
@@ -69,7 +67,7 @@ def test_where_a_worker_is_at_it_or_nothing_is_left_there_is_no_reason(sqlite_st
     assert reason_of(here, Waits(), more=True) is None
 
 
-def test_the_broker_and_the_queue_are_said(sqlite_store: Store, tmp_path: Path) -> None:
+def test_reasons_from_the_broker_and_the_queue(sqlite_store: Store, tmp_path: Path) -> None:
     def said(waits: Waits, **broker: Any) -> tuple[str, str]:
         reason = reason_of(laboratory(sqlite_store, tmp_path, **broker), waits)
         assert reason is not None
@@ -88,7 +86,7 @@ def test_the_broker_and_the_queue_are_said(sqlite_store: Store, tmp_path: Path) 
     assert said(replace(busy, ahead=12)) == ("queue", "12 cohorts before it in the queue, 1 worker at work")
 
 
-def test_a_local_stacks_own_words_are_said(sqlite_store: Store, tmp_path: Path) -> None:
+def test_reasons_contain_the_log_lines_of_a_local_stack(sqlite_store: Store, tmp_path: Path) -> None:
     folder = Folder.of(tmp_path)
     here = laboratory(sqlite_store, tmp_path)
     worker = ChildState("worker-1", "running", since=time.time())
@@ -109,17 +107,17 @@ def test_a_local_stacks_own_words_are_said(sqlite_store: Store, tmp_path: Path) 
     assert "the broker is down: broker ended (exit status 1): no room" in said(
         laboratory(sqlite_store, tmp_path, answers=False)
     )
-    # Of another stack in this folder nothing is known here.
+    # Another stack in this folder is not this API's.
     state.children[0].pid = os.getppid()
     assert said().startswith("no worker is connected")
 
 
-def test_the_api_gives_the_reason(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
+def test_the_api_answers_the_reason(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
     run = http.post("/v1/runs", json=SPEC).json()
     study = {"problem": "quadratic", "optimizers": [{"name": "sgd"}], "seeds": 2, "steps": 5}
     made = http.post("/v1/studies", json=study).json()
     for path in (f"/v1/runs/{run['name']}", f"/v1/studies/{made['name']}"):
-        # It has no broker.
+        # This laboratory has no broker.
         assert http.get(f"{path}/waiting").json()["kind"] == "broker"
     train()
     for path in (f"/v1/runs/{run['name']}", f"/v1/studies/{made['name']}"):

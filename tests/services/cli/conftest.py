@@ -1,4 +1,4 @@
-"""The command line, run in this process, against a laboratory that is served in a thread."""
+"""Fixtures: commands in this process, and a laboratory in a thread."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """What stands on stdout."""
+        """stdout, parsed."""
         return json.loads(self.out)
 
 
@@ -60,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API in a thread; a laboratory for each module."""
     folder = tmp_path_factory.mktemp("laboratory")
     chosen = Settings(port=0, mlflow_url="http://127.0.0.1:5055")
-    # Until a process sets it up, structlog prints to stdout, which here is the command's.
+    # Without configuration structlog prints to stdout, which the command uses.
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listener, url = listen(chosen)
@@ -81,7 +81,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def talweg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Talweg]:
-    """Runs one command in an empty folder, with no setting from outside."""
+    """Runs one command in an empty folder, without settings from the environment."""
     monkeypatch.chdir(tmp_path)
     for name in ("TALWEG_URL", "TALWEG_TOKEN", "TALWEG_HOME", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -110,19 +110,19 @@ def remote(talweg: Talweg, served: Served, monkeypatch: pytest.MonkeyPatch) -> T
 
 @pytest.fixture
 def url(served: Served) -> str:
-    """Where the laboratory is."""
+    """The laboratory's address."""
     return served.url
 
 
 @pytest.fixture
 def train(served: Served) -> Callable[[], None]:
-    """Trains what was handed in."""
+    """Trains what was submitted."""
     return served.train
 
 
 @pytest.fixture
 def training(served: Served) -> Iterator[None]:
-    """Trains what is handed in while the test waits for it."""
+    """Trains what is submitted, while the test waits for it."""
     over = threading.Event()
 
     def loop() -> None:

@@ -8,20 +8,20 @@ import pytest
 Talweg = Callable[..., Any]
 
 
-def test_mirror_asks_where_to(talweg: Talweg) -> None:
+def test_mirror_needs_a_target(talweg: Talweg) -> None:
     done = talweg("mirror")
     assert done.status == 2
     assert "--to URL copies all to another server" in done.err
 
 
-def test_mirror_copies_the_folders_database(talweg: Talweg) -> None:
+def test_mirror_reads_the_folders_database(talweg: Talweg) -> None:
     assert talweg("migrate", "--home", "lab").status == 0
-    # There is nothing to send, so that nobody needs to listen there.
+    # There is nothing to send, so no server has to listen.
     done = talweg("mirror", "--to", "http://127.0.0.1:9", "--home", "lab")
     assert (done.status, done.err) == (0, "Next: open http://127.0.0.1:9 in a browser\n")
 
 
-def test_mirror_says_whose_database_it_needs(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_names_the_database_setting_that_it_needs(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALWEG_URL", "http://127.0.0.1:9")
     done = talweg("mirror", "--to", "http://127.0.0.1:9")
     assert done.status == 2

@@ -1,4 +1,4 @@
-"""Commands over a real API: data on stdout, words on stderr, exit codes."""
+"""Commands over a real API: data on stdout, messages on stderr, exit codes."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_compare_as_json_is_nothing_but_json(remote: Talweg) -> None:
     assert {row["rank"] for row in done.json} == {1, 2}
 
 
-def test_a_run_is_handed_in_found_cancelled_and_shown(remote: Talweg, train: Callable[[], None]) -> None:
+def test_a_run_is_submitted_found_cancelled_and_shown(remote: Talweg, train: Callable[[], None]) -> None:
     done = remote(
         "submit", "two-layer-line", "adam:beta1=0.8", "--learning-rate", "0.01", "--steps", "6", "--seed", "3"
     )
@@ -86,7 +86,7 @@ def test_a_study_is_listed_shown_with_its_ranking_and_cancelled(remote: Talweg, 
     assert remote("show", "listed").status == 0
 
 
-def test_a_run_rests_goes_on_and_is_tried_again_once_it_failed(
+def test_a_run_is_paused_unpaused_and_retried_after_it_failed(
     remote: Talweg, served: Any, train: Callable[[], None]
 ) -> None:
     name = remote("submit", "two-layer-line", "adam", "--steps", "6").out.strip()
@@ -176,7 +176,7 @@ def test_an_unreadable_file_is_refused(remote: Talweg, tmp_path: Path) -> None:
     assert "must hold a JSON object" in remote("submit", "list.json").err
 
 
-def test_what_is_not_there_is_said_in_one_line_with_1(remote: Talweg) -> None:
+def test_a_missing_thing_is_one_line_and_exit_status_1(remote: Talweg) -> None:
     done = remote("show", "nobody")
     assert done.status == 1
     assert done.err == "talweg: error: there is no run and no study 'nobody'; talweg runs, talweg studies list them\n"
@@ -187,7 +187,7 @@ def test_status_of_a_remote_laboratory_is_its_own(remote: Talweg, url: str) -> N
     assert remote("ui", "--no-browser").out == "http://127.0.0.1:5055\n"
 
 
-def test_a_laboratory_that_is_not_there_is_named(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_laboratory_is_named(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALWEG_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("talweg.client.wire.PATIENCE", 0.1)
     done = talweg("runs")
@@ -195,7 +195,7 @@ def test_a_laboratory_that_is_not_there_is_named(talweg: Talweg, monkeypatch: py
     assert "http://127.0.0.1:9 does not answer" in done.err
 
 
-def test_ctrl_c_ends_the_waiting_alone_and_says_how_to_get_back(
+def test_ctrl_c_stops_only_the_waiting_and_prints_how_to_resume_it(
     remote: Talweg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_: float) -> None:
@@ -224,7 +224,7 @@ def test_the_demo_ends_with_a_table_a_picture_and_an_explanation(remote: Talweg,
     assert again.status == 0, again.err
 
 
-def test_help_is_light() -> None:
+def test_help_imports_nothing_slow() -> None:
     code = (
         "import sys; sys.argv = ['talweg', '--help']\n"
         "from talweg.cli import main\n"

@@ -1,4 +1,4 @@
-"""What there is to choose from, read where nothing runs, and from a laboratory elsewhere."""
+"""problems, optimizers and schedules: from the installed engine, and from a remote laboratory."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_optimizers_are_a_table_of_family_state_evaluations_and_paper(talweg: Ta
     for said in ("per coordinate", "2 P", "1 gradient", "Kingma & Ba 2015"):
         assert said in adam
     assert done.err == "Next: talweg optimizers adam\n"
-    # Nothing was started to read it.
+    # No stack was started.
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,7 +56,7 @@ def test_an_unknown_name_ends_with_2_and_the_nearest(talweg: Talweg, arguments: 
     assert (done.status, done.out, done.err) == (2, "", f"talweg: error: {said}\n")
 
 
-def test_what_stands_around_is_listed_and_shown(talweg: Talweg) -> None:
+def test_surroundings_are_listed_and_shown(talweg: Talweg) -> None:
     listed = talweg("optimizers", "--around")
     assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [d.name for d in optimizers.surroundings()]
     shown = talweg("optimizers", "--around", "l2")
@@ -87,7 +87,7 @@ def test_problems_are_listed_and_shown(talweg: Talweg, tmp_path: Path) -> None:
     "arguments",
     [("optimizers",), ("optimizers", "lbfgs"), ("schedules",), ("schedules", "warmup"), ("problems",)],
 )
-def test_a_laboratory_elsewhere_says_the_same_in_text_and_json(
+def test_a_remote_laboratory_gives_the_same_text_and_json(
     remote: Talweg, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     there = remote(*arguments), remote(*arguments, "--json")
@@ -97,7 +97,7 @@ def test_a_laboratory_elsewhere_says_the_same_in_text_and_json(
     assert there[1].json == here[1].json
 
 
-def test_a_name_that_a_laboratory_elsewhere_does_not_have_ends_with_2(remote: Talweg) -> None:
+def test_a_name_unknown_to_a_remote_laboratory_ends_with_2(remote: Talweg) -> None:
     done = remote("optimizers", "adamm")
     assert (done.status, done.err) == (
         2,

@@ -1,4 +1,4 @@
-"""talweg doctor: what is wrong on stdout, with a remedy; the exit status says whether anything is."""
+"""talweg doctor: troubles with remedies on stdout; the exit status is 1 if there are any."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 Talweg = Callable[..., Any]
 
 
-def test_where_nothing_runs_it_says_how_to_start_and_starts_nothing(talweg: Talweg) -> None:
+def test_without_a_stack_it_prints_how_to_start_and_starts_nothing(talweg: Talweg) -> None:
     done = talweg("doctor")
     assert done.status == 1
     assert "nothing runs in" in done.out
@@ -15,7 +15,7 @@ def test_where_nothing_runs_it_says_how_to_start_and_starts_nothing(talweg: Talw
     assert trouble["remedy"] == "talweg up"
 
 
-def test_troubles_of_a_laboratory_elsewhere_are_told(remote: Talweg) -> None:
+def test_troubles_of_a_remote_laboratory_are_printed(remote: Talweg) -> None:
     done = remote("doctor")
     assert done.status == 1
     assert "no reconciler runs" in done.out

@@ -1,4 +1,4 @@
-"""Every terminal can show what commands print: whatever its encoding and its width."""
+"""The commands' output in terminals of every encoding and width."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from talweg.cli.app import app
 from talweg.cli.output import prepare
 
 Run = Callable[..., tuple[int, str, str]]
-# Those that need no laboratory.
+# Commands that need no laboratory.
 READING = [
     ["optimizers"],
     ["optimizers", "adam"],
@@ -30,7 +30,7 @@ READING = [
 
 
 def _leaves(command: object, path: list[str]) -> Iterator[list[str]]:
-    """Every command of the tree, groups themselves too."""
+    """Every command, including groups."""
     yield path
     for name, inner in getattr(command, "commands", {}).items():
         yield from _leaves(inner, [*path, name])
@@ -41,7 +41,7 @@ COMMANDS = list(_leaves(typer.main.get_command(app), []))
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command as its own process would, with streams of an encoding; gives status, stdout and stderr."""
+    """Run a command with streams of an encoding; returns status, stdout and stderr."""
 
     def run(encoding: str, width: int, *arguments: str) -> tuple[int, str, str]:
         streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
@@ -63,7 +63,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_the_tree_was_walked() -> None:
+def test_every_command_is_listed() -> None:
     assert len(COMMANDS) > 30
     assert ["optimizers"] in COMMANDS
 
@@ -130,7 +130,7 @@ def test_no_line_is_lost(run: Run, encoding: str, width: int, arguments: list[st
         ("┏━┳━┓ ┃█│ é ß", "+-+-+ |#| e ?"),
     ],
 )
-def test_signs_are_spelt(monkeypatch: pytest.MonkeyPatch, text: str, plain: str) -> None:
+def test_characters_outside_the_encoding_are_replaced(monkeypatch: pytest.MonkeyPatch, text: str, plain: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stream)
     prepare()
@@ -141,7 +141,7 @@ def test_signs_are_spelt(monkeypatch: pytest.MonkeyPatch, text: str, plain: str)
     assert buffer.getvalue().decode() == plain
 
 
-def test_words_follow_the_data_that_was_printed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_follow_the_data_that_was_printed_before(monkeypatch: pytest.MonkeyPatch) -> None:
     both = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(both, encoding="utf-8"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(both, encoding="utf-8", write_through=True))
@@ -151,7 +151,7 @@ def test_words_follow_the_data_that_was_printed_before(monkeypatch: pytest.Monke
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True

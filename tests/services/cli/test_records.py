@@ -1,4 +1,4 @@
-"""fork, resume, next and verify on the command line."""
+"""fork, resume, next, verify, export and instruments."""
 
 from collections.abc import Callable
 from pathlib import Path

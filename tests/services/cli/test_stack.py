@@ -1,4 +1,4 @@
-"""Commands that need no laboratory, or find none."""
+"""Commands without a laboratory: local stack, settings, logs, migrate."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from talweg.local.folder import Folder, open_log
 Talweg = Callable[..., Any]
 
 
-def test_nothing_runs_is_said_and_ends_with_1(talweg: Talweg, tmp_path: Path) -> None:
+def test_status_without_a_stack_ends_with_1(talweg: Talweg, tmp_path: Path) -> None:
     done = talweg("status")
     assert (done.status, done.out) == (1, "")
     assert done.err == "Nothing runs in .talweg.\nNext: talweg up\n"
@@ -106,7 +106,7 @@ def test_logs_show_the_last_lines_of_the_processes_that_are_named(talweg: Talweg
     assert "did you mean 'worker-1'" in wrong.err
 
 
-def test_version_is_said_both_ways(talweg: Talweg) -> None:
+def test_version_is_text_or_json(talweg: Talweg) -> None:
     assert talweg("--version").out == talweg("version").out
     assert set(talweg("version", "--json").json) == {"talweg", "python", "platform"}
 
@@ -132,7 +132,7 @@ def test_settings_are_written_after_the_name(text: str, value: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("text", ["a:b", "a:b=", "a:=1", "a:b=1,b=2", "a:1x=2"])
-def test_what_is_no_setting_is_refused(text: str) -> None:
+def test_a_malformed_setting_is_refused(text: str) -> None:
     with pytest.raises(InvalidSpec):
         named(text)
 

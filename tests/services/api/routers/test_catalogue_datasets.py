@@ -1,4 +1,4 @@
-"""Datasets over the API: kept by name and digest, used in specs, refused in words."""
+"""Datasets over the API: stored by name and digest, used in specs, refused with a reason."""
 
 import contextlib
 import io
@@ -34,7 +34,7 @@ def put(http: httpx2.Client, name: str, content: Any, **query: Any) -> httpx2.Re
     return http.put(f"/v1/datasets/{name}", content=content, params={"format": "npz"} | query, headers=BYTES)
 
 
-def test_a_dataset_is_kept_told_and_kept_once(http: httpx2.Client) -> None:
+def test_a_dataset_is_stored_once_and_shown(http: httpx2.Client) -> None:
     first = put(http, "kept", npz())
     assert first.status_code == 201, first.text
     view = first.json()
@@ -48,7 +48,9 @@ def test_a_dataset_is_kept_told_and_kept_once(http: httpx2.Client) -> None:
     assert put(http, "digits", npz(2)).status_code == 409
 
 
-def test_a_run_on_it_trains_and_holds_its_digest(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
+def test_a_run_on_a_dataset_trains_and_has_its_digest(
+    http: httpx2.Client, store: Store, train: Callable[[], None]
+) -> None:
     digest = put(http, "trained on", npz(3)).json()["digest"]
     spec = {
         "problem": {"dataset": "trained on", "network": NETWORK, "cost": "cross_entropy"},
@@ -61,9 +63,9 @@ def test_a_run_on_it_trains_and_holds_its_digest(http: httpx2.Client, store: Sto
     train()
     done = http.get(f"/v1/runs/{run['id']}").json()
     assert (done["state"], done["error"]) == ("finished", None)
-    # A replay meets the same numbers: every recomputed cost is the recorded one, or this would not be 200.
+    # A replay gets the same data: it answers 200 only if every recomputed cost equals the recorded one.
     assert http.get(f"/v1/runs/{run['id']}/records/gradient", params={"start": 3, "stop": 5}).status_code == 200
-    # The spec that the run holds is one that can be submitted again.
+    # The run's spec can be submitted again.
     again = http.post("/v1/runs", json=run["spec"] | {"name": None})
     assert again.status_code == 201, again.text
     assert again.json()["spec"] == run["spec"]
@@ -93,7 +95,7 @@ def test_a_spec_that_names_no_fitting_dataset(http: httpx2.Client, problem: dict
     assert said in refused.json()["detail"]
 
 
-def test_what_is_wrong_with_a_file_is_told(http: httpx2.Client) -> None:
+def test_an_error_in_a_file_is_named(http: httpx2.Client) -> None:
     refused = put(http, "bad", npz(5, inputs=np.full((40, 3), np.nan)))
     assert refused.status_code == 422
     assert "column 0: must be finite" in refused.json()["detail"]
@@ -135,7 +137,7 @@ def test_17_an_upload_has_a_limit_whether_or_not_it_states_its_length(
 ) -> None:
     maximum = Settings().upload_bytes
     assert put(http, "large", b"", format="csv").status_code == 422
-    # Nothing of it is sent: what is stated is enough.
+    # Nothing is sent: the stated length is enough.
     with _said(url, f"Content-Length: {maximum + 1}") as connection:
         assert b" 413 " in connection.recv(65536).split(b"\r\n")[0]
 
@@ -150,7 +152,7 @@ def test_17_an_upload_has_a_limit_whether_or_not_it_states_its_length(
     try:
         assert put(http, "large", endless()).status_code == 413
     except httpx2.HTTPError:
-        # The server answers and hangs up while this side still sends; which is seen first is the kernel's choice.
+        # The server answers and closes the connection while this side still sends; either may be seen first.
         assert sent > maximum
     assert sent < 4 * maximum
     assert http.get("/healthz").status_code == 200
@@ -172,7 +174,7 @@ def _said(url: str, *headers: str, path: str = "/v1/datasets/large?format=csv") 
     return connection
 
 
-def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_that_stops_gets_a_timeout(url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("talweg.api.middleware.IDLE", 0.3)
     with _said(url, "Content-Length: 1000") as connection:
         connection.sendall(b"x,y\n")
@@ -181,7 +183,7 @@ def test_a_sender_that_stops_is_given_up(url: str, http: httpx2.Client, monkeypa
 
 
 @pytest.mark.parametrize("path", ["/v1/datasets/slow?format=csv", "/v1/runs"])
-def test_a_sender_of_a_byte_now_and_then_is_given_up(
+def test_a_sender_of_single_bytes_gets_a_timeout(
     url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr("talweg.api.middleware.Guard._seconds", lambda *_: 0.5)
@@ -189,7 +191,7 @@ def test_a_sender_of_a_byte_now_and_then_is_given_up(
         connection.settimeout(0.02)
         answer, began = b"", time.monotonic()
         while not answer and time.monotonic() - began < 20:
-            # However often a byte comes: the time that all of it may take runs out.
+            # However often a byte arrives, the time for the whole body ends.
             with contextlib.suppress(ConnectionError):
                 connection.sendall(b" ")
             with contextlib.suppress(TimeoutError):
@@ -199,7 +201,7 @@ def test_a_sender_of_a_byte_now_and_then_is_given_up(
     assert http.get("/healthz").status_code == 200
 
 
-def test_slow_senders_hold_few_places_and_give_them_back(
+def test_uploads_at_once_are_limited_and_their_slots_return(
     url: str, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from talweg.api import bodies
@@ -225,7 +227,7 @@ def test_bytes_count_against_the_token(http: httpx2.Client, stranger: httpx2.Cli
     assert http.get("/v1/datasets/much").status_code == 404
 
 
-def test_who_kept_what_is_in_the_log(http: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_upload_is_logged_with_its_token(http: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "talweg.api"):
         digest = put(http, "logged", npz(10)).json()["digest"]
     said = [json.loads(record.getMessage()) for record in caplog.records if record.name == "talweg.api"]

@@ -1,4 +1,4 @@
-"""The laboratory as a whole: health, status, catalogue, the OpenAPI document."""
+"""Health, status, catalogue and OpenAPI document over HTTP."""
 
 import re
 
@@ -16,11 +16,11 @@ def test_it_is_alive_and_ready(stranger: httpx2.Client) -> None:
     assert stranger.get("/readyz").json() == ready
 
 
-def test_status_tells_versions_and_what_waits(http: httpx2.Client) -> None:
+def test_status_has_versions_and_queue(http: httpx2.Client) -> None:
     status = http.get("/v1/status").json()
     assert status["version"] == talweg.__version__
     assert status["mlflow_url"] == "http://127.0.0.1:5055"
-    # No broker is set in these tests, which is no reason to fail.
+    # These tests set no broker: the status works without one.
     assert status["queue_depth"] is None
     assert status["workers_busy"] == 0
     assert "numpy" in status["numerics"]
@@ -65,12 +65,12 @@ def test_the_document_describes_every_route_and_its_errors(http: httpx2.Client) 
     assert "optimizer" in document["components"]["schemas"]["RunSpec"]["properties"]
     assert document["security"] == [{"token": []}]
     assert {"201", "401", "403", "409", "415", "422"} <= set(post["responses"])
-    # Its references must lead somewhere.
+    # Every reference must have a target.
     for reference in re.findall(r'"#/(?:components/schemas|\$defs)/(\w+)"', http.get("/v1/openapi.json").text):
         assert reference in document["components"]["schemas"], reference
 
 
-def test_another_schema_is_not_ready_and_says_no_more(stranger: httpx2.Client, store: Store) -> None:
+def test_another_schema_is_not_ready_without_details(stranger: httpx2.Client, store: Store) -> None:
     def revise(revision: str) -> str:
         with store.engine.begin() as connection:
             before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()

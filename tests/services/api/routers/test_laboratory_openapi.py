@@ -1,4 +1,4 @@
-"""The API against its own document, with requests that nobody would write."""
+"""The OpenAPI document: scopes, keys and pages; and random requests against it."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ COMMAND = Path(__file__).parents[4] / "benchmarks" / "fuzz_api.py"
 
 @pytest.fixture(scope="module")
 def document(http: httpx2.Client) -> dict[str, Any]:
-    """As it is served."""
+    """The document as the API serves it."""
     served: dict[str, Any] = http.get("/v1/openapi.json").json()
     return served
 
@@ -26,7 +26,7 @@ def test_16_no_answer_is_outside_of_the_document() -> None:
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     counted = dict(line.strip().rsplit(": ", 1) for line in done.stdout.splitlines()[1:])
-    # It did meet what it was to meet.
+    # The requests reached every kind of answer.
     assert {"admin 200", "admin 422", "submit 403", "read 403", "nobody 401"} <= counted.keys()
 
 
@@ -82,7 +82,7 @@ def test_the_document_asks_no_token_where_none_is_needed(document: dict[str, Any
     assert sorted(path for path, route in routes if route["security"] == []) == sorted(PUBLIC)
 
 
-def test_what_makes_something_takes_a_key_and_lists_have_pages(document: dict[str, Any]) -> None:
+def test_creating_routes_take_a_key_and_lists_have_pages(document: dict[str, Any]) -> None:
     for path in ("/v1/runs", "/v1/studies", "/v1/runs/{run}/fork"):
         assert "idempotency-key" in _named(document["paths"][path]["post"])
     for path in ("/v1/runs", "/v1/studies"):

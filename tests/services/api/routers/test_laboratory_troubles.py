@@ -1,4 +1,4 @@
-"""What is wrong, and what to do: each trouble is told, and none where there is none."""
+"""Every trouble with its remedy, and none if all is well."""
 
 import shutil
 import sqlite3

@@ -1,4 +1,4 @@
-"""What a run recorded comes over HTTP as it was: the same bits that the engine held."""
+"""A run's record over HTTP has the engine's bits."""
 
 import io
 from collections.abc import Callable

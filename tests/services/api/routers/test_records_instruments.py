@@ -1,4 +1,4 @@
-"""Instruments over HTTP: bounded answers that say where to go on, and refusals that name what there is."""
+"""Instruments over HTTP: answers of limited length that name the next step, and refusals that name the reason."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ def trained(http: httpx2.Client, train: Callable[[], None]) -> None:
     train()
 
 
-def test_what_there_is_comes_with_its_formula(http: httpx2.Client) -> None:
+def test_every_instrument_has_its_formula(http: httpx2.Client) -> None:
     entries = {entry["name"]: entry for entry in http.get("/v1/instruments").json()}
     assert len(entries) == 9
     assert "s_j² the sample variance" in entries["gradient_snr"]["formula"]
@@ -28,7 +28,7 @@ def test_an_answer_ends_where_the_next_one_begins(http: httpx2.Client, monkeypat
     query: dict[str, str | int] = {"name": "alpha", "start": 3, "stride": 20}
     whole = http.get("/v1/runs/looked-at/instruments", params=query).json()
     assert (whole["steps"], whole["next"], whole["columns"]) == ([3, 23, 43, 63], None, {"alpha": ["alpha"]})
-    # No time at all still gives one step.
+    # Without any time, one step is answered.
     monkeypatch.setattr("talweg.api.routers.records.SECONDS", 0.0)
     part = http.get("/v1/runs/looked-at/instruments", params=query).json()
     assert (part["steps"], part["next"], part["rows"]) == ([3], 23, whole["rows"][:1])
@@ -44,7 +44,7 @@ def test_an_answer_ends_where_the_next_one_begins(http: httpx2.Client, monkeypat
         ({"stride": 0}, 422, "stride: input should be greater than or equal to 1, got '0'"),
     ],
 )
-def test_what_cannot_be_answered_says_why(
+def test_a_refusal_names_its_reason(
     http: httpx2.Client, query: dict[str, str | int], status: int, message: str
 ) -> None:
     response = http.get("/v1/runs/looked-at/instruments", params=query)

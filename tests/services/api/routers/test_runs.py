@@ -1,4 +1,4 @@
-"""Runs over HTTP: submitted once however often they are sent, found, listed, cancelled."""
+"""Runs over HTTP: submitted once by an idempotency key, found, listed, cancelled."""
 
 from collections.abc import Callable
 from typing import Any

@@ -12,8 +12,8 @@ from talweg.api.routers import runs
 RUN = {"problem": "quadratic", "optimizer": "sgd", "steps": 40}
 
 
-def told(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Events by name, with their data."""
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and the data of each event."""
     name = ""
     for line in lines:
         if line.startswith("event: "):
@@ -26,7 +26,7 @@ def test_progress_comes_until_the_end(http: httpx2.Client, train: Callable[[], N
     run = http.post("/v1/runs", json=RUN).json()
     with http.stream("GET", f"/v1/runs/{run['id']}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        coming = told(answer.iter_lines())
+        coming = events_of(answer.iter_lines())
         name, first = next(coming)
         assert (name, first["state"], first["step"], first["steps"]) == ("progress", "queued", 0, 40)
         worker = threading.Thread(target=train)
@@ -39,7 +39,7 @@ def test_progress_comes_until_the_end(http: httpx2.Client, train: Callable[[], N
     assert last["cost"] == http.get(f"/v1/runs/{run['id']}").json()["cost"]
 
 
-def test_readers_have_a_limit_and_give_their_place_back(http: httpx2.Client, train: Callable[[], None]) -> None:
+def test_readers_are_limited_and_their_slots_return(http: httpx2.Client, train: Callable[[], None]) -> None:
     run = http.post("/v1/runs", json=RUN).json()
     train()
     held = [runs._readers.acquire(blocking=False) for _ in range(runs.MAXIMUM_READERS)]

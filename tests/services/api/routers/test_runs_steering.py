@@ -1,4 +1,4 @@
-"""Resting, going on, being tried again and mirrored anew, over HTTP."""
+"""Pause, unpause, retry and mirror runs and studies over HTTP."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +20,14 @@ def submit(http: httpx2.Client, what: str, spec: dict[str, Any]) -> dict[str, An
 
 
 def fail(store: Store, run: str) -> None:
-    """Let the run's only attempt fail."""
+    """Make the run's only attempt fail."""
     claim = store.claim(store.run(run).cohort_id, "tests", 60)
     assert claim is not None
     store.fail(claim, "Traceback: it broke", 1)
 
 
 @pytest.mark.parametrize(("what", "spec"), [("runs", RUN), ("studies", STUDY)])
-def test_what_rests_is_not_trained_until_it_is_asked_to_go_on(
+def test_paused_work_is_not_trained_until_it_is_unpaused(
     http: httpx2.Client, train: Callable[[], None], what: str, spec: dict[str, Any]
 ) -> None:
     place = f"/v1/{what}/{submit(http, what, spec)['id']}"
@@ -42,9 +42,7 @@ def test_what_rests_is_not_trained_until_it_is_asked_to_go_on(
     assert not http.post(f"{place}/pause", json={}).json()["paused"]
 
 
-def test_a_failed_run_is_tried_again_and_others_are_not(
-    http: httpx2.Client, store: Store, train: Callable[[], None]
-) -> None:
+def test_only_a_failed_run_is_retried(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
     place = f"/v1/runs/{submit(http, 'runs', RUN)['id']}"
     refused = http.post(f"{place}/retry", json={})
     assert refused.status_code == 409
@@ -56,7 +54,7 @@ def test_a_failed_run_is_tried_again_and_others_are_not(
     assert http.get(place).json()["state"] == "finished"
 
 
-def test_what_failed_of_a_study_is_tried_again(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
+def test_failed_runs_of_a_study_are_retried(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
     place = f"/v1/studies/{submit(http, 'studies', STUDY)['id']}"
     runs = store.runs_of(http.get(place).json()["id"])
     fail(store, runs[0].id)
@@ -68,7 +66,7 @@ def test_what_failed_of_a_study_is_tried_again(http: httpx2.Client, store: Store
 
 
 @pytest.mark.parametrize(("what", "spec"), [("runs", RUN), ("studies", STUDY)])
-def test_what_was_mirrored_is_mirrored_anew(
+def test_mirrored_work_is_mirrored_again(
     http: httpx2.Client, store: Store, train: Callable[[], None], what: str, spec: dict[str, Any]
 ) -> None:
     view = submit(http, what, spec)

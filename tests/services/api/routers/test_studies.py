@@ -1,4 +1,4 @@
-"""Studies over HTTP: submitted whole, counted while they train, ranked, drawn."""
+"""Studies over HTTP: submitted, counted, ranked, drawn."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ SPEC: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def study(http: httpx2.Client, train: Callable[[], None]) -> dict[str, Any]:
-    """A study as it was right after it was handed in; it is trained by now."""
+    """The answer to a submitted study, which is then trained."""
     response = http.post("/v1/studies", json=SPEC)
     assert response.status_code == 201, response.text
     train()
@@ -75,7 +75,7 @@ def test_a_report_is_one_page_in_which_names_stay_text(http: httpx2.Client, stud
     assert "adam" in response.text
 
 
-def test_a_study_that_has_not_begun_has_a_ranking_and_a_figure(http: httpx2.Client) -> None:
+def test_a_study_that_has_not_started_has_a_ranking_and_a_figure(http: httpx2.Client) -> None:
     study = http.post("/v1/studies", json=SPEC | {"name": "waiting", "seeds": 2}).json()["id"]
     rows = http.get(f"/v1/studies/{study}/ranking").json()["rows"]
     assert all(row["final_cost"] is None for row in rows)
