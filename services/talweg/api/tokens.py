@@ -81,7 +81,7 @@ def register(store: Store, token: str, *, scope: str = "admin", prefix: str = FR
             store.add_token(digest, f"{prefix}{digest[:12]}", [scope])
         row = store.find_token(digest)
     if row is None or row.revoked_at is not None:
-        raise InvalidSpec("token: must not be revoked, but it is; make another")
+        raise InvalidSpec("token: was revoked; make another")
     if list(row.scopes) != [scope]:
         raise InvalidSpec(f"token: must have the scope {scope} alone, but is in use with {', '.join(row.scopes)}")
     for other in store.tokens():

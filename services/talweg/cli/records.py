@@ -82,9 +82,7 @@ def verify(
     run: RunName,
     sample: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="How many stretches between checkpoints, drawn at random.", show_default="the whole run"
-        ),
+        typer.Option(min=1, help="How many stretches of steps, drawn at random.", show_default="the whole run"),
     ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="First put back damaged or missing parts, where the rest agrees.")
@@ -161,7 +159,7 @@ def resume(
     steps: Annotated[int | None, typer.Option(min=1, help="Updates in all.", show_default="as first submitted")] = None,
     max_seconds: Annotated[
         float | None,
-        typer.Option(help="Seconds that it may train in all.", show_default="no limit if that was reached"),
+        typer.Option(help="Seconds that it may train in all.", show_default="the run's, or none if it was reached"),
     ] = None,
     wait: Wait = False,
     home: Home = None,

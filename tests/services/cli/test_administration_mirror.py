@@ -11,7 +11,7 @@ Talweg = Callable[..., Any]
 def test_mirror_needs_a_target(talweg: Talweg) -> None:
     done = talweg("mirror")
     assert done.status == 2
-    assert "--to URL copies all to another server" in done.err
+    assert "--to URL, to send all to another server" in done.err
 
 
 def test_mirror_reads_the_folders_database(talweg: Talweg) -> None:

@@ -60,7 +60,7 @@ OptimizerNames = Annotated[list[str] | None, Query(max_length=200, description="
 After = Annotated[str | None, Query(max_length=200, description="The `after` of the answer before.")]
 Sample = Annotated[
     int | None,
-    Query(ge=1, lt=2**31, description="How many stretches between checkpoints, drawn at random; all without it."),
+    Query(ge=1, lt=2**31, description="How many stretches of steps, drawn at random; all without it."),
 ]
 instruments_router = APIRouter(prefix="/v1", tags=["instruments"])
 

@@ -48,10 +48,10 @@ def test_nothing_is_wrong_where_all_is_well_or_only_busy() -> None:
         ({"unmirrored": 4, "unmirrored_seconds": 70.0}, "4 runs wait for MLflow", "http://127.0.0.1:5055"),
     ],
 )
-def test_each_trouble_is_told_with_a_remedy(signs: dict[str, Any], what: str, remedy: str) -> None:
-    ((told, to_do),) = of_store(Signs(**WELL | signs), WITH_MLFLOW)
-    assert what in told
-    assert remedy in to_do
+def test_each_trouble_has_a_remedy(signs: dict[str, Any], what: str, remedy: str) -> None:
+    ((trouble, advice),) = of_store(Signs(**WELL | signs), WITH_MLFLOW)
+    assert what in trouble
+    assert remedy in advice
 
 
 def test_the_api_tells_what_the_store_shows(http: httpx2.Client, store: Store, train: Callable[[], None]) -> None:
@@ -60,14 +60,14 @@ def test_the_api_tells_what_the_store_shows(http: httpx2.Client, store: Store, t
     claim = store.claim(store.run(run).cohort_id, "tests", 60)
     assert claim is not None
     store.fail(claim, "Traceback\nValueError: broken", 1)
-    told = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
-    assert any("no reconciler runs" in what for what in told)
-    assert any("1 runs failed, the last with: ValueError: broken" in what for what in told)
+    troubles = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
+    assert any("no reconciler runs" in what for what in troubles)
+    assert any("1 runs failed, the last with: ValueError: broken" in what for what in troubles)
     assert store.lead("reconciler", "tests", 60.0)
     store.retry([run])
     train()
-    told = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
-    assert not any("reconciler" in what or "failed" in what for what in told)
+    troubles = [trouble["what"] for trouble in http.get("/v1/troubles").json()]
+    assert not any("reconciler" in what or "failed" in what for what in troubles)
 
 
 def test_a_disk_with_little_room_is_told_while_there_is_some(
@@ -78,9 +78,9 @@ def test_a_disk_with_little_room_is_told_while_there_is_some(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2_000_000_000))
     assert of_disk(here) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=300_000_000))
-    ((told, to_do),) = of_disk(here)
-    assert "has 300 MB left" in told
-    assert "make room" in to_do
+    ((trouble, remedy),) = of_disk(here)
+    assert "has 300 MB left" in trouble
+    assert "make room" in remedy
     # Of a server's disk nothing is known here.
     assert of_disk(here.model_copy(update={"database_url": SecretStr("postgresql://talweg@db/talweg")})) == []
 
@@ -88,13 +88,13 @@ def test_a_disk_with_little_room_is_told_while_there_is_some(
 def test_a_database_that_someone_locks_is_told(sqlite_url: str) -> None:
     with open_store(sqlite_url, create=True) as store:
         assert of_writing(store) == []
-        # As it is after half a minute: SQLite waits so long for whoever holds the lock.
+        # As it is after half a minute: SQLite waits so long for the process that holds the lock.
         event.listen(store.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=20"))
         store.engine.dispose()
         with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            ((told, to_do),) = of_writing(store)
+            ((trouble, remedy),) = of_writing(store)
             other.execute("ROLLBACK")
-        assert "nothing can be recorded: database: database is locked" in told
-        assert "end the process that holds it" in to_do
+        assert "nothing can be recorded: database: database is locked" in trouble
+        assert "end the process that holds it" in remedy
         assert of_writing(store) == []
