@@ -204,7 +204,7 @@ def test_ctrl_c_stops_only_the_waiting_and_prints_how_to_resume_it(
     monkeypatch.setattr("talweg.client.waiting.time.sleep", interrupted)
     done = remote("compare", *SMALL, "--name", "interrupted")
     assert done.status == 130
-    assert "the study interrupted goes on" in done.err
+    assert "the study interrupted continues" in done.err
     assert "talweg show interrupted --wait" in done.err
     assert "talweg cancel interrupted" in done.err
     assert remote("show", "interrupted", "--json").json["state"] == "queued"

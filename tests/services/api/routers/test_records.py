@@ -131,7 +131,7 @@ def test_a_range_of_more_than_a_page_is_refused_and_an_open_one_is_cut(
     path = "/v1/runs/wine-full/records/gradient"
     refused = http.get(path, params={"start": 0, "stop": 11})
     assert refused.status_code == 422
-    assert "at most 10 steps of this, got 11" in refused.json()["detail"]
+    assert "at most 10 steps in one answer, got 11" in refused.json()["detail"]
     assert same_bits(array(http, path, start=4), truth["gradient"][4:14])
     assert same_bits(array(http, path, start=65), truth["gradient"][65:])
 
