@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -54,6 +54,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="TALWEG_",
+        # Aliases too.
+        env_prefix_target="all",
         env_nested_delimiter="__",
         toml_file="talweg.toml",
         pyproject_toml_table_header=("tool", "talweg"),
@@ -103,8 +105,11 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(5.0, gt=0)
     commit_seconds: float = Field(0.5, gt=0)
     reconcile_seconds: float = Field(3.0, gt=0)
-    # How long a worker waits for a database that is away, before it leaves its cohort with that reason.
-    store_patience_seconds: float = Field(60.0, ge=0)
+    # How long a worker retries an unreachable database before it gives its cohort back with that reason. The second
+    # alias is the name in 0.1.
+    store_retry_seconds: float = Field(
+        60.0, ge=0, validation_alias=AliasChoices("store_retry_seconds", "store_patience_seconds")
+    )
     max_attempts: int = Field(3, ge=1)
     cohort_size: int = Field(64, ge=1, le=4096)
     # Bytes of one cohort's arrays: larger ones are split, and a run that alone needs more is refused.

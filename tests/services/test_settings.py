@@ -43,6 +43,30 @@ def test_a_file_that_cannot_be_read_is_an_error_without_its_content(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["store_retry_seconds", "store_patience_seconds"])
+def test_store_retry_seconds_has_its_earlier_name_too(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("TALWEG_STORE_RETRY_SECONDS", "TALWEG_STORE_PATIENCE_SECONDS"):
+        monkeypatch.delenv(variable, raising=False)
+    # Without the prefix it is another program's.
+    monkeypatch.setenv(name.upper(), "1")
+    assert Settings().store_retry_seconds == 60.0
+    (tmp_path / "talweg.toml").write_text(f"{name} = 7.5\n")
+    assert Settings().store_retry_seconds == 7.5
+    monkeypatch.setenv(f"TALWEG_{name.upper()}", "12.5")
+    read = Settings()
+    assert read.store_retry_seconds == 12.5
+    assert "store_retry_seconds" in read.model_fields_set
+
+
+def test_store_retry_seconds_by_its_new_name_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALWEG_STORE_PATIENCE_SECONDS", "5")
+    monkeypatch.setenv("TALWEG_STORE_RETRY_SECONDS", "6")
+    assert Settings().store_retry_seconds == 6.0
+
+
 def test_from_env_wants_an_address_and_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TALWEG_URL", raising=False)

@@ -171,7 +171,7 @@ def train(
     A `writer_process` of the same database writes the records; without one this process does.
     """
     serve(store)
-    retry = DatabaseRetry(settings.store_patience_seconds, cohort_id, leave)
+    retry = DatabaseRetry(settings.store_retry_seconds, cohort_id, leave)
     # The answer may be lost after the claim was made: a retry with this id gets the same claim.
     claim_id = str(uuid4())
     lease, most = settings.lease_seconds, settings.max_attempts

@@ -114,7 +114,7 @@ def test_a_full_disk_stops_a_run_with_that_reason_and_space_lets_it_go_on(
     from talweg.execution import submit_run
 
     asked = spec(record="full", steps=400)
-    hasty = settings.model_copy(update={"store_patience_seconds": 0.0})
+    hasty = settings.model_copy(update={"store_retry_seconds": 0.0})
     with open_store(sqlite_url) as store:
         run = submit_run(store, asked, publish=lambda _: None, settings=settings)
         pages = 0
