@@ -45,7 +45,7 @@ _MEANT: Final = frozenset(
         "NUMBA_CACHE_DIR",
     }
 )  # fmt: skip
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 # Two BLAS threads give other bits than one, and several processes with several threads each fight over the cores.
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"),
@@ -70,7 +70,7 @@ def inherited(base: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {name: value for name, value in found.items() if not is_foreign(name)}
     if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in kept):
         past = [part for part in (kept.get("no_proxy") or kept.get("NO_PROXY") or "").split(",") if part]
-        text = ",".join([*past, *(host for host in _LOOPBACK if host not in past)])
+        text = ",".join([*past, *(host for host in LOOPBACK if host not in past)])
         kept |= {"no_proxy": text, "NO_PROXY": text}
     return kept
 

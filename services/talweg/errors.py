@@ -1,35 +1,37 @@
-"""Every exception of the laboratory, as one tree.
+"""The exceptions of the laboratory, one tree; the numbers are HTTP statuses.
 
-TalwegError
-├── InvalidSpec            what was asked for breaks a rule            422, exit 2
-├── NotFound               no run, study, problem … of that name      404
-│   └── NoSuchStep         the run has not recorded that step         404
-├── Conflict               a name is taken by something else          409
-├── LimitReached           a token's quota or rate is used up          429
-├── TooLarge               what was sent needs more than is allowed   413
-├── AccessDenied           no token, an unknown one, or too small a scope   401, 403
-├── RunFailed              the run one waited for did not finish
-├── CorruptRecord          a stored chunk does not match its digest   500
-├── ReplayDiverged         a recomputed step is not the recorded one  500
-├── LeaseLost              another worker holds the cohort now
-├── Unreachable            a service does not answer                  503
-│   └── DiskFull           its disk has no room for what is written   507
-└── LocalStackError        the local stack cannot do what it should
+TalwegError                 500
+├── InvalidSpec             422
+├── NotFound                404
+│   └── NoSuchStep          404
+├── Conflict                409
+├── LimitReached            429
+├── TooLarge                413
+├── AccessDenied            401, 403
+├── RunFailed
+├── CorruptRecord           500
+├── ReplayDiverged          500
+├── LeaseLost
+├── Unreachable             503
+│   └── DiskFull            507
+└── LocalStackError
     ├── PortTaken
-    ├── NewerLaboratory    `.talweg/` was written by a newer version
-    ├── NotWritable
-    ├── ChildFailed        a process of the stack ended; carries its last log lines
-    └── MissingExtra       `pip install talweg[lab]` is needed
+    ├── NewerLaboratory
+    ├── NotWritable         503
+    ├── ChildFailed
+    └── MissingExtra
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
 class TalwegError(Exception):
-    """Base of all; `code` names the kind over HTTP, `status` is its HTTP status, `exit_code` the shell's.
+    """Base class. `code` is the kind over HTTP, `status` the HTTP status, `exit_code` the exit status in a shell.
 
-    `answered` is the status of the answer that it came with, where it came with one.
+    `answered` is the status of the HTTP answer that carried the error, if one did.
     """
 
     code: ClassVar[str] = "error"
@@ -37,166 +39,132 @@ class TalwegError(Exception):
     exit_code: ClassVar[int] = 1
     answered: int | None = None
 
-    def __init_subclass__(cls) -> None:
-        """Register the subclass under its code, so that a client rebuilds what a server raised."""
+    def __init_subclass__(cls, *, code: str = "", status: int | None = None, exit_code: int | None = None) -> None:
+        """Register the subclass under `code`, so that a client can rebuild what a server raised.
+
+        What is left out is inherited.
+        """
         super().__init_subclass__()
-        _BY_CODE[cls.code] = cls
+        if code:
+            cls.code = code
+            _BY_CODE[code] = cls
+        if status is not None:
+            cls.status = status
+        if exit_code is not None:
+            cls.exit_code = exit_code
 
 
 _BY_CODE: dict[str, type[TalwegError]] = {}
 
 
 def from_code(code: str, message: str) -> TalwegError:
-    """The exception of the kind `code` names (TalwegError where nothing does), saying `message`."""
+    """An exception of the class registered under `code`; a TalwegError for an unknown code."""
     return _BY_CODE.get(code, TalwegError)(message)
 
 
-class InvalidSpec(TalwegError):
-    """What was asked for breaks a rule; the message names the thing, the rule and the value."""
-
-    code = "invalid-spec"
-    status = 422
-    exit_code = 2
+class InvalidSpec(TalwegError, code="invalid-spec", status=422, exit_code=2):
+    """The input breaks a rule; the message names the thing, the rule and the value."""
 
 
-class NotFound(TalwegError):
-    """There is nothing of that name or id."""
-
-    code = "not-found"
-    status = 404
+class NotFound(TalwegError, code="not-found", status=404):
+    """Nothing has that name or id."""
 
 
-class NoSuchStep(NotFound):
+class NoSuchStep(NotFound, code="no-such-step"):
     """The run has not recorded that step (yet)."""
 
-    code = "no-such-step"
+
+class Conflict(TalwegError, code="conflict", status=409):
+    """The name or the idempotency key is already in use for something else."""
 
 
-class Conflict(TalwegError):
-    """The name or the idempotency key already stands for something else."""
-
-    code = "conflict"
-    status = 409
+class AccessDenied(TalwegError, code="access-denied", status=401):
+    """The token is missing, unknown or revoked, or its scope is too small."""
 
 
-class AccessDenied(TalwegError):
-    """No token, an unknown or revoked one, or one whose scope is too small."""
+class LimitReached(TalwegError, code="limit-reached", status=429):
+    """A quota or the rate of the token is used up; the message names the limit and the request.
 
-    code = "access-denied"
-    status = 401
-
-
-class LimitReached(TalwegError):
-    """The token holds or asks for as much as it may; the message names the limit, and what was asked for.
-
-    `retry_after` are the seconds after which it may ask again, where time alone helps.
+    `retry_after` is the number of seconds until a retry can succeed; None where waiting does not help.
     """
 
-    code = "limit-reached"
-    status = 429
     retry_after: float | None = None
 
 
-class TooLarge(TalwegError):
-    """What was sent, or what it unpacks to, needs more bytes, memory or time than is allowed."""
-
-    code = "too-large"
-    status = 413
-    exit_code = 2
+class TooLarge(TalwegError, code="too-large", status=413, exit_code=2):
+    """The request body, or its unpacked content, needs more bytes, memory or time than is allowed."""
 
 
-class RunFailed(TalwegError):
-    """The run or study that was waited for failed; the message holds the worker's reason."""
-
-    code = "run-failed"
+class RunFailed(TalwegError, code="run-failed"):
+    """The run or study failed; the message holds the worker's reason."""
 
 
-class CorruptRecord(TalwegError):
-    """A stored chunk or checkpoint does not match its digest; names run, quantity and steps."""
-
-    code = "corrupt-record"
+class CorruptRecord(TalwegError, code="corrupt-record"):
+    """A stored chunk or checkpoint does not match its digest; the message names run, quantity and steps."""
 
 
-class ReplayDiverged(TalwegError):
-    """A recomputed step's cost is not the recorded one; carries both numerics fingerprints.
+class ReplayDiverged(TalwegError, code="replay-diverged"):
+    """The cost of a recomputed step differs from the recorded one; carries both numerics fingerprints.
 
-    They are in the message as well, which is all that travels over HTTP.
+    The message holds the fingerprints too: HTTP carries only the message.
     """
-
-    code = "replay-diverged"
 
     def __init__(
         self, message: str, recorded: dict[str, Any] | None = None, recomputed: dict[str, Any] | None = None
     ) -> None:
-        """Recorded under one fingerprint, recomputed under the other."""
+        """The fingerprints of the recording and of the recomputation."""
         super().__init__(message)
         self.recorded, self.recomputed = recorded, recomputed
 
 
-class LeaseLost(TalwegError):
-    """The cohort's fence has moved on: another worker holds it, and this one must write nothing more."""
-
-    code = "lease-lost"
+class LeaseLost(TalwegError, code="lease-lost"):
+    """The cohort has a newer fence: another worker holds it, and this one must write nothing more."""
 
 
-class Unreachable(TalwegError):
+class Unreachable(TalwegError, code="unreachable", status=503):
     """A service (API, broker, database, MLflow) does not answer."""
 
-    code = "unreachable"
-    status = 503
 
+class DiskFull(Unreachable, code="disk-full", status=507):
+    """The disk has no room for a write; the message says how much is free, and how much is needed where that is known.
 
-class DiskFull(Unreachable):
-    """The disk has no room for what is to be written; the message says how much is free, and where it is known, needed.
-
-    Reading goes on, and what waits goes on by itself once there is room.
+    Reads still work. Waiting work continues by itself once there is room.
     """
-
-    code = "disk-full"
-    status = 507
 
     @staticmethod
     def caused(error: OSError) -> bool:
-        """Whether it was a full disk, or a used up quota of it, that the system complained of."""
+        """Whether the system reported a full disk or an exhausted disk quota."""
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-class LocalStackError(TalwegError):
-    """The local stack cannot do what it should."""
-
-    code = "local-stack"
+class LocalStackError(TalwegError, code="local-stack"):
+    """The local stack cannot start, run or stop as asked."""
 
 
-class PortTaken(LocalStackError):
-    """The port asked for is in use."""
-
-    code = "port-taken"
-    exit_code = 2
+class PortTaken(LocalStackError, code="port-taken", exit_code=2):
+    """The requested port is in use."""
 
 
-class NewerLaboratory(LocalStackError):
-    """The folder or database was written by a newer version of Talweg."""
-
-    code = "newer-laboratory"
-    exit_code = 2
+class NewerLaboratory(LocalStackError, code="newer-laboratory", exit_code=2):
+    """A newer version of Talweg wrote the folder or the database."""
 
 
-class NotWritable(LocalStackError):
+class NotWritable(LocalStackError, code="not-writable", status=503, exit_code=2):
     """The laboratory's folder cannot be written."""
 
-    code = "not-writable"
-    status = 503
-    exit_code = 2
+
+class ChildFailed(LocalStackError, code="child-failed"):
+    """A process of the stack ended unexpectedly; the message holds its last log lines."""
 
 
-class ChildFailed(LocalStackError):
-    """A process of the stack ended unasked; the message holds its last log lines."""
+class MissingExtra(LocalStackError, code="missing-extra", exit_code=2):
+    """A package of `pip install talweg[lab]` is missing."""
 
-    code = "child-failed"
-
-
-class MissingExtra(LocalStackError):
-    """Something needs a package that `pip install talweg[lab]` brings."""
-
-    code = "missing-extra"
-    exit_code = 2
+    @classmethod
+    @contextmanager
+    def unless_installed(cls, package: str, *, needed_by: str, otherwise: str = "") -> Iterator[None]:
+        """Raise MissingExtra where the imports in the block fail."""
+        try:
+            yield
+        except ImportError as error:
+            raise cls(f"{needed_by} needs {package}: pip install 'talweg[lab]'{otherwise}") from error

@@ -40,7 +40,7 @@ class _Open(BaseModel):
     """A name and whatever settings the engine knows under it."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-    name: Name
+    name: Name | None
 
     @property
     def settings(self) -> Json:
@@ -51,21 +51,19 @@ class _Open(BaseModel):
 class OptimizerSpec(_Open):
     """An optimizer by name, with its hyperparameters beside the name."""
 
+    name: Name
+
 
 class ScheduleSpec(_Open):
     """A learning-rate schedule by name, with its settings beside the name."""
 
+    name: Name
 
-class ProblemSpec(BaseModel):
+
+class ProblemSpec(_Open):
     """A problem of the catalogue by name with its settings, or one spelled out: dataset, network, cost."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
     name: Name | None = None
-
-    @property
-    def settings(self) -> Json:
-        """Everything but the name."""
-        return dict(self.model_extra or {})
 
 
 Precision = Literal["float32", "float64"]
@@ -198,19 +196,11 @@ class StudySpec(_Training):
 
     def problem_names(self) -> list[str]:
         """A name for each problem: its own, with a number where two have the same."""
-        kinds = [_called(own.problem) for own in self.each_problem()]
-        return [
-            kind if kinds.count(kind) == 1 else f"{kind}-{kinds[: position + 1].count(kind)}"
-            for position, kind in enumerate(kinds)
-        ]
+        return _numbered([_called(own.problem) for own in self.each_problem()], "-")
 
     def optimizer_names(self) -> list[str]:
         """A name for each optimizer: its own, with a number where two have the same."""
-        kinds = [optimizer.name for optimizer in self.optimizers]
-        return [
-            kind if kinds.count(kind) == 1 else f"{kind}{kinds[: position + 1].count(kind)}"
-            for position, kind in enumerate(kinds)
-        ]
+        return _numbered([optimizer.name for optimizer in self.optimizers], "")
 
     def seed_list(self) -> list[int]:
         """The seeds, spelled out; InvalidSpec where there are none, too many, or one twice."""
@@ -309,6 +299,14 @@ def with_values(optimizer: OptimizerSpec, values: Mapping[str, float]) -> Optimi
 
 def _called(problem: ProblemSpec) -> str:
     return problem.name or str(problem.settings.get("dataset", "problem"))
+
+
+def _numbered(names: list[str], separator: str) -> list[str]:
+    """The names, each that occurs more than once with its number: a-1, b, a-2."""
+    return [
+        name if names.count(name) == 1 else f"{name}{separator}{names[: position + 1].count(name)}"
+        for position, name in enumerate(names)
+    ]
 
 
 def _few(seeds: int | list[int]) -> bool:

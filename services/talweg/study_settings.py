@@ -28,17 +28,24 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Range(Part):
-    """low to high, on a log or a linear scale."""
-
+class _Bounds(Part):
     low: float
     high: float
-    scale: Literal["log", "linear"] = "log"
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         if self.low >= self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
+        return self
+
+
+class Range(_Bounds):
+    """low to high, on a log or a linear scale."""
+
+    scale: Literal["log", "linear"] = "log"
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"low must be above 0 on a log scale, got {self.low}")
         return self
@@ -52,7 +59,7 @@ class Range(Part):
         return float(f"{value:.12g}")
 
 
-class Grid(Part):
+class Grid(_Bounds):
     """`points` learning rates from low to high, evenly apart on a log scale, each with the tuning seeds.
 
     A count n of seeds stands for n that none of the study's own is among.
@@ -62,12 +69,6 @@ class Grid(Part):
     high: float = Field(1.0, gt=0)
     points: int = Field(9, ge=2, le=MAXIMUM_POINTS)
     seeds: int | list[Seed] = 1
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
-        return self
 
     def learning_rates(self) -> list[float]:
         """From low to high."""

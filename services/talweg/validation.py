@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -24,10 +25,8 @@ _IN_WORDS: Final = {
 
 def from_yaml(text: str) -> Any:
     """What the text holds; raises ValueError where it is no YAML, and MissingExtra without PyYAML."""
-    try:
+    with MissingExtra.unless_installed("PyYAML", needed_by="YAML", otherwise=", or write JSON"):
         import yaml
-    except ImportError as error:
-        raise MissingExtra("YAML needs PyYAML: pip install 'talweg[lab]', or write JSON") from error
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it has no stubs
         """SafeLoader, with these floats."""
@@ -42,6 +41,12 @@ def from_yaml(text: str) -> Any:
             loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """The nearest valid name, as the end of a sentence; empty where none is near."""
+    near = difflib.get_close_matches(name, list(valid), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def rule(problem: Any) -> str:
@@ -67,8 +72,7 @@ def _rule(kind: type[BaseModel], problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "spec"
     message = rule(problem)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, kind.model_fields, n=1)
-        return f"{where}: is not a key of {kind.__name__}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return f"{where}: is not a key of {kind.__name__}{did_you_mean(where, kind.model_fields)}"
     if problem["type"] == "missing":
         return f"{where}: is required"
     received = repr(problem["input"])

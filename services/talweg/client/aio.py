@@ -25,7 +25,7 @@ from talweg.client.live import Live
 from talweg.client.run import Run
 from talweg.client.study import Study
 from talweg.client.table import Table
-from talweg.client.waiting import Events, Notes, Wait, say
+from talweg.client.waiting import Events, Notes, Wait, fetch_reason, fetch_view, say
 from talweg.client.wire import Question, Wire, error_of, over, translated
 from talweg.errors import RunFailed, TalwegError, Unreachable
 
@@ -40,10 +40,8 @@ Twin = TypeVar("Twin", bound=Lab | Live)
 Work = TypeVar("Work", bound=Live)
 
 
-class _Missing(TalwegError):
+class _Missing(TalwegError, code="missing-answer"):
     """A question whose answer is not known yet."""
-
-    code = "missing-answer"
 
     def __init__(self, question: Question) -> None:
         super().__init__(f"{question.path}: must be asked within `ask`, or of what AsyncLab gives")
@@ -137,7 +135,21 @@ class AsyncWire:
                     yield line
 
 
-class AsyncLive(Generic[Work]):
+class _Awaited(Generic[Twin]):
+    """What `ask` asks of: a Lab, a Run or a Study."""
+
+    _wire: AsyncWire
+    _now: Twin
+
+    async def ask(self, asked: Callable[[Twin], T]) -> T:
+        """Whatever the synchronous one can tell: `await run.ask(lambda run: run.evaluations)`.
+
+        `asked` is called once more for each answer that it needs: it should do nothing but ask.
+        """
+        return await self._wire.through(self._now, asked)
+
+
+class AsyncLive(_Awaited[Work]):
     """A run or a study; `now` is what was last heard of it, a Run or a Study over no wire of its own."""
 
     def __init__(self, wire: AsyncWire, now: Work) -> None:
@@ -165,13 +177,6 @@ class AsyncLive(Generic[Work]):
         """As of the last answer: queued, running, finished, failed or cancelled."""
         return str(self._now.view["state"])
 
-    async def ask(self, asked: Callable[[Work], T]) -> T:
-        """Whatever the synchronous one can tell: `await run.ask(lambda run: run.evaluations)`.
-
-        `asked` is called once more for each answer that it needs: it should do nothing but ask.
-        """
-        return await self._wire.through(self._now, asked)
-
     async def refresh(self) -> Self:
         """Ask the laboratory how things stand."""
         return await self._changed(lambda work: work.refresh())
@@ -196,13 +201,13 @@ class AsyncLive(Generic[Work]):
             while not wait.over:
                 start = False
                 try:
-                    self._now._view = await self.ask(partial(_look, timeout=wait.look))
+                    self._now._view = await self.ask(partial(fetch_view, timeout=wait.look))
                 except TalwegError as error:
                     start = wait.missed(error, like.ended(), like.home)
                 else:
                     if wait.seen(self._now._view):
                         with suppress(TalwegError):
-                            wait.explained(await self.ask(partial(_reason, timeout=wait.look)))
+                            wait.explained(await self.ask(partial(fetch_reason, timeout=wait.look)))
                 self._wire.notes.say(wait.note, of=wait)
                 if start:
                     await asyncio.to_thread(like.start)
@@ -261,7 +266,7 @@ class AsyncStudy(AsyncLive[Study]):
         return await self.ask(lambda study: study.ranking())
 
 
-class AsyncLab:
+class AsyncLab(_Awaited[Lab]):
     """A laboratory, as `Lab` finds it, for `async with`; what is not here, `ask` has."""
 
     def __init__(
@@ -272,22 +277,15 @@ class AsyncLab:
 
     async def __aenter__(self) -> Self:
         # Starting a local one takes seconds, of which others make use.
-        self._lab = await asyncio.to_thread(lambda: Lab(**self._arguments))
-        self._wire = AsyncWire(self._lab._wire)
+        self._now = await asyncio.to_thread(lambda: Lab(**self._arguments))
+        self._wire = AsyncWire(self._now._wire)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lab.close()
+        self._now.close()
         await self._wire.close()
-
-    async def ask(self, asked: Callable[[Lab], T]) -> T:
-        """Whatever `Lab` can tell: `await lab.ask(lambda lab: lab.optimizers())`.
-
-        `asked` is called once more for each answer that it needs: it should do nothing but ask.
-        """
-        return await self._wire.through(self._lab, asked)
 
     async def submit(self, spec: object = None, /, **keywords: Any) -> AsyncRun:
         """Hand in one run, as `Lab.submit`."""
@@ -304,15 +302,3 @@ class AsyncLab:
     async def study(self, id_or_name: str) -> AsyncStudy:
         """The study of that id or name; raises NotFound."""
         return AsyncStudy(self._wire, await self.ask(lambda lab: lab.study(id_or_name)))
-
-
-def _look(work: Live, timeout: float) -> dict[str, Any]:
-    """As `refresh`, asked once."""
-    view: dict[str, Any] = work._wire.get(work._path(), patience=0.0, timeout=timeout)
-    return view
-
-
-def _reason(work: Live, timeout: float) -> dict[str, str] | None:
-    """Why it does not go on."""
-    reason: dict[str, str] | None = work._wire.get(work._path("waiting"), patience=0.0, timeout=timeout)
-    return reason

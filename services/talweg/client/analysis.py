@@ -207,10 +207,8 @@ class Readings:
 
     def figure(self) -> "Figure":
         """A panel for each instrument over the steps; raises MissingExtra without matplotlib."""
-        try:
+        with MissingExtra.unless_installed("matplotlib", needed_by="figure"):
             return draw(self)
-        except ImportError as error:
-            raise MissingExtra("figure needs matplotlib: pip install 'talweg[lab]'") from error
 
     def __str__(self) -> str:
         return str(self.table)

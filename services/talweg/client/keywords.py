@@ -3,18 +3,24 @@
 Which settings a spec has is known here; which hyperparameters an optimizer has, the laboratory is asked.
 """
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from talweg.client.wire import Wire
 from talweg.errors import InvalidSpec
 from talweg.spec import ForkSpec, RunSpec, StudySpec
+from talweg.validation import did_you_mean
 
 Json = dict[str, Any]
 # The hyperparameters of an optimizer by its name; None where there is no optimizer of that name.
 Hyperparameters = Callable[[str], Collection[str] | None]
+
+
+def hyperparameters_of(wire: Wire) -> dict[str, list[str]]:
+    """The hyperparameters of every optimizer in the laboratory's catalogue, by the optimizer's name."""
+    return {row["name"]: list(row["settings"]) for row in wire.get("/v1/optimizers")}
 
 
 def run_spec(spec: object, keywords: Mapping[str, Any], hyperparameters: Hyperparameters) -> Json:
@@ -49,7 +55,7 @@ def study_spec(spec: object, keywords: Mapping[str, Any]) -> Json:
     """
     known, others = _split(StudySpec, spec, keywords)
     for key in others:
-        hint = _nearest(key, StudySpec.model_fields)
+        hint = did_you_mean(key, StudySpec.model_fields)
         raise InvalidSpec(
             f"{key}: is not a key of StudySpec{hint}; a hyperparameter goes into its optimizer, "
             f"optimizers=[{{'name': 'adam', {key!r}: …}}, …]"
@@ -69,7 +75,7 @@ def _with_hyperparameters(
     for key, value in others.items():
         # Of an optimizer that the laboratory does not know, the laboratory says so.
         if valid is not None and key not in valid:
-            hint = _nearest(key, [*kind.model_fields, *valid])
+            hint = did_you_mean(key, [*kind.model_fields, *valid])
             raise InvalidSpec(f"{key}: is neither a key of {kind.__name__} nor a hyperparameter of {name}{hint}")
         if key in optimizer:
             raise InvalidSpec(f"{key}: is given twice, got {value!r} beside {optimizer[key]!r} in the optimizer")
@@ -95,8 +101,3 @@ def _named(optimizer: object) -> Json:
     if isinstance(optimizer, BaseModel):
         return optimizer.model_dump(mode="json")
     return dict(optimizer) if isinstance(optimizer, Mapping) else {}
-
-
-def _nearest(key: str, valid: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, valid, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

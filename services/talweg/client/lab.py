@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from talweg.client.administration import Dataset, Tokens, upload
-from talweg.client.keywords import run_spec, study_spec
+from talweg.client.keywords import hyperparameters_of, run_spec, study_spec
 from talweg.client.live import every
 from talweg.client.run import Run
 from talweg.client.study import Study
@@ -217,6 +217,5 @@ class Lab:
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
         """The names of an optimizer's hyperparameters; the catalogue is asked for once."""
         if not self._hyperparameters:
-            rows = self._wire.get("/v1/optimizers")
-            self._hyperparameters.update((row["name"], list(row["settings"])) for row in rows)
+            self._hyperparameters.update(hyperparameters_of(self._wire))
         return self._hyperparameters.get(optimizer)

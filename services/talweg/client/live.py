@@ -78,18 +78,15 @@ class Live(ABC):
 
     def cancel(self) -> Self:
         """Stop after the step that is being made; what is recorded stays. Over already, nothing changes."""
-        self._view = self._wire.post(self._path("cancel"))
-        return self
+        return self._post("cancel")
 
     def pause(self) -> Self:
         """Rest after the step that is being made, until `unpause`; what is recorded stays. Over, nothing changes."""
-        self._view = self._wire.post(self._path("pause"))
-        return self
+        return self._post("pause")
 
     def unpause(self) -> Self:
         """Unpause: go on from where it was paused."""
-        self._view = self._wire.post(self._path("unpause"))
-        return self
+        return self._post("unpause")
 
     def retry(self) -> Self:
         """Queue what failed again: it goes on from its last recorded step, to the same bits.
@@ -97,13 +94,11 @@ class Live(ABC):
         Raises:
             Conflict: it is a run that has not failed.
         """
-        self._view = self._wire.post(self._path("retry"))
-        return self
+        return self._post("retry")
 
     def mirror_again(self) -> Self:
         """Have all of it sent to MLflow once more, from what is recorded: for a server that lost what it had."""
-        self._view = self._wire.post(self._path("mirror"))
-        return self
+        return self._post("mirror")
 
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
         """Return when it is over. Ctrl-C ends the waiting alone, and says how to get back.
@@ -150,6 +145,10 @@ class Live(ABC):
             f"Stopped waiting; the {self.kind} goes on. Back to it: {call}.wait(). "
             f"End it: {call}.cancel(), or talweg cancel {self.id}"
         )
+
+    def _post(self, action: str) -> Self:
+        self._view = self._wire.post(self._path(action))
+        return self
 
     def _path(self, *more: str) -> str:
         return "/".join(["/v1", self.noun, quote(self.id, safe=""), *(quote(part, safe="") for part in more)])

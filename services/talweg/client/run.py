@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, SupportsIndex
 
 from talweg.client.analysis import Analysed, Explanation, Instrumented
-from talweg.client.keywords import fork_spec
+from talweg.client.keywords import fork_spec, hyperparameters_of
 from talweg.client.live import Live
 from talweg.client.table import Table, text
-from talweg.client.vectors import Recorded, write_parquet
+from talweg.client.vectors import Recorded, split, write_parquet
 from talweg.client.waiting import Events, Progress
 from talweg.errors import InvalidSpec, Unreachable
 
@@ -76,8 +76,7 @@ class Branching(Live):
         return self
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
-        known = {row["name"]: list(row["settings"]) for row in self._wire.get("/v1/optimizers")}
-        return known.get(optimizer)
+        return hyperparameters_of(self._wire).get(optimizer)
 
 
 class Run(Branching, Recorded, Analysed, Instrumented):
@@ -205,16 +204,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
     def _tensors(self, quantity: str, step: SupportsIndex) -> "dict[str, Array]":
         start = _whole(step)
         row = self._wire.array(self._path("records", quantity), start=start, stop=start + 1)[0]
-        tensors: dict[str, Array] = {}
-        first = 0
-        for name, shape in self.shapes.items():
-            size = 1
-            for length in shape:
-                size *= length
-            # A copy, so that keeping one tensor does not keep them all.
-            tensors[name] = row[first : first + size].reshape(shape).copy()
-            first += size
-        return tensors
+        return split(row, self.shapes)
 
     def _column(self, name: str) -> "Array":
         return self._all("steps", name)

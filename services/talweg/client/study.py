@@ -1,14 +1,13 @@
 """Study: its runs, its ranking, its report and figures."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from talweg.client.live import Live, every
 from talweg.client.run import Run, reason
 from talweg.client.table import Interval, Spread, Table
-from talweg.client.vectors import write_parquet
+from talweg.client.vectors import replaced, write_parquet
 from talweg.client.waiting import Progress
 from talweg.errors import InvalidSpec
 
@@ -142,16 +141,10 @@ def _cell(value: Any) -> Any:
 
 def _write(path: Path, content: bytes) -> Path:
     """Write whole or not at all: a reader of `path` never sees half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
-        try:
-            draft.write(content)
-            draft.flush()
-            # A temporary file is for its owner only; a picture is for whoever may read files here.
-            Path(draft.name).chmod(0o666 & ~_umask())
-            Path(draft.name).replace(path)
-        except BaseException:
-            Path(draft.name).unlink(missing_ok=True)
-            raise
+    with replaced(path) as draft:
+        draft.write_bytes(content)
+        # A temporary file is for its owner only; a picture is for whoever may read files here.
+        draft.chmod(0o666 & ~_umask())
     return path
 
 

@@ -96,18 +96,14 @@ class Table:
 
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas table; a spread or an interval becomes three columns: NAME, NAME_low and NAME_high."""
-        try:
+        with MissingExtra.unless_installed("pandas", needed_by="to_pandas"):
             import pandas as pd
-        except ImportError as error:
-            raise MissingExtra("to_pandas needs pandas: pip install 'talweg[lab]'") from error
         return pd.DataFrame([_flat(row) for row in self])
 
     def to_arrow(self) -> "pa.Table":
         """An Arrow table, of the same columns as `to_pandas` makes."""
-        try:
+        with MissingExtra.unless_installed("pyarrow", needed_by="to_arrow"):
             import pyarrow as pa
-        except ImportError as error:
-            raise MissingExtra("to_arrow needs pyarrow: pip install 'talweg[lab]'") from error
         return pa.Table.from_pylist([_flat(row) for row in self])
 
     def __str__(self) -> str:
@@ -225,10 +221,9 @@ def text(value: object) -> str:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, cell in row.items():
-        if isinstance(cell, Spread):
-            flat |= {name: cell.median, f"{name}_low": cell.low, f"{name}_high": cell.high}
-        elif isinstance(cell, Interval):
-            flat |= {name: cell.estimate, f"{name}_low": cell.low, f"{name}_high": cell.high}
+        if isinstance(cell, (Spread, Interval)):
+            middle = cell.median if isinstance(cell, Spread) else cell.estimate
+            flat |= {name: middle, f"{name}_low": cell.low, f"{name}_high": cell.high}
         else:
             flat[name] = cell
     return flat

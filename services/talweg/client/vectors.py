@@ -6,6 +6,7 @@ import operator
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,14 +61,7 @@ class Vectors:
             return TensorOverTime(self, key)
         start, stop, stride = span(key, len(self))
         flat = self.fetch(start, stop, self.size)[::stride]
-        tensors, first = {}, 0
-        for name, shape in self.shapes.items():
-            size = math.prod(shape)
-            part = flat[:, first : first + size].reshape(len(flat), *shape)
-            # Copies, so that keeping one tensor does not keep them all.
-            tensors[name] = part.copy() if isinstance(key, slice) else part[0].copy()
-            first += size
-        return tensors
+        return split(flat if isinstance(key, slice) else flat[0], self.shapes)
 
     def __repr__(self) -> str:
         return f"<{self.quantity} of {len(self)} steps: {', '.join(self.shapes)}>"
@@ -130,6 +124,17 @@ class TensorOverTime:
         return f"<{self.vectors.quantity} of {self.name}, {self.shape}>"
 
 
+def split(flat: "Array", shapes: dict[str, tuple[int, ...]]) -> "dict[str, Array]":
+    """(…, P) as a tensor (…, *shape) for each name; copies, so that keeping one tensor does not keep them all."""
+    tensors: dict[str, Array] = {}
+    first = 0
+    for name, shape in shapes.items():
+        last = first + math.prod(shape)
+        tensors[name] = flat[..., first:last].reshape(*flat.shape[:-1], *shape).copy()
+        first = last
+    return tensors
+
+
 def span(wanted: Any, steps: int) -> tuple[int, int, int]:
     """Start, stop and stride of a step or a slice of steps; raises InvalidSpec for what is neither."""
     if not isinstance(wanted, slice):
@@ -178,7 +183,7 @@ class Batch:
 class Recorded(Live):
     """The part of a run that looks at many steps at once."""
 
-    columns: ClassVar[tuple[str, ...]] = ("cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm")
+    columns: ClassVar[tuple[str, ...]] = _COLUMNS
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -240,9 +245,8 @@ class Recorded(Live):
         raise NotImplementedError
 
     def _vectors(self, quantity: Literal["gradient", "parameters"], *, after_last: bool) -> Vectors:
-        shapes = {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
-        steps = partial(self._there, after_last)
-        return Vectors(self._wire, self._path("records"), quantity, shapes, _ITEMSIZE[self._view["precision"]], steps)
+        steps, itemsize = partial(self._there, after_last), _ITEMSIZE[self._view["precision"]]
+        return Vectors(self._wire, self._path("records"), quantity, self.shapes, itemsize, steps)
 
     def _there(self, after_last: bool) -> int:
         view = self._now()
@@ -259,22 +263,27 @@ def write_parquet(runs: Sequence["Recorded"], path: str | os.PathLike[str], *, v
     path = Path(path)
     if path.suffix.lower() != ".parquet":
         raise InvalidSpec(f"path: must end in .parquet, got {str(path)!r}")
-    try:
+    with MissingExtra.unless_installed("pyarrow", needed_by="export"):
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("export needs pyarrow: pip install 'talweg[lab]'") from error
     schema = _schema(runs, vectors=vectors)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-            for run in runs:
-                for table in _tables(run, schema, vectors=vectors):
-                    writer.write_table(table)
-        Path(draft).replace(path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    with replaced(path) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        for run in runs:
+            for table in _tables(run, schema, vectors=vectors):
+                writer.write_table(table)
     return path
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary file next to `path`, which replaces it where the block succeeds: no reader sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _schema(runs: Sequence["Recorded"], *, vectors: bool) -> "pa.Schema":

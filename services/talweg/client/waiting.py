@@ -297,6 +297,18 @@ class Waited(Protocol):
         """Its place in the API."""
 
 
+def fetch_view(work: Waited, timeout: float) -> dict[str, Any]:
+    """The view, requested once."""
+    view: dict[str, Any] = work._wire.get(work._path(), patience=0.0, timeout=timeout)
+    return view
+
+
+def fetch_reason(work: Waited, timeout: float) -> dict[str, str] | None:
+    """Why it makes no progress, requested once."""
+    reason: dict[str, str] | None = work._wire.get(work._path("waiting"), patience=0.0, timeout=timeout)
+    return reason
+
+
 def looks(work: Waited, timeout: float | None = None) -> Iterator[Wait]:
     """Look at `work` until it is over; after each look what is known, `work.view` as it is by then.
 
@@ -309,14 +321,14 @@ def looks(work: Waited, timeout: float | None = None) -> Iterator[Wait]:
     while True:
         start = False
         try:
-            work._view = wire.get(work._path(), patience=0.0, timeout=wait.look)
+            work._view = fetch_view(work, wait.look)
         except TalwegError as error:
             start = wait.missed(error, wire.ended(), wire.home)
         else:
             if wait.seen(work._view):
                 # Of an older laboratory nothing can be known; of one that went away the next look tells.
                 with suppress(TalwegError):
-                    wait.explained(wire.get(work._path("waiting"), patience=0.0, timeout=wait.look))
+                    wait.explained(fetch_reason(work, wait.look))
         yield wait
         if wait.over:
             return

@@ -29,6 +29,7 @@ import httpx2
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from talweg.environment import LOOPBACK
 from talweg.errors import (
     AccessDenied,
     DiskFull,
@@ -49,7 +50,6 @@ TIMEOUT: Final = httpx2.Timeout(60.0, connect=CONNECT)
 # Seconds for which a service that does not answer is asked again.
 PATIENCE: Final = 8.0
 AWAY: Final = frozenset({502, 503, 504})
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 UNIX: Final = "unix:"
 
 log = logging.getLogger("talweg.client")

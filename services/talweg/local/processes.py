@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -45,20 +45,21 @@ def signal_group(group: int, number: signal.Signals) -> None:
 
 def marked(mark: str) -> list[psutil.Process]:
     """Every living process whose environment carries this stack's mark, whoever its parent is now."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+    return _living(lambda process: process.environ().get(MARK) == mark)
 
 
 def in_groups(groups: Iterable[int]) -> list[psutil.Process]:
     """Every living process in these process groups."""
-    wanted, found = set(groups), []
+    wanted = set(groups)
+    return _living(lambda process: os.getpgid(process.pid) in wanted)
+
+
+def _living(wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+    found = []
     for process in psutil.process_iter():
+        # A process may end, or belong to another user.
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getpgid(process.pid) in wanted and process.status() != psutil.STATUS_ZOMBIE:
+            if wanted(process) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 

@@ -208,8 +208,7 @@ def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner)
                 check=False,
             )
         if done.returncode:
-            lines = "\n    ".join(tail(log_path, 12))
-            raise ChildFailed(f"supervisor: exit status {done.returncode}; the last lines of {log_path}:\n    {lines}")
+            raise ChildFailed(f"supervisor: exit status {done.returncode}; the last lines of {_last_lines(log_path)}")
     except BaseException:
         if writing is not None:
             os.close(writing)
@@ -250,8 +249,7 @@ def _ready(folder: Folder) -> StackState:
         if lives and state is not None and _is_ready(state):
             return state
         if not lives:
-            lines = "\n    ".join(tail(folder.log("supervisor"), 12))
-            raise ChildFailed(f"supervisor: ended; the last lines of {folder.log('supervisor')}:\n    {lines}")
+            raise ChildFailed(f"supervisor: ended; the last lines of {_last_lines(folder.log('supervisor'))}")
         if time.monotonic() > deadline:
             _end_supervisor(folder)
             raise ChildFailed(_late(folder, state))
@@ -260,10 +258,12 @@ def _ready(folder: Folder) -> StackState:
 
 def _late(folder: Folder, state: StackState | None) -> str:
     slow = [child.name for child in state.children if child.phase == "starting"] if state else []
-    logs = "".join(
-        f"\n  {folder.log(name)}:" + "".join(f"\n    {line}" for line in tail(folder.log(name), 12)) for name in slow
-    )
+    logs = "".join(f"\n  {_last_lines(folder.log(name))}" for name in slow)
     return f"{', '.join(slow) or 'supervisor'}: did not answer within {START_SECONDS:.0f} s; the last lines of{logs}"
+
+
+def _last_lines(log: Path) -> str:
+    return f"{log}:" + "".join(f"\n    {line}" for line in tail(log, 12))
 
 
 def _end_supervisor(folder: Folder) -> None:

@@ -26,22 +26,16 @@ METRICS, PARAMETERS = 1000, 100
 RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
 
 
-class Refused(TalwegError):
+class Refused(TalwegError, code="mlflow-refused"):
     """MLflow is there, but does not take this; the message holds its reason."""
 
-    code = "mlflow-refused"
 
-
-class Busy(Refused):
+class Busy(Refused, code="mlflow-busy"):
     """MLflow takes this later: its own database is locked, or its disk is full."""
 
-    code = "mlflow-busy"
 
-
-class Gone(Refused):
+class Gone(Refused, code="mlflow-gone"):
     """Someone deleted the run in MLflow, and wants it to stay so."""
-
-    code = "mlflow-gone"
 
 
 @dataclass(frozen=True, eq=False)
