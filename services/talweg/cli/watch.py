@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from talweg.client import Lab, Run, Study
-    from talweg.client.waiting import Note, Notes
+    from talweg.client.waiting import Message, MessagePrinter
 
 OVER = frozenset({"finished", "failed", "cancelled"})
 # A study of more runs has one bar for all of them.
@@ -31,15 +31,15 @@ def watch(lab: "Lab", work: "Run | Study") -> None:
         LocalStackError: The local stack was stopped.
         KeyboardInterrupt: Ctrl-C, after a message that the work continues, and how to wait again.
     """
-    from talweg.client.waiting import looks
+    from talweg.client.waiting import polls
 
     try:
         with _bars() as show:
-            for wait in looks(work):
+            for wait in polls(work):
                 view = view_of(work)
                 # The bars do not change while the laboratory does not answer.
                 with suppress(Unreachable, LocalStackError):
-                    show({} if wait.away else _progress(lab, view), wait.note)
+                    show({} if wait.unreachable else _progress(lab, view), wait.message)
     except KeyboardInterrupt:
         name = clean(work.name)
         say(f"\nStopped waiting; the {work.kind} {name} continues.")
@@ -97,16 +97,16 @@ def _cost(runs: list[dict[str, Any]]) -> str:
 
 
 @contextmanager
-def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Note | None], None]]":
+def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Message | None], None]]":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from talweg.client.waiting import Notes
+    from talweg.client.waiting import MessagePrinter
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        notes = Notes(lambda text: say(clean(text)))
-        yield lambda _, note: notes.say(note)
+        messages = MessagePrinter(lambda text: say(clean(text)))
+        yield lambda _, message: messages.show(message)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -117,18 +117,18 @@ def _bars() -> "Iterator[Callable[[dict[str, tuple[int, int, str]], Note | None]
     )
     with Progress(*columns, console=console) as bars:
         above = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        yield _Drawing(bars, Notes(lambda text: above(clean(text)))).show
+        yield _Drawing(bars, MessagePrinter(lambda text: above(clean(text)))).show
 
 
 class _Drawing:
     """One bar for each name, added when the name first appears."""
 
-    def __init__(self, bars: "Bars", notes: "Notes") -> None:
-        self._bars, self._notes = bars, notes
+    def __init__(self, bars: "Bars", messages: "MessagePrinter") -> None:
+        self._bars, self._messages = bars, messages
         self._tasks: dict[str, Any] = {}
 
-    def show(self, progress: dict[str, tuple[int, int, str]], note: "Note | None") -> None:
-        self._notes.say(note)
+    def show(self, progress: dict[str, tuple[int, int, str]], message: "Message | None") -> None:
+        self._messages.show(message)
         for name, (done, total, words) in progress.items():
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(clean(name), total=total, words="")

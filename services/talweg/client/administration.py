@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from talweg.client.table import Table, card
-from talweg.client.wire import Wire, part
+from talweg.client.wire import Wire, path_part
 from talweg.errors import InvalidSpec
 
 _FORMATS: Final = {".npz": "npz", ".npy": "npy", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
@@ -67,7 +67,7 @@ def upload(
 ) -> Dataset:
     """Send a file, a table or arrays; raises InvalidSpec where it is none of them."""
     query: dict[str, Any] = {"target": target, "kind": kind, "standardise": str(standardise).lower()}
-    path = f"/v1/datasets/{part(name)}"
+    path = f"/v1/datasets/{path_part(name)}"
     if isinstance(data, (str, os.PathLike)):
         file = Path(data)
         if targets is not None:
@@ -161,7 +161,7 @@ class Tokens:
 
     def revoke(self, name: str) -> None:
         """End a token now; raises NotFound where there is none of that name that is not revoked."""
-        self._wire.delete(f"/v1/tokens/{part(name)}")
+        self._wire.delete(f"/v1/tokens/{path_part(name)}")
 
 
 def _day(moment: str | None) -> str | None:

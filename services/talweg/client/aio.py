@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex, TypeVar
 import httpx2
 
 from talweg.client.lab import Lab
-from talweg.client.live import Live
 from talweg.client.run import Run
+from talweg.client.run_or_study import RunOrStudy
 from talweg.client.study import Study
 from talweg.client.table import Table
-from talweg.client.waiting import Events, Notes, Wait, fetch_reason, fetch_view, say
-from talweg.client.wire import Question, Wire, error_of, over, translated
+from talweg.client.waiting import Events, MessagePrinter, Wait, fetch_reason, fetch_view, say
+from talweg.client.wire import Request, Wire, copy_with_wire, http_errors, response_error
 from talweg.errors import RunFailed, TalwegError, Unreachable
 
 if TYPE_CHECKING:
@@ -36,36 +36,36 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 T = TypeVar("T")
-Twin = TypeVar("Twin", bound=Lab | Live)
-Work = TypeVar("Work", bound=Live)
+Twin = TypeVar("Twin", bound=Lab | RunOrStudy)
+Work = TypeVar("Work", bound=RunOrStudy)
 
 
-class _Missing(TalwegError, code="missing-answer"):
+class _AnswerMissing(TalwegError, code="missing-answer"):
     """A question whose answer is not known yet."""
 
-    def __init__(self, question: Question) -> None:
-        super().__init__(f"{question.path}: must be asked within `ask`, or of what AsyncLab gives")
-        self.question = question
+    def __init__(self, request: Request) -> None:
+        super().__init__(f"{request.path}: must be asked within `ask`, or of what AsyncLab gives")
+        self.request = request
 
 
-class _Told(Wire):
+class _ReplayedWire(Wire):
     """A wire that gives answers that came before, each once; it is connected to nothing."""
 
     def __init__(self, like: Wire, answers: list[tuple[str, Any]]) -> None:
-        self.home, self._line = like.home, like.line
+        self.home, self._address = like.home, like.address
         self._left = list(answers)
 
-    def _ask(self, question: Question) -> Any:
+    def _ask(self, request: Request) -> Any:
         # By what was asked: what is kept from one time to the next, such as a catalogue, is not asked for again.
         for position, (asked, answer) in enumerate(self._left):
-            if asked == _key(question):
+            if asked == _key(request):
                 del self._left[position]
                 return answer
-        raise _Missing(question)
+        raise _AnswerMissing(request)
 
 
-def _key(question: Question) -> str:
-    return f"{question.method} {question.path} {question.query}"
+def _key(request: Request) -> str:
+    return f"{request.method} {request.path} {request.query}"
 
 
 class AsyncWire:
@@ -74,8 +74,8 @@ class AsyncWire:
     def __init__(self, like: Wire) -> None:
         """To where `like` leads, with its token."""
         self.like = like
-        self.notes = Notes(say)
-        self._line = like.line
+        self.messages = MessagePrinter(say)
+        self._address = like.address
         self.client = self._opened()
         # Another task may still be asking there.
         self._former: list[httpx2.AsyncClient] = []
@@ -86,51 +86,51 @@ class AsyncWire:
             await client.aclose()
 
     def _opened(self) -> httpx2.AsyncClient:
-        transport = None if self._line.socket is None else httpx2.AsyncHTTPTransport(uds=self._line.socket)
-        return httpx2.AsyncClient(**self._line.options, transport=transport)
+        transport = None if self._address.socket is None else httpx2.AsyncHTTPTransport(uds=self._address.socket)
+        return httpx2.AsyncClient(**self._address.options, transport=transport)
 
-    async def ask(self, question: Question) -> Any:
+    async def ask(self, request: Request) -> Any:
         """What it answers; raises as a Wire does."""
-        async for attempt in question.retries():
+        async for attempt in request.retries():
             with attempt:
-                line = self.like.line
+                address = self.like.address
                 try:
-                    return await self._answer(question)
+                    return await self._answer(request)
                 except TalwegError as error:
-                    if not self.like.resumes(question, error, line):
+                    if not self.like.has_new_address(request, error, address):
                         raise
-                    return await self._answer(question)
+                    return await self._answer(request)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    async def _answer(self, question: Question) -> Any:
-        if self._line != self.like.line:
+    async def _answer(self, request: Request) -> Any:
+        if self._address != self.like.address:
             # A local stack that was started again, elsewhere.
             self._former.append(self.client)
-            self._line = self.like.line
+            self._address = self.like.address
             self.client = self._opened()
-        with translated(self._line.url):
-            response = await self.client.request(**question.request())
+        with http_errors(self._address.url):
+            response = await self.client.request(**request.arguments())
         if response.is_error:
-            raise error_of(self._line.url, response)
-        return question.read(response)
+            raise response_error(self._address.url, response)
+        return request.read(response)
 
     async def through(self, twin: Twin, asked: Callable[[Twin], T]) -> T:
         """What `asked` makes of `twin`, whose questions are awaited here; it is called once more for each of them."""
         answers: list[tuple[str, Any]] = []
         while True:
-            told = over(twin, _Told(self.like, answers))
+            told = copy_with_wire(twin, _ReplayedWire(self.like, answers))
             try:
                 return asked(told)
-            except _Missing as missing:
-                answers.append((_key(missing.question), await self.ask(missing.question)))
+            except _AnswerMissing as missing:
+                answers.append((_key(missing.request), await self.ask(missing.request)))
 
     async def lines(self, path: str) -> AsyncIterator[str]:
         """The lines that a GET answers, as they come; asked once."""
-        with translated(self.like.url):
+        with http_errors(self.like.url):
             async with self.client.stream("GET", path) as response:
                 if response.is_error:
                     await response.aread()
-                    raise error_of(self.like.url, response)
+                    raise response_error(self.like.url, response)
                 async for line in response.aiter_lines():
                     yield line
 
@@ -149,7 +149,7 @@ class _Awaited(Generic[Twin]):
         return await self._wire.through(self._now, asked)
 
 
-class AsyncLive(_Awaited[Work]):
+class AsyncRunOrStudy(_Awaited[Work]):
     """A run or a study; `now` is what was last heard of it, a Run or a Study over no wire of its own."""
 
     def __init__(self, wire: AsyncWire, now: Work) -> None:
@@ -201,26 +201,26 @@ class AsyncLive(_Awaited[Work]):
             while not wait.over:
                 start = False
                 try:
-                    self._now._view = await self.ask(partial(fetch_view, timeout=wait.look))
+                    self._now._view = await self.ask(partial(fetch_view, timeout=wait.poll_timeout))
                 except TalwegError as error:
-                    start = wait.missed(error, like.ended(), like.home)
+                    start = wait.failed(error, like.stack_end(), like.home)
                 else:
-                    if wait.seen(self._now._view):
+                    if wait.update(self._now._view):
                         with suppress(TalwegError):
-                            wait.explained(await self.ask(partial(fetch_reason, timeout=wait.look)))
-                self._wire.notes.say(wait.note, of=wait)
+                            wait.set_reason(await self.ask(partial(fetch_reason, timeout=wait.poll_timeout)))
+                self._wire.messages.show(wait.message, of=wait)
                 if start:
-                    await asyncio.to_thread(like.start)
+                    await asyncio.to_thread(like.start_stack)
                 if not wait.over:
-                    await asyncio.sleep(wait.pause())
+                    await asyncio.sleep(wait.delay())
         finally:
-            self._wire.notes.forget(wait)
+            self._wire.messages.forget(wait)
         reason = await self.ask(lambda work: work._failure())
         if reason is not None:
             raise RunFailed(reason)
         return self
 
-    async def _changed(self, asked: Callable[[Work], Live]) -> Self:
+    async def _changed(self, asked: Callable[[Work], RunOrStudy]) -> Self:
         self._now._view = (await self.ask(asked))._view
         return self
 
@@ -228,7 +228,7 @@ class AsyncLive(_Awaited[Work]):
         return f"<{type(self).__name__} {self.name}: {self._now._progress().words}>"
 
 
-class AsyncRun(AsyncLive[Run]):
+class AsyncRun(AsyncRunOrStudy[Run]):
     """One run; what is not here, `ask` has."""
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
@@ -254,7 +254,7 @@ class AsyncRun(AsyncLive[Run]):
         return await self.ask(lambda run: run.parameters(step))
 
 
-class AsyncStudy(AsyncLive[Study]):
+class AsyncStudy(AsyncRunOrStudy[Study]):
     """One study; what is not here, `ask` has."""
 
     async def runs(self) -> list[AsyncRun]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
-from talweg.client.live import Live
+from talweg.client.run_or_study import RunOrStudy
 from talweg.client.table import Table
 from talweg.client.vectors import span
 from talweg.errors import InvalidSpec, MissingExtra
@@ -82,7 +82,7 @@ class Verification:
         return f"<p>{html.escape(str(self).splitlines()[0])}</p>{self.findings._repr_html_()}{broken}"
 
 
-class Analysed(Live):
+class Analysed(RunOrStudy):
     """The part of a run that asks its record."""
 
     def next_updates(self, step: SupportsIndex, optimizers: Sequence[str] = ()) -> Table:
@@ -221,8 +221,8 @@ class Readings:
             picture = f'<div style="max-width:60em">{svg(draw(self))}</div>'
         except ImportError:
             picture = ""
-        notes = "".join(f"<p>{html.escape(why)}</p>" for why in self.left_out.values())
-        return f"{picture}<details><summary>{len(self)} steps</summary>{self.table._repr_html_()}</details>{notes}"
+        reasons = "".join(f"<p>{html.escape(why)}</p>" for why in self.left_out.values())
+        return f"{picture}<details><summary>{len(self)} steps</summary>{self.table._repr_html_()}</details>{reasons}"
 
     def _table(self, names: "Sequence[str] | dict[str, Numbers]") -> Table:
         import numpy as np
@@ -235,7 +235,7 @@ class Readings:
         return [*(name for name in self.values if name not in bins), *self.edges]
 
 
-class Instrumented(Live):
+class Instrumented(RunOrStudy):
     """The part of a run that instruments look at."""
 
     def instruments(self, *names: str, steps: "SupportsIndex | slice | None" = None) -> Readings:

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from talweg.client.administration import Dataset, Tokens, upload
 from talweg.client.keywords import hyperparameters_of, run_spec, study_spec
-from talweg.client.live import every
 from talweg.client.run import Run
+from talweg.client.run_or_study import every
 from talweg.client.study import Study
 from talweg.client.table import Table, card
-from talweg.client.wire import Wire, over, part
+from talweg.client.wire import Wire, copy_with_wire, path_part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
 
@@ -113,7 +113,7 @@ class Lab:
 
     def run(self, id_or_name: str) -> Run:
         """The run of that id or name; raises NotFound."""
-        return Run(self._wire, self._wire.get(f"/v1/runs/{part(id_or_name)}"))
+        return Run(self._wire, self._wire.get(f"/v1/runs/{path_part(id_or_name)}"))
 
     def runs(self, *, study: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
         """Runs, newest first: of a study (id or name), in a state, at most `limit`."""
@@ -122,7 +122,7 @@ class Lab:
 
     def study(self, id_or_name: str) -> Study:
         """The study of that id or name; raises NotFound."""
-        return Study(self._wire, self._wire.get(f"/v1/studies/{part(id_or_name)}"))
+        return Study(self._wire, self._wire.get(f"/v1/studies/{path_part(id_or_name)}"))
 
     def studies(self, *, limit: int = 100) -> list[Study]:
         """Studies, newest first, at most `limit`."""
@@ -157,7 +157,7 @@ class Lab:
 
     def dataset(self, digest_or_name: str) -> Dataset:
         """An uploaded dataset; raises NotFound."""
-        return Dataset(self._wire.get(f"/v1/datasets/{part(digest_or_name)}"))
+        return Dataset(self._wire.get(f"/v1/datasets/{path_part(digest_or_name)}"))
 
     def datasets(self) -> Table:
         """Every uploaded dataset: name, rows, what its targets are, digest."""
@@ -194,7 +194,7 @@ class Lab:
 
     def __copy__(self) -> Self:
         """The same laboratory over connections of its own."""
-        return over(self, copy.copy(self._wire))
+        return copy_with_wire(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
         return f"<Lab {self.url}>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, SupportsIndex
 
 from talweg.client.analysis import Analysed, Explanation, Instrumented
 from talweg.client.keywords import fork_spec, hyperparameters_of
-from talweg.client.live import Live
+from talweg.client.run_or_study import RunOrStudy
 from talweg.client.table import Table, text
 from talweg.client.vectors import Recorded, split, write_parquet
 from talweg.client.waiting import Events, Progress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EVALUATIONS: Final = 10_000
 
 
-class Branching(Live):
+class Branching(RunOrStudy):
     """What a run can do beside being looked at."""
 
     @property

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from talweg.client.live import Live, every
 from talweg.client.run import Run, reason
+from talweg.client.run_or_study import RunOrStudy, every
 from talweg.client.table import Interval, Spread, Table
 from talweg.client.vectors import replaced, write_parquet
 from talweg.client.waiting import Progress
@@ -24,7 +24,7 @@ SCORES: Final = {
 }
 
 
-class Study(Live):
+class Study(RunOrStudy):
     """Runs compared under one protocol."""
 
     kind: ClassVar[str] = "study"

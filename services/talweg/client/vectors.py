@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, SupportsIndex, overload
 
-from talweg.client.live import Live
+from talweg.client.run_or_study import RunOrStudy
 from talweg.client.table import Table
 from talweg.client.wire import Wire
 from talweg.errors import InvalidSpec, MissingExtra, NotFound
@@ -180,7 +180,7 @@ class Batch:
         return len(self.indices)
 
 
-class Recorded(Live):
+class Recorded(RunOrStudy):
     """The part of a run that looks at many steps at once."""
 
     columns: ClassVar[tuple[str, ...]] = _COLUMNS

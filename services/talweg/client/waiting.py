@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, Final, Literal, Protocol
 
-from talweg.client.wire import Wire, passes, stack_ended
+from talweg.client.wire import Wire, is_temporary, stack_end_message
 from talweg.errors import LocalStackError, TalwegError
 
 Show = Callable[["Progress"], None]
@@ -20,20 +20,20 @@ Show = Callable[["Progress"], None]
 log = logging.getLogger("talweg.client")
 OVER: Final = frozenset({"finished", "failed", "cancelled"})
 # Seconds between two looks: quick at first, since short runs end soon.
-FIRST_LOOK: Final = 0.02
-LAST_LOOK: Final = 0.5
+FIRST_POLL: Final = 0.02
+LAST_POLL: Final = 0.5
 # Seconds without a change after which it is asked why, and between two such questions.
-IDLE: Final = 10.0
-ASK_AGAIN: Final = 3.0
+IDLE_SECONDS: Final = 10.0
+REASON_SECONDS: Final = 3.0
 # Seconds that a look may take at first; a laboratory that is only slow gets more each time.
-LOOK: Final = 10.0
-LONGEST_LOOK: Final = 60.0
+FIRST_TIMEOUT: Final = 10.0
+LONGEST_TIMEOUT: Final = 60.0
 # Seconds of silence after which it is said.
-SILENCE: Final = 5.0
+SILENT_SECONDS: Final = 5.0
 # Seconds for which a local stack that someone stopped may be started again, as an upgrade does.
-STOPPED: Final = 60.0
+STOPPED_SECONDS: Final = 60.0
 # A stack that was started again and ended within so many seconds is not started once more.
-ENDS_AGAIN: Final = 60.0
+RESTART_SECONDS: Final = 60.0
 
 
 class Events:
@@ -66,7 +66,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class Note:
+class Message:
     """Why nothing goes on, as a sentence; one of the same `kind` says the same, whatever it counts."""
 
     kind: str
@@ -81,10 +81,10 @@ class Progress:
     total: int
     words: str
     over: bool
-    note: Note | None = None
+    message: Message | None = None
 
 
-class Notes:
+class MessagePrinter:
     """Says each note once, as long as it is the same; of several that wait, whichever has it first says it."""
 
     def __init__(self, put: Callable[[str], None]) -> None:
@@ -92,12 +92,12 @@ class Notes:
         self._put = put
         self._had: dict[object, str] = {}
 
-    def say(self, note: Note | None, of: object = None) -> None:
+    def show(self, message: Message | None, of: object = None) -> None:
         """What there is to say now, where it is another than before."""
-        if note is not None:
-            if note.kind not in self._had.values():
-                self._put(note.text)
-            self._had[of] = note.kind
+        if message is not None:
+            if message.kind not in self._had.values():
+                self._put(message.text)
+            self._had[of] = message.kind
         elif self._had.get(of) != "queue":
             # A queue moves and stops in turns, which is not worth a line.
             self.forget(of)
@@ -113,22 +113,22 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def meter(name: str, *, shown: bool) -> Iterator[Show]:
+def progress_display(name: str, *, shown: bool) -> Iterator[Show]:
     """What to call with each new Progress of `name`; what it shows ends with the block."""
     if not shown:
-        quiet = Notes(log.info)
-        yield lambda progress: quiet.say(progress.note)
+        quiet = MessagePrinter(log.info)
+        yield lambda progress: quiet.show(progress.message)
     elif _in_notebook():
         yield _Notebook(name).show
     elif sys.stderr.isatty():
         with _terminal(name) as show:
             yield show
     else:
-        yield partial(_plain, name, Notes(say))
+        yield partial(_plain, name, MessagePrinter(say))
 
 
-def _plain(name: str, notes: Notes, progress: Progress) -> None:
-    notes.say(progress.note)
+def _plain(name: str, messages: MessagePrinter, progress: Progress) -> None:
+    messages.show(progress.message)
     if progress.over:
         say(f"{name}: {progress.words}")
 
@@ -148,11 +148,11 @@ def _terminal(name: str) -> Iterator[Show]:
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(name, total=None, words="")
-        notes = Notes(partial(bars.console.print, markup=False, highlight=False, soft_wrap=True))
+        messages = MessagePrinter(partial(bars.console.print, markup=False, highlight=False, soft_wrap=True))
 
         def show(progress: Progress) -> None:
             # Above the bar, which has no room for a sentence.
-            notes.say(progress.note)
+            messages.show(progress.message)
             # Over is over: a run that diverged or was cancelled has fewer steps than were asked for.
             total = progress.done if progress.over else progress.total
             bars.update(task, completed=progress.done, total=max(total, 1), words=progress.words)
@@ -171,11 +171,11 @@ class _Notebook:
 
     def show(self, progress: Progress) -> None:
         display = import_module("IPython.display")
-        note = progress.note
+        message = progress.message
         percent = 100 if progress.over else 100 * progress.done // max(progress.total, 1)
         page = display.HTML(
             f'<div>{html.escape(self.name)} <progress value="{percent}" max="100"></progress> '
-            f"{html.escape(progress.words)}{'' if note is None else f'<br>{html.escape(note.text)}'}</div>"
+            f"{html.escape(progress.words)}{'' if message is None else f'<br>{html.escape(message.text)}'}</div>"
         )
         if self.handle is None:
             self.handle = display.display(page, display_id=True)
@@ -196,93 +196,95 @@ class Wait:
     def __init__(self, title: str, url: str, timeout: float | None) -> None:
         """For what `title` names, at the laboratory at `url`, for `timeout` seconds at most."""
         self.title, self.url = title, url
-        self.note: Note | None = None
+        self.message: Message | None = None
         self.over = False
         self._state = "as it was"
         now = time.monotonic()
         self._until = None if timeout is None else now + timeout
-        self._pause = FIRST_LOOK
-        self._look = LOOK
+        self._delay = FIRST_POLL
+        self._timeout = FIRST_TIMEOUT
         self._seen: tuple[Any, ...] = ()
         self._changed = self._asked = now
         self._away: tuple[float, str] | None = None
         self._started: float | None = None
 
     @property
-    def away(self) -> bool:
+    def unreachable(self) -> bool:
         """Whether the last look failed."""
         return self._away is not None
 
     @property
-    def look(self) -> float:
+    def poll_timeout(self) -> float:
         """Seconds that the next look may take."""
-        left = LONGEST_LOOK if self._until is None else self._until - time.monotonic()
-        return max(1.0, min(self._look, left))
+        left = LONGEST_TIMEOUT if self._until is None else self._until - time.monotonic()
+        return max(1.0, min(self._timeout, left))
 
-    def seen(self, view: dict[str, Any]) -> bool:
+    def update(self, view: dict[str, Any]) -> bool:
         """Take in an answer; whether to ask now why nothing goes on."""
         now = time.monotonic()
         self._state, self.over = view["state"], view["state"] in OVER
         standing = tuple(view.get(key) for key in ("state", "step", "steps_done", "counts", "paused"))
         if standing != self._seen or self.over:
-            self._changed, self._seen, self.note = now, standing, None
+            self._changed, self._seen, self.message = now, standing, None
         if self._away is not None:
-            self._away, self._look, self.note = None, LOOK, None
-        if now - self._changed < IDLE or now - self._asked < ASK_AGAIN:
+            self._away, self._timeout, self.message = None, FIRST_TIMEOUT, None
+        if now - self._changed < IDLE_SECONDS or now - self._asked < REASON_SECONDS:
             return False
         self._asked = now
         return True
 
-    def explained(self, reason: dict[str, str] | None) -> None:
+    def set_reason(self, reason: dict[str, str] | None) -> None:
         """Take in what the laboratory says of why nothing goes on."""
-        self.note = None if reason is None else Note(reason["kind"], f"{self.title} waits: {reason['text']}")
+        self.message = None if reason is None else Message(reason["kind"], f"{self.title} waits: {reason['text']}")
 
-    def missed(self, error: TalwegError, ended: Literal["stopped", "failed"] | None, home: Any) -> bool:
+    def failed(self, error: TalwegError, ended: Literal["stopped", "failed"] | None, home: Any) -> bool:
         """Take in that a look failed; whether to start the local stack again.
 
         Raises:
             TalwegError: `error`, if it does not pass by waiting.
             LocalStackError: the local stack was stopped and stays so, or ends again and again.
         """
-        if ended is None and not passes(error):
+        if ended is None and not is_temporary(error):
             raise error
         now = time.monotonic()
         if self._away is None:
             self._away = (now, time.strftime("%H:%M:%S"))
         since, clock = self._away
         # A look that took so long may only have been slow.
-        self._look = min(2.0 * self._look, LONGEST_LOOK)
+        self._timeout = min(2.0 * self._timeout, LONGEST_TIMEOUT)
         if ended is not None:
-            return self._without_stack(stack_ended(home, ended), now - since, fatal=ended == "stopped")
-        if now - since >= SILENCE:
+            return self._without_stack(stack_end_message(home, ended), now - since, fatal=ended == "stopped")
+        if now - since >= SILENT_SECONDS:
             reason = f"the laboratory has not answered since {clock}, and is asked again until it does ({error})"
-            self.note = Note(f"away since {clock}", f"{self.title} waits: {reason}")
+            self.message = Message(f"away since {clock}", f"{self.title} waits: {reason}")
         return False
 
     def _without_stack(self, said: str, seconds: float, *, fatal: bool) -> bool:
-        again = self._started is not None and time.monotonic() - self._started < ENDS_AGAIN
-        if again or (fatal and seconds > STOPPED):
+        again = self._started is not None and time.monotonic() - self._started < RESTART_SECONDS
+        if again or (fatal and seconds > STOPPED_SECONDS):
             raise LocalStackError(f"{self.title}: {said}")
         if fatal:
-            self.note = Note("stopped", f"{self.title} waits: {said} (the wait ends after {STOPPED:.0f} s without it)")
+            self.message = Message(
+                "stopped", f"{self.title} waits: {said} (the wait ends after {STOPPED_SECONDS:.0f} s without it)"
+            )
             return False
-        self.note = Note("failed", f"{self.title} waits: {said.partition(';')[0]}; it is started again now")
+        self.message = Message("failed", f"{self.title} waits: {said.partition(';')[0]}; it is started again now")
         self._started = time.monotonic()
         return True
 
-    def pause(self) -> float:
+    def delay(self) -> float:
         """Seconds until the next look; raises TimeoutError where the time is up."""
         if self._until is not None and time.monotonic() > self._until:
             if self._away is not None:
                 told = f"the laboratory at {self.url} has not answered since {self._away[1]}"
                 raise TimeoutError(f"{self.title} was {self._state}; {told}")
-            why = "" if self.note is None else f" ({self.note.text})"
+            why = "" if self.message is None else f" ({self.message.text})"
             raise TimeoutError(f"{self.title} is still {self._state}; it goes on{why}")
-        self._pause = min(self._pause * 1.3, LAST_LOOK)
-        return self._pause
+        self._delay = min(self._delay * 1.3, LAST_POLL)
+        return self._delay
 
 
-class Waited(Protocol):
+class Waitable(Protocol):
     """What is waited for: a run or a study."""
 
     kind: ClassVar[str]
@@ -297,19 +299,19 @@ class Waited(Protocol):
         """Its place in the API."""
 
 
-def fetch_view(work: Waited, timeout: float) -> dict[str, Any]:
+def fetch_view(work: Waitable, timeout: float) -> dict[str, Any]:
     """The view, requested once."""
-    view: dict[str, Any] = work._wire.get(work._path(), patience=0.0, timeout=timeout)
+    view: dict[str, Any] = work._wire.get(work._path(), retry_seconds=0.0, timeout=timeout)
     return view
 
 
-def fetch_reason(work: Waited, timeout: float) -> dict[str, str] | None:
+def fetch_reason(work: Waitable, timeout: float) -> dict[str, str] | None:
     """Why it makes no progress, requested once."""
-    reason: dict[str, str] | None = work._wire.get(work._path("waiting"), patience=0.0, timeout=timeout)
+    reason: dict[str, str] | None = work._wire.get(work._path("waiting"), retry_seconds=0.0, timeout=timeout)
     return reason
 
 
-def looks(work: Waited, timeout: float | None = None) -> Iterator[Wait]:
+def polls(work: Waitable, timeout: float | None = None) -> Iterator[Wait]:
     """Look at `work` until it is over; after each look what is known, `work.view` as it is by then.
 
     Raises:
@@ -321,17 +323,17 @@ def looks(work: Waited, timeout: float | None = None) -> Iterator[Wait]:
     while True:
         start = False
         try:
-            work._view = fetch_view(work, wait.look)
+            work._view = fetch_view(work, wait.poll_timeout)
         except TalwegError as error:
-            start = wait.missed(error, wire.ended(), wire.home)
+            start = wait.failed(error, wire.stack_end(), wire.home)
         else:
-            if wait.seen(work._view):
+            if wait.update(work._view):
                 # Of an older laboratory nothing can be known; of one that went away the next look tells.
                 with suppress(TalwegError):
-                    wait.explained(fetch_reason(work, wait.look))
+                    wait.set_reason(fetch_reason(work, wait.poll_timeout))
         yield wait
         if wait.over:
             return
         if start:
-            wire.start()
-        time.sleep(wait.pause())
+            wire.start_stack()
+        time.sleep(wait.delay())

@@ -1,7 +1,7 @@
 """HTTP to one laboratory: JSON, arrays and bytes, retries, errors.
 
 Errors come back as the exceptions of `talweg.errors`; whatever may be sent twice is sent again. What is asked is a
-`Question`; a `Wire` asks it and waits, and `talweg.client.aio` asks the same ones without holding up anything else.
+`Request`; a `Wire` asks it and waits, and `talweg.client.aio` asks the same ones without holding up anything else.
 
 A wire pickles as an address: the folder of a local stack, whose token lies there, or else a URL, and then the other
 side takes the token from its own settings. No token is ever in a pickle, since pickles end up in caches on disk.
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
 CONNECT: Final = 5.0
 TIMEOUT: Final = httpx2.Timeout(60.0, connect=CONNECT)
 # Seconds for which a service that does not answer is asked again.
-PATIENCE: Final = 8.0
+RETRY_SECONDS: Final = 8.0
 AWAY: Final = frozenset({502, 503, 504})
 UNIX: Final = "unix:"
 
 log = logging.getLogger("talweg.client")
 
-Asker = TypeVar("Asker")
+Owner = TypeVar("Owner")
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Request:
     """One request, and how its answer is read; queries that are None are left out."""
 
     method: str
@@ -67,11 +67,11 @@ class Question:
     query: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | Iterator[bytes] | None = None
-    patience: float = PATIENCE
+    retry_seconds: float = RETRY_SECONDS
     # How long one answer may take, where that is not what it may usually take.
     timeout: float | None = None
 
-    def request(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The keywords of httpx's `request`."""
         params = {key: value for key, value in self.query.items() if value is not None}
         sent: dict[str, Any] = {} if self.content is None else {"content": self.content}
@@ -82,9 +82,9 @@ class Question:
     def retries(self) -> Any:
         """What to go through, with `for` or `async for`: another attempt while it makes sense to ask again."""
         return stamina.retry_context(
-            on=again,
-            attempts=None if self.patience else 1,
-            timeout=self.patience or None,
+            on=retry_delay,
+            attempts=None if self.retry_seconds else 1,
+            timeout=self.retry_seconds or None,
             wait_initial=0.1,
             wait_max=1.0,
             wait_jitter=0.1,
@@ -92,7 +92,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Line:
+class Address:
     """How the API at `url` is reached: http://…, https://…, or unix:PATH of a socket."""
 
     url: str
@@ -124,7 +124,7 @@ class Line:
 
 
 class Wire:
-    """A connection to the API at `url`, opened at the first question, and again at a question after `close`."""
+    """A connection to the API at `url`, opened at the first request, and again at a question after `close`."""
 
     def __init__(self, url: str | None, token: str | None, *, home: Path | None = None) -> None:
         """Open no connection yet.
@@ -139,7 +139,7 @@ class Wire:
         """
         _keep_retries_off_stdout()
         self.home = home
-        self._line = None if url is None else Line(url.rstrip("/"), token)
+        self._address = None if url is None else Address(url.rstrip("/"), token)
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._process = 0
@@ -149,32 +149,32 @@ class Wire:
     @property
     def url(self) -> str:
         """Where the API is."""
-        return self.line.url
+        return self.address.url
 
     @property
-    def line(self) -> Line:
+    def address(self) -> Address:
         """Where it leads."""
-        if self._line is None:
-            self.start()
-        assert self._line is not None
-        return self._line
+        if self._address is None:
+            self.start_stack()
+        assert self._address is not None
+        return self._address
 
-    def start(self) -> None:
+    def start_stack(self) -> None:
         """Lead to the local stack in `home`, started where it does not run; raises LocalStackError."""
         from talweg.local import ensure
 
         here = ensure(self.home)
-        self._lead(Line(here.url, here.token))
+        self._set_address(Address(here.url, here.token))
 
-    def follow(self) -> None:
+    def find_again(self) -> None:
         """Lead to where the local stack is by now, if it runs: it may have another port, or another token."""
         from talweg.local import found
 
         here = None if self.home is None else found(self.home)
         if here is not None:
-            self._lead(Line(here.url, here.token))
+            self._set_address(Address(here.url, here.token))
 
-    def ended(self) -> Literal["stopped", "failed"] | None:
+    def stack_end(self) -> Literal["stopped", "failed"] | None:
         """How the local stack ended that this leads to: someone stopped it, or nobody did."""
         if self.home is None:
             return None
@@ -182,20 +182,20 @@ class Wire:
 
         return ended(self.home)
 
-    def _lead(self, line: Line) -> None:
+    def _set_address(self, address: Address) -> None:
         with self._lock:
-            if line != self._line and self._client is not None:
+            if address != self._address and self._client is not None:
                 self._former.append(self._client)
                 self._client = None
-            self._line = line
+            self._address = address
 
     def _opened(self) -> httpx2.Client:
-        line = self.line
+        address = self.address
         with self._lock:
             # Two processes must not share a connection: each would read the other's answers.
             if self._client is None or self._process != os.getpid():
-                transport = None if line.socket is None else httpx2.HTTPTransport(uds=line.socket)
-                self._client = httpx2.Client(**line.options, transport=transport)
+                transport = None if address.socket is None else httpx2.HTTPTransport(uds=address.socket)
+                self._client = httpx2.Client(**address.options, transport=transport)
                 self._process = os.getpid()
                 # Runs come and go, copied and unpickled, and have no `close`.
                 weakref.finalize(self, _close, self._client, self._process)
@@ -212,7 +212,7 @@ class Wire:
     def __copy__(self) -> "Wire":
         """To the same place, with connections of its own."""
         twin = type(self)(None, None, home=self.home)
-        twin._line = self._line
+        twin._address = self._address
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Wire":
@@ -222,13 +222,13 @@ class Wire:
     def __reduce__(self) -> tuple[Any, ...]:
         """As an address; raises InvalidSpec where the token is known to this object alone."""
         if self.home is not None:
-            return _reached, (None, self.home)
-        if self.line.token != _token_of_settings():
+            return _unpickled, (None, self.home)
+        if self.address.token != _token_of_settings():
             raise InvalidSpec(
                 "Lab: its token was given as an argument, and a pickle never holds a token: set TALWEG_TOKEN or "
                 "TALWEG_TOKEN_FILE instead, here and where it is unpickled, and write Lab(url)"
             )
-        return _reached, (self.line.url, None)
+        return _unpickled, (self.address.url, None)
 
     def __enter__(self) -> Self:
         return self
@@ -238,9 +238,11 @@ class Wire:
     ) -> None:
         self.close()
 
-    def get(self, path: str, *, patience: float = PATIENCE, timeout: float | None = None, **query: Any) -> Any:
+    def get(
+        self, path: str, *, retry_seconds: float = RETRY_SECONDS, timeout: float | None = None, **query: Any
+    ) -> Any:
         """The JSON that a GET answers; queries that are None are left out."""
-        return self._ask(Question("GET", path, _json, query=query, patience=patience, timeout=timeout))
+        return self._ask(Request("GET", path, _json, query=query, retry_seconds=retry_seconds, timeout=timeout))
 
     def post(self, path: str, body: object = None) -> Any:
         """The JSON that a POST of `body` answers.
@@ -252,56 +254,56 @@ class Wire:
         if not (isinstance(body, dict) and body.get("name")):
             headers["Idempotency-Key"] = str(uuid.uuid4())
         content = json.dumps({} if body is None else body, default=_plain).encode()
-        return self._ask(Question("POST", path, _json, headers=headers, content=content))
+        return self._ask(Request("POST", path, _json, headers=headers, content=content))
 
     def put(self, path: str, content: bytes | Iterator[bytes], **query: Any) -> Any:
         """The JSON that a PUT of bytes answers; a stream of them cannot be sent again, so it is sent once."""
-        patience = PATIENCE if isinstance(content, bytes) else 0.0
+        retry_seconds = RETRY_SECONDS if isinstance(content, bytes) else 0.0
         headers = {"Content-Type": "application/octet-stream"}
-        return self._ask(Question("PUT", path, _json, query, headers, content, patience))
+        return self._ask(Request("PUT", path, _json, query, headers, content, retry_seconds))
 
     def delete(self, path: str) -> None:
         """Ask for an end; what has ended already is NotFound."""
-        self._ask(Question("DELETE", path, _nothing))
+        self._ask(Request("DELETE", path, _nothing))
 
     def array(self, path: str, **query: Any) -> "NDArray[np.generic]":
         """The array that a GET answers, bit for bit."""
-        array: NDArray[np.generic] = self._ask(Question("GET", path, _array, query=query))
+        array: NDArray[np.generic] = self._ask(Request("GET", path, _array, query=query))
         return array
 
     def content(self, path: str, **query: Any) -> bytes:
         """The bytes that a GET answers."""
-        content: bytes = self._ask(Question("GET", path, _bytes, query=query))
+        content: bytes = self._ask(Request("GET", path, _bytes, query=query))
         return content
 
     def lines(self, path: str) -> Iterator[str]:
         """The lines that a GET answers, as they come; asked once."""
-        with translated(self.url), self._opened().stream("GET", path) as response:
+        with http_errors(self.url), self._opened().stream("GET", path) as response:
             if response.is_error:
                 response.read()
-                raise error_of(self.url, response)
+                raise response_error(self.url, response)
             yield from response.iter_lines()
 
-    def _ask(self, question: Question) -> Any:
-        for attempt in question.retries():
+    def _ask(self, request: Request) -> Any:
+        for attempt in request.retries():
             with attempt:
-                line = self.line
+                address = self.address
                 try:
-                    return self._answer(question)
+                    return self._answer(request)
                 except TalwegError as error:
-                    if not self.resumes(question, error, line):
+                    if not self.has_new_address(request, error, address):
                         raise
-                    return self._answer(question)
+                    return self._answer(request)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    def _answer(self, question: Question) -> Any:
-        with translated(self.url):
-            response = self._opened().request(**question.request())
+    def _answer(self, request: Request) -> Any:
+        with http_errors(self.url):
+            response = self._opened().request(**request.arguments())
         if response.is_error:
-            raise error_of(self.url, response)
-        return question.read(response)
+            raise response_error(self.url, response)
+        return request.read(response)
 
-    def resumes(self, question: Question, error: TalwegError, line: Line) -> bool:
+    def has_new_address(self, request: Request, error: TalwegError, address: Address) -> bool:
         """Whether to ask again at once, since the local stack is not where it was asked but elsewhere.
 
         Raises:
@@ -311,22 +313,22 @@ class Wire:
         strange = isinstance(error, (Unreachable, AccessDenied)) or type(error) is TalwegError
         if not strange or self.home is None:
             return False
-        self.follow()
-        if self._line != line:
-            return question.content is None or isinstance(question.content, bytes)
-        if ended := self.ended():
-            raise LocalStackError(stack_ended(self.home, ended)) from error
+        self.find_again()
+        if self._address != address:
+            return request.content is None or isinstance(request.content, bytes)
+        if ended := self.stack_end():
+            raise LocalStackError(stack_end_message(self.home, ended)) from error
         return False
 
 
-def stack_ended(home: Path, how: Literal["stopped", "failed"]) -> str:
+def stack_end_message(home: Path, how: Literal["stopped", "failed"]) -> str:
     """In words, with the remedy."""
     what = "was stopped" if how == "stopped" else "ended: its supervisor was killed, or the machine started anew"
     return f"the local stack in {home} {what}; start it again with: talweg up --home {home}"
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def http_errors(url: str) -> Iterator[None]:
     """What can go wrong on the way to a laboratory, as Unreachable."""
     try:
         yield
@@ -335,7 +337,7 @@ def translated(url: str) -> Iterator[None]:
         raise Unreachable(f"the laboratory at {url} does not answer: {reason}") from error
 
 
-def error_of(url: str, response: httpx2.Response) -> TalwegError:
+def response_error(url: str, response: httpx2.Response) -> TalwegError:
     """What the answer says went wrong, as the exception that the server raised."""
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         problem = response.json()
@@ -351,15 +353,15 @@ def error_of(url: str, response: httpx2.Response) -> TalwegError:
     return error
 
 
-def over(asker: Asker, wire: Wire) -> Asker:
+def copy_with_wire(asker: Owner, wire: Wire) -> Owner:
     """A shallow copy that asks over `wire`."""
     twin: Any = object.__new__(type(asker))
     twin.__dict__.update(vars(asker), _wire=wire)
-    copied: Asker = twin
+    copied: Owner = twin
     return copied
 
 
-def part(id_or_name: str) -> str:
+def path_part(id_or_name: str) -> str:
     """As one part of a path; an empty one or a dot would name another place."""
     if id_or_name in ("", ".", ".."):
         raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
@@ -384,7 +386,7 @@ def _nothing(_: httpx2.Response) -> None:
     return None
 
 
-def again(error: Exception) -> bool | float:
+def retry_delay(error: Exception) -> bool | float:
     """Whether to ask again, or after how many seconds."""
     if isinstance(error, LimitReached) and error.retry_after is not None:
         return error.retry_after
@@ -392,13 +394,13 @@ def again(error: Exception) -> bool | float:
     return isinstance(error, Unreachable) and not isinstance(error, DiskFull) and not _refused_certificate(error)
 
 
-def passes(error: TalwegError) -> bool:
+def is_temporary(error: TalwegError) -> bool:
     """Whether it may pass by waiting: a restart, a network that comes back, a failed answer."""
     # 500 alone: what has a code of its own, such as CorruptRecord, will be so for ever.
     failed = (
         type(error) is TalwegError and error.answered is not None and error.answered >= HTTPStatus.INTERNAL_SERVER_ERROR
     )
-    return isinstance(error, DiskFull) or again(error) is not False or failed
+    return isinstance(error, DiskFull) or retry_delay(error) is not False or failed
 
 
 def _refused_certificate(error: BaseException | None) -> bool:
@@ -415,7 +417,7 @@ def _close(client: httpx2.Client, process: int) -> None:
         client.close()
 
 
-def _reached(url: str | None, home: Path | None) -> Wire:
+def _unpickled(url: str | None, home: Path | None) -> Wire:
     """The wire that was pickled."""
     return Wire(url, None if url is None else _token_of_settings(), home=home)
 

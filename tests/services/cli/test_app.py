@@ -189,7 +189,7 @@ def test_status_of_a_remote_laboratory_is_its_own(remote: Talweg, url: str) -> N
 
 def test_an_unreachable_laboratory_is_named(talweg: Talweg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALWEG_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("talweg.client.wire.PATIENCE", 0.1)
+    monkeypatch.setattr("talweg.client.wire.RETRY_SECONDS", 0.1)
     done = talweg("runs")
     assert done.status == 1
     assert "http://127.0.0.1:9 does not answer" in done.err

@@ -130,7 +130,7 @@ def test_a_laboratory_that_does_not_answer_is_unreachable(tmp_path: Path) -> Non
     async def work() -> None:
         async with AsyncLab(f"unix:{tmp_path / 'nobody.sock'}") as mine:
             with pytest.raises(Unreachable, match="does not answer"):
-                await mine.ask(lambda lab: lab._wire.get("/v1/status", patience=0.0))
+                await mine.ask(lambda lab: lab._wire.get("/v1/status", retry_seconds=0.0))
             asking = asyncio.create_task(mine.ask(lambda lab: lab.status()))
             # While it is asked again and again, others go on, and may call it off.
             for _ in range(20):

@@ -61,7 +61,7 @@ def test_a_token_that_was_only_an_argument_is_refused_and_not_shown(lab: Lab, ad
         with pytest.raises(InvalidSpec, match="set TALWEG_TOKEN or TALWEG_TOKEN_FILE") as caught:
             pickle.dumps(thing)
         assert address.token not in str(caught.value)
-    assert address.token not in repr(lab._wire.line)
+    assert address.token not in repr(lab._wire.address)
 
 
 def test_a_copy_goes_on_where_the_other_is_closed(here: Lab, run: Run) -> None:

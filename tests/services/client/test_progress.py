@@ -5,21 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from talweg.client.waiting import Progress, meter
+from talweg.client.waiting import Progress, progress_display
 
 HALF = Progress(5, 10, "running, step 5 of 10", over=False)
 DONE = Progress(10, 10, "finished, step 10 of 10", over=True)
 
 
 def test_without_a_terminal_there_is_one_plain_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    with meter("run one", shown=True) as show:
+    with progress_display("run one", shown=True) as show:
         show(HALF)
         show(DONE)
     assert capsys.readouterr() == ("", "run one: finished, step 10 of 10\n")
 
 
 def test_progress_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    with meter("run one", shown=False) as show:
+    with progress_display("run one", shown=False) as show:
         show(DONE)
     assert capsys.readouterr() == ("", "")
 
@@ -30,7 +30,7 @@ def test_in_a_terminal_there_is_a_bar_on_stderr(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with meter("run [bold]one", shown=True) as show:
+    with progress_display("run [bold]one", shown=True) as show:
         show(HALF)
         show(DONE)
     out, err = capsys.readouterr()
@@ -52,7 +52,7 @@ def test_in_a_notebook_one_output_is_updated(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=ZMQInteractiveShell))
     monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=display))
-    with meter("run <one>", shown=True) as show:
+    with progress_display("run <one>", shown=True) as show:
         show(HALF)
         show(DONE)
     assert len(shown) == 2

@@ -12,8 +12,8 @@ import pytest
 
 from talweg import AsyncLab, Lab
 from talweg.client import waiting
-from talweg.client.waiting import Note, Notes, Wait, looks
-from talweg.client.wire import error_of, passes, translated
+from talweg.client.waiting import Message, MessagePrinter, Wait, polls
+from talweg.client.wire import http_errors, is_temporary, response_error
 from talweg.errors import LocalStackError, TalwegError, Unreachable
 
 Until = Callable[[Callable[[], bool], str], None]
@@ -23,9 +23,9 @@ SPEC: dict[str, Any] = {"problem": "quadratic", "optimizer": "sgd", "steps": 5}
 def answered(status: int, code: str | None = None, **headers: str) -> TalwegError:
     """The error of such an answer."""
     if code is None:
-        return error_of("http://lab", httpx2.Response(status, text="no"))
+        return response_error("http://lab", httpx2.Response(status, text="no"))
     kind = {"content-type": "application/problem+json"} | headers
-    return error_of("http://lab", httpx2.Response(status, headers=kind, json={"code": code, "detail": "d"}))
+    return response_error("http://lab", httpx2.Response(status, headers=kind, json={"code": code, "detail": "d"}))
 
 
 def failed(error: Exception) -> TalwegError:
@@ -35,7 +35,7 @@ def failed(error: Exception) -> TalwegError:
         raise httpx2.ConnectError(str(error)) from error
 
     client = httpx2.Client(transport=httpx2.MockTransport(ask))
-    with pytest.raises(Unreachable) as caught, client, translated("http://lab"):
+    with pytest.raises(Unreachable) as caught, client, http_errors("http://lab"):
         client.get("http://lab")
     return caught.value
 
@@ -59,42 +59,42 @@ def failed(error: Exception) -> TalwegError:
     ],
 )
 def test_only_errors_that_may_pass_are_waited_for(error: TalwegError, may_pass: bool) -> None:
-    assert passes(error) is may_pass
+    assert is_temporary(error) is may_pass
     wait = Wait("run one", "http://lab", None)
     if may_pass:
-        assert not wait.missed(error, None, None)
+        assert not wait.failed(error, None, None)
     else:
         with pytest.raises(type(error)):
-            wait.missed(error, None, None)
+            wait.failed(error, None, None)
 
 
 def test_silence_is_said_after_a_while_and_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     wait = Wait("run one", "http://lab", 0.0)
-    wait.seen({"state": "running"})
-    wait.missed(answered(503), None, None)
-    assert wait.note is None
-    monkeypatch.setattr(waiting, "SILENCE", 0.0)
-    wait.missed(answered(503), None, None)
-    assert wait.note is not None
-    assert "run one waits: the laboratory has not answered since" in wait.note.text
+    wait.update({"state": "running"})
+    wait.failed(answered(503), None, None)
+    assert wait.message is None
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 0.0)
+    wait.failed(answered(503), None, None)
+    assert wait.message is not None
+    assert "run one waits: the laboratory has not answered since" in wait.message.text
     with pytest.raises(TimeoutError, match="run one was running; the laboratory at http://lab has not answered since"):
-        wait.pause()
-    wait.seen({"state": "running"})
-    assert wait.note is None
+        wait.delay()
+    wait.update({"state": "running"})
+    assert wait.message is None
     with pytest.raises(TimeoutError, match="is still running; it goes on"):
-        wait.pause()
+        wait.delay()
 
 
 def test_a_slow_answer_gets_more_time_each_time() -> None:
     wait = Wait("run one", "http://lab", None)
     asked = []
     for _ in range(4):
-        asked.append(wait.look)
-        wait.missed(answered(503), None, None)
+        asked.append(wait.poll_timeout)
+        wait.failed(answered(503), None, None)
     assert asked == [10.0, 20.0, 40.0, 60.0]
-    wait.seen({"state": "running"})
-    assert wait.look == 10.0
-    assert Wait("run one", "http://lab", 4.0).look <= 4.0
+    wait.update({"state": "running"})
+    assert wait.poll_timeout == 10.0
+    assert Wait("run one", "http://lab", 4.0).poll_timeout <= 4.0
 
 
 def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_given_up(
@@ -102,40 +102,40 @@ def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_give
 ) -> None:
     gone, home = answered(503), Path("/lab")
     wait = Wait("run one", "http://lab", None)
-    assert not wait.missed(gone, "stopped", home)
-    assert wait.note is not None
-    assert "was stopped; start it again with: talweg up --home /lab" in wait.note.text
-    monkeypatch.setattr(waiting, "STOPPED", -1.0)
+    assert not wait.failed(gone, "stopped", home)
+    assert wait.message is not None
+    assert "was stopped; start it again with: talweg up --home /lab" in wait.message.text
+    monkeypatch.setattr(waiting, "STOPPED_SECONDS", -1.0)
     with pytest.raises(LocalStackError, match="run one: the local stack in /lab was stopped"):
-        wait.missed(gone, "stopped", home)
+        wait.failed(gone, "stopped", home)
     wait = Wait("run one", "http://lab", None)
-    assert wait.missed(gone, "failed", home)
-    assert wait.note is not None
-    assert "it is started again now" in wait.note.text
+    assert wait.failed(gone, "failed", home)
+    assert wait.message is not None
+    assert "it is started again now" in wait.message.text
     with pytest.raises(LocalStackError, match="talweg up --home /lab"):
-        wait.missed(gone, "failed", home)
+        wait.failed(gone, "failed", home)
 
 
 def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
     said: list[str] = []
-    notes = Notes(said.append)
-    for note in (
-        Note("no-worker", "1"),
-        Note("no-worker", "2"),
+    messages = MessagePrinter(said.append)
+    for message in (
+        Message("no-worker", "1"),
+        Message("no-worker", "2"),
         None,
-        Note("no-worker", "3"),
-        Note("queue", "4"),
+        Message("no-worker", "3"),
+        Message("queue", "4"),
         None,
     ):
-        notes.say(note)
-    notes.say(Note("queue", "5"))
+        messages.show(message)
+    messages.show(Message("queue", "5"))
     assert said == ["1", "3", "4"]
-    notes.say(Note("paused", "6"), of="another")
-    notes.say(Note("paused", "7"), of="a third")
-    notes.forget("another")
-    notes.say(Note("paused", "8"), of="a third")
-    notes.forget("a third")
-    notes.say(Note("paused", "9"), of="another")
+    messages.show(Message("paused", "6"), of="another")
+    messages.show(Message("paused", "7"), of="a third")
+    messages.forget("another")
+    messages.show(Message("paused", "8"), of="a third")
+    messages.forget("a third")
+    messages.show(Message("paused", "9"), of="another")
     assert said == ["1", "3", "4", "6", "9"]
 
 
@@ -143,8 +143,8 @@ def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that waits say, without the patience that people have."""
     lines: list[str] = []
-    monkeypatch.setattr(waiting, "IDLE", 0.1)
-    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.05)
+    monkeypatch.setattr(waiting, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(waiting, "REASON_SECONDS", 0.05)
     for module in ("waiting", "aio"):
         monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
     return lines
@@ -170,11 +170,11 @@ def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: 
 def test_a_time_that_is_up_says_what_it_was_waiting_for(lab: Lab, said: list[str]) -> None:
     run = lab.submit(SPEC, seed=92)
     run.pause()
-    for wait in looks(run, 60.0):
-        if wait.note is not None:
+    for wait in polls(run, 60.0):
+        if wait.message is not None:
             wait._until = 0.0
             with pytest.raises(TimeoutError, match=r"is still queued; it goes on \(run .* waits: it is paused"):
-                wait.pause()
+                wait.delay()
             break
     assert said == []
     run.cancel()
@@ -185,12 +185,12 @@ def test_many_waits_of_one_program_say_it_once(address: Any, said: list[str]) ->
         async with AsyncLab(address.url, token=address.token) as lab:
             runs = [await lab.submit(SPEC, seed=seed) for seed in range(93, 97)]
             waits = asyncio.gather(*(run.wait() for run in runs))
-            while len(lab._wire.notes._had) < len(runs):
+            while len(lab._wire.messages._had) < len(runs):
                 await asyncio.sleep(0.02)
             for run in runs:
                 await run.cancel()
             assert {run.state for run in await waits} == {"cancelled"}
-            assert lab._wire.notes._had == {}
+            assert lab._wire.messages._had == {}
 
     asyncio.run(asyncio.wait_for(work(), 60))
     (line,) = said

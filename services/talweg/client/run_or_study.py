@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote
 
 from talweg.client.table import card
-from talweg.client.waiting import OVER, Progress, looks, meter, say
-from talweg.client.wire import Wire, over
+from talweg.client.waiting import OVER, Progress, polls, progress_display, say
+from talweg.client.wire import Wire, copy_with_wire
 from talweg.errors import RunFailed
 
 PAGE: Final = 200
@@ -29,7 +29,7 @@ def every(wire: Wire, path: str, *, limit: int | None = None, **query: Any) -> I
         left = None if left is None else left - len(page["items"])
 
 
-class Live(ABC):
+class RunOrStudy(ABC):
     """A run or a study; `kind` is its word, `noun` its place in the API."""
 
     kind: ClassVar[str]
@@ -117,11 +117,11 @@ class Live(ABC):
             LocalStackError: the local stack was stopped, and nobody started it again within a minute.
         """
         try:
-            with meter(f"{self.kind} {self.name}", shown=progress) as show:
-                for wait in looks(self, timeout):
-                    show(replace(self._progress(), note=wait.note))
+            with progress_display(f"{self.kind} {self.name}", shown=progress) as show:
+                for wait in polls(self, timeout):
+                    show(replace(self._progress(), message=wait.message))
         except KeyboardInterrupt:
-            say(self._how_to_return())
+            say(self._hint_after_interrupt())
             raise
         reason = self._failure()
         if reason is not None:
@@ -130,7 +130,7 @@ class Live(ABC):
 
     def __copy__(self) -> Self:
         """The same over connections of its own."""
-        return over(self, copy.copy(self._wire))
+        return copy_with_wire(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self._line()}>"
@@ -139,7 +139,7 @@ class Live(ABC):
         view = self._now()
         return card(f"{self.kind} {self.name}", self._line(), self._facts(), view["spec"], view["mlflow_url"])
 
-    def _how_to_return(self) -> str:
+    def _hint_after_interrupt(self) -> str:
         call = f"lab.{self.kind}({self.name!r})"
         return (
             f"Stopped waiting; the {self.kind} goes on. Back to it: {call}.wait(). "
