@@ -1,5 +1,6 @@
 """Small stacks: real supervisors over programs of a few lines, in folders that are ended with the test."""
 
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,23 @@ class SmallStack:
     def processes(self) -> list[psutil.Process]:
         """Every living process of it."""
         return marked(self.folder.marker)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A prepared folder."""
+    folder = Folder.of(tmp_path / ".talweg")
+    folder.prepare()
+    return folder
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that a process listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
 
 
 @pytest.fixture

@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from talweg.errors import LocalStackError, NewerLaboratory, NotWritable
-from talweg.local.folder import SOCKET_LIMIT, Folder, write_private
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A prepared folder."""
-    folder = Folder.of(tmp_path / ".talweg")
-    folder.prepare()
-    return folder
+from talweg.local.folder import (
+    LARGEST,
+    SOCKET_LIMIT,
+    Folder,
+    acquire_lock,
+    exclusive_lock,
+    follow,
+    is_held,
+    open_log,
+    tail,
+    write_private,
+)
 
 
 def mode(path: Path) -> int:
@@ -178,3 +181,61 @@ def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "second"
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
     assert mode(path) == 0o600
+
+
+def test_a_lock_is_held_by_one_and_released_with_its_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_held(path)
+    descriptor = acquire_lock(path, note="me")
+    assert descriptor is not None
+    assert acquire_lock(path) is None
+    assert is_held(path)
+    assert path.read_text() == "me"
+    os.close(descriptor)
+    assert not is_held(path)
+
+
+def test_a_lock_that_stays_taken_names_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        exclusive_lock(path, timeout=1),
+        pytest.raises(LocalStackError, match=f"process {os.getpid()} has been starting or stopping"),
+        exclusive_lock(path, timeout=0.1),
+    ):
+        pass
+
+
+def test_a_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    assert tail(path, 3) == []
+    path.write_bytes(b"".join(b"line %d\n" % number for number in range(100_000)) + b"\xff end")
+    assert tail(path, 2) == ["line 99999", "� end"]
+    assert tail(path, 0) == []
+
+
+def test_a_long_log_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "api.log"
+    path.write_bytes(b"\n" * (LARGEST + 1))
+    with open_log(path) as log:
+        log.write(b"fresh\n")
+    assert path.read_bytes() == b"fresh\n"
+    assert (tmp_path / "api.log.1").stat().st_size == LARGEST + 1
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_following_gives_whole_lines_of_every_log_from_now_on(tmp_path: Path) -> None:
+    paths = {"api": tmp_path / "api.log", "worker-1": tmp_path / "worker-1.log"}
+    paths["api"].write_text("before\n")
+    turns = iter([True, True, False])
+
+    def going() -> bool:
+        with paths["api"].open("a") as log:
+            log.write("half a ")
+        more = next(turns)
+        if not more:
+            paths["worker-1"].write_text("hello\n")
+            with paths["api"].open("a") as log:
+                log.write("line\n")
+        return more
+
+    assert list(follow(paths, going=going)) == [("api", "half a half a half a line"), ("worker-1", "hello")]

@@ -1,9 +1,7 @@
 """The plan of the laboratory's own stack, and the environment of its children."""
 
 import os
-import socket
 import stat
-from collections.abc import Iterator
 from importlib.util import find_spec as real_find_spec
 from pathlib import Path
 from typing import Any
@@ -15,26 +13,16 @@ from talweg.environment import PORTABLE
 from talweg.errors import MissingExtra, PortTaken
 from talweg.local import stack_plan
 from talweg.local.folder import Folder
-from talweg.local.stack_plan import child_environment, plan_stack, require_extra
+from talweg.local.stack_plan import (
+    child_environment,
+    choose_port,
+    is_free,
+    plan_stack,
+    require_extra,
+    reserve_port,
+)
 from talweg.local.supervisor_plan import ChildPlan, Plan
 from talweg.settings import Settings
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """A prepared folder."""
-    folder = Folder.of(tmp_path / ".talweg")
-    folder.prepare()
-    return folder
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    """A port that somebody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 def given(**values: Any) -> Settings:
@@ -154,3 +142,34 @@ def test_kernels_are_cached_elsewhere_when_the_installation_is_read_only(
     (tmp_path / "file").touch()
     env = child_environment(given(), folder, {"XDG_CACHE_HOME": str(tmp_path / "file")})
     assert env["NUMBA_CACHE_DIR"] == str(folder.home / "numba")
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error_with_exit_code_2(taken: int) -> None:
+    with pytest.raises(PortTaken, match=f"the API: port {taken} is taken") as caught:
+        choose_port(taken, explicit=True, what="the API")
+    assert caught.value.exit_code == 2
+
+
+def test_the_next_free_port_is_taken_and_said_in_one_line(taken: int) -> None:
+    port, note = choose_port(taken, explicit=False, what="MLflow")
+    assert port > taken
+    assert is_free(port)
+    assert note == f"port {taken} is taken, MLflow uses {port}"
+
+
+def test_a_free_port_needs_no_words_and_zero_means_any(taken: int) -> None:
+    any_port, note = choose_port(0, explicit=True, what="the API")
+    assert (is_free(any_port), note) == (True, None)
+    assert choose_port(any_port, explicit=True, what="the API") == (any_port, None)
+
+
+def test_a_port_that_another_laboratory_keeps_is_taken_though_nothing_listens_there(taken: int) -> None:
+    port, _ = choose_port(0, explicit=False, what="the API")
+    kept = reserve_port(port)
+    assert kept is not None
+    with kept:
+        assert not is_free(port)
+        assert reserve_port(port) is None
+        with pytest.raises(PortTaken, match=f"port {port} is taken"):
+            choose_port(port, explicit=True, what="the API")
+    assert is_free(port)
