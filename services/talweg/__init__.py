@@ -1,6 +1,6 @@
 """Talweg, the optimizer laboratory: `from talweg import Lab`.
 
-Names are loaded when they are first asked for, so that `import talweg` costs nothing.
+Names load on first use, so that `import talweg` is fast.
 """
 
 from importlib import import_module

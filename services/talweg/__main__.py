@@ -1,4 +1,4 @@
-"""The command line, where `talweg` is not on the PATH: `python -m talweg`."""
+"""The command line as `python -m talweg`, for a shell without `talweg` on its PATH."""
 
 from talweg.cli import main
 

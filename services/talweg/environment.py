@@ -1,9 +1,8 @@
-"""The environment of our processes: what they take over from who starts them, and what numerics need.
+"""Environment variables of the laboratory's processes: the inherited ones, and those for numerics.
 
-A shell holds what its user needs for other work. Celery, MLflow, libpq and Python itself read variables without being
-asked, and some of them turn a laboratory away from its own broker, end its workers at their start, or change how it
-computes. Those are left out. What a user may mean for us stays: the search paths of their own modules, locale,
-certificates, proxies to the outside, credentials for PostgreSQL and MLflow.
+A user's shell may hold variables for other work. Celery, MLflow, libpq and Python read such variables by themselves;
+some of them would connect a laboratory to another broker, end its workers at start, or change its numbers. These are
+removed. The rest is kept: module search paths, locale, certificates, proxies, credentials for PostgreSQL and MLflow.
 """
 
 import os
@@ -11,12 +10,12 @@ import platform
 from collections.abc import Mapping
 from typing import Final, Literal
 
-# Whatever begins so.
+# Prefixes of removed variables.
 _FAMILIES: Final = (
     "CELERY_", "KOMBU_", "DJANGO_", "FLASK_", "GUNICORN_", "UVICORN_", "SQLALCHEMY_", "OTEL_", "NUMBA_", "OMP_",
     "GOMP_", "KMP_", "MLFLOW_",
 )  # fmt: skip
-# And these.
+# Names of removed variables.
 _NAMES: Final = frozenset(
     {
         # Celery and Kombu.
@@ -26,18 +25,18 @@ _NAMES: Final = frozenset(
         "USE_FAST_LOCALS",
         # Web servers.
         "FORWARDED_ALLOW_IPS", "PROMETHEUS_MULTIPROC_DIR", "WEB_CONCURRENCY",
-        # libpq: what overrules a database's URL. Passwords and certificates, which a URL leaves out, stay.
+        # libpq: variables that override a database URL. Passwords and certificates, which the URL omits, are kept.
         "PGAPPNAME", "PGCLIENTENCODING", "PGCONNECT_TIMEOUT", "PGDATESTYLE", "PGGEQO", "PGHOSTADDR", "PGOPTIONS",
         "PGREPLICATION", "PGSERVICE", "PGSERVICEFILE", "PGTARGETSESSIONATTRS", "PGTZ",
-        # Python: where a warning ends a process, an assertion is left out, or output has another encoding.
+        # Python: variables that turn warnings into errors, remove assertions or change the output encoding.
         "PYTHONASYNCIODEBUG", "PYTHONBREAKPOINT", "PYTHONCASEOK", "PYTHONDEBUG", "PYTHONDEVMODE", "PYTHONHASHSEED",
         "PYTHONINSPECT", "PYTHONIOENCODING", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONPROFILEIMPORTTIME",
         "PYTHONSTARTUP", "PYTHONTRACEMALLOC", "PYTHONVERBOSE", "PYTHONWARNINGS",
-        # A notebook's drawing back end does not exist outside of it.
+        # A notebook's matplotlib backend does not exist outside the notebook.
         "MATPLOTLIBRC", "MPLBACKEND",
     }
 )  # fmt: skip
-# Of the families, what is meant for us: a server of MLflow elsewhere, and where compiled kernels are kept.
+# Kept although the prefix matches: access to a remote MLflow server, and the cache of compiled kernels.
 _MEANT: Final = frozenset(
     {
         "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_INSECURE_TLS",
@@ -46,13 +45,14 @@ _MEANT: Final = frozenset(
     }
 )  # fmt: skip
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-# Two BLAS threads give other bits than one, and several processes with several threads each fight over the cores.
+# BLAS results differ in bits between one and two threads, and several processes with several threads each overload
+# the cores.
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS"),
     "1",
 )
-# Every x86-64 host with AVX2 computes the same bits. NUMBA_CPU_FEATURES must be there, and empty: without it Numba
-# adds the features of the host to those of the CPU that NUMBA_CPU_NAME names.
+# With these, every x86-64 host with AVX2 computes the same bits. NUMBA_CPU_FEATURES must be set and empty: without it
+# Numba adds the host's features to those of the CPU in NUMBA_CPU_NAME.
 PORTABLE = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
@@ -62,9 +62,9 @@ PORTABLE = {
 
 
 def inherited(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """`base` (this process's environment, where None) without what would change how a process of ours behaves.
+    """`base` (None: the environment of this process) without the removed variables.
 
-    Where it names a proxy, this machine is reached without.
+    Where it names a proxy, loopback addresses are added to `no_proxy`.
     """
     found = os.environ if base is None else base
     kept = {name: value for name, value in found.items() if not is_foreign(name)}
@@ -76,11 +76,11 @@ def inherited(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether the variable is left out."""
+    """Whether the variable is removed."""
     return name in _NAMES or (name.startswith(_FAMILIES) and name not in _MEANT)
 
 
 def numerics_environment(profile: Literal["native", "portable"]) -> dict[str, str]:
-    """The variables under which a process computes: one BLAS thread, and under `portable` fixed kernels."""
+    """The variables for numerics: one BLAS thread; with `portable` on x86-64 also fixed kernels."""
     fixed = profile == "portable" and platform.machine() == "x86_64"
     return ONE_THREAD | (PORTABLE if fixed else {})

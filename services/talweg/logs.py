@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stderr: ours by structlog, those of libraries by `logging`, in one form."""
+"""Logs as JSON lines on stderr, in one format for structlog (the laboratory) and `logging` (libraries)."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ from structlog.typing import Processor
 
 
 def configure(level: str) -> None:
-    """Send every log line of this process to stderr as one JSON object; control characters come out escaped."""
+    """Send every log line of this process to stderr as one JSON object with control characters escaped."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -37,5 +37,5 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Alembic lists its plug-ins each time a store is opened.
+    # Alembic logs its plug-ins at each opening of a store.
     logging.getLogger("alembic").setLevel(logging.WARNING)

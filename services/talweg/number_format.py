@@ -1,11 +1,11 @@
-"""Numbers for people: in tables, reports, notes and the terminal."""
+"""Numbers as text, for tables, reports, figures and the terminal."""
 
 import math
 from collections.abc import Callable
 
 
 def figures(value: float) -> str:
-    """Three significant digits at least: 0.0423, 1.50, 12,345, 3.20e-09; inf and nan as they are."""
+    """At least three significant digits: 0.0423, 1.50, 12,345, 3.20e-09, inf, nan."""
     if not math.isfinite(value):
         return f"{value:g}"
     if value != 0 and not 1e-4 <= abs(value) < 1e6:
@@ -15,12 +15,12 @@ def figures(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as percent, without its sign."""
+    """A fraction in percent, without the percent sign."""
     return f"{100 * value:.1f}"
 
 
 def span(low: float | None, high: float | None, write: Callable[[float], str] = figures) -> str:
-    """A range as it stands in brackets: 0.100–0.210, -2.00 to 1.00; `–` for an end that the data do not give."""
+    """A range without brackets: 0.100–0.210, -2.00 to 1.00; `–` for a missing end."""
     ends = ["–" if end is None else write(end) for end in (low, high)]
-    # Beside a dash, a minus sign or a missing end would be misread.
+    # Next to a dash, a minus sign or a missing end is ambiguous.
     return (" to " if any(end.startswith(("-", "−", "–")) for end in ends) else "–").join(ends)

@@ -1,8 +1,7 @@
-"""What can be set from outside: argument > environment (`TALWEG_*`) > `talweg.toml` > default.
+"""Settings, by precedence: argument > environment (`TALWEG_*`) > `talweg.toml` > default.
 
-A secret may stand in a file instead, which `TALWEG_TOKEN_FILE`, `TALWEG_DATABASE_URL_FILE` or
-`TALWEG_BROKER_URL_FILE` names: whoever can see a process's environment does not see it.
-`[tool.talweg]` in `pyproject.toml` counts like `talweg.toml`, after it.
+A secret can be in a file named by `TALWEG_TOKEN_FILE`, `TALWEG_DATABASE_URL_FILE` or `TALWEG_BROKER_URL_FILE`, which
+keeps it out of the environment of processes. `[tool.talweg]` in `pyproject.toml` is read after `talweg.toml`.
 """
 
 import os
@@ -26,21 +25,21 @@ SECRETS = ("token", "metrics_token", "database_url", "broker_url", "api_database
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """Secrets out of the files that TALWEG_*_FILE names."""
+    """Secrets from the files named by TALWEG_*_FILE."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """What the file holds, without the white space around it; an unreadable one is an error, never skipped."""
+        """The content of the file, without leading and trailing white space; an unreadable file is an error."""
         path = os.environ.get(f"TALWEG_{field_name.upper()}_FILE") if field_name in SECRETS else None
         return (None if path is None else Path(path).read_text(encoding="utf-8").strip()), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Every secret that has a file."""
+        """Every secret with a file."""
         found = {}
         for name, field in self.settings_cls.model_fields.items():
             try:
                 value, _, _ = self.get_field_value(field, name)
             except (OSError, ValueError) as error:
-                # The path is no secret; what was read of the file may be one.
+                # The path is not secret; the content may be.
                 reason = getattr(error, "strerror", None) or "is not text"
                 where = f"TALWEG_{name.upper()}_FILE"
                 raise InvalidSpec(f"{where}: {os.environ[where]} cannot be read: {reason}") from None
@@ -50,11 +49,11 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Every setting of the laboratory; frozen once read. Times are in seconds."""
+    """All settings of the laboratory; frozen. Times are in seconds."""
 
     model_config = SettingsConfigDict(
         env_prefix="TALWEG_",
-        # Aliases too.
+        # The prefix holds for aliases too.
         env_prefix_target="all",
         env_nested_delimiter="__",
         toml_file="talweg.toml",
@@ -64,43 +63,43 @@ class Settings(BaseSettings):
         secrets_dir=None,
     )
 
-    # Where a client finds the laboratory; without `url` it starts or finds the local stack in `home`.
+    # The laboratory for clients; without `url` they find or start the local stack in `home`.
     url: str | None = None
     token: SecretStr | None = None
-    # Let in by the API with scope `read`, for whoever reads /metrics.
+    # A token with scope `read`, for a reader of /metrics.
     metrics_token: SecretStr | None = None
     home: Path = Path(".talweg")
 
-    # What services connect to. URLs may hold passwords, hence secrets.
+    # Connections of the services. URLs are secrets, since they can hold passwords.
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     mlflow_url: str | None = None
-    # For the migration alone: the PostgreSQL roles that it makes for the API and for the workers.
+    # For the migration only: passwords of the PostgreSQL roles that it creates for the API and the workers.
     api_database_password: SecretStr | None = None
     worker_database_password: SecretStr | None = None
-    # Where people open MLflow, when that differs from what the mirror connects to.
+    # The address of MLflow for browsers, where it differs from that for the mirror.
     mlflow_public_url: str | None = None
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    # The API listens on this Unix socket instead, where it is set.
+    # A Unix socket for the API, in place of host and port.
     socket: Path | None = None
-    # Names besides the loopback ones under which the API may be asked for, separated by commas.
+    # Host names that the API accepts in addition to the loopback ones, separated by commas.
     allowed_hosts: str = ""
-    # What one token may hold at once, and how many requests a second it may make, unless it was made with limits of
-    # its own. A token of scope `admin` is held to none: it could give itself another.
+    # Limits of a token without its own: what it may hold at once, and its requests a second. A token with scope `admin`
+    # has no limits, since it could create another one.
     token_runs: int = Field(10_000, ge=1)
     token_steps: int = Field(10_000_000_000, ge=1)
     token_bytes: int = Field(1_000_000_000, ge=1)
     token_rate: float = Field(100.0, gt=0)
-    # The most that an uploaded dataset may take, as sent and unpacked, and how long reading it may take.
+    # Limits of an uploaded dataset: its size as sent and unpacked, and the time to read it.
     upload_bytes: int = Field(128_000_000, ge=1, le=900_000_000)
     upload_seconds: float = Field(300.0, gt=0)
 
     mlflow_port: int = Field(5055, ge=0, le=65535)
     workers: int = Field(2, ge=1, le=256)
 
-    # Whose cohort is it, and for how long: the lease must outlast three heartbeats.
+    # The lease must be longer than three heartbeats.
     lease_seconds: float = Field(30.0, gt=0)
     heartbeat_seconds: float = Field(5.0, gt=0)
     commit_seconds: float = Field(0.5, gt=0)
@@ -112,15 +111,15 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1)
     cohort_size: int = Field(64, ge=1, le=4096)
-    # Bytes of one cohort's arrays: larger ones are split, and a run that alone needs more is refused.
+    # Bytes of one cohort's arrays: a larger cohort is split, a single run that needs more is refused.
     cohort_memory: int = Field(500_000_000, ge=1_000_000)
 
     mirror_seconds: float = Field(1.0, gt=0)
-    # A run sends at most this many metric points to MLflow; above it they are evenly thinned, as a tag says.
+    # Metric values of one run in MLflow; a run with more is thinned evenly, and tagged so.
     mirror_budget: int = Field(50_000, ge=100)
-    # And all runs of a study together this many, but each a thousand in any case.
+    # Metric values of all runs of a study together; each run may have 1000 in any case.
     mirror_study_budget: int = Field(300_000, ge=100)
-    # Runs whose points are sent at a time, and processes that draw runs' figures and pages where many wait for theirs.
+    # Runs that are sent at the same time, and processes that draw figures and pages of waiting runs.
     mirror_at_once: int = Field(2, ge=1, le=32)
     mirror_drawers: int = Field(1, ge=0, le=32)
 
@@ -136,7 +135,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then files that it names, then talweg.toml, then pyproject.toml."""
+        """Arguments, environment, files named there, talweg.toml, pyproject.toml."""
         return (
             init_settings,
             env_settings,
@@ -148,5 +147,5 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read at the first call."""
+    """The settings of this process, read once."""
     return Settings()

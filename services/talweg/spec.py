@@ -1,7 +1,7 @@
-"""What users write and the API accepts: RunSpec and StudySpec.
+"""The specs that users write and the API accepts: RunSpec, StudySpec, ForkSpec, ResumeSpec.
 
-Only form is checked here (types, signs, unknown keys). What the engine alone knows (names of problems and
-optimizers, ranges, shapes) is checked at submission, which also fills in every default.
+Only the form is checked here (types, signs, unknown keys). The engine checks names of problems and optimizers, ranges
+and shapes at submission, which also fills in every default.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class _Spec(BaseModel):
 
 
 class _Open(BaseModel):
-    """A name and whatever settings the engine knows under it."""
+    """A name with any settings; the engine checks them."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
     name: Name | None
@@ -49,19 +49,19 @@ class _Open(BaseModel):
 
 
 class OptimizerSpec(_Open):
-    """An optimizer by name, with its hyperparameters beside the name."""
+    """An optimizer: its name and hyperparameters."""
 
     name: Name
 
 
 class ScheduleSpec(_Open):
-    """A learning-rate schedule by name, with its settings beside the name."""
+    """A learning-rate schedule: its name and settings."""
 
     name: Name
 
 
 class ProblemSpec(_Open):
-    """A problem of the catalogue by name with its settings, or one spelled out: dataset, network, cost."""
+    """A problem: the name and settings of a catalogue entry, or dataset, network and cost."""
 
     name: Name | None = None
 
@@ -75,15 +75,15 @@ ProblemLike = Annotated[ProblemSpec, BeforeValidator(_named)]
 
 class _Training(_Spec):
     schedule: ScheduleLike = ScheduleSpec(name="constant")
-    # None: the problem's own.
+    # None: the problem's default.
     batch_size: int | None = Field(None, ge=1)
     steps: int = Field(500, ge=1, le=MAXIMUM_STEPS)
     precision: Precision = "float32"
     # Steps between evaluations on the validation split; 0 evaluates at the end only.
     evaluate_every: int = Field(50, ge=0)
     record: Record = "auto"
-    # Of gradient and update, a run's share of its cohort's: a run that has trained for so long stops. Came later: left
-    # out where it is None, so that earlier specs keep their digests.
+    # Limit of a run's training time: its share of its cohort's time for gradients and updates. Added later: omitted
+    # where it is None, so that earlier specs keep their digests.
     max_seconds: float | None = Field(None, gt=0, exclude_if=lambda value: value is None)
     name: Name | None = None
 
@@ -102,7 +102,7 @@ class RunSpec(_Training):
 
 
 class StudyProblem(Part):
-    """One problem of several, with what it has of its own; None stands for the study's."""
+    """One of several problems, with its own settings; None stands for the study's setting."""
 
     problem: ProblemLike
     steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
@@ -123,10 +123,10 @@ Stage = Literal["tuning", "final"]
 
 @dataclass(frozen=True)
 class Planned:
-    """A run and its part in a study: of which problem and optimizer, by their positions in the spec.
+    """A run with its part in a study; `problem` and `optimizer` are positions in the spec.
 
-    Runs of the stage "tuning" choose settings and are no result. `trial` counts those of a search, from 0. `until`: how
-    many steps it makes before it is held against others; None: all of them.
+    Runs of the stage "tuning" select settings and are not results. `trial` numbers the trials of a search, from 0.
+    `until` is the step of the first comparison with other trials; None: the run makes all its steps.
     """
 
     spec: RunSpec
@@ -138,16 +138,16 @@ class Planned:
 
     @property
     def part(self) -> Json:
-        """What stays with the run, as plain data."""
+        """The part that is stored with the run, as plain data."""
         return {name: value for name, value in vars(self).items() if name not in ("spec", "until")}
 
 
-# Came after the first studies were stored: left out where they say nothing, so that those keep their digests.
+# Added after the first studies were stored: omitted at their defaults, so that those keep their digests.
 _LATER = ("problems", "grid", "search", "target", "clock")
 
 
 class StudySpec(_Training):
-    """Runs compared under one protocol: on one problem, or on several."""
+    """Runs compared under one protocol, on one or several problems."""
 
     protocol: Protocol = "fixed"
     problem: ProblemLike | None = None
@@ -155,12 +155,12 @@ class StudySpec(_Training):
         default_factory=list, max_length=100
     )
     optimizers: list[OptimizerLike] = Field(min_length=1, max_length=1000)
-    # A count n stands for the seeds 0 … n − 1.
+    # A number n stands for the seeds 0 … n − 1.
     seeds: int | list[Annotated[int, Field(ge=0, lt=2**63)]] = 5
     grid: Grid | None = None
     search: Search | None = None
     target: Target | None = None
-    # What the budget is counted in, when results are compared.
+    # The unit of the budget when results are compared.
     clock: Clock = "steps"
 
     @property
@@ -175,16 +175,16 @@ class StudySpec(_Training):
 
     @property
     def staged(self) -> bool:
-        """Whether more runs follow when the first have ended."""
+        """Whether more runs follow after the first ones end."""
         return self.protocol == "grid" or self.adaptive
 
     @property
     def adaptive(self) -> bool:
-        """Whether it is a search whose trials depend on those before them."""
+        """Whether it is a search whose trials depend on earlier trials."""
         return self.protocol == "search" and self.search is not None and self.search.adaptive
 
     def each_problem(self) -> list[StudyProblem]:
-        """Every problem with steps, batch size, evaluation and target filled in from the study's; never none."""
+        """Every problem, with steps, batch size, evaluation and target filled in from the study; at least one."""
         if (self.problem is None) == (not self.problems):
             raise InvalidSpec("problem: a study has one problem, or several as problems, and not both")
         own = self.problems or [StudyProblem(problem=self.problem or ProblemSpec())]
@@ -195,29 +195,29 @@ class StudySpec(_Training):
         ]
 
     def problem_names(self) -> list[str]:
-        """A name for each problem: its own, with a number where two have the same."""
+        """A unique name for each problem: its own, numbered where several have the same."""
         return _numbered([_called(own.problem) for own in self.each_problem()], "-")
 
     def optimizer_names(self) -> list[str]:
-        """A name for each optimizer: its own, with a number where two have the same."""
+        """A unique name for each optimizer: its own, numbered where several have the same."""
         return _numbered([optimizer.name for optimizer in self.optimizers], "")
 
     def seed_list(self) -> list[int]:
-        """The seeds, spelled out; InvalidSpec where there are none, too many, or one twice."""
+        """The seeds as a list; raises InvalidSpec for none, too many or a repeated one."""
         return _spelled_out(
             "seeds", self.seeds, list(range(self.seeds)) if isinstance(self.seeds, int) and _few(self.seeds) else None
         )
 
     def tuning_seed_list(self) -> list[int]:
-        """The seeds that settings are chosen by; InvalidSpec where one of them is also judged."""
+        """The seeds for tuning; raises InvalidSpec where one of them is also in `seeds`."""
         grid, judged = self.grid or Grid(), self.seed_list()
         tuning = _spelled_out("grid.seeds", grid.seeds, grid.tuning_seeds(judged) if _few(grid.seeds) else None)
         if shared := sorted(set(tuning) & set(judged)):
-            raise InvalidSpec(f"grid.seeds: must not be among the seeds that are judged, got {shared} in both")
+            raise InvalidSpec(f"grid.seeds: must not be among the study's seeds, got {shared} in both")
         return tuning
 
     def size(self) -> int:
-        """How many runs it has in all its stages; InvalidSpec where those are too many to be one study."""
+        """The number of runs in all stages; raises InvalidSpec for more than MAXIMUM_RUNS."""
         each = len(self.seed_list())
         if self.protocol == "grid":
             each += (self.grid or Grid()).points * len(self.tuning_seed_list())
@@ -229,18 +229,18 @@ class StudySpec(_Training):
         return runs
 
     def runs(self) -> list[RunSpec]:
-        """Every run that the study begins with, in the order of `planned`."""
+        """The first runs of the study, in the order of `planned`."""
         return [planned.spec for planned in self.planned()]
 
     def planned(self) -> list[Planned]:
-        """Every run that the study begins with: by problem, then by optimizer setting, then by seed.
+        """The first runs of the study: by problem, then by optimizer setting, then by seed.
 
-        A grid begins with its tuning. InvalidSpec where a search has no points yet.
+        A grid starts with its tuning. Raises InvalidSpec where a search has no points yet.
         """
         return list(self._planned())
 
     def final(self, problem: int, optimizer: int, setting: OptimizerSpec) -> list[Planned]:
-        """The judged runs of a setting."""
+        """The runs of the stage "final" of a setting."""
         return [Planned(self._run(problem, setting, seed), problem, optimizer) for seed in self.seed_list()]
 
     def _planned(self) -> Iterator[Planned]:
@@ -266,7 +266,7 @@ class StudySpec(_Training):
         return Planned(spec, problem, optimizer, "final", trial, until)
 
     def _settings(self, optimizer: OptimizerSpec) -> list[list[OptimizerSpec]]:
-        """Of each seed, the optimizer's trials."""
+        """For each seed, the settings of the optimizer's trials."""
         search = self.search or Search()
         points = search.points if search.begins > 1 else [[]] * len(self.seed_list())
         if points is None:
@@ -292,7 +292,7 @@ class StudySpec(_Training):
 
 
 def with_values(optimizer: OptimizerSpec, values: Mapping[str, float]) -> OptimizerSpec:
-    """The optimizer with those of the values that are hyperparameters of it; every default is filled in by then."""
+    """The optimizer with the values that are hyperparameters of it; its defaults must be filled in."""
     own = {name: value for name, value in values.items() if name in optimizer.settings}
     return OptimizerSpec(name=optimizer.name, **(optimizer.settings | own))
 
@@ -310,7 +310,7 @@ def _numbered(names: list[str], separator: str) -> list[str]:
 
 
 def _few(seeds: int | list[int]) -> bool:
-    # Counted before they are spelled out: a count costs a few bytes to send, its list does not.
+    # Check the number before making the list: a short request must not create a long list.
     return isinstance(seeds, int) and 1 <= seeds <= MAXIMUM_SEEDS
 
 
@@ -326,27 +326,27 @@ def _spelled_out(where: str, seeds: int | list[int], counted: list[int] | None) 
 
 
 class ForkSpec(_Spec):
-    """Another run's history up to `step`, and how it goes on; what is left out is as in that run."""
+    """A fork: the parent's history before `step`, and changed settings; omitted settings are the parent's."""
 
     step: int = Field(ge=0, le=MAXIMUM_STEPS)
     optimizer: OptimizerLike | None = None
     schedule: ScheduleLike | None = None
     batch_size: int | None = Field(None, ge=1)
-    # As in a RunSpec: all of them, those before `step` counted.
+    # The total, which includes the steps before `step`.
     steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
     evaluate_every: int | None = Field(None, ge=0)
     record: Record | None = None
-    # Of its own steps, those after the fork.
+    # For its own steps only, those from `step` on.
     max_seconds: float | None = Field(None, gt=0)
-    # The optimizer's: carried over, or as at its beginning. None: carried where the rule is the same.
+    # The optimizer's state: the parent's or the initial one. None: the parent's where the rule is the same.
     state: Literal["carried", "fresh"] | None = None
     name: Name | None = None
 
 
 class ResumeSpec(_Spec):
-    """How many steps an ended run is to have; None: those that it was asked for.
+    """The new number of steps of an ended run; None: the number of its spec.
 
-    `max_seconds` is a new limit, of all that it trains; without one, a limit that it came to is lifted.
+    `max_seconds` is a new limit of its whole training time; without it, a limit that the run has reached is removed.
     """
 
     steps: int | None = Field(None, ge=1, le=MAXIMUM_STEPS)
@@ -359,27 +359,27 @@ def _digest(value: Json) -> str:
 
 
 def parse_run(value: Json) -> RunSpec:
-    """A RunSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    """A RunSpec from plain data; raises InvalidSpec with the key, the rule and the value."""
     return parse(RunSpec, value)
 
 
 def parse_study(value: Json) -> StudySpec:
-    """A StudySpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    """A StudySpec from plain data; raises InvalidSpec with the key, the rule and the value."""
     return parse(StudySpec, value)
 
 
 def parse_fork(value: Json) -> ForkSpec:
-    """A ForkSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    """A ForkSpec from plain data; raises InvalidSpec with the key, the rule and the value."""
     return parse(ForkSpec, value)
 
 
 def parse_resume(value: Json) -> ResumeSpec:
-    """A ResumeSpec from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    """A ResumeSpec from plain data; raises InvalidSpec with the key, the rule and the value."""
     return parse(ResumeSpec, value)
 
 
 def read_spec(path: Path) -> RunSpec | StudySpec:
-    """The spec that a JSON or YAML file holds, a study where it has `optimizers`; raises InvalidSpec."""
+    """The spec in a JSON or YAML file; a StudySpec where it has `optimizers`. Raises InvalidSpec."""
     yaml = path.suffix.lower() in (".yaml", ".yml")
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,19 +1,19 @@
-"""Turn the garbage collector off while a service starts.
+"""Disable the garbage collector while a service starts.
 
-The collector looks at everything that is loaded, again and again as more is: at modules, that is, which stay until the
-end. It takes a quarter of the time to start. So it waits, and leaves out for good what is there when it begins.
+During start the collector scans the loaded modules repeatedly, although they live until the end; that takes a quarter
+of the start time. So it is disabled during start, and never scans what was loaded then.
 """
 
 import gc
 
 
 def begin() -> None:
-    """Before anything large is imported, in the process's main module only."""
+    """Disable the collector. Call before any large import, in the main module of a process only."""
     gc.disable()
 
 
 def loaded() -> None:
-    """All is imported: what is there now stays, what comes and goes from here on is collected. Undoes `begin` only."""
+    """Exclude all present objects from collection and enable the collector, after the start; only after `begin`."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

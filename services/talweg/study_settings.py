@@ -1,13 +1,14 @@
-"""What a study may say of how its optimizers are tuned, on what they are judged and in what the budget is counted.
+"""Settings of a study: the protocol of tuning, the target and the unit of the budget.
 
 The protocols:
 
-* `fixed`: given settings, each with every seed.
-* `grid`: learning rates evenly apart on a log scale, each tried with the tuning seeds; then the best of each optimizer
-  on each problem with fresh seeds, which alone are judged. As DeepOBS (Schneider, Balles, Hennig, 2019) does it.
-* `search`: for each seed a number of trials, the first with the given settings, the others at quasi-random points or at
-  those that TPE suggests; the best trial of each seed counts. As AlgoPerf (Dahl et al., 2023), where a seed is called a
-  study. On request, successive halving prunes the worst of them on the way.
+* `fixed`: the given settings, each with every seed.
+* `grid`: learning rates evenly spaced on a log scale, each with the tuning seeds; then the best one of each optimizer
+  on each problem with the study's seeds, and only these runs are compared. As in DeepOBS (Schneider, Balles, Hennig,
+  2019).
+* `search`: several trials for each seed, the first with the given settings, the others at quasi-random points or at
+  points that TPE suggests; the best trial of each seed counts. As in AlgoPerf (Dahl et al., 2023), which calls a seed
+  a study. Optionally, successive halving prunes the worst trials early.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -23,7 +24,7 @@ MAXIMUM_POINTS = 1000
 
 
 class Part(BaseModel):
-    """Frozen, and without keys that no one knows."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -40,7 +41,7 @@ class _Bounds(Part):
 
 
 class Range(_Bounds):
-    """low to high, on a log or a linear scale."""
+    """The range from low to high, on a log or a linear scale."""
 
     scale: Literal["log", "linear"] = "log"
 
@@ -51,7 +52,7 @@ class Range(_Bounds):
         return self
 
     def at(self, share: float) -> float:
-        """The value at `share`, in [0, 1], of the way, to twelve digits: a setting that people can write down."""
+        """The value at the fraction `share`, in [0, 1], of the range, rounded to twelve digits."""
         if self.scale == "linear":
             value = self.low + share * (self.high - self.low)
         else:
@@ -60,9 +61,9 @@ class Range(_Bounds):
 
 
 class Grid(_Bounds):
-    """`points` learning rates from low to high, evenly apart on a log scale, each with the tuning seeds.
+    """`points` learning rates from low to high, evenly spaced on a log scale, each with the tuning seeds.
 
-    A count n of seeds stands for n that none of the study's own is among.
+    A number n as `seeds` stands for n seeds that differ from the study's own.
     """
 
     low: float = Field(1e-4, gt=0)
@@ -71,24 +72,24 @@ class Grid(_Bounds):
     seeds: int | list[Seed] = 1
 
     def learning_rates(self) -> list[float]:
-        """From low to high."""
+        """The learning rates, ascending."""
         whole = Range(low=self.low, high=self.high)
         return [whole.at(i / (self.points - 1)) for i in range(self.points)]
 
     def tuning_seeds(self, judged: list[int]) -> list[int]:
-        """Spelled out; `judged` are the study's own."""
+        """The tuning seeds as a list; `judged` are the study's own seeds."""
         if not isinstance(self.seeds, int):
             return self.seeds
-        # In order, so that the same study asked for twice has the same ones.
+        # Deterministic, so that a study submitted twice has the same seeds.
         first = max(judged) + 1 if max(judged) + self.seeds < 2**63 else 0
         return [seed for seed in range(first, first + self.seeds + len(judged)) if seed not in judged][: self.seeds]
 
 
 class Halving(Part):
-    """Successive halving: `rungs` times on the way, of each seed's trials the best 1 / `factor` go on, rounded up.
+    """Successive halving: at each of `rungs` rungs the best 1 / `factor` of a seed's trials continue, rounded up.
 
-    With S steps the rungs are at S / factor^rungs, …, S / factor: the same for every optimizer, each among its own
-    trials.
+    With S steps the rungs are at S / factor^rungs, …, S / factor, the same for every optimizer; each optimizer's trials
+    are compared among themselves.
 
     Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016.
     """
@@ -97,22 +98,22 @@ class Halving(Part):
     rungs: int = Field(2, ge=1, le=10)
 
     def stops(self, steps: int) -> list[int]:
-        """After how many steps trials are held against each other, ascending; the last is the end."""
+        """The steps after which trials are compared, ascending; the last is the end."""
         return [max(steps // self.factor**rung, 1) for rung in range(self.rungs, -1, -1)]
 
 
-# Came after the first searches were stored: left out where they say nothing, so that those read as before.
+# Added after the first searches were stored: omitted at their defaults, so that stored content stays the same.
 _LATER = ("sampler", "startup", "pruning")
 
 
 class Search(Part):
-    """`trials` for each seed: the settings as given, then points of `space`.
+    """`trials` trials for each seed: the given settings, then points of `space`.
 
-    Every optimizer meets the same points, and takes of each the hyperparameters that it has. `points` are drawn at
-    submission where they are not given, and stay with the study: for each seed, trials − 1 of them.
+    All optimizers get the same points; each uses the hyperparameters of a point that it has. Points that are not given
+    are drawn at submission and stored with the study: trials − 1 for each seed.
 
-    With the sampler "tpe" that is so for the first `startup` trials. Each further one follows when those before it have
-    ended, at the point that Optuna's TPE suggests from what this optimizer reached on this problem with this seed.
+    With the sampler "tpe" this holds for the first `startup` trials. Each further trial starts after the trials before
+    it have ended, at the point that Optuna's TPE suggests from this optimizer's results on this problem with this seed.
     """
 
     space: dict[Key, Range] = Field(
@@ -127,18 +128,18 @@ class Search(Part):
 
     @property
     def begins(self) -> int:
-        """How many trials a seed begins with: all of them, where none is to learn from others."""
+        """The number of trials that a seed starts with: all of them, unless the sampler is tpe."""
         return min(self.startup, self.trials) if self.sampler == "tpe" else self.trials
 
     @property
     def adaptive(self) -> bool:
-        """Whether what runs depends on what the trials before reached."""
+        """Whether runs depend on the results of earlier trials."""
         return self.sampler == "tpe" or self.pruning is not None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.sampler == "tpe" and self.pruning is not None:
-            raise ValueError("pruning holds all trials against each other at once, and tpe makes them one by one")
+            raise ValueError("pruning compares all trials at the same time, but tpe creates them one after the other")
         return self
 
     @model_serializer(mode="wrap")
@@ -147,10 +148,10 @@ class Search(Part):
 
 
 class Target(Part):
-    """The validation cost that counts as arrived: `cost`, or found in the study's own runs by AlgoPerf's rule.
+    """The target validation cost: `cost`, or computed from the study's own runs by AlgoPerf's rule.
 
-    The rule: of the `references` (optimizers by name; all, where none is named) the best one's median over seeds of the
-    best cost within `share` of the budget.
+    The rule: for each of the `references` (optimizers by name; empty: all), the median over seeds of the best cost
+    within `share` of the budget; the lowest of these medians is the target.
     """
 
     cost: float | None = None
@@ -159,7 +160,7 @@ class Target(Part):
 
 
 def without_defaults(kind: type[BaseModel], content: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Content without those of the fields that are at their default, so that it reads as before they came."""
+    """Content without those of the named fields that have their default value."""
     return {
         key: value
         for key, value in content.items()

@@ -1,4 +1,4 @@
-"""Plain data and YAML to a pydantic model, with errors that say what to change."""
+"""Validate plain data and YAML with pydantic models; readable error messages."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from talweg.errors import InvalidSpec, MissingExtra
 
-# YAML 1.2's floats; PyYAML has those of 1.1, to which 1e-3, without a dot, is a text.
+# Floats of YAML 1.2. PyYAML follows YAML 1.1, where 1e-3 (without a dot) is text.
 _YAML_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 S = TypeVar("S", bound=BaseModel)
 
@@ -24,16 +24,16 @@ _IN_WORDS: Final = {
 
 
 def from_yaml(text: str) -> Any:
-    """What the text holds; raises ValueError where it is no YAML, and MissingExtra without PyYAML."""
+    """The content of a YAML text; raises ValueError for invalid YAML, MissingExtra without PyYAML."""
     with MissingExtra.unless_installed("PyYAML", needed_by="YAML", otherwise=", or write JSON"):
         import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it has no stubs
-        """SafeLoader, with these floats."""
+        """SafeLoader with floats of YAML 1.2."""
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_FLOAT, list("-+.0123456789"))
     try:
-        # A subclass of SafeLoader: it makes plain data only.
+        # A subclass of SafeLoader: it creates plain data only.
         loader = Loader(text)
         try:
             return loader.get_single_data()
@@ -44,13 +44,13 @@ def from_yaml(text: str) -> Any:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The nearest valid name, as the end of a sentence; empty where none is near."""
+    """`; did you mean NAME?` with the nearest valid name; empty where none is near."""
     near = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def rule(problem: Any) -> str:
-    """The rule that was broken, as part of a sentence; what pydantic says as a regular expression in words."""
+    """The broken rule as part of a sentence; a regular expression is put into words."""
     if problem["type"] == "string_pattern_mismatch":
         return _IN_WORDS[problem["ctx"]["pattern"]]
     message: str = problem["msg"].removeprefix("Value error, ")
@@ -58,7 +58,7 @@ def rule(problem: Any) -> str:
 
 
 def parse(kind: type[S], value: object) -> S:
-    """The model from plain data; raises InvalidSpec that names the key, the rule and the value."""
+    """The model from plain data; raises InvalidSpec with the key, the rule and the value."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -68,7 +68,7 @@ def parse(kind: type[S], value: object) -> S:
 
 
 def _rule(kind: type[BaseModel], problem: Any) -> str:
-    """One line for one broken rule: where, the rule, the value received, the nearest valid key."""
+    """One line for a broken rule: the key, the rule, the value received, the nearest valid key."""
     where = ".".join(str(part) for part in problem["loc"]) or "spec"
     message = rule(problem)
     if problem["type"] == "extra_forbidden":

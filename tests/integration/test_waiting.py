@@ -110,7 +110,7 @@ def test_a_wait_starts_a_stack_again_that_was_killed_and_not_one_that_was_stoppe
         eventually(lambda: {child.pid for child in standing(home).children} == {None}, "the watchdog to end all")
         assert run.wait(timeout=600).state == "finished"
         assert f"run {run.name} waits: the local stack in {home.resolve()} ended" in said[0]
-        assert said[0].endswith("it is started again now")
+        assert said[0].endswith("starting it again now")
         assert lab.url != before
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             (costs,) = pool.map(operator.attrgetter("costs"), [pickle.loads(pickled)])  # noqa: S301 - our own

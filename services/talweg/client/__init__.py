@@ -1,4 +1,4 @@
-"""The laboratory from Python: Lab, Run and Study over HTTP. Nothing of the store or the engine is loaded."""
+"""The Python client: Lab, Run and Study over HTTP. It loads neither the store nor the engine."""
 
 from talweg.client.analysis import Explanation, Readings
 from talweg.client.lab import Lab

@@ -1,4 +1,4 @@
-"""Datasets of one's own, and tokens of a shared laboratory."""
+"""Uploaded datasets, and tokens of a shared laboratory."""
 
 import io
 import os
@@ -20,33 +20,33 @@ class Dataset:
     """An uploaded dataset; specs name it as {"dataset": NAME, "network": […], "cost": …}."""
 
     def __init__(self, view: dict[str, Any]) -> None:
-        """Stand for what `view`, the API's answer, describes."""
+        """The dataset in `view`, an answer of the API."""
         self._view = view
 
     @property
     def name(self) -> str:
-        """What specs name it by."""
+        """The name to use in specs."""
         return str(self._view["name"])
 
     @property
     def digest(self) -> str:
-        """sha256 of its data in canonical form; every run that used it holds this."""
+        """sha256 of its data in canonical form; stored in every run that uses it."""
         return str(self._view["digest"])
 
     @property
     def classes(self) -> list[Any] | None:
-        """What class k was called before it was a number: `classes[k]`; None where targets are numbers."""
+        """The label of each class: `classes[k]` for class k; None where targets are numbers."""
         classes: list[Any] | None = self._view["classes"]
         return None if classes is None else list(classes)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the inputs: rows, then what an example has."""
+        """The shape of the inputs: rows, then the shape of an example."""
         return tuple(self._view["inputs"])
 
     @property
     def view(self) -> dict[str, Any]:
-        """All that is known of it, as plain data."""
+        """The API's answer, as plain data."""
         return dict(self._view)
 
     def __repr__(self) -> str:
@@ -65,13 +65,13 @@ class Dataset:
 def upload(
     wire: Wire, name: str, data: object, targets: object, *, target: str | None, kind: str, standardise: bool
 ) -> Dataset:
-    """Send a file, a table or arrays; raises InvalidSpec where it is none of them."""
+    """Upload a file, a table or arrays; raises InvalidSpec for anything else."""
     query: dict[str, Any] = {"target": target, "kind": kind, "standardise": str(standardise).lower()}
     path = f"/v1/datasets/{path_part(name)}"
     if isinstance(data, (str, os.PathLike)):
         file = Path(data)
         if targets is not None:
-            raise InvalidSpec("upload: a file holds its targets, got others beside it")
+            raise InvalidSpec("upload: a file holds its targets, got a separate argument targets too")
         form = _FORMATS.get(file.suffix.lower())
         if form is None:
             raise InvalidSpec(f"upload: a file must end in {', '.join(_FORMATS)}, got {file.name!r}")
@@ -80,9 +80,7 @@ def upload(
     if hasattr(data, "to_parquet"):
         return Dataset(wire.put(path, data.to_parquet(index=False), format="parquet", **query))
     if targets is None:
-        raise InvalidSpec(
-            "upload: arrays of inputs need targets beside them, as in lab.upload('mine', inputs, targets)"
-        )
+        raise InvalidSpec("upload: arrays of inputs need targets, as in lab.upload('mine', inputs, targets)")
     return Dataset(wire.put(path, _npz(data, targets), format="npz", **query))
 
 
@@ -97,7 +95,7 @@ def _npz(inputs: object, targets: object) -> bytes:
     arrays = {"inputs": np.asarray(inputs), "targets": np.asarray(targets)}
     for name, array in arrays.items():
         if array.dtype.hasobject:
-            # Lists of words in pandas are objects; anything else of that kind could only travel as a pickle.
+            # Text in pandas has this dtype; any other object could only be sent as a pickle.
             words = array.ravel().tolist()
             if not all(isinstance(word, str) for word in words):
                 raise InvalidSpec(f"upload: {name} must hold numbers or text throughout, got an array of objects")
@@ -108,10 +106,10 @@ def _npz(inputs: object, targets: object) -> bytes:
 
 
 class Tokens:
-    """Makes, lists and revokes tokens; every call needs a token of scope `admin`."""
+    """Create, list and revoke tokens; every call needs a token with scope `admin`."""
 
     def __init__(self, wire: Wire) -> None:
-        """Over `wire`; nothing is asked yet."""
+        """Use `wire`; sends no request."""
         self._wire = wire
 
     def create(
@@ -122,17 +120,17 @@ class Tokens:
         expires: timedelta | datetime | None = timedelta(days=90),
         **limits: float | None,
     ) -> str:
-        """A new token, which is told here and never again: the laboratory keeps its digest alone.
+        """Create a token and return it. It cannot be read again: the laboratory stores only its digest.
 
         Args:
-            name: whose it is; logs say it with each change.
-            scope: read, submit or admin; each holds those before it.
-            expires: after so long, or at that moment; None: not until it is revoked.
-            limits: runs, steps and bytes that it may hold at once, and its rate in requests a second, where they
-                differ from the laboratory's own.
+            name: of the owner; logs show it with each change.
+            scope: read, submit or admin; each includes the ones before it.
+            expires: a duration or a moment; None: never.
+            limits: runs, steps, bytes (held at once) and rate (requests a second), where they differ from the
+                laboratory's settings.
 
         Raises:
-            Conflict: a token of that name is there and not revoked.
+            Conflict: a token of that name exists and is not revoked.
             InvalidSpec: something breaks a rule.
         """
         end = datetime.now(UTC) + expires if isinstance(expires, timedelta) else expires
@@ -142,7 +140,7 @@ class Tokens:
         return str(self._wire.post("/v1/tokens", body)["token"])
 
     def list(self) -> Table:
-        """Every token by name, revoked ones too: all but the tokens themselves."""
+        """Every token by name, also revoked ones, without the secret itself."""
         rows = self._wire.get("/v1/tokens")
         return Table(
             _COLUMNS,
@@ -160,7 +158,7 @@ class Tokens:
         )
 
     def revoke(self, name: str) -> None:
-        """End a token now; raises NotFound where there is none of that name that is not revoked."""
+        """Revoke a token now; raises NotFound where no valid token has that name."""
         self._wire.delete(f"/v1/tokens/{path_part(name)}")
 
 

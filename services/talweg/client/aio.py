@@ -1,13 +1,13 @@
-"""AsyncLab: the laboratory for asyncio programs; many runs at once, and nothing blocks.
+"""AsyncLab: the client for asyncio programs.
 
     async with AsyncLab() as lab:
         runs = [await lab.submit(problem="digits-mlp", optimizer="adam", seed=seed) for seed in range(20)]
         await asyncio.gather(*(run.wait() for run in runs))
         costs = [await run.costs() for run in runs]
 
-Nothing is said twice here. What a `Run` or `Study` asks is plain code over a wire; `ask` lets that code run over a wire
-that knows the answers so far, awaits the first one that is missing, and begins again. So everything that those two can
-tell can be awaited: `await run.ask(lambda run: run.explain(37))`.
+All methods of `Lab`, `Run` and `Study` can be awaited with `ask`: `await run.ask(lambda run: run.explain(37))`. `ask`
+runs the synchronous code over a wire that replays the known answers, awaits the first missing one, and runs the code
+again.
 """
 
 import asyncio
@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 T = TypeVar("T")
-Twin = TypeVar("Twin", bound=Lab | RunOrStudy)
+Owner = TypeVar("Owner", bound=Lab | RunOrStudy)
 Work = TypeVar("Work", bound=RunOrStudy)
 
 
 class _AnswerMissing(TalwegError, code="missing-answer"):
-    """A question whose answer is not known yet."""
+    """A request whose answer is not known yet."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(f"{request.path}: must be asked within `ask`, or of what AsyncLab gives")
+        super().__init__(f"{request.path}: must be requested within `ask`, or through an object of AsyncLab")
         self.request = request
 
 
 class _ReplayedWire(Wire):
-    """A wire that gives answers that came before, each once; it is connected to nothing."""
+    """A wire that replays known answers, each once; it has no connection."""
 
     def __init__(self, like: Wire, answers: list[tuple[str, Any]]) -> None:
         self.home, self._address = like.home, like.address
         self._left = list(answers)
 
-    def _ask(self, request: Request) -> Any:
-        # By what was asked: what is kept from one time to the next, such as a catalogue, is not asked for again.
-        for position, (asked, answer) in enumerate(self._left):
-            if asked == _key(request):
+    def _send(self, request: Request) -> Any:
+        # By request, not by order: code that caches an answer, such as a catalogue, does not request it again.
+        for position, (key, answer) in enumerate(self._left):
+            if key == _key(request):
                 del self._left[position]
                 return answer
         raise _AnswerMissing(request)
@@ -69,19 +69,19 @@ def _key(request: Request) -> str:
 
 
 class AsyncWire:
-    """The questions of a `Wire`, awaited; opened and closed with `async with`."""
+    """An asynchronous Wire."""
 
-    def __init__(self, like: Wire) -> None:
-        """To where `like` leads, with its token."""
-        self.like = like
+    def __init__(self, wire: Wire) -> None:
+        """Use the address of `wire`, with its token."""
+        self.wire = wire
         self.messages = MessagePrinter(say)
-        self._address = like.address
+        self._address = wire.address
         self.client = self._opened()
-        # Another task may still be asking there.
+        # Clients of former addresses: another task may still use one.
         self._former: list[httpx2.AsyncClient] = []
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         for client in (*self._former, self.client):
             await client.aclose()
 
@@ -89,24 +89,24 @@ class AsyncWire:
         transport = None if self._address.socket is None else httpx2.AsyncHTTPTransport(uds=self._address.socket)
         return httpx2.AsyncClient(**self._address.options, transport=transport)
 
-    async def ask(self, request: Request) -> Any:
-        """What it answers; raises as a Wire does."""
+    async def send(self, request: Request) -> Any:
+        """The answer; raises as a Wire does."""
         async for attempt in request.retries():
             with attempt:
-                address = self.like.address
+                address = self.wire.address
                 try:
-                    return await self._answer(request)
+                    return await self._send_once(request)
                 except TalwegError as error:
-                    if not self.like.has_new_address(request, error, address):
+                    if not self.wire.has_new_address(request, error, address):
                         raise
-                    return await self._answer(request)
+                    return await self._send_once(request)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    async def _answer(self, request: Request) -> Any:
-        if self._address != self.like.address:
-            # A local stack that was started again, elsewhere.
+    async def _send_once(self, request: Request) -> Any:
+        if self._address != self.wire.address:
+            # The local stack was started again with another address.
             self._former.append(self.client)
-            self._address = self.like.address
+            self._address = self.wire.address
             self.client = self._opened()
         with http_errors(self._address.url):
             response = await self.client.request(**request.arguments())
@@ -114,52 +114,52 @@ class AsyncWire:
             raise response_error(self._address.url, response)
         return request.read(response)
 
-    async def through(self, twin: Twin, asked: Callable[[Twin], T]) -> T:
-        """What `asked` makes of `twin`, whose questions are awaited here; it is called once more for each of them."""
+    async def run(self, owner: Owner, call: Callable[[Owner], T]) -> T:
+        """The result of `call` on a copy of `owner`, with its requests awaited; calls it once more for each request."""
         answers: list[tuple[str, Any]] = []
         while True:
-            told = copy_with_wire(twin, _ReplayedWire(self.like, answers))
+            copied = copy_with_wire(owner, _ReplayedWire(self.wire, answers))
             try:
-                return asked(told)
+                return call(copied)
             except _AnswerMissing as missing:
-                answers.append((_key(missing.request), await self.ask(missing.request)))
+                answers.append((_key(missing.request), await self.send(missing.request)))
 
     async def lines(self, path: str) -> AsyncIterator[str]:
-        """The lines that a GET answers, as they come; asked once."""
-        with http_errors(self.like.url):
+        """The lines that a GET returns, as they arrive; not retried."""
+        with http_errors(self.wire.url):
             async with self.client.stream("GET", path) as response:
                 if response.is_error:
                     await response.aread()
-                    raise response_error(self.like.url, response)
+                    raise response_error(self.wire.url, response)
                 async for line in response.aiter_lines():
                     yield line
 
 
-class _Awaited(Generic[Twin]):
-    """What `ask` asks of: a Lab, a Run or a Study."""
+class _Awaited(Generic[Owner]):
+    """An asynchronous Lab, Run or Study with its synchronous counterpart."""
 
     _wire: AsyncWire
-    _now: Twin
+    _now: Owner
 
-    async def ask(self, asked: Callable[[Twin], T]) -> T:
-        """Whatever the synchronous one can tell: `await run.ask(lambda run: run.evaluations)`.
+    async def ask(self, asked: Callable[[Owner], T]) -> T:
+        """The result of any synchronous method: `await run.ask(lambda run: run.evaluations)`.
 
-        `asked` is called once more for each answer that it needs: it should do nothing but ask.
+        `asked` is called once more for each answer that it needs: it must have no other side effects.
         """
-        return await self._wire.through(self._now, asked)
+        return await self._wire.run(self._now, asked)
 
 
 class AsyncRunOrStudy(_Awaited[Work]):
-    """A run or a study; `now` is what was last heard of it, a Run or a Study over no wire of its own."""
+    """A run or a study."""
 
     def __init__(self, wire: AsyncWire, now: Work) -> None:
-        """Stand for `now`, and ask over `wire`."""
+        """The run or study of `now`, requested over `wire`."""
         self._wire = wire
         self._now = now
 
     @property
     def id(self) -> str:
-        """Unique for ever (uuid 7)."""
+        """Unique (uuid 7)."""
         return self._now.id
 
     @property
@@ -169,48 +169,49 @@ class AsyncRunOrStudy(_Awaited[Work]):
 
     @property
     def view(self) -> dict[str, Any]:
-        """The API's last answer about it, as plain data; `refresh` asks anew."""
+        """The API's last answer, as plain data; `refresh` requests a new one."""
         return self._now.view
 
     @property
     def state(self) -> str:
-        """As of the last answer: queued, running, finished, failed or cancelled."""
+        """queued, running, finished, failed or cancelled, in the last answer."""
         return str(self._now.view["state"])
 
     async def refresh(self) -> Self:
-        """Ask the laboratory how things stand."""
+        """Request the present state."""
         return await self._changed(lambda work: work.refresh())
 
     async def cancel(self) -> Self:
-        """Stop after the step that is being made; what is recorded stays. Over already, nothing changes."""
+        """Stop after the present step; the record stays. No effect on ended work."""
         return await self._changed(lambda work: work.cancel())
 
     async def wait(self, *, timeout: float | None = None) -> Self:
-        """Return when it is over. Cancelling the waiting leaves the work alone.
+        """Return when it has ended. Cancelling the wait does not cancel the work.
 
-        It shows nothing but why nothing goes on, as `Run.wait` does: once, where many runs wait for the same.
+        It prints no progress, only the reason where there is none, as `Run.wait` does; a common reason of many waits
+        once.
 
         Raises:
             RunFailed: it failed; the message holds the reason.
-            TimeoutError: it goes on after so many seconds, or the laboratory has not answered.
-            LocalStackError: the local stack was stopped, and nobody started it again within a minute.
+            TimeoutError: it has not ended after `timeout` seconds, or the laboratory does not answer.
+            LocalStackError: the local stack was stopped and not started again within a minute.
         """
-        like = self._wire.like
-        wait = Wait(f"{self._now.kind} {self.name}", like.url, timeout)
+        wire = self._wire.wire
+        wait = Wait(f"{self._now.kind} {self.name}", wire.url, timeout)
         try:
             while not wait.over:
                 start = False
                 try:
                     self._now._view = await self.ask(partial(fetch_view, timeout=wait.poll_timeout))
                 except TalwegError as error:
-                    start = wait.failed(error, like.stack_end(), like.home)
+                    start = wait.failed(error, wire.stack_end(), wire.home)
                 else:
                     if wait.update(self._now._view):
                         with suppress(TalwegError):
                             wait.set_reason(await self.ask(partial(fetch_reason, timeout=wait.poll_timeout)))
                 self._wire.messages.show(wait.message, of=wait)
                 if start:
-                    await asyncio.to_thread(like.start_stack)
+                    await asyncio.to_thread(wire.start_stack)
                 if not wait.over:
                     await asyncio.sleep(wait.delay())
         finally:
@@ -229,7 +230,7 @@ class AsyncRunOrStudy(_Awaited[Work]):
 
 
 class AsyncRun(AsyncRunOrStudy[Run]):
-    """One run; what is not here, `ask` has."""
+    """One run; `ask` has the other methods of Run."""
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Its progress (`state`, `step`, `steps`, `cost`, `best_cost`) whenever it changes, until the run is over."""
@@ -237,8 +238,8 @@ class AsyncRun(AsyncRunOrStudy[Run]):
         while not events.over:
             with suppress(Unreachable):
                 async for line in self._wire.lines(self._now._path("events")):
-                    if (told := events.take(line)) is not None:
-                        yield told
+                    if (progress := events.parse(line)) is not None:
+                        yield progress
             await self.refresh()
 
     async def costs(self) -> "Array":
@@ -246,7 +247,7 @@ class AsyncRun(AsyncRunOrStudy[Run]):
         return await self.ask(lambda run: run.costs)
 
     async def gradient(self, step: SupportsIndex) -> "dict[str, Array]":
-        """The derivatives of the step's cost, by tensor, bit for bit as the engine had them; raises NoSuchStep."""
+        """The derivatives of the step's cost, by tensor, bit for bit as the engine computed them; raises NoSuchStep."""
         return await self.ask(lambda run: run.gradient(step))
 
     async def parameters(self, step: SupportsIndex) -> "dict[str, Array]":
@@ -255,10 +256,10 @@ class AsyncRun(AsyncRunOrStudy[Run]):
 
 
 class AsyncStudy(AsyncRunOrStudy[Study]):
-    """One study; what is not here, `ask` has."""
+    """One study; `ask` has the other methods of Study."""
 
     async def runs(self) -> list[AsyncRun]:
-        """Every run, by optimizer setting, then by seed."""
+        """All runs, by optimizer setting, then by seed."""
         return [AsyncRun(self._wire, run) for run in await self.ask(lambda study: study.runs)]
 
     async def ranking(self) -> Table:
@@ -267,16 +268,16 @@ class AsyncStudy(AsyncRunOrStudy[Study]):
 
 
 class AsyncLab(_Awaited[Lab]):
-    """A laboratory, as `Lab` finds it, for `async with`; what is not here, `ask` has."""
+    """A laboratory, for `async with`; `ask` has the other methods of Lab."""
 
     def __init__(
         self, url: str | None = None, *, token: str | None = None, home: str | os.PathLike[str] | None = None
     ) -> None:
-        """As Lab's; nothing is found or started before `async with`."""
+        """The arguments of Lab; `async with` connects."""
         self._arguments: dict[str, Any] = {"url": url, "token": token, "home": home}
 
     async def __aenter__(self) -> Self:
-        # Starting a local one takes seconds, of which others make use.
+        # In a thread: a local stack takes seconds to start.
         self._now = await asyncio.to_thread(lambda: Lab(**self._arguments))
         self._wire = AsyncWire(self._now._wire)
         return self
@@ -288,11 +289,11 @@ class AsyncLab(_Awaited[Lab]):
         await self._wire.close()
 
     async def submit(self, spec: object = None, /, **keywords: Any) -> AsyncRun:
-        """Hand in one run, as `Lab.submit`."""
+        """Submit a run, as `Lab.submit`."""
         return AsyncRun(self._wire, await self.ask(lambda lab: lab.submit(spec, **keywords)))
 
     async def compare(self, spec: object = None, /, **keywords: Any) -> AsyncStudy:
-        """Hand in a study, as `Lab.compare`."""
+        """Submit a study, as `Lab.compare`."""
         return AsyncStudy(self._wire, await self.ask(lambda lab: lab.compare(spec, **keywords)))
 
     async def run(self, id_or_name: str) -> AsyncRun:

@@ -1,4 +1,4 @@
-"""Explanations, next updates, verification and instruments of a run's record: training pays nothing for them."""
+"""Explanations, next updates, verification and instruments, computed from a run's record on request."""
 
 import html
 import io
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 _NEXT = ("optimizer", "state", "learning_rate", "update_norm", "angle", "cost", "cost_after", "change")
-# Steps that are looked at where none are named: an eigenvalue takes tens of gradients.
+# Default number of steps for instruments; an eigenvalue takes tens of gradients.
 STEPS: Final = 50
 _INK: Final = "#1a1a1a"
 _LINE: Final = "#0072B2"
-# Beside the whole, each tensor's own.
+# Colours of single tensors.
 _TENSORS: Final = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
-# Where a line across helps to read.
+# Reference lines.
 _LEVELS: Final = {"alpha": 0.0, "gradient_cosine": 0.0, "gradient_snr": 1.0}
 _LOGARITHMIC: Final = {"gradient_norm", "update_ratio", "gradient_snr"}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """`text` says it as a person would; `data` holds the numbers it says."""
+    """An explanation: `text` in sentences, `data` with the numbers in it."""
 
     text: str
     data: dict[str, Any]
@@ -52,13 +52,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a record is true: each kind of thing that was looked at, how many agreed, and what did not.
+    """The result of verifying a record.
 
     Attributes:
-        agrees: everything that was looked at did.
-        steps: how many steps were recomputed.
-        findings: what was looked at, how many agreed, how many did not.
-        broken: what did not agree, in words.
+        agrees: whether every check agreed.
+        steps: the number of recomputed steps.
+        findings: for each kind of check, how many agreed and how many did not.
+        broken: a line for each disagreement.
         recorded, recomputed: the numerics fingerprints.
     """
 
@@ -83,20 +83,20 @@ class Verification:
 
 
 class Analysed(RunOrStudy):
-    """The part of a run that asks its record."""
+    """Next updates, verification and repair of a run."""
 
     def next_updates(self, step: SupportsIndex, optimizers: Sequence[str] = ()) -> Table:
-        """What each optimizer would do at `step`: the run's own, with its state, then the catalogue by its defaults.
+        """The update of each optimizer at `step`: the run's own with its state, then the catalogue with defaults.
 
-        angle is that between the update and the negative gradient, in degrees; cost_after is on the same batch.
+        angle: between update and negative gradient, in degrees. cost_after: on the same batch.
 
         Args:
-            step: which one.
-            optimizers: these alone.
+            step: number of the step.
+            optimizers: names; empty for all.
 
         Raises:
             NoSuchStep: that step is not recorded (yet).
-            InvalidSpec: there is no such optimizer, or it cannot take the run's batch.
+            InvalidSpec: an optimizer does not exist, or cannot use the run's batch.
         """
         query: dict[str, Any] = {"step": step.__index__(), "optimizer": list(optimizers) or None}
         answer = self._wire.get(self._path("next-updates"), **query)
@@ -111,12 +111,12 @@ class Analysed(RunOrStudy):
         return Table(_NEXT, tuple(tuple(row[name] for name in _NEXT) for row in rows))
 
     def verify(self, *, sample: int | None = None) -> Verification:
-        """Recompute the run, compare bit for bit, and check some derivatives by central differences.
+        """Recompute the run, compare it bit for bit, and check some derivatives by central differences.
 
-        What does not agree is in the answer, not raised.
+        Disagreements are in the result and raise nothing.
 
         Args:
-            sample: so many stretches between checkpoints, drawn at random; None for the whole run.
+            sample: number of intervals between checkpoints, drawn at random; None for the whole run.
         """
         found: dict[str, list[Any]] = {}
         steps, start, agrees = 0, 0, True
@@ -156,15 +156,15 @@ class Analysed(RunOrStudy):
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What instruments showed at some steps; `readings["alpha"]` is one of them over the steps.
+    """Values of instruments at some steps; `readings["alpha"]` is one instrument over the steps.
 
     Attributes:
         run: the run's name.
-        steps: (n,) which steps.
-        columns: the columns of each instrument, by its name: whole first, then by tensor, or a histogram's bins.
-        values: (n,) of each column, by its name; NaN where there is no finite number.
-        edges: of each histogram, the bounds between its bins.
-        left_out: why instruments have nothing to say of this run, where all were asked for.
+        steps: (n,) numbers of the steps.
+        columns: the columns of each instrument: the whole, then its tensors; for a histogram its bins.
+        values: (n,) for each column; NaN where there is no finite number.
+        edges: the bin edges of each histogram.
+        left_out: instruments that do not apply to this run, with the reason; only where all were requested.
     """
 
     run: str
@@ -175,7 +175,7 @@ class Readings:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> "Numbers":
-        """(n,) of an instrument or one of its columns; (n, bins) of a histogram."""
+        """(n,) for an instrument or one of its columns; (n, bins) for a histogram."""
         import numpy as np
 
         if name in self.edges:
@@ -185,7 +185,7 @@ class Readings:
         return self.values[name]
 
     def __len__(self) -> int:
-        """How many steps."""
+        """The number of steps."""
         return len(self.steps)
 
     def __iter__(self) -> Iterator[str]:
@@ -194,11 +194,11 @@ class Readings:
 
     @property
     def table(self) -> Table:
-        """A row for each step: what each instrument is about, without its tensors and bins."""
+        """A row for each step, a column for each instrument, without tensors and bins."""
         return self._table([names[0] for name, names in self.columns.items() if name not in self.edges])
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A row for each step, a column for each number: tensors and bins too."""
+        """A row for each step, a column for each number, tensors and bins included."""
         return self._table(self.values).to_pandas()
 
     def to_arrow(self) -> "pa.Table":
@@ -236,18 +236,18 @@ class Readings:
 
 
 class Instrumented(RunOrStudy):
-    """The part of a run that instruments look at."""
+    """Instruments of a run."""
 
     def instruments(self, *names: str, steps: "SupportsIndex | slice | None" = None) -> Readings:
-        """What instruments show, all of them or those named, computed from the record now.
+        """Values of all or the named instruments, computed from the record now.
 
         Args:
             names: gradient_norm, update_ratio, distance, gradient_cosine, gradient_snr, alpha, hessian_eigenvalue,
                 gradient_histogram, parameter_histogram; `talweg instruments` lists them with their formulas.
-            steps: one, or a slice of them; without it about fifty, evenly spread.
+            steps: a step or a slice; None for about fifty evenly spaced steps.
 
         Raises:
-            InvalidSpec: there is no such instrument (the nearest is named), or it has nothing to say of this run.
+            InvalidSpec: an instrument does not exist (the nearest is named), or does not apply to this run.
             NoSuchStep: the run has recorded no step yet.
         """
         import numpy as np
@@ -256,7 +256,7 @@ class Instrumented(RunOrStudy):
         chosen = slice(None, None, max(1, -(-count // STEPS))) if steps is None else steps
         start, stop, stride = span(chosen, count)
         if count and start == stop:
-            raise InvalidSpec(f"steps: there is no step in {chosen} of {count}")
+            raise InvalidSpec(f"steps: {chosen} selects none of the {count} steps")
         columns: dict[str, list[str]] = {}
         found: list[int] = []
         rows: list[list[float | None]] = []
@@ -280,17 +280,17 @@ class Instrumented(RunOrStudy):
         )
 
     def instrument(self, name: str, steps: "SupportsIndex | slice | None" = None) -> Readings:
-        """One instrument: `run.instrument("alpha", steps=slice(0, 100))["alpha"]`; as `instruments` else."""
+        """One instrument: `run.instrument("alpha", steps=slice(0, 100))["alpha"]`; otherwise as `instruments`."""
         return self.instruments(name, steps=steps)
 
 
 def listed(entries: Sequence[dict[str, Any]]) -> Table:
-    """The instruments that there are."""
+    """The instruments with what they show."""
     return Table(("instrument", "shows"), tuple((entry["name"], entry["shows"]) for entry in entries))
 
 
 def draw(readings: Readings) -> "Figure":
-    """Every instrument, in two columns, by matplotlib's objects, without pyplot."""
+    """A panel for each instrument, in two columns; uses matplotlib without pyplot."""
     from matplotlib.figure import Figure
 
     names = list(readings)
@@ -310,14 +310,14 @@ def draw(readings: Readings) -> "Figure":
 
 
 def svg(figure: "Figure") -> str:
-    """As SVG, for a page: letters are paths; the same figure gives the same text."""
+    """The figure as SVG for a page, with text as paths; deterministic."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": "talweg"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()
-    # A page has a document type of its own.
+    # Without the XML declaration and document type, which do not belong into an HTML page.
     return text[text.index("<svg") :]
 
 
@@ -325,8 +325,8 @@ def _lines(axes: "Axes", readings: Readings, name: str) -> None:
     import numpy as np
 
     whole, *parts = [column for column in readings.columns[name] if not column.endswith((".error", ".mean"))]
-    for place, part in enumerate(parts):
-        colour = _TENSORS[place % len(_TENSORS)]
+    for number, part in enumerate(parts):
+        colour = _TENSORS[number % len(_TENSORS)]
         axes.plot(readings.steps, readings[part], color=colour, linewidth=0.8, alpha=0.8)
     marker = "." if len(readings) < 2 else ""
     values = np.asarray(readings[whole], dtype=np.float64)
@@ -338,7 +338,7 @@ def _lines(axes: "Axes", readings: Readings, name: str) -> None:
 
 
 def _histogram(axes: "Axes", readings: Readings, name: str) -> None:
-    """Steps across, bins upwards in order of size, the darker the more; only the bins between those in use."""
+    """Steps on the x axis, bins on the y axis, darker for higher counts; without the unused bins at both ends."""
     import numpy as np
 
     counts = np.asarray(readings[name], dtype=np.float64).T

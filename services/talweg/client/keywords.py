@@ -1,6 +1,6 @@
-"""Turn the arguments of `submit`, `compare` and `fork` into the JSON of a spec.
+"""Convert the arguments of `submit`, `compare` and `fork` to the JSON of a spec.
 
-Which settings a spec has is known here; which hyperparameters an optimizer has, the laboratory is asked.
+The keys of a spec are known here; the hyperparameters of an optimizer come from the laboratory.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -14,7 +14,7 @@ from talweg.spec import ForkSpec, RunSpec, StudySpec
 from talweg.validation import did_you_mean
 
 Json = dict[str, Any]
-# The hyperparameters of an optimizer by its name; None where there is no optimizer of that name.
+# The hyperparameters of an optimizer by its name; None for an unknown optimizer.
 Hyperparameters = Callable[[str], Collection[str] | None]
 
 
@@ -24,22 +24,22 @@ def hyperparameters_of(wire: Wire) -> dict[str, list[str]]:
 
 
 def run_spec(spec: object, keywords: Mapping[str, Any], hyperparameters: Hyperparameters) -> Json:
-    """The JSON of one run: `spec` (a RunSpec or a dict), its keys replaced by keywords, or keywords alone.
+    """The JSON of a run: `spec` (a RunSpec or a dict) with keys replaced by keywords, or keywords only.
 
-    A keyword that is no key of RunSpec is moved into the optimizer.
+    A keyword that is not a key of RunSpec becomes a hyperparameter of the optimizer.
 
     Raises:
-        InvalidSpec: it is no hyperparameter of that optimizer either, or was given in both places.
+        InvalidSpec: it is not a hyperparameter of that optimizer, or is given in both places.
     """
     known, others = _split(RunSpec, spec, keywords)
     return _with_hyperparameters(RunSpec, known, others, hyperparameters)
 
 
 def fork_spec(parent: Mapping[str, Any], keywords: Mapping[str, Any], hyperparameters: Hyperparameters) -> Json:
-    """The JSON of a fork: keys of ForkSpec, and hyperparameters that change the optimizer named, else the parent's.
+    """The JSON of a fork: keys of ForkSpec, and hyperparameters of the given optimizer or else of the parent's.
 
     Raises:
-        InvalidSpec: a keyword is neither, or was given in both places.
+        InvalidSpec: a keyword is neither, or is given in both places.
     """
     known, others = _split(ForkSpec, None, keywords)
     if others and known.get("optimizer") is None:
@@ -48,10 +48,10 @@ def fork_spec(parent: Mapping[str, Any], keywords: Mapping[str, Any], hyperparam
 
 
 def study_spec(spec: object, keywords: Mapping[str, Any]) -> Json:
-    """The JSON of a study: `spec` (a StudySpec or a dict), its keys replaced by keywords, or keywords alone.
+    """The JSON of a study: `spec` (a StudySpec or a dict) with keys replaced by keywords, or keywords only.
 
     Raises:
-        InvalidSpec: a keyword is no key of StudySpec.
+        InvalidSpec: a keyword is not a key of StudySpec.
     """
     known, others = _split(StudySpec, spec, keywords)
     for key in others:
@@ -73,18 +73,18 @@ def _with_hyperparameters(
     name = str(optimizer.get("name", "the optimizer"))
     valid = hyperparameters(name)
     for key, value in others.items():
-        # Of an optimizer that the laboratory does not know, the laboratory says so.
+        # An unknown optimizer is reported by the laboratory.
         if valid is not None and key not in valid:
             hint = did_you_mean(key, [*kind.model_fields, *valid])
             raise InvalidSpec(f"{key}: is neither a key of {kind.__name__} nor a hyperparameter of {name}{hint}")
         if key in optimizer:
-            raise InvalidSpec(f"{key}: is given twice, got {value!r} beside {optimizer[key]!r} in the optimizer")
+            raise InvalidSpec(f"{key}: is given twice, got {value!r} and, in the optimizer, {optimizer[key]!r}")
         optimizer[key] = value
     return known | {"optimizer": optimizer}
 
 
 def _split(kind: type[BaseModel], spec: object, keywords: Mapping[str, Any]) -> tuple[Json, Json]:
-    """The keys of a spec of that kind, and the keywords that are none of them."""
+    """The keys of a spec of that kind, and the other keywords."""
     if spec is None:
         spec = {}
     elif isinstance(spec, BaseModel):

@@ -1,4 +1,4 @@
-"""Lab: submit work to a laboratory, and find it again."""
+"""Lab: submit runs and studies to a laboratory, and find them."""
 
 import copy
 import os
@@ -18,13 +18,14 @@ from talweg.settings import settings
 
 
 class Lab:
-    """A laboratory. `Lab()` starts or finds the local one; `Lab("https://…", token=…)` talks to a shared one.
+    """A laboratory. `Lab()` finds or starts the local one; `Lab("https://…", token=…)` connects to a shared one.
 
-    The environment's TALWEG_URL, TALWEG_TOKEN and TALWEG_HOME stand in for arguments that are not given.
+    TALWEG_URL, TALWEG_TOKEN and TALWEG_HOME in the environment replace missing arguments.
 
-    It pickles, as its runs and studies do, for joblib, multiprocessing and caches: as the local stack's folder, or as
-    the URL, and then the other side takes the token from its TALWEG_TOKEN or TALWEG_TOKEN_FILE. A pickle never holds a
-    token: where one was given as an argument alone, pickling raises InvalidSpec. A copy has connections of its own.
+    A Lab, its runs and its studies can be pickled, for joblib, multiprocessing and caches. The pickle holds the local
+    stack's folder or the URL, never a token: the reader of a URL takes the token from its TALWEG_TOKEN or
+    TALWEG_TOKEN_FILE, and pickling raises InvalidSpec where the token was only an argument. A copy has its own
+    connections.
     """
 
     def __init__(
@@ -33,13 +34,13 @@ class Lab:
         """Connect.
 
         Args:
-            url: of the API; None for the local stack, or for TALWEG_URL where that is set.
-            token: the bearer token; the local stack brings its own.
+            url: of the API; None for TALWEG_URL, or the local stack where that is not set.
+            token: the bearer token; not needed for the local stack.
             home: the local stack's folder.
 
         Raises:
-            InvalidSpec: the URL or the token can be none.
-            LocalStackError: the local stack does not start; the message says why.
+            InvalidSpec: the URL or the token is malformed.
+            LocalStackError: the local stack does not start; the message holds the reason.
         """
         if url is not None and home is not None:
             raise InvalidSpec("Lab: takes a url or the home of a local stack, got both")
@@ -58,7 +59,7 @@ class Lab:
 
     @classmethod
     def from_env(cls) -> Self:
-        """The shared laboratory that TALWEG_URL and TALWEG_TOKEN (or TALWEG_TOKEN_FILE) name; starts none.
+        """The shared laboratory at TALWEG_URL with TALWEG_TOKEN (or TALWEG_TOKEN_FILE); never starts a local one.
 
         Raises:
             InvalidSpec: TALWEG_URL is not set.
@@ -70,11 +71,11 @@ class Lab:
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """The URL of the API."""
         return self._wire.url
 
     def close(self) -> None:
-        """Close the connections; what was submitted goes on."""
+        """Close the connections; submitted work continues."""
         self._wire.close()
 
     def __enter__(self) -> Self:
@@ -86,27 +87,27 @@ class Lab:
         self.close()
 
     def submit(self, spec: object = None, /, **keywords: Any) -> Run:
-        """Hand in one run: `submit(problem="digits-mlp", optimizer="adam", learning_rate=1e-3, steps=500)`.
+        """Submit a run: `submit(problem="digits-mlp", optimizer="adam", learning_rate=1e-3, steps=500)`.
 
         Args:
             spec: a RunSpec or its JSON as a dict; keywords replace its keys.
             keywords: keys of RunSpec; any other is a hyperparameter of the optimizer.
 
         Raises:
-            InvalidSpec: something breaks a rule; the message names it, the rule and the value.
+            InvalidSpec: the spec breaks a rule; the message names the key, the rule and the value.
             Conflict: the name is taken.
         """
         return Run(self._wire, self._wire.post("/v1/runs", run_spec(spec, keywords, self._hyperparameters_of)))
 
     def compare(self, spec: object = None, /, **keywords: Any) -> Study:
-        """Hand in a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"], seeds=5)`.
+        """Submit a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"], seeds=5)`.
 
         Args:
             spec: a StudySpec or its JSON as a dict; keywords replace its keys.
             keywords: keys of StudySpec.
 
         Raises:
-            InvalidSpec: something breaks a rule; the message names it, the rule and the value.
+            InvalidSpec: the spec breaks a rule; the message names the key, the rule and the value.
             Conflict: the name is taken.
         """
         return Study(self._wire, self._wire.post("/v1/studies", study_spec(spec, keywords)))
@@ -116,7 +117,7 @@ class Lab:
         return Run(self._wire, self._wire.get(f"/v1/runs/{path_part(id_or_name)}"))
 
     def runs(self, *, study: str | None = None, state: str | None = None, limit: int = 100) -> list[Run]:
-        """Runs, newest first: of a study (id or name), in a state, at most `limit`."""
+        """Runs, newest first, at most `limit`; only those of a study (id or name) or in a state, where given."""
         views = every(self._wire, "/v1/runs", limit=limit, study=study, state=state)
         return [Run(self._wire, view) for view in views]
 
@@ -138,20 +139,20 @@ class Lab:
         kind: str = "auto",
         standardise: bool = True,
     ) -> Dataset:
-        """Keep a dataset of one's own: `lab.upload("mine", "mine.csv")` or `lab.upload("mine", inputs, targets)`.
+        """Upload a dataset: `lab.upload("mine", "mine.csv")` or `lab.upload("mine", inputs, targets)`.
 
         Args:
-            name: what specs name it by: {"dataset": "mine", "network": […], "cost": "cross_entropy"}.
+            name: for use in specs: {"dataset": "mine", "network": […], "cost": "cross_entropy"}.
             data: a file (.csv, .parquet, .npz, .npy), a table of pandas, or an array of inputs (rows, …).
-            targets: beside an array: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
-            target: in a table, the column to predict; None for the last.
-            kind: labels, values, or auto: text, truth values and integers are labels.
-            standardise: give each input column mean 0 and deviation 1, as measured on the training split.
+            targets: for an array: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
+            target: for a table: the column to predict; None for the last.
+            kind: labels, values, or auto (text, booleans and integers are labels).
+            standardise: scale each input column to mean 0 and standard deviation 1 of the training split.
 
         Raises:
-            InvalidSpec: something breaks a rule; the message names column and row.
-            TooLarge: it takes more than the laboratory allows.
-            Conflict: the name stands for other data.
+            InvalidSpec: the data break a rule; the message names column and row.
+            TooLarge: it exceeds the laboratory's limits.
+            Conflict: the name is in use for other data.
         """
         return upload(self._wire, name, data, targets, target=target, kind=kind, standardise=standardise)
 
@@ -160,18 +161,18 @@ class Lab:
         return Dataset(self._wire.get(f"/v1/datasets/{path_part(digest_or_name)}"))
 
     def datasets(self) -> Table:
-        """Every uploaded dataset: name, rows, what its targets are, digest."""
+        """Every uploaded dataset: name, rows, shape of inputs, kind of targets, size, digest."""
         columns = ("name", "rows", "inputs", "kind", "size", "digest")
         rows = self._wire.get("/v1/datasets")
         return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
 
     @property
     def tokens(self) -> Tokens:
-        """Who may ask: make, list and revoke tokens, with one of scope `admin`."""
+        """Create, list and revoke tokens; needs a token with scope `admin`."""
         return Tokens(self._wire)
 
     def problems(self) -> Table:
-        """The catalogue of problems: name, what it is, its settings with their defaults."""
+        """The catalogue of problems: name, description, settings with defaults."""
         return self._catalogue("problems")
 
     def optimizers(self) -> Table:
@@ -179,21 +180,21 @@ class Lab:
         return self._catalogue("optimizers", "family", "memory", "evaluations", "paper")
 
     def schedules(self) -> Table:
-        """The catalogue of schedules: name, what it does, the learning rate's factor, its settings with defaults."""
+        """The catalogue of schedules: name, description, formula of the factor, settings with defaults."""
         return self._catalogue("schedules", "formula")
 
     def status(self) -> dict[str, Any]:
-        """Versions, how much waits, who works, and where MLflow is."""
+        """Versions, waiting work, workers, and the address of MLflow."""
         status: dict[str, Any] = self._wire.get("/v1/status")
         return status
 
     def troubles(self) -> list[dict[str, str]]:
-        """What is wrong (`what`) and what to do about it (`remedy`), the gravest first; empty where all is well."""
+        """Problems (`what`) and what to do (`remedy`), the most severe first; empty where there are none."""
         troubles: list[dict[str, str]] = self._wire.get("/v1/troubles")
         return troubles
 
     def __copy__(self) -> Self:
-        """The same laboratory over connections of its own."""
+        """The same laboratory with its own connections."""
         return copy_with_wire(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
@@ -211,11 +212,11 @@ class Lab:
     def _catalogue(self, noun: str, *more: str) -> Table:
         columns = ("name", "description", *more, "settings")
         rows = self._wire.get(f"/v1/{noun}")
-        # An older laboratory says less of each.
+        # An older laboratory has fewer columns.
         return Table(columns, tuple(tuple(row.get(column) for column in columns) for row in rows))
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
-        """The names of an optimizer's hyperparameters; the catalogue is asked for once."""
+        """The names of an optimizer's hyperparameters; the catalogue is requested once."""
         if not self._hyperparameters:
             self._hyperparameters.update(hyperparameters_of(self._wire))
         return self._hyperparameters.get(optimizer)

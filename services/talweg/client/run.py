@@ -1,4 +1,4 @@
-"""Run: its costs, and the derivatives and parameters of any of its steps."""
+"""Run: costs, derivatives and parameters of its steps; fork, resume, export."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     Array = NDArray[np.generic]
 
 
-# Of one answer; of a long run there may be a million.
+# Evaluations in one answer; a long run may have a million.
 _EVALUATIONS: Final = 10_000
 
 
 class Branching(RunOrStudy):
-    """What a run can do beside being looked at."""
+    """Fork and resume a run."""
 
     @property
     def parent(self) -> Self | None:
-        """The run that this one was forked from; it shares the steps before `parent_step` with it."""
+        """The run that this one was forked from; both share the steps before `parent_step`."""
         parent = self._view["parent_run_id"]
         return None if parent is None else type(self)(self._wire, self._wire.get(f"/v1/{self.noun}/{parent}"))
 
     @property
     def parent_step(self) -> int | None:
-        """The first step of its own, where it is a fork."""
+        """The first step of its own; None where it is not a fork."""
         step = self._view["parent_step"]
         return None if step is None else int(step)
 
     def fork(self, step: int, **keywords: Any) -> Self:
-        """A new run that shares the steps before `step` and goes on otherwise: `fork(37, optimizer="sgd")`.
+        """A new run that shares the steps before `step` and has other settings from there: `fork(37, optimizer="sgd")`.
 
-        Batches keep their order, and the schedule goes on at `step`. The optimizer's state is carried where the rule
-        is the same, else it begins anew; `state="fresh"` or `state="carried"` says which it must be.
+        Batches keep their order, and the schedule continues at `step`. The optimizer's state is the parent's where the
+        rule is the same, else the initial one; `state="carried"` or `state="fresh"` demands one of them.
 
         Args:
             step: the first step of its own.
@@ -52,22 +52,22 @@ class Branching(RunOrStudy):
                 record, state, name; any other is a hyperparameter of the optimizer.
 
         Raises:
-            NoSuchStep: the run has not got so far.
-            InvalidSpec: something breaks a rule, or the run diverged by then.
+            NoSuchStep: the run has not recorded that step.
+            InvalidSpec: a keyword breaks a rule, or the run diverged before `step`.
             Conflict: the name is taken.
         """
         body = fork_spec(self._view["spec"], {"step": step, **keywords}, self._hyperparameters_of)
         return type(self)(self._wire, self._wire.post(self._path("fork"), body))
 
     def resume(self, steps: int | None = None, *, max_seconds: float | None = None) -> Self:
-        """Go on until there are `steps` steps, as if so many had been asked for from the start: with the same bits.
+        """Continue an ended run to `steps` steps, with the same bits as a run submitted with so many steps.
 
-        Without `steps` a cancelled or failed run goes on to those it was asked for. The schedule is what its own
-        settings say: one that came to its end stays there. To change it, fork. Where its time was up, the limit is
-        lifted, or is from here on `max_seconds`, of all that it trains.
+        Without `steps` a cancelled or failed run continues to the steps of its spec. The schedule follows its own
+        settings: one that has reached its end stays there. To change it, fork. A time limit that the run has reached is
+        removed, or replaced by `max_seconds`, a limit of the whole training time.
 
         Raises:
-            InvalidSpec: it has made more steps, diverged, belongs to a study, or has trained for longer already.
+            InvalidSpec: it has more steps, diverged, belongs to a study, or has already trained longer.
             Conflict: it has not ended.
         """
         asked = {"steps": steps, "max_seconds": max_seconds}
@@ -80,26 +80,26 @@ class Branching(RunOrStudy):
 
 
 class Run(Branching, Recorded, Analysed, Instrumented):
-    """One problem, one optimizer setting, one seed. Arrays are fetched when asked for, exactly as recorded."""
+    """One problem, one optimizer setting, one seed. Arrays are fetched on access, exactly as recorded."""
 
     kind: ClassVar[str] = "run"
     noun: ClassVar[str] = "runs"
 
     @property
     def stop_reason(self) -> str | None:
-        """finished, diverged, pruned, cancelled or failed; None while it goes on."""
+        """finished, diverged, pruned, cancelled or failed; None while it has not ended."""
         reason = self._now()["stop_reason"]
         return None if reason is None else str(reason)
 
     @property
     def error(self) -> str | None:
-        """The traceback of its worker, where it failed."""
+        """The traceback of the worker; None where it did not fail."""
         error = self._now()["error"]
         return None if error is None else str(error)
 
     @property
     def step(self) -> int:
-        """How many updates are recorded."""
+        """The number of recorded updates."""
         return int(self._now()["step"])
 
     @property
@@ -132,10 +132,10 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         while full:
             page = self._wire.get(self._path("evaluations"), start=start, limit=_EVALUATIONS)
             if not page or page[0]["step"] < start:
-                # An older laboratory gives everything at once, whatever it is asked for.
+                # An older laboratory ignores `start` and sends everything in one answer.
                 break
             rows += page
-            # A page ends where the next step, of a few splits, would not fit.
+            # A page holds whole steps, each with a few splits: it may be a little shorter than the limit.
             start, full = page[-1]["step"] + 1, len(page) > _EVALUATIONS // 2
         columns = ("step", "split", "cost", "metric")
         return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
@@ -143,17 +143,17 @@ class Run(Branching, Recorded, Analysed, Instrumented):
     def events(self) -> Iterator[dict[str, Any]]:
         """Its progress (`state`, `step`, `steps`, `cost`, `best_cost`) whenever it changes, until the run is over.
 
-        A connection that is lost is opened again; a laboratory that stays away is Unreachable.
+        A lost connection is opened again; raises Unreachable where the laboratory stays unreachable.
         """
         events = Events()
         while not events.over:
             with suppress(Unreachable):
-                # The laboratory ends it after ten minutes, so that a revoked token reads no longer.
-                yield from events.through(self._wire.lines(self._path("events")))
+                # The laboratory ends the stream after ten minutes, so that a revoked token cannot read on.
+                yield from events.parse_all(self._wire.lines(self._path("events")))
             self.refresh()
 
     def gradient(self, step: SupportsIndex) -> "dict[str, Array]":
-        """The derivatives of the step's cost, by tensor, bit for bit as the engine had them.
+        """The derivatives of the step's cost, by tensor, bit for bit as the engine computed them.
 
         Raises:
             NoSuchStep: that step is not recorded (yet).
@@ -161,7 +161,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         return self._tensors("gradient", step)
 
     def parameters(self, step: SupportsIndex) -> "dict[str, Array]":
-        """The parameters before the step's update, by tensor; those of `step = run.step` are the last ones.
+        """The parameters before the step's update, by tensor; `step = run.step` gives the last ones.
 
         Raises:
             NoSuchStep: that step is not recorded (yet).
@@ -176,18 +176,18 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         *,
         nudge: float | None = None,
     ) -> Explanation:
-        """What the derivative by one coordinate means, what the optimizer answered, and why.
+        """What the derivative by one coordinate means, the optimizer's update, and its reason.
 
-        Without a tensor: what the step did to its cost, and the tensors and coordinates that mattered most in it.
+        Without a tensor: the effect of the step on its cost, and the tensors and coordinates with the largest effect.
 
         Args:
-            step: which one.
+            step: number of the step.
             tensor: its name, a key of `shapes`.
-            index: where in the tensor; () in a tensor of one coordinate.
-            nudge: by how much to move the coordinate to see the cost change.
+            index: position in the tensor; () for a scalar.
+            nudge: the change of the coordinate for which the change of cost is computed.
 
         Raises:
-            NoSuchStep, InvalidSpec: there is no such step, tensor or coordinate.
+            NoSuchStep, InvalidSpec: the step, tensor or coordinate does not exist.
         """
         if tensor is None:
             whole = self._wire.get(self._path("contributions"), step=_whole(step))
@@ -198,7 +198,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         return Explanation(text=answer.pop("text"), data=answer)
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
-        """Write a row for each step to `path`, a Parquet file; with `vectors` every gradient and parameter too."""
+        """Write a Parquet file with a row for each step; with `vectors` also every gradient and parameter."""
         return write_parquet([self], path, vectors=vectors)
 
     def _tensors(self, quantity: str, step: SupportsIndex) -> "dict[str, Array]":
@@ -210,7 +210,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
         return self._all("steps", name)
 
     def _all(self, *place: str) -> "Array":
-        """Every row of a column, page after page."""
+        """All rows of a column, in pages."""
         import numpy as np
 
         pages = [self._wire.array(self._path(*place), start=0)]
@@ -234,9 +234,7 @@ class Run(Branching, Recorded, Analysed, Instrumented):
     def _failure(self) -> str | None:
         if self._view["state"] != "failed":
             return None
-        return (
-            f"run {self.name} failed at step {self._view['step']}: {reason(self._view)}; run.error has the whole of it"
-        )
+        return f"run {self.name} failed at step {self._view['step']}: {reason(self._view)}; run.error has the traceback"
 
     def _facts(self) -> dict[str, Any]:
         view = self._view
@@ -252,13 +250,13 @@ class Run(Branching, Recorded, Analysed, Instrumented):
 
 
 def reason(view: dict[str, Any]) -> str:
-    """The last line of a failed run's traceback, which names the exception."""
+    """The last line of a failed run's traceback, with the exception."""
     lines = [line for line in (view["error"] or "").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "no reason was recorded"
 
 
 def _whole(step: object) -> int:
-    """A step as an int; NumPy's integers count, 3.7 and True do not."""
+    """A step as an int; accepts NumPy integers, refuses 3.7 and True."""
     if isinstance(step, bool) or not hasattr(step, "__index__"):
         raise InvalidSpec(f"step: must be an integer, got {step!r}")
     return int(step.__index__())

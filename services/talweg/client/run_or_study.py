@@ -1,4 +1,4 @@
-"""What Run and Study share: a view of work that changes while it runs."""
+"""The base class of Run and Study: a snapshot (`view`) of submitted work, its state, and waiting for it."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ PAGE: Final = 200
 
 
 def every(wire: Wire, path: str, *, limit: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:
-    """Each item of a list, asked for page by page as it is gone through; at most `limit` of them."""
+    """The items of a list, at most `limit`; pages are requested as they are needed."""
     cursor: str | None = None
     left = limit
     while left is None or left > 0:
@@ -30,91 +30,91 @@ def every(wire: Wire, path: str, *, limit: int | None = None, **query: Any) -> I
 
 
 class RunOrStudy(ABC):
-    """A run or a study; `kind` is its word, `noun` its place in the API."""
+    """A run or a study; `kind` is the word for it, `noun` its path in the API."""
 
     kind: ClassVar[str]
     noun: ClassVar[str]
 
     def __init__(self, wire: Wire, view: dict[str, Any]) -> None:
-        """Stand for what `view`, the API's answer, describes; reached again over `wire`."""
+        """The run or study in `view`, an answer of the API; `wire` sends further requests."""
         self._wire = wire
         self._view = view
 
     @property
     def id(self) -> str:
-        """Unique for ever (uuid 7)."""
+        """Unique (uuid 7)."""
         return str(self._view["id"])
 
     @property
     def name(self) -> str:
-        """Unique and readable; `lab.run(name)` or `lab.study(name)` finds it again."""
+        """Unique and readable; for `lab.run(name)` or `lab.study(name)`."""
         return str(self._view["name"])
 
     @property
     def state(self) -> str:
-        """queued, running, finished, failed or cancelled, as of now."""
+        """queued, running, finished, failed or cancelled, requested now."""
         return str(self._now()["state"])
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What was asked for, with every default filled in."""
+        """The submitted spec, with every default filled in."""
         return dict(self._view["spec"])
 
     @property
     def mlflow_url(self) -> str | None:
-        """Where MLflow shows it; None until the mirror has brought it there."""
+        """Its page in MLflow; None until the mirror has sent it."""
         url = self._now()["mlflow_url"]
         return None if url is None else str(url)
 
     @property
     def view(self) -> dict[str, Any]:
-        """The API's last answer about it, as plain data; `refresh` asks anew."""
+        """The API's last answer, as plain data; `refresh` requests a new one."""
         return dict(self._view)
 
     def refresh(self) -> Self:
-        """Ask the laboratory how things stand."""
+        """Request the present state."""
         self._view = self._wire.get(self._path())
         return self
 
     def cancel(self) -> Self:
-        """Stop after the step that is being made; what is recorded stays. Over already, nothing changes."""
+        """Stop after the present step; the record stays. No effect on ended work."""
         return self._post("cancel")
 
     def pause(self) -> Self:
-        """Rest after the step that is being made, until `unpause`; what is recorded stays. Over, nothing changes."""
+        """Pause after the present step, until `unpause`; the record stays. No effect on ended work."""
         return self._post("pause")
 
     def unpause(self) -> Self:
-        """Unpause: go on from where it was paused."""
+        """Continue paused work."""
         return self._post("unpause")
 
     def retry(self) -> Self:
-        """Queue what failed again: it goes on from its last recorded step, to the same bits.
+        """Queue failed work again: it continues from its last recorded step, to the same bits.
 
         Raises:
-            Conflict: it is a run that has not failed.
+            Conflict: the run has not failed.
         """
         return self._post("retry")
 
     def mirror_again(self) -> Self:
-        """Have all of it sent to MLflow once more, from what is recorded: for a server that lost what it had."""
+        """Send the whole record to MLflow again, for a server that lost its data."""
         return self._post("mirror")
 
     def wait(self, *, progress: bool = True, timeout: float | None = None) -> Self:
-        """Return when it is over. Ctrl-C ends the waiting alone, and says how to get back.
+        """Return when it has ended. Ctrl-C ends the wait, not the work, and prints how to wait again.
 
-        Where nothing goes on for 10 s, a line says why: no worker alive, a queue before it, paused, the broker or the
-        laboratory away. A laboratory that does not answer is asked again for as long as the wait may last; a local
-        stack that ended by itself is started again, one that was stopped (`talweg down`) is not.
+        After 10 s without progress a line says why: no live worker, a queue, a pause, an unreachable broker or
+        laboratory. A laboratory that does not answer is retried until the timeout. A local stack that crashed is
+        started again; one that was stopped (`talweg down`) is not.
 
         Args:
-            progress: show it, on stderr: a bar in terminals and notebooks, else one line at the end.
-            timeout: seconds to wait at most.
+            progress: show progress on stderr: a bar in terminals and notebooks, else one line at the end.
+            timeout: the longest wait in seconds; None: no limit.
 
         Raises:
             RunFailed: it failed; the message holds the reason.
-            TimeoutError: it goes on, or the laboratory has not answered; the message says which.
-            LocalStackError: the local stack was stopped, and nobody started it again within a minute.
+            TimeoutError: it has not ended, or the laboratory does not answer; the message says which.
+            LocalStackError: the local stack was stopped and not started again within a minute.
         """
         try:
             with progress_display(f"{self.kind} {self.name}", shown=progress) as show:
@@ -129,7 +129,7 @@ class RunOrStudy(ABC):
         return self
 
     def __copy__(self) -> Self:
-        """The same over connections of its own."""
+        """The same with its own connections."""
         return copy_with_wire(self, copy.copy(self._wire))
 
     def __repr__(self) -> str:
@@ -142,8 +142,8 @@ class RunOrStudy(ABC):
     def _hint_after_interrupt(self) -> str:
         call = f"lab.{self.kind}({self.name!r})"
         return (
-            f"Stopped waiting; the {self.kind} goes on. Back to it: {call}.wait(). "
-            f"End it: {call}.cancel(), or talweg cancel {self.id}"
+            f"Stopped waiting; the {self.kind} continues. Wait again: {call}.wait(). "
+            f"Cancel it: {call}.cancel(), or talweg cancel {self.id}"
         )
 
     def _post(self, action: str) -> Self:
@@ -157,24 +157,24 @@ class RunOrStudy(ABC):
         return self._view["state"] in OVER
 
     def _now(self) -> dict[str, Any]:
-        """The view, asked for anew unless nothing can have changed but the mirror's link."""
+        """The present view; not requested again where nothing can change."""
         if not self._is_over() or self._view["mlflow_url"] is None:
             self.refresh()
         return self._view
 
     def _line(self) -> str:
-        """How things stand, in a few words."""
+        """The present state in a few words."""
         self._now()
         return self._progress().words
 
     @abstractmethod
     def _progress(self) -> Progress:
-        """How far it is, from the view as it is."""
+        """The progress in the last view."""
 
     @abstractmethod
     def _failure(self) -> str | None:
-        """Why it failed; None where it did not."""
+        """The reason of the failure; None where it did not fail."""
 
     @abstractmethod
     def _facts(self) -> dict[str, Any]:
-        """What a card shows besides."""
+        """Further rows of its card."""

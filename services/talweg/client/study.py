@@ -1,4 +1,4 @@
-"""Study: its runs, its ranking, its report and figures."""
+"""Study: its runs, ranking, tables, report and figures."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from talweg.client.waiting import Progress
 from talweg.errors import InvalidSpec
 
 FIGURES: Final = (".png", ".svg")
-# What a ranking may hold, by the names that its columns have; the metric's depends on the problem.
+# The scores of a ranking with their column names; that of the metric depends on the problem.
 SCORES: Final = {
     "validation_cost": "validation_cost",
     "validation_metric": "validation_metric",
@@ -32,14 +32,14 @@ class Study(RunOrStudy):
 
     @property
     def runs(self) -> list[Run]:
-        """Every run, by optimizer setting, then by seed: the order in which their ids were made."""
+        """All runs, by optimizer setting, then by seed: the order of their ids."""
         views = sorted(every(self._wire, "/v1/runs", study=self.id), key=lambda view: str(view["id"]))
         return [Run(self._wire, view) for view in views]
 
     def ranking(self) -> Table:
-        """The optimizer settings, best first: medians with their ranges over seeds, and means with 95 % intervals.
+        """The optimizer settings, best first: medians with ranges over seeds, and means with 95 % intervals.
 
-        Of several problems: profile scores with their intervals, and how many targets were met.
+        For several problems: profile scores with intervals, and the number of reached targets.
         """
         answer = self._wire.get(self._path("ranking"))
         titles = SCORES | {"validation_metric": f"validation_{answer['metric'] or 'metric'}"}
@@ -48,14 +48,14 @@ class Study(RunOrStudy):
         keys = ["rank", "label", *scores, "runs", "complete", "diverged"]
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
         rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
-        # Where there is no room for all: what ranks them, the metric, and who diverged.
+        # Columns to show in a narrow terminal.
         wanted = ("rank", "label", answer["ranked_by"], "validation_metric", "diverged", "runs")
         first = tuple(columns[keys.index(key)] for key in wanted if key in keys)
         return Table(columns, rows, title=f"study {self.name}", first=first)
 
     @property
     def verdict(self) -> str:
-        """What may be said of the optimizers as the study stands, and no more."""
+        """The conclusion that the present results support."""
         return str(self._wire.get(self._path("ranking"))["verdict"])
 
     def guards(self) -> Table:
@@ -65,37 +65,37 @@ class Study(RunOrStudy):
         return Table(columns, tuple(tuple(row[column] for column in columns) for row in found))
 
     def standings(self) -> Table:
-        """Every optimizer on every problem: its cost with interval, and its time to the target."""
+        """Cost with interval and time to the target, for every optimizer on every problem."""
         return self._table("standings")
 
     def differences(self) -> Table:
-        """Every two optimizers compared seed by seed: interval, p, and who is better where that is settled."""
+        """Every pair of optimizers compared seed by seed: interval, p, and the better one where it is significant."""
         return self._table("differences")
 
     def profile(self) -> Table:
-        """Of each optimizer the share of problems within a factor τ of the fastest, and its integral with interval."""
+        """For each optimizer, the fraction of problems within a factor τ of the fastest; its integral with interval."""
         return self._table("profile")
 
     def scores(self) -> Table:
         """Interquartile mean, optimality gap and probability of improvement over the others, with 95 % intervals.
 
-        Over all problems, of scores that are 0 at the cost before the first step and 1 at the study's best.
+        Over all problems; a score is 0 at the cost before the first step and 1 at the study's best cost.
         """
         return self._table("scores")
 
     def sensitivity(self) -> Table:
-        """How much the learning rate matters: of a tuned study the cost of each that was tried."""
+        """The cost at each learning rate that a tuned study tried."""
         return self._table("sensitivity")
 
     def figure(self, path: str | os.PathLike[str]) -> Path:
-        """Write the cost curves to `path`, as PNG or SVG by its ending; returns the path."""
+        """Write the cost curves to `path`, as PNG or SVG by its suffix; returns the path."""
         path = Path(path)
         if path.suffix.lower() not in FIGURES:
             raise InvalidSpec(f"path: must end in {' or '.join(FIGURES)}, got {str(path)!r}")
         return _write(path, self._wire.content(self._path(f"figure{path.suffix.lower()}")))
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report to `path`, one HTML page that needs nothing else, or Markdown by its ending; returns it."""
+        """Write the report to `path`: one self-contained HTML page, or Markdown for suffix .md; returns the path."""
         kind = "md" if Path(path).suffix.lower() == ".md" else "html"
         return _write(Path(path), self._wire.content(self._path(f"report.{kind}")))
 
@@ -105,7 +105,7 @@ class Study(RunOrStudy):
         return Table(tuple(answer["columns"]), rows, title=f"study {self.name}: {name}")
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
-        """Write a row for each step of each run to `path`, a Parquet file; with `vectors` also every derivative."""
+        """Write a Parquet file with a row for each step of each run; with `vectors` also gradients and parameters."""
         return write_parquet(self.runs, path, vectors=vectors)
 
     def _progress(self) -> Progress:
@@ -140,10 +140,10 @@ def _cell(value: Any) -> Any:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """Write whole or not at all: a reader of `path` never sees half of it."""
+    """Write the file whole or not at all."""
     with replaced(path) as draft:
         draft.write_bytes(content)
-        # A temporary file is for its owner only; a picture is for whoever may read files here.
+        # A temporary file has mode 0600; the result gets the mode of any new file.
         draft.chmod(0o666 & ~_umask())
     return path
 

@@ -1,4 +1,4 @@
-"""Tables for notebooks and terminals, and cards for notebooks: inline style, no script, for light and dark pages."""
+"""Tables for notebooks and terminals, and cards for notebooks; inline style, no script, for light and dark pages."""
 
 import html
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP: Final = "  "
-# A column of words may be cut to this many characters where there is no room for more.
+# A text column is cut to this width at least, where the table is too wide.
 _LEAST: Final = 16
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);"
 _FRAME = "border:1px solid rgba(128,128,128,0.4);border-radius:6px;padding:0.6em 1em;max-width:60em"
@@ -26,7 +26,7 @@ _FRAME = "border:1px solid rgba(128,128,128,0.4);border-radius:6px;padding:0.6em
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of `count` values."""
+    """Median, minimum and maximum of `count` values."""
 
     median: float
     low: float
@@ -62,13 +62,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns by name, and rows of cells in their order.
+    """A table: column names and rows of cells.
 
     Attributes:
         columns: the names.
-        rows: a cell for each column; None where there is nothing.
-        title: what stands above it.
-        first: the columns that are shown first where there is no room for all; then the others, in their order.
+        rows: a cell for each column; None for an empty cell.
+        title: the line above the table.
+        first: the columns to keep first in a narrow table; the others follow in their order.
     """
 
     columns: tuple[str, ...]
@@ -84,14 +84,14 @@ class Table:
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
 
     def column(self, name: str) -> list[Any]:
-        """The cells of one column; KeyError with the names there are."""
+        """The cells of one column; raises KeyError with the valid names."""
         if name not in self.columns:
             raise KeyError(f"no column {name!r}; there are {', '.join(self.columns)}")
         position = self.columns.index(name)
         return [row[position] for row in self.rows]
 
     def columns_by_name(self) -> dict[str, list[Any]]:
-        """Every column's cells."""
+        """The cells of every column."""
         return {name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)}
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -101,13 +101,13 @@ class Table:
         return pd.DataFrame([_flat(row) for row in self])
 
     def to_arrow(self) -> "pa.Table":
-        """An Arrow table, of the same columns as `to_pandas` makes."""
+        """An Arrow table with the columns of `to_pandas`."""
         with MissingExtra.unless_installed("pyarrow", needed_by="to_arrow"):
             import pyarrow as pa
         return pa.Table.from_pylist([_flat(row) for row in self])
 
     def __str__(self) -> str:
-        """Plain text that fits the terminal, or 80 columns; `to_text()` is all of it."""
+        """Plain text that fits the terminal, or 80 columns; `to_text()` has all columns."""
         shown = self._fitted(shutil.get_terminal_size().columns)
         hidden = self._missing(shown)
         return "\n".join([*self._lines(shown), *([f"(not shown: {', '.join(hidden)})"] if hidden else [])])
@@ -115,25 +115,25 @@ class Table:
     __repr__ = __str__
 
     def to_text(self, width: int | None = None) -> str:
-        """Aligned plain text, a line a row: numbers to the right, everything else to the left.
+        """Aligned plain text, one line a row; numbers to the right, everything else to the left.
 
-        With a `width` as many columns as have room in so many characters, the `first` of them first. A column of
-        estimates stands without their ranges where these have no room; long words are cut, in the first column never.
+        With a `width`, only the columns that fit into so many characters, `first` before the others. Where needed,
+        estimates lose their ranges and long text is cut, except in the first column.
         """
         return "\n".join(self._lines(self._fitted(width)))
 
     def to_rich(self, width: int | None = None) -> "Text":
-        """`to_text` for a terminal, its title and its head set off."""
+        """`to_text` for a terminal, with a styled title and head."""
         from rich.text import Text
 
         lines = self._lines(self._fitted(width))
         styles = ["italic", "bold"] if self.title else ["bold"]
-        # Text, not markup: a name may hold brackets.
+        # Text, not markup: a name may contain brackets.
         styled = [Text(line, style=style) for line, style in zip(lines, styles, strict=False)]
         return Text("\n").join([*styled, *map(Text, lines[len(styles) :])])
 
     def hidden(self, width: int) -> tuple[str, ...]:
-        """The columns for which `to_text(width)` has no room."""
+        """The columns that `to_text(width)` omits."""
         return self._missing(self._fitted(width))
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
@@ -147,9 +147,9 @@ class Table:
         return tuple(name for i, name in enumerate(self.columns) if i not in shown)
 
     def _fitted(self, width: int | None) -> dict[int, list[str]]:
-        """The columns that have room, by their positions: name and cells as text, all of one length."""
+        """The columns that fit, by position: name and cells as text of equal length."""
         numeric = self._numeric()
-        # The first column says what a row is.
+        # The first column identifies the row.
         order = dict.fromkeys([0, *map(self.columns.index, self.first), *range(len(self.columns))])
         shown: dict[int, list[str]] = {}
         rooms: dict[int, int] = {}
@@ -165,7 +165,7 @@ class Table:
                 shown[i], rooms[i] = cells, least
                 left -= least + len(_GAP)
         left += len(_GAP)
-        # Words have what is left.
+        # Text columns share the remaining width.
         for i, cells in shown.items():
             more = 0 if numeric[i] else max(0, min(left, _longest(cells) - rooms[i]))
             rooms[i] += more
@@ -173,7 +173,7 @@ class Table:
         return {i: [_padded(cell, rooms[i], right=numeric[i]) for cell in shown[i]] for i in sorted(shown)}
 
     def _column(self, i: int, *, brief: bool = False) -> list[str]:
-        """Its name and its cells, each on one line; where `brief`, estimates without their ranges."""
+        """Name and cells as text, each on one line; with `brief`, estimates without ranges."""
         cells = [row[i] for row in self.rows]
         if brief:
             cells = [cell.brief if isinstance(cell, (Spread, Interval)) else cell for cell in cells]
@@ -232,7 +232,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 def card(
     title: str, line: str, facts: dict[str, Any], spec: dict[str, Any] | None = None, link: str | None = None
 ) -> str:
-    """A title, one line, facts by name, and what was asked for behind a fold; everything is escaped."""
+    """A card: a title, a line, facts by name, and the spec in a collapsed block; everything is escaped."""
     rows = "".join(
         f'<tr><td style="padding-right:1.5em;opacity:0.7">{html.escape(name)}</td>'
         f"<td>{html.escape(text(value))}</td></tr>"
@@ -242,7 +242,7 @@ def card(
     if spec is not None:
         written = html.escape(json.dumps(spec, indent=2, ensure_ascii=False))
         fold = f"<details><summary>spec</summary><pre>{written}</pre></details>"
-    # A link that is no http(s) would be a script.
+    # A link of another scheme could be a script.
     web = link is not None and link.startswith(("http://", "https://"))
     anchor = f'<div><a href="{html.escape(link or "")}">MLflow</a></div>' if web else ""
     return (

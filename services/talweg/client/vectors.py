@@ -1,4 +1,4 @@
-"""A run's record from Python: gradients and parameters by step, in slices, by tensor; batches; Parquet files."""
+"""A run's record: gradients and parameters by step, slice and tensor; batches; Parquet files."""
 
 import json
 import math
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# Half of what one answer may hold; of a part of each vector, the service reads so many times more than it sends.
+# Bytes of one answer: half of the API's limit. For a part of each vector the API reads more than it sends; its limit is
+# this many times the bytes sent.
 PAGE: Final = 32_000_000
 READ_FOR_ONE_SENT: Final = 16
 _ITEMSIZE: Final = {"float32": 4, "float64": 8}
-# Numbers that one row group may hold, in memory at a time.
+# Numbers of one row group, which is held in memory.
 _VALUES: Final = 4_000_000
 _COLUMNS: Final = ("cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm")
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """One quantity of a run at every step. `steps` asks how many there are by now; `itemsize` is a number's bytes."""
+    """One quantity of a run at every step. `steps()` is their present number; `itemsize` is the bytes of a number."""
 
     wire: Wire
     path: str
@@ -46,7 +47,7 @@ class Vectors:
     steps: Callable[[], int]
 
     def __len__(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return self.steps()
 
     @overload
@@ -54,7 +55,7 @@ class Vectors:
     @overload
     def __getitem__(self, key: "int | slice") -> "dict[str, Array]": ...
     def __getitem__(self, key: "str | int | slice") -> "TensorOverTime | dict[str, Array]":
-        """A tensor by its name, to be sliced; or every tensor at a step, or at a slice of steps."""
+        """A tensor by its name, for slicing; or every tensor at a step or a slice of steps."""
         if isinstance(key, str):
             if key not in self.shapes:
                 raise InvalidSpec(f"tensor: must be one of {', '.join(self.shapes)}, got {key!r}")
@@ -68,15 +69,15 @@ class Vectors:
 
     @property
     def size(self) -> int:
-        """P: how many coordinates there are."""
+        """P: the number of coordinates."""
         return sum(map(math.prod, self.shapes.values()))
 
     def fetch(self, start: int, stop: int, width: int, **part: str) -> "Array":
-        """The steps start … stop − 1, page after page; `width` numbers a step are sent."""
+        """The steps start … stop − 1, in pages; `width` is the numbers sent for a step."""
         import numpy as np
 
         most = max(1, PAGE // (max(width, self.size // READ_FOR_ONE_SENT) * self.itemsize))
-        # A range of no steps still has a shape and a type.
+        # Of an empty range, one step is fetched for shape and type.
         bounds = [(at, min(at + most, stop)) for at in range(start, stop, most)] or [(0, 1)]
         place = f"{self.path}/{self.quantity}"
         pages = [self.wire.array(place, start=first, stop=last, **part) for first, last in bounds]
@@ -86,7 +87,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class TensorOverTime:
-    """One tensor at every step, (steps, *shape); NumPy's basic slices fetch what they name."""
+    """One tensor at every step, (steps, *shape); a basic NumPy index fetches only what it selects."""
 
     vectors: Vectors
     name: str
@@ -97,13 +98,13 @@ class TensorOverTime:
         return (len(self.vectors), *self.vectors.shapes[self.name])
 
     def __len__(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return len(self.vectors)
 
     def __getitem__(self, key: Any) -> "Array":
-        """The steps first, then the tensor's axes: integers, slices and `...`."""
+        """Index by step, then by the tensor's axes: integers, slices and `...`."""
         steps, *shape = self.shape
-        wanted, *rest = _spelled_out(key, 1 + len(shape))
+        wanted, *rest = _entries(key, 1 + len(shape))
         start, stop, stride = span(wanted, steps)
         index = [
             ":" if isinstance(w, slice) else str(position(w, n, self.name)) for w, n in zip(rest, shape, strict=True)
@@ -116,7 +117,7 @@ class TensorOverTime:
         return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> "Array":
-        """All of it."""
+        """The whole array."""
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype)
 
@@ -136,18 +137,18 @@ def split(flat: "Array", shapes: dict[str, tuple[int, ...]]) -> "dict[str, Array
 
 
 def span(wanted: Any, steps: int) -> tuple[int, int, int]:
-    """Start, stop and stride of a step or a slice of steps; raises InvalidSpec for what is neither."""
+    """Start, stop and stride of a step or a slice of steps; raises InvalidSpec for anything else."""
     if not isinstance(wanted, slice):
         at = position(wanted, steps, "step")
         return at, at + 1, 1
     start, stop, stride = wanted.indices(steps)
     if stride < 0:
-        raise InvalidSpec(f"step: a slice must go forwards, got a stride of {stride}")
+        raise InvalidSpec(f"step: a slice must have a positive stride, got {stride}")
     return start, max(start, stop), stride
 
 
 def position(wanted: Any, length: int, what: str) -> int:
-    """A position from the start; negative ones count from the end. Raises InvalidSpec."""
+    """The position from the start; a negative index counts from the end. Raises InvalidSpec."""
     try:
         at = operator.index(wanted)
     except TypeError:
@@ -157,51 +158,51 @@ def position(wanted: Any, length: int, what: str) -> int:
     return at % length
 
 
-def _spelled_out(key: Any, axes: int) -> list[Any]:
-    """One entry for each axis, `...` and what is left out filled with whole slices."""
+def _entries(key: Any, axes: int) -> list[Any]:
+    """One entry for each axis; whole slices replace `...` and missing entries."""
     entries = list(key) if isinstance(key, tuple) else [key]
-    places = [at for at, entry in enumerate(entries) if entry is Ellipsis]
-    if len(places) > 1 or len(entries) - len(places) > axes:
+    ellipses = [at for at, entry in enumerate(entries) if entry is Ellipsis]
+    if len(ellipses) > 1 or len(entries) - len(ellipses) > axes:
         raise InvalidSpec(f"index: has at most {axes} axes, the steps first, got {len(entries)}")
-    at = places[0] if places else len(entries)
-    return [*entries[:at], *[slice(None)] * (axes - len(entries) + len(places)), *entries[at + len(places) :]]
+    at = ellipses[0] if ellipses else len(entries)
+    return [*entries[:at], *[slice(None)] * (axes - len(entries) + len(ellipses)), *entries[at + len(ellipses) :]]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Positions (B,) in the training split, and the inputs and targets there; None where there are no examples."""
+    """Indices (B,) into the training split, with inputs and targets; these are None for a problem without examples."""
 
     indices: "Array"
     inputs: "Array | None"
     targets: "Array | None"
 
     def __len__(self) -> int:
-        """B."""
+        """B, the batch size."""
         return len(self.indices)
 
 
 class Recorded(RunOrStudy):
-    """The part of a run that looks at many steps at once."""
+    """Many steps of a run: vectors, batches, tables."""
 
     columns: ClassVar[tuple[str, ...]] = _COLUMNS
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor by its name, in the order in which they lie in a flat vector."""
+        """The shape of each tensor by its name, in the order of the flat vector."""
         return {tensor["name"]: tuple(tensor["shape"]) for tensor in self._view["tensors"]}
 
     @property
     def gradients(self) -> Vectors:
-        """The derivatives of every step, fetched when sliced: `run.gradients["dense1.weight"][:, 3, 5]`."""
+        """The derivatives of every step, fetched on slicing: `run.gradients["dense1.weight"][:, 3, 5]`."""
         return self._vectors("gradient", after_last=False)
 
     @property
     def trajectory(self) -> Vectors:
-        """The parameters before every step, and after the last one of a run that has ended; fetched when sliced."""
+        """The parameters before every step, and after the last step of an ended run; fetched on slicing."""
         return self._vectors("parameters", after_last=True)
 
     def batch(self, step: SupportsIndex) -> Batch:
-        """The examples behind the step's gradient.
+        """The examples of the step's gradient.
 
         Raises:
             NoSuchStep: that step is not recorded (yet).
@@ -215,12 +216,12 @@ class Recorded(RunOrStudy):
         return Batch(indices, inputs, targets)
 
     def table(self, tensor: str | None = None, index: int | Sequence[int] = ()) -> Table:
-        """A row for each step: cost, learning rate and norms; `.to_pandas()` and `.to_arrow()` make it theirs.
+        """A row for each step: cost, learning rate and norms; `.to_pandas()` and `.to_arrow()` convert it.
 
-        With `tensor` and `index` also the parameter, the derivative and the update of that coordinate.
+        With `tensor` and `index` also parameter, derivative and update of that coordinate.
 
         Raises:
-            InvalidSpec: there is no such tensor or coordinate.
+            InvalidSpec: the tensor or coordinate does not exist.
         """
         import numpy as np
 
@@ -234,7 +235,7 @@ class Recorded(RunOrStudy):
             found["derivative"] = self.gradients[tensor][(slice(count), *place)]
             path = self.trajectory[tensor][(slice(count + 1), *place)].astype(np.float64)
             found["parameter"] = path[:count]
-            # Of a run under way, where the last update led is not known yet.
+            # The result of the last update is not known before the run ends.
             after = np.append(path[1:], np.full(count + 1 - len(path), np.nan))
             with np.errstate(invalid="ignore"):
                 found["update"] = after - path[:count]
@@ -245,20 +246,20 @@ class Recorded(RunOrStudy):
         raise NotImplementedError
 
     def _vectors(self, quantity: Literal["gradient", "parameters"], *, after_last: bool) -> Vectors:
-        steps, itemsize = partial(self._there, after_last), _ITEMSIZE[self._view["precision"]]
+        steps, itemsize = partial(self._step_count, after_last), _ITEMSIZE[self._view["precision"]]
         return Vectors(self._wire, self._path("records"), quantity, self.shapes, itemsize, steps)
 
-    def _there(self, after_last: bool) -> int:
+    def _step_count(self, after_last: bool) -> int:
         view = self._now()
         return int(view["step"]) + (after_last and self._is_over())
 
 
 def write_parquet(runs: Sequence["Recorded"], path: str | os.PathLike[str], *, vectors: bool) -> Path:
-    """Write every recorded step of the runs, whole or not at all; returns the path.
+    """Write all recorded steps of the runs to a Parquet file, whole or not at all; returns the path.
 
     Columns: run, problem, optimizer, setting (JSON), seed, step, cost, learning_rate and the three norms; with
-    `vectors` also gradient and parameters, a list of all coordinates each, whose order `tensors` in the file's
-    metadata gives. Raises InvalidSpec where the path does not end in .parquet, MissingExtra without pyarrow.
+    `vectors` also gradient and parameters, each a list of all coordinates in the order of `tensors` in the file's
+    metadata. Raises InvalidSpec where the path does not end in .parquet, MissingExtra without pyarrow.
     """
     path = Path(path)
     if path.suffix.lower() != ".parquet":
@@ -275,7 +276,7 @@ def write_parquet(runs: Sequence["Recorded"], path: str | os.PathLike[str], *, v
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file next to `path`, which replaces it where the block succeeds: no reader sees half a file."""
+    """A temporary file next to `path` that replaces it if the block succeeds: no reader sees half a file."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     draft = Path(name)
@@ -303,7 +304,7 @@ def _schema(runs: Sequence["Recorded"], *, vectors: bool) -> "pa.Schema":
 
 
 def _tables(run: "Recorded", schema: "pa.Schema", *, vectors: bool) -> Iterator["pa.Table"]:
-    """Some steps at a time."""
+    """Tables of consecutive steps, sized by _VALUES."""
     import numpy as np
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Wait for work and show its progress: a bar in a terminal or a notebook, and why it does not go on."""
+"""Wait for runs and studies; show progress as a bar or line, and the reason where there is none."""
 
 import html
 import json
@@ -19,55 +19,55 @@ Show = Callable[["Progress"], None]
 
 log = logging.getLogger("talweg.client")
 OVER: Final = frozenset({"finished", "failed", "cancelled"})
-# Seconds between two looks: quick at first, since short runs end soon.
+# Seconds between two polls: short at first, since short runs end soon.
 FIRST_POLL: Final = 0.02
 LAST_POLL: Final = 0.5
-# Seconds without a change after which it is asked why, and between two such questions.
+# Seconds without progress before the reason is requested, and between two such requests.
 IDLE_SECONDS: Final = 10.0
 REASON_SECONDS: Final = 3.0
-# Seconds that a look may take at first; a laboratory that is only slow gets more each time.
+# Timeout of a poll in seconds: it doubles after each failure, for a laboratory that is slow.
 FIRST_TIMEOUT: Final = 10.0
 LONGEST_TIMEOUT: Final = 60.0
-# Seconds of silence after which it is said.
+# Seconds without an answer before a message says so.
 SILENT_SECONDS: Final = 5.0
-# Seconds for which a local stack that someone stopped may be started again, as an upgrade does.
+# Seconds that a wait allows for the restart of a stopped local stack, as during an upgrade.
 STOPPED_SECONDS: Final = 60.0
-# A stack that was started again and ended within so many seconds is not started once more.
+# A stack that ends within so many seconds after its restart is not started again.
 RESTART_SECONDS: Final = 60.0
 
 
 class Events:
-    """What lines told so far; a reader that comes again goes on with the same."""
+    """A parser of server-sent events; it keeps its state over reconnections."""
 
     def __init__(self) -> None:
-        """Nothing is known yet."""
+        """Start without events."""
         self.over = False
         self._name = ""
         self._last: dict[str, Any] | None = None
 
-    def take(self, line: str) -> dict[str, Any] | None:
-        """The progress that this line tells, where it is another than was told before."""
+    def parse(self, line: str) -> dict[str, Any] | None:
+        """The progress in this line; None where the line holds none, or the same as before."""
         if line.startswith("event:"):
             self._name = line.removeprefix("event:").strip()
         elif line.startswith("data:") and self._name in ("progress", "end"):
-            told = json.loads(line.removeprefix("data:"))
+            progress = json.loads(line.removeprefix("data:"))
             self.over = self.over or self._name == "end"
-            if told != self._last:
-                self._last = told
-                return dict(told)
+            if progress != self._last:
+                self._last = progress
+                return dict(progress)
         return None
 
-    def through(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """What these lines tell."""
+    def parse_all(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The changes of progress in these lines."""
         for line in lines:
-            told = self.take(line)
-            if told is not None:
-                yield told
+            progress = self.parse(line)
+            if progress is not None:
+                yield progress
 
 
 @dataclass(frozen=True)
 class Message:
-    """Why nothing goes on, as a sentence; one of the same `kind` says the same, whatever it counts."""
+    """The reason for no progress, as a sentence; messages of one `kind` differ only in numbers."""
 
     kind: str
     text: str
@@ -75,7 +75,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` steps, and the rest in words ("running, step 12 of 500, cost 0.31")."""
+    """`done` of `total` steps, and a description ("running, step 12 of 500, cost 0.31")."""
 
     done: int
     total: int
@@ -85,36 +85,36 @@ class Progress:
 
 
 class MessagePrinter:
-    """Says each note once, as long as it is the same; of several that wait, whichever has it first says it."""
+    """Print each message once while it stays the same, also where several waits have it."""
 
     def __init__(self, put: Callable[[str], None]) -> None:
-        """`put` shows one line."""
+        """`put` prints one line."""
         self._put = put
-        self._had: dict[object, str] = {}
+        self._shown: dict[object, str] = {}
 
     def show(self, message: Message | None, of: object = None) -> None:
-        """What there is to say now, where it is another than before."""
+        """Print the message of the wait `of`, if it is new; None: there is progress."""
         if message is not None:
-            if message.kind not in self._had.values():
+            if message.kind not in self._shown.values():
                 self._put(message.text)
-            self._had[of] = message.kind
-        elif self._had.get(of) != "queue":
-            # A queue moves and stops in turns, which is not worth a line.
+            self._shown[of] = message.kind
+        elif self._shown.get(of) != "queue":
+            # A queue often stops and continues: do not print that each time.
             self.forget(of)
 
     def forget(self, of: object) -> None:
-        """It waits no more."""
-        self._had.pop(of, None)
+        """Drop the message of an ended wait."""
+        self._shown.pop(of, None)
 
 
 def say(line: str) -> None:
-    """One line for people; stdout is for data."""
+    """Print one line to stderr; stdout is for data."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201  # the one place where the client prints
 
 
 @contextmanager
 def progress_display(name: str, *, shown: bool) -> Iterator[Show]:
-    """What to call with each new Progress of `name`; what it shows ends with the block."""
+    """Yield a function that shows a Progress of `name`; the display ends with the block."""
     if not shown:
         quiet = MessagePrinter(log.info)
         yield lambda progress: quiet.show(progress.message)
@@ -151,9 +151,9 @@ def _terminal(name: str) -> Iterator[Show]:
         messages = MessagePrinter(partial(bars.console.print, markup=False, highlight=False, soft_wrap=True))
 
         def show(progress: Progress) -> None:
-            # Above the bar, which has no room for a sentence.
+            # Above the bar.
             messages.show(progress.message)
-            # Over is over: a run that diverged or was cancelled has fewer steps than were asked for.
+            # An ended run is at 100 %, also where it diverged or was cancelled before its last step.
             total = progress.done if progress.over else progress.total
             bars.update(task, completed=progress.done, total=max(total, 1), words=progress.words)
             if progress.over:
@@ -163,7 +163,7 @@ def _terminal(name: str) -> Iterator[Show]:
 
 
 class _Notebook:
-    """One output that is updated in place and stays, in its last form, when the notebook is saved."""
+    """One output, updated in place and kept when the notebook is saved."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -184,100 +184,100 @@ class _Notebook:
 
 
 def _in_notebook() -> bool:
-    """Whether this process is a Jupyter kernel; IPython is looked at only if it is loaded already."""
+    """Whether this process is a Jupyter kernel; does not import IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class Wait:
-    """One wait for a run or a study. Times are of the monotonic clock; `note` is what to say just now."""
+    """The state of one wait. Times are of the monotonic clock; `message` is the present reason for no progress."""
 
     def __init__(self, title: str, url: str, timeout: float | None) -> None:
-        """For what `title` names, at the laboratory at `url`, for `timeout` seconds at most."""
+        """Wait for `title` at the laboratory at `url`, at most `timeout` seconds."""
         self.title, self.url = title, url
         self.message: Message | None = None
         self.over = False
-        self._state = "as it was"
+        self._state = "in an unknown state"
         now = time.monotonic()
         self._until = None if timeout is None else now + timeout
         self._delay = FIRST_POLL
         self._timeout = FIRST_TIMEOUT
         self._seen: tuple[Any, ...] = ()
         self._changed = self._asked = now
-        self._away: tuple[float, str] | None = None
+        self._failed_since: tuple[float, str] | None = None
         self._started: float | None = None
 
     @property
     def unreachable(self) -> bool:
-        """Whether the last look failed."""
-        return self._away is not None
+        """Whether the last poll failed."""
+        return self._failed_since is not None
 
     @property
     def poll_timeout(self) -> float:
-        """Seconds that the next look may take."""
+        """Timeout of the next poll in seconds."""
         left = LONGEST_TIMEOUT if self._until is None else self._until - time.monotonic()
         return max(1.0, min(self._timeout, left))
 
     def update(self, view: dict[str, Any]) -> bool:
-        """Take in an answer; whether to ask now why nothing goes on."""
+        """Record an answer; returns whether to request the reason for no progress now."""
         now = time.monotonic()
         self._state, self.over = view["state"], view["state"] in OVER
-        standing = tuple(view.get(key) for key in ("state", "step", "steps_done", "counts", "paused"))
-        if standing != self._seen or self.over:
-            self._changed, self._seen, self.message = now, standing, None
-        if self._away is not None:
-            self._away, self._timeout, self.message = None, FIRST_TIMEOUT, None
+        snapshot = tuple(view.get(key) for key in ("state", "step", "steps_done", "counts", "paused"))
+        if snapshot != self._seen or self.over:
+            self._changed, self._seen, self.message = now, snapshot, None
+        if self._failed_since is not None:
+            self._failed_since, self._timeout, self.message = None, FIRST_TIMEOUT, None
         if now - self._changed < IDLE_SECONDS or now - self._asked < REASON_SECONDS:
             return False
         self._asked = now
         return True
 
     def set_reason(self, reason: dict[str, str] | None) -> None:
-        """Take in what the laboratory says of why nothing goes on."""
+        """Record the laboratory's reason for no progress."""
         self.message = None if reason is None else Message(reason["kind"], f"{self.title} waits: {reason['text']}")
 
     def failed(self, error: TalwegError, ended: Literal["stopped", "failed"] | None, home: Any) -> bool:
-        """Take in that a look failed; whether to start the local stack again.
+        """Record a failed poll; returns whether to start the local stack again.
 
         Raises:
-            TalwegError: `error`, if it does not pass by waiting.
-            LocalStackError: the local stack was stopped and stays so, or ends again and again.
+            TalwegError: `error`, if it is not temporary.
+            LocalStackError: the local stack was stopped and not started again, or ended soon after its restart.
         """
         if ended is None and not is_temporary(error):
             raise error
         now = time.monotonic()
-        if self._away is None:
-            self._away = (now, time.strftime("%H:%M:%S"))
-        since, clock = self._away
-        # A look that took so long may only have been slow.
+        if self._failed_since is None:
+            self._failed_since = (now, time.strftime("%H:%M:%S"))
+        since, clock = self._failed_since
+        # The laboratory may only be slow.
         self._timeout = min(2.0 * self._timeout, LONGEST_TIMEOUT)
         if ended is not None:
             return self._without_stack(stack_end_message(home, ended), now - since, fatal=ended == "stopped")
         if now - since >= SILENT_SECONDS:
-            reason = f"the laboratory has not answered since {clock}, and is asked again until it does ({error})"
+            reason = f"the laboratory has not answered since {clock}; retrying until it does ({error})"
             self.message = Message(f"away since {clock}", f"{self.title} waits: {reason}")
         return False
 
-    def _without_stack(self, said: str, seconds: float, *, fatal: bool) -> bool:
+    def _without_stack(self, text: str, seconds: float, *, fatal: bool) -> bool:
         again = self._started is not None and time.monotonic() - self._started < RESTART_SECONDS
         if again or (fatal and seconds > STOPPED_SECONDS):
-            raise LocalStackError(f"{self.title}: {said}")
+            raise LocalStackError(f"{self.title}: {text}")
         if fatal:
             self.message = Message(
-                "stopped", f"{self.title} waits: {said} (the wait ends after {STOPPED_SECONDS:.0f} s without it)"
+                "stopped", f"{self.title} waits: {text} (the wait ends after {STOPPED_SECONDS:.0f} s without it)"
             )
             return False
-        self.message = Message("failed", f"{self.title} waits: {said.partition(';')[0]}; it is started again now")
+        self.message = Message("failed", f"{self.title} waits: {text.partition(';')[0]}; starting it again now")
         self._started = time.monotonic()
         return True
 
     def delay(self) -> float:
-        """Seconds until the next look; raises TimeoutError where the time is up."""
+        """Seconds until the next poll; raises TimeoutError after the timeout."""
         if self._until is not None and time.monotonic() > self._until:
-            if self._away is not None:
-                told = f"the laboratory at {self.url} has not answered since {self._away[1]}"
-                raise TimeoutError(f"{self.title} was {self._state}; {told}")
+            if self._failed_since is not None:
+                reason = f"the laboratory at {self.url} has not answered since {self._failed_since[1]}"
+                raise TimeoutError(f"{self.title} was {self._state}; {reason}")
             why = "" if self.message is None else f" ({self.message.text})"
             raise TimeoutError(f"{self.title} is still {self._state}; it goes on{why}")
         self._delay = min(self._delay * 1.3, LAST_POLL)
@@ -285,7 +285,7 @@ class Wait:
 
 
 class Waitable(Protocol):
-    """What is waited for: a run or a study."""
+    """A run or a study."""
 
     kind: ClassVar[str]
     _wire: Wire
@@ -293,10 +293,10 @@ class Waitable(Protocol):
 
     @property
     def name(self) -> str:
-        """As its owner gave it."""
+        """Its name."""
 
     def _path(self, *more: str) -> str:
-        """Its place in the API."""
+        """Its path in the API."""
 
 
 def fetch_view(work: Waitable, timeout: float) -> dict[str, Any]:
@@ -312,11 +312,11 @@ def fetch_reason(work: Waitable, timeout: float) -> dict[str, str] | None:
 
 
 def polls(work: Waitable, timeout: float | None = None) -> Iterator[Wait]:
-    """Look at `work` until it is over; after each look what is known, `work.view` as it is by then.
+    """Poll `work` until it has ended; yields the wait after each poll, with `work.view` updated.
 
     Raises:
-        TimeoutError: it is not over after `timeout` seconds.
-        TalwegError: the laboratory refuses, or its local stack was stopped.
+        TimeoutError: it has not ended after `timeout` seconds.
+        TalwegError: the laboratory refuses the request, or the local stack was stopped.
     """
     wire = work._wire
     wait = Wait(f"{work.kind} {work.name}", wire.url, timeout)
@@ -328,7 +328,7 @@ def polls(work: Waitable, timeout: float | None = None) -> Iterator[Wait]:
             start = wait.failed(error, wire.stack_end(), wire.home)
         else:
             if wait.update(work._view):
-                # Of an older laboratory nothing can be known; of one that went away the next look tells.
+                # An older laboratory has no such route; an unreachable one fails the next poll too.
                 with suppress(TalwegError):
                     wait.set_reason(fetch_reason(work, wait.poll_timeout))
         yield wait

@@ -1,10 +1,10 @@
 """HTTP to one laboratory: JSON, arrays and bytes, retries, errors.
 
-Errors come back as the exceptions of `talweg.errors`; whatever may be sent twice is sent again. What is asked is a
-`Request`; a `Wire` asks it and waits, and `talweg.client.aio` asks the same ones without holding up anything else.
+Errors become the exceptions of `talweg.errors`; requests that may be sent twice are retried. A `Wire` sends a `Request`
+and blocks; `talweg.client.aio` sends the same requests without blocking.
 
-A wire pickles as an address: the folder of a local stack, whose token lies there, or else a URL, and then the other
-side takes the token from its own settings. No token is ever in a pickle, since pickles end up in caches on disk.
+The pickle of a wire holds the folder of a local stack, with its token in a file there, or else a URL; then the reader
+takes the token from its own settings. A pickle never holds a token, since pickles are written to caches on disk.
 """
 
 import io
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 CONNECT: Final = 5.0
 TIMEOUT: Final = httpx2.Timeout(60.0, connect=CONNECT)
-# Seconds for which a service that does not answer is asked again.
+# Seconds of retries while a service does not answer.
 RETRY_SECONDS: Final = 8.0
 AWAY: Final = frozenset({502, 503, 504})
 UNIX: Final = "unix:"
@@ -59,7 +59,7 @@ Owner = TypeVar("Owner")
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One request, and how its answer is read; queries that are None are left out."""
+    """One request, with the function that reads its answer; None values of the query are omitted."""
 
     method: str
     path: str
@@ -68,11 +68,11 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | Iterator[bytes] | None = None
     retry_seconds: float = RETRY_SECONDS
-    # How long one answer may take, where that is not what it may usually take.
+    # Timeout of one answer in seconds; None for TIMEOUT.
     timeout: float | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """The keywords of httpx's `request`."""
+        """The keyword arguments of httpx's `request`."""
         params = {key: value for key, value in self.query.items() if value is not None}
         sent: dict[str, Any] = {} if self.content is None else {"content": self.content}
         if self.timeout is not None:
@@ -80,7 +80,7 @@ class Request:
         return {"method": self.method, "url": self.path, "params": params, "headers": self.headers} | sent
 
     def retries(self) -> Any:
-        """What to go through, with `for` or `async for`: another attempt while it makes sense to ask again."""
+        """The attempts, for `for` or `async for`: one more after each temporary error."""
         return stamina.retry_context(
             on=retry_delay,
             attempts=None if self.retry_seconds else 1,
@@ -93,13 +93,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Address:
-    """How the API at `url` is reached: http://…, https://…, or unix:PATH of a socket."""
+    """The address of an API: http://…, https://…, or unix:PATH for a socket; and its token."""
 
     url: str
     token: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Raises InvalidSpec where `url` or `token` can be none."""
+        """Raise InvalidSpec for a malformed `url` or `token`."""
         parts = urlsplit(self.url)
         if self.socket is None and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise InvalidSpec(f"url: must begin with http://, https:// or unix:, got {self.url!r}")
@@ -107,13 +107,13 @@ class Address:
 
     @property
     def socket(self) -> str | None:
-        """The path of the Unix socket, where it is one."""
+        """The path of the Unix socket; None for a URL."""
         return self.url.removeprefix(UNIX) if self.url.startswith(UNIX) else None
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keywords of an httpx client but its transport."""
-        # A proxy of the environment is not the way to this machine.
+        """The keyword arguments of an httpx client, without the transport."""
+        # Reach this machine without the proxy of the environment.
         local = self.socket is not None or urlsplit(self.url).hostname in LOOPBACK
         return {
             "base_url": self.url if self.socket is None else "http://localhost",
@@ -124,18 +124,18 @@ class Address:
 
 
 class Wire:
-    """A connection to the API at `url`, opened at the first request, and again at a question after `close`."""
+    """A connection to an API, opened at the first request, and again at a request after `close`."""
 
     def __init__(self, url: str | None, token: str | None, *, home: Path | None = None) -> None:
-        """Open no connection yet.
+        """Open no connection.
 
         Args:
-            url: of the API; None for that of the local stack in `home`, which is then found, or started, when asked.
+            url: of the API; None for the local stack in `home`, which is found or started at the first request.
             token: its bearer token.
-            home: the local stack's folder, where it is one's.
+            home: the folder of a local stack.
 
         Raises:
-            InvalidSpec: `url` or `token` can be none.
+            InvalidSpec: `url` or `token` is malformed.
         """
         _keep_retries_off_stdout()
         self.home = home
@@ -143,31 +143,31 @@ class Wire:
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._process = 0
-        # Of addresses that a local stack had before: another thread may still be asking there.
+        # Clients of former addresses of a local stack: another thread may still use one.
         self._former: list[httpx2.Client] = []
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """The URL of the API."""
         return self.address.url
 
     @property
     def address(self) -> Address:
-        """Where it leads."""
+        """The present address."""
         if self._address is None:
             self.start_stack()
         assert self._address is not None
         return self._address
 
     def start_stack(self) -> None:
-        """Lead to the local stack in `home`, started where it does not run; raises LocalStackError."""
+        """Connect to the local stack in `home`, started where it does not run; raises LocalStackError."""
         from talweg.local import ensure
 
         here = ensure(self.home)
         self._set_address(Address(here.url, here.token))
 
-    def find_again(self) -> None:
-        """Lead to where the local stack is by now, if it runs: it may have another port, or another token."""
+    def update_address(self) -> None:
+        """Update the address from the local stack, if it runs: port and token may have changed."""
         from talweg.local import found
 
         here = None if self.home is None else found(self.home)
@@ -175,7 +175,7 @@ class Wire:
             self._set_address(Address(here.url, here.token))
 
     def stack_end(self) -> Literal["stopped", "failed"] | None:
-        """How the local stack ended that this leads to: someone stopped it, or nobody did."""
+        """Whether the local stack was stopped or failed; None where it runs, or there is none."""
         if self.home is None:
             return None
         from talweg.local import ended
@@ -192,17 +192,17 @@ class Wire:
     def _opened(self) -> httpx2.Client:
         address = self.address
         with self._lock:
-            # Two processes must not share a connection: each would read the other's answers.
+            # After a fork, two processes must not share a connection: each would read the other's answers.
             if self._client is None or self._process != os.getpid():
                 transport = None if address.socket is None else httpx2.HTTPTransport(uds=address.socket)
                 self._client = httpx2.Client(**address.options, transport=transport)
                 self._process = os.getpid()
-                # Runs come and go, copied and unpickled, and have no `close`.
+                # Copied and unpickled runs have their own wire, and no `close`.
                 weakref.finalize(self, _close, self._client, self._process)
             return self._client
 
     def close(self) -> None:
-        """Close its connections; closing twice is harmless, and a later question opens another."""
+        """Close the connections; may be called twice. A later request opens a new one."""
         with self._lock:
             open_ = [*self._former, *([] if self._client is None else [self._client])]
             self._former, self._client = [], None
@@ -210,23 +210,23 @@ class Wire:
             client.close()
 
     def __copy__(self) -> "Wire":
-        """To the same place, with connections of its own."""
-        twin = type(self)(None, None, home=self.home)
-        twin._address = self._address
-        return twin
+        """The same address with its own connections."""
+        copied = type(self)(None, None, home=self.home)
+        copied._address = self._address
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Wire":
         """As `__copy__`."""
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As an address; raises InvalidSpec where the token is known to this object alone."""
+        """Pickle the address; raises InvalidSpec where the token is only in this object."""
         if self.home is not None:
             return _unpickled, (None, self.home)
         if self.address.token != _token_of_settings():
             raise InvalidSpec(
                 "Lab: its token was given as an argument, and a pickle never holds a token: set TALWEG_TOKEN or "
-                "TALWEG_TOKEN_FILE instead, here and where it is unpickled, and write Lab(url)"
+                "TALWEG_TOKEN_FILE instead, in this process and in the one that unpickles, and write Lab(url)"
             )
         return _unpickled, (self.address.url, None)
 
@@ -241,62 +241,62 @@ class Wire:
     def get(
         self, path: str, *, retry_seconds: float = RETRY_SECONDS, timeout: float | None = None, **query: Any
     ) -> Any:
-        """The JSON that a GET answers; queries that are None are left out."""
-        return self._ask(Request("GET", path, _json, query=query, retry_seconds=retry_seconds, timeout=timeout))
+        """The JSON answer of a GET; None values of the query are omitted."""
+        return self._send(Request("GET", path, _json, query=query, retry_seconds=retry_seconds, timeout=timeout))
 
     def post(self, path: str, body: object = None) -> Any:
-        """The JSON that a POST of `body` answers.
+        """The JSON answer of a POST of `body`.
 
-        It carries a fresh Idempotency-Key, so that sending it again after a lost answer changes nothing. What has
-        a name goes without: the name does the same, and an equal spec under it is attached to, not refused.
+        A new Idempotency-Key makes a retry after a lost answer safe. A body with a name has no key: the name has the
+        same effect, and the API returns existing work with that name and an equal spec.
         """
         headers = {"Content-Type": "application/json"}
         if not (isinstance(body, dict) and body.get("name")):
             headers["Idempotency-Key"] = str(uuid.uuid4())
         content = json.dumps({} if body is None else body, default=_plain).encode()
-        return self._ask(Request("POST", path, _json, headers=headers, content=content))
+        return self._send(Request("POST", path, _json, headers=headers, content=content))
 
     def put(self, path: str, content: bytes | Iterator[bytes], **query: Any) -> Any:
-        """The JSON that a PUT of bytes answers; a stream of them cannot be sent again, so it is sent once."""
+        """The JSON answer of a PUT of bytes; a stream cannot be sent again, so it is not retried."""
         retry_seconds = RETRY_SECONDS if isinstance(content, bytes) else 0.0
         headers = {"Content-Type": "application/octet-stream"}
-        return self._ask(Request("PUT", path, _json, query, headers, content, retry_seconds))
+        return self._send(Request("PUT", path, _json, query, headers, content, retry_seconds))
 
     def delete(self, path: str) -> None:
-        """Ask for an end; what has ended already is NotFound."""
-        self._ask(Request("DELETE", path, _nothing))
+        """Send a DELETE; raises NotFound where it was deleted before."""
+        self._send(Request("DELETE", path, _nothing))
 
     def array(self, path: str, **query: Any) -> "NDArray[np.generic]":
-        """The array that a GET answers, bit for bit."""
-        array: NDArray[np.generic] = self._ask(Request("GET", path, _array, query=query))
+        """The array that a GET returns, bit for bit."""
+        array: NDArray[np.generic] = self._send(Request("GET", path, _array, query=query))
         return array
 
     def content(self, path: str, **query: Any) -> bytes:
-        """The bytes that a GET answers."""
-        content: bytes = self._ask(Request("GET", path, _bytes, query=query))
+        """The bytes that a GET returns."""
+        content: bytes = self._send(Request("GET", path, _bytes, query=query))
         return content
 
     def lines(self, path: str) -> Iterator[str]:
-        """The lines that a GET answers, as they come; asked once."""
+        """The lines that a GET returns, as they arrive; not retried."""
         with http_errors(self.url), self._opened().stream("GET", path) as response:
             if response.is_error:
                 response.read()
                 raise response_error(self.url, response)
             yield from response.iter_lines()
 
-    def _ask(self, request: Request) -> Any:
+    def _send(self, request: Request) -> Any:
         for attempt in request.retries():
             with attempt:
                 address = self.address
                 try:
-                    return self._answer(request)
+                    return self._send_once(request)
                 except TalwegError as error:
                     if not self.has_new_address(request, error, address):
                         raise
-                    return self._answer(request)
+                    return self._send_once(request)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    def _answer(self, request: Request) -> Any:
+    def _send_once(self, request: Request) -> Any:
         with http_errors(self.url):
             response = self._opened().request(**request.arguments())
         if response.is_error:
@@ -304,16 +304,16 @@ class Wire:
         return request.read(response)
 
     def has_new_address(self, request: Request, error: TalwegError, address: Address) -> bool:
-        """Whether to ask again at once, since the local stack is not where it was asked but elsewhere.
+        """Whether to retry at once, since the local stack has another address than `address`.
 
         Raises:
-            LocalStackError: it has ended; the message names the command that starts it.
+            LocalStackError: the local stack has ended; the message names the command that starts it.
         """
-        # At its former port another may answer by now, a laboratory or not.
-        strange = isinstance(error, (Unreachable, AccessDenied)) or type(error) is TalwegError
-        if not strange or self.home is None:
+        # Another program or laboratory may answer at the former port.
+        unexpected = isinstance(error, (Unreachable, AccessDenied)) or type(error) is TalwegError
+        if not unexpected or self.home is None:
             return False
-        self.find_again()
+        self.update_address()
         if self._address != address:
             return request.content is None or isinstance(request.content, bytes)
         if ended := self.stack_end():
@@ -322,14 +322,14 @@ class Wire:
 
 
 def stack_end_message(home: Path, how: Literal["stopped", "failed"]) -> str:
-    """In words, with the remedy."""
-    what = "was stopped" if how == "stopped" else "ended: its supervisor was killed, or the machine started anew"
+    """The message about an ended local stack, with the command that starts it."""
+    what = "was stopped" if how == "stopped" else "ended: its supervisor was killed, or the machine restarted"
     return f"the local stack in {home} {what}; start it again with: talweg up --home {home}"
 
 
 @contextmanager
 def http_errors(url: str) -> Iterator[None]:
-    """What can go wrong on the way to a laboratory, as Unreachable."""
+    """Raise httpx's errors in the block as Unreachable."""
     try:
         yield
     except httpx2.HTTPError as error:
@@ -338,13 +338,13 @@ def http_errors(url: str) -> Iterator[None]:
 
 
 def response_error(url: str, response: httpx2.Response) -> TalwegError:
-    """What the answer says went wrong, as the exception that the server raised."""
+    """The exception for an error response: the one that the server raised."""
     if response.headers.get("content-type", "").startswith("application/problem+json"):
         problem = response.json()
         error = from_code(str(problem.get("code")), str(problem.get("detail")))
         later = response.headers.get("retry-after", "")
         if isinstance(error, LimitReached) and later.isdecimal():
-            # A rate, which passes; a quota does not, and says no such thing.
+            # Only a rate limit has this header, a quota has not.
             error.retry_after = float(later)
     else:
         kind = Unreachable if response.status_code in AWAY else TalwegError
@@ -353,16 +353,16 @@ def response_error(url: str, response: httpx2.Response) -> TalwegError:
     return error
 
 
-def copy_with_wire(asker: Owner, wire: Wire) -> Owner:
-    """A shallow copy that asks over `wire`."""
-    twin: Any = object.__new__(type(asker))
-    twin.__dict__.update(vars(asker), _wire=wire)
-    copied: Owner = twin
-    return copied
+def copy_with_wire(owner: Owner, wire: Wire) -> Owner:
+    """A shallow copy with another wire."""
+    copied: Any = object.__new__(type(owner))
+    copied.__dict__.update(vars(owner), _wire=wire)
+    result: Owner = copied
+    return result
 
 
 def path_part(id_or_name: str) -> str:
-    """As one part of a path; an empty one or a dot would name another place."""
+    """An id or name as one part of a URL path; raises InvalidSpec for "", "." and "..", which change the path."""
     if id_or_name in ("", ".", ".."):
         raise InvalidSpec(f"name: must be an id or a name, got {id_or_name!r}")
     return quote(id_or_name, safe="")
@@ -387,16 +387,16 @@ def _nothing(_: httpx2.Response) -> None:
 
 
 def retry_delay(error: Exception) -> bool | float:
-    """Whether to ask again, or after how many seconds."""
+    """Whether to retry after this error, or the seconds to wait before."""
     if isinstance(error, LimitReached) and error.retry_after is not None:
         return error.retry_after
-    # Of a full disk nothing is to be had by asking again for a few seconds.
+    # A full disk does not get room within a few seconds.
     return isinstance(error, Unreachable) and not isinstance(error, DiskFull) and not _refused_certificate(error)
 
 
 def is_temporary(error: TalwegError) -> bool:
-    """Whether it may pass by waiting: a restart, a network that comes back, a failed answer."""
-    # 500 alone: what has a code of its own, such as CorruptRecord, will be so for ever.
+    """Whether a long wait may end the error: a restart, a network failure, a full disk, a failed answer."""
+    # A plain server error may pass; one with its own code, such as CorruptRecord, does not.
     failed = (
         type(error) is TalwegError and error.answered is not None and error.answered >= HTTPStatus.INTERNAL_SERVER_ERROR
     )
@@ -412,20 +412,20 @@ def _refused_certificate(error: BaseException | None) -> bool:
 
 
 def _close(client: httpx2.Client, process: int) -> None:
-    """Its parent's connection is not a child's to close."""
+    """Close `client`, unless this is a forked child of the process that opened it."""
     if process == os.getpid():
         client.close()
 
 
 def _unpickled(url: str | None, home: Path | None) -> Wire:
-    """The wire that was pickled."""
+    """The wire of a pickle."""
     return Wire(url, None if url is None else _token_of_settings(), home=home)
 
 
 def _token_of_settings() -> str | None:
     from talweg.settings import Settings
 
-    # Read anew: a program may have set it since it began.
+    # Not the cached settings: the program may have set the token since.
     token = Settings().token
     return None if token is None else token.get_secret_value()
 
@@ -440,7 +440,7 @@ def _authorization(token: str | None) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """What json cannot write by itself: NumPy's numbers and arrays, ranges and sets, specs."""
+    """Plain data for what json cannot encode: NumPy numbers and arrays, ranges, sets, specs."""
     for method in ("tolist", "model_dump"):
         if hasattr(value, method):
             return getattr(value, method)()
@@ -450,11 +450,11 @@ def _plain(value: Any) -> Any:
 
 
 def _keep_retries_off_stdout() -> None:
-    """Log retries by `logging`: stamina prefers structlog, which prints to stdout until a program sets it up."""
+    """Log retries with `logging`: stamina prefers structlog, which prints to stdout until it is configured."""
     structlog = sys.modules.get("structlog")
     if structlog is None or not structlog.is_configured():
         set_on_retry_hooks([_log_retry])
 
 
 def _log_retry(details: RetryDetails) -> None:
-    log.info("asking again in %.1f s: %s", details.wait_for, details.caused_by)
+    log.info("retrying in %.1f s: %s", details.wait_for, details.caused_by)

@@ -1,6 +1,6 @@
 """The local stack: broker, API, workers, reconciler, tracking and MLflow as supervised processes of one folder.
 
-Names are loaded when they are first asked for: the supervisor lives in this package too, and needs few of them.
+Names load on first use: the supervisor is in this package too, and needs few of them.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""The laboratory's folder, `.talweg/`: what lies where, who may read it, which version wrote it; its locks and logs.
+"""The laboratory's folder, `.talweg/`: paths, permissions, format version, locks and logs.
 
-The kernel releases a lock when its holder dies, however it dies. A log is one file a process, private, kept small.
+The kernel releases a lock when its holder ends for any reason. Each process has one log, private and limited in size.
 """
 
 import contextlib
@@ -27,46 +27,46 @@ from talweg.errors import DiskFull, LocalStackError, NewerLaboratory, NotWritabl
 FORMAT = 1
 # A socket's path must fit into 104 bytes on macOS, 108 on Linux, its final NUL included.
 SOCKET_LIMIT = 100
-# Inside a redis+socket:// URL anything else would need quoting that Kombu does not undo.
+# In a redis+socket:// URL other characters need quoting, which Kombu does not undo.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./-]+")
-# A log longer than this is put aside (as NAME.log.1) when its process starts.
+# Bytes: a longer log is renamed to NAME.log.1 when its process starts.
 LARGEST = 10_000_000
 _BLOCK = 65_536
 
 
-def discard_scratch(folder: Path) -> None:
-    """Remove the socket and its folder, and nothing else."""
+def remove_socket_folder(folder: Path) -> None:
+    """Remove the broker's socket and its folder; no effect where the folder has other files."""
     with contextlib.suppress(OSError):
         (folder / "broker.sock").unlink(missing_ok=True)
         folder.rmdir()
 
 
-def acquire_lock(path: Path, *, note: str = "") -> int | None:
-    """An open descriptor that holds the lock, with `note` as the file's text; None where another holds it."""
+def acquire_lock(path: Path, *, text: str = "") -> int | None:
+    """An open descriptor that holds the lock, with `text` written to the file; None where it is held already."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
-    sign_lock(descriptor, note)
+    write_lock(descriptor, text)
     return descriptor
 
 
-def sign_lock(descriptor: int, note: str) -> None:
-    """Make `note` the text of a lock that is held; over the old one, which needs no room on a full disk."""
-    written = os.pwrite(descriptor, note.encode(), 0)
+def write_lock(descriptor: int, text: str) -> None:
+    """Replace the text of a held lock in place, which works on a full disk."""
+    written = os.pwrite(descriptor, text.encode(), 0)
     os.ftruncate(descriptor, written)
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock."""
+    """Whether a process holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared, so that two who only look do not take each other for the holder.
+        # A shared lock, so that two callers of this function do not report each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -83,7 +83,7 @@ def exclusive_lock(path: Path, *, timeout: float) -> Iterator[None]:
         LocalStackError: Another process still holds it.
     """
     deadline = time.monotonic() + timeout
-    while (descriptor := acquire_lock(path, note=str(os.getpid()))) is None:
+    while (descriptor := acquire_lock(path, text=str(os.getpid()))) is None:
         if time.monotonic() > deadline:
             holder = path.read_text(encoding="utf-8") or "unknown"
             raise LocalStackError(
@@ -98,10 +98,10 @@ def exclusive_lock(path: Path, *, timeout: float) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Folder:
-    """Paths inside the laboratory's folder; nothing is touched before `prepare`.
+    """Paths in the laboratory's folder; only `prepare` creates files.
 
     Attributes:
-        home: The folder, absolute and with links resolved, so that one laboratory has one name.
+        home: The folder, absolute and with links resolved, so that a laboratory has one path.
     """
 
     home: Path
@@ -113,17 +113,17 @@ class Folder:
 
     @property
     def state(self) -> Path:
-        """What runs: pids, ports, phase."""
+        """The state of the stack: pids, ports, phase."""
         return self.home / "stack.json"
 
     @property
     def start_lock(self) -> Path:
-        """Held while a stack is started or stopped."""
+        """Held during start and stop of a stack."""
         return self.home / "start.lock"
 
     @property
     def supervisor_lock(self) -> Path:
-        """Held by the supervisor as long as it lives."""
+        """Held by the supervisor while it runs."""
         return self.home / "supervisor.lock"
 
     @property
@@ -133,7 +133,7 @@ class Folder:
 
     @property
     def database(self) -> Path:
-        """SQLite: the truth."""
+        """The SQLite database."""
         return self.home / "talweg.db"
 
     @property
@@ -148,7 +148,7 @@ class Folder:
 
     @property
     def logs(self) -> Path:
-        """One log a process."""
+        """The folder of logs, one for each process."""
         return self.home / "logs"
 
     def log(self, name: str) -> Path:
@@ -157,22 +157,22 @@ class Folder:
 
     @cached_property
     def marker(self) -> str:
-        """What every process of this stack carries in its environment as TALWEG_STACK.
+        """The value of TALWEG_STACK in the environment of every process of this stack.
 
-        The id tells folders of one path apart (containers, mounts), the path tells copies of one folder apart.
+        The id distinguishes folders with equal paths (containers, mounts); the path distinguishes copies of a folder.
         """
         return f"{self._label()['id']}:{self.home}"
 
     def prepare(self) -> None:
-        """Create what is missing, private to its owner, and check what is there.
+        """Create missing folders and files, private to their owner, and check existing ones.
 
         Raises:
             NotWritable: The folder cannot be created or written.
-            DiskFull: There is no room.
+            DiskFull: The disk is full.
             NewerLaboratory: A newer version of Talweg wrote it.
         """
         if "?" in str(self.home):
-            raise LocalStackError(f"{self.home}: a laboratory's path must not hold '?': SQLite would cut it there")
+            raise LocalStackError(f"{self.home}: a laboratory's path must not contain '?': SQLite would cut it there")
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.home.chmod(0o700)
@@ -180,7 +180,7 @@ class Folder:
             ignore = self.home / ".gitignore"
             if not ignore.exists():
                 write_private(ignore, "*\n")
-            # Permission bits do not tell all (root, read-only mounts, full disks); writing does.
+            # Permission bits are not enough (root, read-only mounts, full disks): write a test file.
             with tempfile.TemporaryFile(dir=self.home) as probe:
                 probe.write(b"\0")
             self._sign()
@@ -193,7 +193,7 @@ class Folder:
             raise NotWritable(f"{self.home}: cannot be written: {error.strerror or error}") from error
 
     def make(self) -> None:
-        """Create the folders in it that are missing; raises OSError."""
+        """Create missing subfolders; raises OSError."""
         for folder in (self.logs, self.broker, self.mlflow):
             folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -207,18 +207,18 @@ class Folder:
             )
 
     def token(self) -> str:
-        """The token; created at the first call, exclusively and 0600 under any umask.
+        """The token, created by the first call with mode 0600 under any umask.
 
         Raises:
-            LocalStackError: Others may read the file, or somebody else owns it.
+            LocalStackError: Other users can read the file, or own it.
         """
-        # One that is there is found without writing, which a full disk would refuse.
+        # An existing token must be readable on a full disk: write nothing then.
         if not os.path.lexists(self.token_file):
             with contextlib.suppress(FileExistsError):
                 write_private(self.token_file, secrets.token_urlsafe(32), exclusive=True)
         found = self.token_file.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise LocalStackError(f"{self.token_file}: must be a file of yours; remove it and start again")
+            raise LocalStackError(f"{self.token_file}: must be a regular file owned by you; remove it and start again")
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             raise LocalStackError(
@@ -228,7 +228,7 @@ class Folder:
         return self.token_file.read_text(encoding="utf-8").strip()
 
     def socket(self) -> tuple[Path, Path | None]:
-        """Where the broker's socket goes, and the private folder made for it where `home` is too deep."""
+        """The path of the broker's socket, and its temporary folder where the path in `home` is too long."""
         path = self.home / "broker.sock"
         if _fits(path):
             return path, None
@@ -245,12 +245,12 @@ class Folder:
         except FileNotFoundError:
             return {"id": "", "format": 0, "version": ""}
         except (ValueError, KeyError, TypeError) as error:
-            raise LocalStackError(f"{self.home / 'laboratory.json'}: cannot be understood: {error}") from error
+            raise LocalStackError(f"{self.home / 'laboratory.json'}: cannot be parsed: {error}") from error
 
     def _sign(self) -> None:
         path = self.home / "laboratory.json"
         signed = {"id": secrets.token_hex(8), "format": FORMAT, "version": version("talweg")}
-        # Two that come at once must agree on one id: the first to write it wins.
+        # Two processes must agree on one id: the first one to write it wins.
         with contextlib.suppress(FileExistsError):
             write_private(path, json.dumps(signed) + "\n", exclusive=True)
         self.check()
@@ -267,7 +267,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
     """Write `text` to a file of mode 0600 under any umask, whole or not at all.
 
     Raises:
-        FileExistsError: `exclusive`, and the file is there; also for a link that leads nowhere.
+        FileExistsError: `exclusive`, and the file exists; a broken link counts.
     """
     new = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -276,7 +276,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
             os.fchmod(file.fileno(), 0o600)
             file.write(text)
         if exclusive:
-            # Unlike rename, link never replaces: of two writers one wins, and nobody sees a half-written file.
+            # Unlike rename, link never reoffsets: one of two writers wins, and no reader sees half a file.
             os.link(new, path)
         else:
             new.replace(path)
@@ -286,7 +286,7 @@ def write_private(path: Path, text: str, *, exclusive: bool = False) -> None:
 
 
 def open_log(path: Path) -> FileIO:
-    """The log to append to, in a folder that is made where it is gone; raises OSError."""
+    """Open the log for appending, and create its folder if missing; raises OSError."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.exists() and path.stat().st_size > LARGEST:
         path.replace(path.with_suffix(".log.1"))
@@ -294,7 +294,7 @@ def open_log(path: Path) -> FileIO:
 
 
 def open_log_or_none(path: Path) -> FileIO:
-    """The log, or the null device where it cannot be opened: a process without a log is better than none."""
+    """Open the log, or the null device where that fails: the process must run without a log too."""
     try:
         return open_log(path)
     except OSError:
@@ -302,7 +302,7 @@ def open_log_or_none(path: Path) -> FileIO:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last lines, without reading a long file whole; none where there is no file."""
+    """The last lines, without reading a long file whole; empty where there is no file."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -315,13 +315,13 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def follow(paths: dict[str, Path], *, going: Callable[[], bool]) -> Iterator[tuple[str, str]]:
-    """(name, line) as lines are written from now on, while `going` says so."""
-    places = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+    """(name, line) for each line written from now on, until `going` returns False."""
+    offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
     pending = dict.fromkeys(paths, b"")
     while True:
         more = going()
         for name, path in paths.items():
-            fresh, places[name] = _since(path, places[name])
+            fresh, offsets[name] = _since(path, offsets[name])
             *complete, pending[name] = (pending[name] + fresh).split(b"\n")
             for line in complete:
                 yield name, line.decode("utf-8", "replace")
@@ -330,10 +330,10 @@ def follow(paths: dict[str, Path], *, going: Callable[[], bool]) -> Iterator[tup
         time.sleep(0.2)
 
 
-def _since(path: Path, place: int) -> tuple[bytes, int]:
+def _since(path: Path, offset: int) -> tuple[bytes, int]:
     try:
-        # A shorter file is a new one: the old one was put aside.
-        start = place if path.stat().st_size >= place else 0
+        # A shorter file is a new one: the old one was renamed.
+        start = offset if path.stat().st_size >= offset else 0
         with path.open("rb") as file:
             file.seek(start)
             fresh = file.read()

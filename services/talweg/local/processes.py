@@ -1,4 +1,4 @@
-"""Find and end a stack's processes: whole process groups, never another process that got an old pid."""
+"""Find and end the processes of a stack: whole process groups, but no unrelated process that reuses a pid."""
 
 import contextlib
 import os
@@ -14,10 +14,10 @@ MARK = "TALWEG_STACK"
 
 
 def birth(pid: int) -> float | None:
-    """A number that tells the process from others of its pid; None where there is none, or only its remains.
+    """A number that distinguishes the process from others with its pid; None where it has ended or is a zombie.
 
-    It is no time of day. On Linux psutil's start times move when the clock is set, by minutes where a virtual machine
-    was asleep; what the kernel counts, ticks since it started, does not.
+    It is not a time of day. On Linux psutil's start times change when the clock is set, by minutes after a virtual
+    machine was suspended; the kernel's start time in ticks since boot does not change.
     """
     try:
         process = psutil.Process(pid)
@@ -25,7 +25,7 @@ def birth(pid: int) -> float | None:
             return None
         if sys.platform != "linux":
             return float(process.create_time())
-        # The name, in brackets, may itself hold spaces and brackets.
+        # The name is in brackets, and may contain spaces and brackets.
         after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
         return float(after_name.split()[19])
     except (psutil.Error, OSError):
@@ -33,28 +33,28 @@ def birth(pid: int) -> float | None:
 
 
 def alive(pid: int | None, born: float | None) -> bool:
-    """Whether the very process that had this `birth` still runs."""
+    """Whether the process with this pid and `birth` still runs."""
     return pid is not None and born is not None and birth(pid) == born
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
-    """Send a signal to a process group; one that is gone is no matter."""
+    """Send a signal to a process group; no effect where it has ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Every living process whose environment carries this stack's mark, whoever its parent is now."""
-    return _living(lambda process: process.environ().get(MARK) == mark)
+    """All running processes with this stack's mark in their environment, whatever their parent."""
+    return _running(lambda process: process.environ().get(MARK) == mark)
 
 
 def in_groups(groups: Iterable[int]) -> list[psutil.Process]:
-    """Every living process in these process groups."""
+    """All running processes in these process groups."""
     wanted = set(groups)
-    return _living(lambda process: os.getpgid(process.pid) in wanted)
+    return _running(lambda process: os.getpgid(process.pid) in wanted)
 
 
-def _living(wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
+def _running(wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         # A process may end, or belong to another user.
@@ -65,7 +65,7 @@ def _living(wanted: Callable[[psutil.Process], bool]) -> list[psutil.Process]:
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float) -> None:
-    """SIGTERM, and SIGKILL for what is left after `grace` seconds; psutil spares a pid that was given anew."""
+    """Send SIGTERM, and SIGKILL after `grace` seconds; psutil sends no signal to a reused pid."""
     left = list(processes)
     for process in left:
         with contextlib.suppress(psutil.Error):
@@ -87,7 +87,7 @@ def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Proces
 
 
 def _runs(process: psutil.Process) -> bool:
-    # Remains (zombies) whose parent never asks, as in many containers, hold nothing and cannot be ended.
+    # A zombie whose parent never waits for it, as in many containers, holds no resources and cannot be ended.
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:

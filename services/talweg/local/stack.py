@@ -1,8 +1,8 @@
 """Start, find and end the local stack of a folder.
 
-A stack outlives whoever started it, as a database server does: training goes on when a script ends or is killed, and
-the next `Lab()` finds it there. `stop` (`talweg down`) ends it. A stack that was started with `keep=False` ends with
-its owner instead, also when the owner is killed.
+A stack continues after the process that started it, like a database server: training goes on after a script ends or is
+killed, and the next `Lab()` finds the stack. `stop` (`talweg down`) ends it. A stack started with `keep=False` ends
+with the process that started it, also if that is killed.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from talweg.errors import ChildFailed, PortTaken, from_code
-from talweg.local.folder import Folder, discard_scratch, exclusive_lock, is_held, open_log, tail
+from talweg.local.folder import Folder, exclusive_lock, is_held, open_log, remove_socket_folder, tail
 from talweg.local.processes import alive, end, in_groups, marked
 from talweg.local.stack_plan import plan_stack, require_extra, reserve_port
 from talweg.local.supervisor_plan import Connection, Plan, StackState, answers, read, write
@@ -26,14 +26,14 @@ from talweg.settings import Settings
 from talweg.settings import settings as current_settings
 
 START_SECONDS = 120.0
-# Longer than the longest grace of a child, and the broker after it.
+# Longer than the longest grace of a child plus that of the broker, which is stopped last.
 STOP_SECONDS = 30.0
 _TRIES = 5
 
 Say = Callable[[str], None]
 Planner = Callable[[Settings, Folder, int | None], Plan]
 
-# The writing ends of the pipes of stacks that end with this process.
+# The write ends of the pipes of stacks that end with this process.
 _owned: dict[Path, int] = {}
 
 
@@ -53,29 +53,29 @@ def ensure(
     say: Say = _to_stderr,
     planner: Planner = _laboratory,
 ) -> Connection:
-    """The stack of `home`, started where it does not run; returns when its API answers.
+    """Find or start the stack of `home`; returns when its API answers.
 
     Args:
         home: The laboratory's folder; the setting `home` where None.
-        keep: Whether a stack started here outlives this process; one that runs already is left as it is.
-        settings: In place of those of this process.
-        say: Takes one line a surprise, such as another port than the usual one.
-        planner: Makes the plan; the laboratory's own by default.
+        keep: Whether a stack started here continues after this process; no effect on a running stack.
+        settings: Settings; None for those of this process.
+        say: Prints a message, such as one about another port than the default.
+        planner: Creates the plan; by default that of the laboratory.
 
     Raises:
-        LocalStackError: NotWritable, NewerLaboratory, PortTaken, MissingExtra; ChildFailed with the last lines of
-            the log of the process that could not start.
-        DiskFull: It does not run, and there is no room to start it.
+        LocalStackError: NotWritable, NewerLaboratory, PortTaken, MissingExtra; ChildFailed with the last log lines of
+            the process that could not start.
+        DiskFull: There is no room to start it.
     """
     chosen = settings or current_settings()
     folder = Folder.of(Path(home) if home is not None else chosen.home)
     if planner is _laboratory:
-        # Before anything is written: what cannot run leaves no folder behind.
+        # Before anything is written: a stack that cannot run must leave no folder.
         require_extra()
     if (found := _found(folder)) is not None:
         return found
     folder.prepare()
-    # Two that come at once: the second waits here, and then finds what the first has started.
+    # If two processes start it, the second one waits here and then finds the stack of the first.
     with exclusive_lock(folder.start_lock, timeout=START_SECONDS):
         started = not is_held(folder.supervisor_lock)
         state = _start(folder, chosen, keep=keep, planner=planner) if started else _ready(folder)
@@ -89,17 +89,17 @@ def _start(folder: Folder, settings: Settings, *, keep: bool, planner: Planner) 
     """Start a stack; returns its state when it is ready."""
     for _ in range(_TRIES):
         _clear(folder)
-        # Raises PortTaken where that very port was asked for.
+        # Raises PortTaken where the port was given explicitly.
         _launch(folder, settings, keep=keep, planner=planner)
-        # Another program took it before our server did.
+        # Another program may take the port before our server listens.
         with contextlib.suppress(PortTaken):
             return _ready(folder)
-        _disown(folder)
-    raise PortTaken(f"each of the {_TRIES} ports that were tried was taken by another program meanwhile")
+        _close_owner_pipe(folder)
+    raise PortTaken(f"other programs took each of the {_TRIES} ports that were tried")
 
 
 def _found(folder: Folder) -> Connection | None:
-    """The stack, where one is ready and nobody is ending it. Nothing is written: the disk may be full."""
+    """The stack, if it is ready and not being stopped. Writes nothing, since the disk may be full."""
     if not folder.home.is_dir() or is_held(folder.start_lock) or not is_held(folder.supervisor_lock):
         return None
     folder.check()
@@ -108,7 +108,7 @@ def _found(folder: Folder) -> Connection | None:
 
 
 def _is_ready(state: StackState) -> bool:
-    # While its API starts again, another's may answer there.
+    # While its API restarts, another program may answer at the URL.
     running = all(child.phase == "running" for child in state.children if child.url == state.url)
     return state.phase == "ready" and running and answers("http", f"{state.url}/healthz")
 
@@ -118,7 +118,7 @@ def _connection(folder: Folder, state: StackState, started: bool) -> Connection:
 
 
 def status(home: Path | str | None = None) -> StackState | None:
-    """What runs in `home`; None where nothing does. A stack whose supervisor was killed has phase "failed"."""
+    """The state of the stack in `home`; None where it does not run. Phase "failed": its supervisor was killed."""
     folder = _folder(home)
     if folder.home.is_dir():
         folder.check()
@@ -126,7 +126,7 @@ def status(home: Path | str | None = None) -> StackState | None:
     if is_held(folder.supervisor_lock) or state is None or state.phase in ("stopped", "failed"):
         return state if state is None or state.phase != "stopped" else None
     state.phase = "failed"
-    state.error = {"code": ChildFailed.code, "message": "supervisor: ended unasked; talweg up starts anew"}
+    state.error = {"code": ChildFailed.code, "message": "supervisor: ended unexpectedly; start again with: talweg up"}
     for child in state.children:
         if not alive(child.pid, child.born):
             child.phase = "finished" if child.phase == "finished" else "stopped"
@@ -135,7 +135,7 @@ def status(home: Path | str | None = None) -> StackState | None:
 
 
 def found(home: Path | str | None = None) -> Connection | None:
-    """Where the stack of `home` answers, if it runs; starts nothing."""
+    """The connection to the stack of `home`, if it runs; starts nothing."""
     folder = _folder(home)
     state = read(folder)
     if state is None or state.phase != "ready" or not is_held(folder.supervisor_lock):
@@ -144,9 +144,9 @@ def found(home: Path | str | None = None) -> Connection | None:
 
 
 def ended(home: Path | str | None = None) -> Literal["stopped", "failed"] | None:
-    """How the stack of `home` ended: someone stopped it, or nobody did; None where it runs, starts or is on its way."""
+    """Whether the stack of `home` was stopped or failed; None where it runs, starts or stops."""
     folder = _folder(home)
-    # Whoever holds the lock is about to start or to end it.
+    # The holder of the lock is starting or stopping it.
     if is_held(folder.start_lock):
         return None
     state = status(home)
@@ -156,10 +156,10 @@ def ended(home: Path | str | None = None) -> Literal["stopped", "failed"] | None
 
 
 def stop(home: Path | str | None = None) -> list[str]:
-    """End the stack of `home` and everything it left behind; returns the names of what was running.
+    """Stop the stack of `home` and its remaining processes; returns the names of those that ran.
 
-    Side effects: frees ports and sockets. Databases, records and logs stay; unfinished runs go on when the stack is
-    started again.
+    Side effects: frees ports and sockets. Databases, records and logs stay; unfinished runs continue after the next
+    start.
     """
     folder = _folder(home)
     if not folder.home.is_dir():
@@ -172,12 +172,12 @@ def stop(home: Path | str | None = None) -> list[str]:
         if is_held(folder.supervisor_lock):
             _end_supervisor(folder)
         _clear(folder)
-        _disown(folder)
+        _close_owner_pipe(folder)
     return running
 
 
-def _disown(folder: Folder) -> None:
-    """Close the pipe whose end tells a stack of this process to end."""
+def _close_owner_pipe(folder: Folder) -> None:
+    """Close the pipe of a stack that ends with this process."""
     if (owner := _owned.pop(folder.home, None)) is not None:
         os.close(owner)
 
@@ -203,7 +203,7 @@ def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner)
                 env=plan.env,
                 cwd=folder.home,
                 start_new_session=True,
-                # The ports are kept for as long as it lives.
+                # The supervisor holds the reserved ports while it runs.
                 pass_fds=[*([] if reading is None else [reading]), *(each.fileno() for each in kept)],
                 check=False,
             )
@@ -225,7 +225,7 @@ def _launch(folder: Folder, settings: Settings, *, keep: bool, planner: Planner)
 def _planned(
     settings: Settings, folder: Folder, owner: int | None, planner: Planner
 ) -> tuple[Plan, list[socket.socket]]:
-    """A plan, and what keeps its ports from other laboratories while it is open."""
+    """A plan, and the sockets that reserve its ports while they are open."""
     while True:
         plan = planner(settings, folder, owner)
         ports = [urlsplit(child.target).port or 0 for child in plan.children if child.probe == "http"]
@@ -237,13 +237,13 @@ def _planned(
 
 
 def _ready(folder: Folder) -> StackState:
-    """The state once the stack is ready; ends a stack that is not in time."""
+    """Wait until the stack is ready and return its state; stop it after START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         lives = is_held(folder.supervisor_lock)
         state = read(folder)
         if state is not None and state.error is not None:
-            # It is on its way out; the next one must not find its ports taken.
+            # Wait for its end: the next stack needs its ports.
             _wait_released(folder, STOP_SECONDS)
             raise from_code(state.error["code"], state.error["message"])
         if lives and state is not None and _is_ready(state):
@@ -267,12 +267,12 @@ def _last_lines(log: Path) -> str:
 
 
 def _end_supervisor(folder: Folder) -> None:
-    """SIGTERM, and SIGKILL where that does not help: its watchdog and `_clear` see to its children then."""
-    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+    """Send SIGTERM, then SIGKILL; then its watchdog and `_clear` end its children."""
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(OSError, ValueError):
-            # Whoever holds the lock wrote its pid into it: this is no stranger.
+            # The holder of the lock wrote its pid into it, so the pid is the supervisor's.
             os.kill(int(folder.supervisor_lock.read_text(encoding="utf-8")), number)
-        if _wait_released(folder, patience):
+        if _wait_released(folder, seconds):
             return
 
 
@@ -286,15 +286,15 @@ def _wait_released(folder: Folder, seconds: float) -> bool:
 
 
 def _clear(folder: Folder) -> None:
-    """End what a stack without a supervisor left behind, and forget it."""
+    """End the remaining processes of a stack without a supervisor, and remove its state."""
     state = read(folder)
     left = {process.pid: process for process in marked(folder.marker)}
     if state is not None:
         groups = [child.pid for child in state.children if child.pid and alive(child.pid, child.born)]
         left |= {process.pid: process for process in in_groups(groups)}
         if state.scratch:
-            discard_scratch(Path(state.scratch))
-    # A script that a stack's own process started carries the mark too, and must not end itself.
+            remove_socket_folder(Path(state.scratch))
+    # A script started by a process of the stack has the mark too, and must not end itself.
     left.pop(os.getpid(), None)
     end(left.values(), grace=15.0)
     folder.state.unlink(missing_ok=True)

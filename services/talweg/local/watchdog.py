@@ -1,8 +1,8 @@
 """End a supervisor's children when the supervisor dies without ending them (SIGKILL, out of memory).
 
-It runs as a script of its own, on the standard library alone, and reads a pipe whose other end only the supervisor
-holds: `+pid` and `-pid` say which process groups live. End of file means that the supervisor is gone; whatever still
-lives then is asked to end, and killed if it does not.
+It runs as a separate script with the standard library only, and reads a pipe whose other end only the supervisor holds:
+`+pid` and `-pid` add and remove a process group. End of file means that the supervisor has ended; the remaining groups
+get SIGTERM, then SIGKILL.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ GRACE = 10.0
 
 
 class Watchdog:
-    """The supervisor's end: starts the watchdog, starts it anew if it is gone, tells it who lives."""
+    """The supervisor's side: start and restart the watchdog, and send it the process groups."""
 
     def __init__(self, env: dict[str, str]) -> None:
         self._env = env
@@ -25,33 +25,33 @@ class Watchdog:
 
     @property
     def pid(self) -> int:
-        """The watchdog's process."""
+        """The pid of the watchdog."""
         return self._process.pid
 
     def add(self, group: int) -> None:
-        """This group lives."""
+        """Add a running group."""
         self._groups.add(group)
-        self._tell(f"+{group}\n")
+        self._send(f"+{group}\n")
 
     def remove(self, group: int) -> None:
-        """This group has ended: its number may soon be another's."""
+        """Remove an ended group: its number may be reused."""
         self._groups.discard(group)
-        self._tell(f"-{group}\n")
+        self._send(f"-{group}\n")
 
     def check(self) -> None:
-        """Start the watchdog anew if it has ended."""
+        """Restart the watchdog if it has ended."""
         if self._process.poll() is not None:
             self._process = self._start()
 
     def close(self) -> None:
-        """Let it go: it ends what was not removed, then itself."""
+        """Close the pipe and wait: the watchdog ends the remaining groups, then itself."""
         self._close_pipe()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE + 5)
 
     def _start(self) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(  # noqa: S603 - our own file
-            # Isolated and without site-packages: it starts in 20 ms and nothing installed can break it.
+            # Isolated and without site-packages: starts in 20 ms, and no installed package can break it.
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
             env=self._env,
@@ -59,10 +59,10 @@ class Watchdog:
         )
         self._process = process
         for group in self._groups:
-            self._tell(f"+{group}\n")
+            self._send(f"+{group}\n")
         return process
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         pipe = self._process.stdin
         if pipe is None:
             return
@@ -70,7 +70,7 @@ class Watchdog:
             pipe.write(line.encode())
             pipe.flush()
         except OSError:
-            # It is gone; `check` starts another one, which is told of every group.
+            # It has ended; `check` starts another one with all groups.
             self._close_pipe()
 
     def _close_pipe(self) -> None:
@@ -80,7 +80,7 @@ class Watchdog:
             self._process.stdin = None
 
 
-def _lives(group: int) -> bool:
+def _runs(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
@@ -93,17 +93,17 @@ def _end(groups: set[int], grace: float) -> None:
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while any(map(_lives, groups)) and time.monotonic() < deadline:
+    while any(map(_runs, groups)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for group in filter(_lives, groups):
+    for group in filter(_runs, groups):
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
 
 
 def main() -> None:
-    """Follow the pipe to its end."""
+    """Read the pipe to its end, then end the groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A politely ended watchdog would leave the supervisor unwatched; the end of the pipe is its only end.
+        # Ignore these signals: a watchdog that ends early leaves the supervisor unwatched. It ends with the pipe.
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     for line in sys.stdin:

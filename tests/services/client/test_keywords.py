@@ -58,7 +58,7 @@ def test_an_unknown_optimizer_is_left_to_the_laboratory() -> None:
 
 
 def test_a_hyperparameter_given_twice_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match=re.escape("learning_rate: is given twice, got 0.2 beside 0.1")):
+    with pytest.raises(InvalidSpec, match=re.escape("learning_rate: is given twice, got 0.2 and, in the optimizer, 0.1")):
         spec_of(optimizer={"name": "sgd", "learning_rate": 0.1}, learning_rate=0.2)
 
 

@@ -165,7 +165,7 @@ def test_ctrl_c_stops_the_waiting_and_not_the_run(lab: Lab, address: Any) -> Non
     # Python ends by the signal itself where nobody catches KeyboardInterrupt.
     assert done.returncode == -signal.SIGINT
     assert done.stdout == ""
-    assert "Stopped waiting; the run goes on." in done.stderr
+    assert "Stopped waiting; the run continues." in done.stderr
     assert "lab.run('long one').wait()" in done.stderr
     assert f"talweg cancel {run.id}" in done.stderr
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")

@@ -111,7 +111,7 @@ def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_give
     wait = Wait("run one", "http://lab", None)
     assert wait.failed(gone, "failed", home)
     assert wait.message is not None
-    assert "it is started again now" in wait.message.text
+    assert "starting it again now" in wait.message.text
     with pytest.raises(LocalStackError, match="talweg up --home /lab"):
         wait.failed(gone, "failed", home)
 
@@ -185,12 +185,12 @@ def test_many_waits_of_one_program_say_it_once(address: Any, said: list[str]) ->
         async with AsyncLab(address.url, token=address.token) as lab:
             runs = [await lab.submit(SPEC, seed=seed) for seed in range(93, 97)]
             waits = asyncio.gather(*(run.wait() for run in runs))
-            while len(lab._wire.messages._had) < len(runs):
+            while len(lab._wire.messages._shown) < len(runs):
                 await asyncio.sleep(0.02)
             for run in runs:
                 await run.cancel()
             assert {run.state for run in await waits} == {"cancelled"}
-            assert lab._wire.messages._had == {}
+            assert lab._wire.messages._shown == {}
 
     asyncio.run(asyncio.wait_for(work(), 60))
     (line,) = said

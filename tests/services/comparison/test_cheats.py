@@ -134,7 +134,7 @@ def test_seeds_shared_with_tuning_are_refused(runs: list[Result]) -> None:
     assert [g.level for g in said] == ["refused", "refused"]
     assert words(spec(**GRID), shared).startswith("No verdict")
     asked = {"problem": "digits-mlp", "optimizers": ["sgd"], "seeds": [3], "protocol": "grid", "grid": {"seeds": [3]}}
-    with pytest.raises(InvalidSpec, match="must not be among the seeds that are judged"):
+    with pytest.raises(InvalidSpec, match="must not be among the study's seeds"):
         normalise_study(parse_study(asked))
 
 

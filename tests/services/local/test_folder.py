@@ -65,7 +65,7 @@ def test_a_folder_that_even_root_cannot_write_is_refused() -> None:
 
 
 def test_a_question_mark_is_refused_before_sqlite_cuts_the_path(tmp_path: Path) -> None:
-    with pytest.raises(LocalStackError, match=r"must not hold '\?'"):
+    with pytest.raises(LocalStackError, match=r"must not contain '\?'"):
         Folder.of(tmp_path / "what?").prepare()
 
 
@@ -80,7 +80,7 @@ def test_a_newer_laboratory_is_refused_and_left_as_it_is(folder: Folder) -> None
 
 def test_an_unreadable_label_is_named(folder: Folder) -> None:
     (folder.home / "laboratory.json").write_text("[]")
-    with pytest.raises(LocalStackError, match=r"laboratory\.json: cannot be understood"):
+    with pytest.raises(LocalStackError, match=r"laboratory\.json: cannot be parsed"):
         folder.prepare()
 
 
@@ -141,7 +141,7 @@ def test_a_token_that_others_may_know_is_refused(folder: Folder, loose: int) -> 
 def test_a_token_that_is_a_link_is_refused(folder: Folder, tmp_path: Path) -> None:
     write_private(tmp_path / "elsewhere", "a token that somebody else knows")
     folder.token_file.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LocalStackError, match="must be a file of yours"):
+    with pytest.raises(LocalStackError, match="must be a regular file owned by you"):
         folder.token()
 
 
@@ -186,7 +186,7 @@ def test_a_private_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_lock_is_held_by_one_and_released_with_its_descriptor(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not is_held(path)
-    descriptor = acquire_lock(path, note="me")
+    descriptor = acquire_lock(path, text="me")
     assert descriptor is not None
     assert acquire_lock(path) is None
     assert is_held(path)

@@ -18,9 +18,9 @@ def test_restarts_slow_down_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monke
     delays = []
     for _ in range(9):
         child.start()
-        assert child.look()
-        assert not child.look()
-        rest = child.rest()
+        assert child.poll_end()
+        assert not child.poll_end()
+        rest = child.seconds_to_restart()
         assert rest is not None
         delays.append(rest)
     watchdog.close()
