@@ -1,4 +1,4 @@
-"""The wheel, and environments that hold nothing of the repository."""
+"""The wheel, and virtual environments outside the repository."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Importing is light: the engine knows nothing of the laboratory, the client nothing of the engine."""
+"""Imports are light: the engine loads nothing of the laboratory, the client nothing of the engine."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What `pip install` gives, away from the repository: without extras, and with `lab`."""
+"""The installed package outside the repository, without extras and with `lab`."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is installed, what is forbidden in sources, and what containers may do; numbers are lines of what must hold."""
+"""Locked packages, forbidden calls, limits of containers; numbers are lines of the list in guards.toml."""
 
 import ast
 import json
@@ -91,7 +91,7 @@ def test_33_containers_have_a_root_that_is_read_only_and_no_capabilities(compose
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
-def test_33_the_image_ends_as_nobody_special() -> None:
+def test_33_the_image_runs_as_an_unprivileged_user() -> None:
     last = [line for line in (ROOT / "services" / "Dockerfile").read_text().splitlines() if line.startswith("USER ")][
         -1
     ]
@@ -131,7 +131,7 @@ def test_every_container_has_limits_and_is_started_again(compose: dict[str, Any]
         assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
 
 
-def test_the_dashboard_asks_for_what_the_api_tells() -> None:
+def test_the_dashboard_queries_the_metrics_of_the_api() -> None:
     dashboard = json.loads((ROOT / "services/compose/grafana/talweg.json").read_text())
     asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     told = metrics_page(

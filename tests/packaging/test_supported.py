@@ -1,4 +1,4 @@
-"""The first command says at once where nothing could be installed."""
+"""`make` refuses an unsupported platform before it installs anything."""
 
 import runpy
 import subprocess
@@ -30,14 +30,14 @@ obstacle: Any = runpy.run_path(str(SCRIPT))["obstacle"]
         ("Linux", "x86_64", (2, 7, 18), GLIBC, "got 2.7"),
     ],
 )
-def test_what_stands_in_the_way_is_said_with_the_remedy(
+def test_an_obstacle_is_named_with_the_remedy(
     system: str, machine: str, version: tuple[int, ...], libc: tuple[str, str], said: str | None
 ) -> None:
     found = obstacle(system, machine, version, libc)
     assert found is None if said is None else said in found
 
 
-def test_make_asks_it_first_and_stops_where_it_objects(tmp_path: Path) -> None:
+def test_make_checks_the_platform_first_and_stops_at_an_obstacle(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, SCRIPT], check=False).returncode == 0
     # A Python that finds itself on Windows; make must ask for nothing more.
     python = tmp_path / "python"

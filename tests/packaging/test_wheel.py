@@ -23,7 +23,7 @@ def test_wheel_holds_exactly_the_two_packages(members: set[str]) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), PLACES.items())
-def test_every_file_of_the_sources_travels(members: set[str], source: str, target: str) -> None:
+def test_the_wheel_holds_every_source_file(members: set[str], source: str, target: str) -> None:
     # What .gitignore names is left out by the builder too: a package called demo would go missing here.
     files = (path for path in (ROOT / source).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     expected = {f"{target}/{path.relative_to(ROOT / source).as_posix()}" for path in files}
@@ -31,7 +31,7 @@ def test_every_file_of_the_sources_travels(members: set[str], source: str, targe
     assert expected <= members
 
 
-def test_nothing_but_the_sources_travels(members: set[str]) -> None:
+def test_the_wheel_holds_source_files_only(members: set[str]) -> None:
     homes = {target: ROOT / source for source, target in PLACES.items()}
     for name in members:
         home = max((target for target in homes if name.startswith(f"{target}/")), key=len, default=None)

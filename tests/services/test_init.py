@@ -1,4 +1,4 @@
-"""Importing is light, and the client knows nothing of what runs a laboratory."""
+"""Importing talweg is fast, and the client loads no service."""
 
 import subprocess
 import sys

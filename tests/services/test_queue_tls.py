@@ -1,4 +1,4 @@
-"""What Celery is told of a broker over TLS; tests/compose holds the servers that are met so."""
+"""Celery's settings for a broker over TLS; tests/compose connects to real servers."""
 
 import ssl
 
@@ -39,7 +39,7 @@ def test_rabbitmq_s_certificate_and_name_are_checked() -> None:
         assert connection.ssl == found["broker_use_ssl"]
 
 
-def test_a_check_that_is_none_is_refused_without_the_password() -> None:
+def test_an_unknown_certificate_check_is_refused_without_the_password() -> None:
     with pytest.raises(InvalidSpec, match="got 'maybe'") as caught:
         broker_settings("rediss://:secret@host/0?ssl_cert_reqs=maybe")
     assert "secret" not in str(caught.value)

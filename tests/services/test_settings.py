@@ -1,4 +1,4 @@
-"""Where settings come from, secrets above all."""
+"""Sources of settings, of secrets in particular."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -29,7 +29,7 @@ def test_a_study_in_yaml_is_that_in_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [1", "!!python/object/apply:os.system ['true']", "- 1", "a: &x [*x]\n? {*x : 1}"])
-def test_what_is_no_plain_yaml_is_refused(tmp_path: Path, text: str) -> None:
+def test_yaml_that_is_not_plain_data_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yml"
     path.write_text(text)
     with pytest.raises(InvalidSpec, match=r"bad\.yml: must"):

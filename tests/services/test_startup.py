@@ -1,4 +1,4 @@
-"""A service's start: the garbage collector waits, and is there again when all is loaded."""
+"""The garbage collector is off during the start of a service, and on afterwards."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def collector(script: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_collector_waits_while_a_service_loads_and_works_from_then_on() -> None:
+def test_the_garbage_collector_is_off_while_a_service_starts() -> None:
     script = (
         "import gc; from talweg import startup; startup.begin(); print(gc.isenabled()); startup.loaded(); "
         "print(gc.isenabled(), gc.get_freeze_count() > 1000)"
@@ -23,7 +23,7 @@ def test_the_collector_waits_while_a_service_loads_and_works_from_then_on() -> N
     assert collector(script).split() == ["False", "True", "True"]
 
 
-def test_every_service_that_begins_without_it_says_when_it_is_loaded() -> None:
+def test_every_service_that_disables_the_collector_enables_it_again() -> None:
     begins = {path for path in SERVICES.rglob("*.py") if "startup.begin()" in path.read_text()}
     ends = {path for path in SERVICES.rglob("*.py") if "startup.loaded()" in path.read_text()}
     server = SERVICES / "api" / "server.py"

@@ -1,4 +1,4 @@
-"""Study specs of every protocol: what runs they stand for, and what they refuse."""
+"""Study specs of every protocol: their runs, and the refused settings."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def made(**changed: Any) -> StudySpec:
     return normalise_study(parse_study(FIXED | changed))
 
 
-def test_a_fixed_study_reads_and_digests_as_before_the_other_protocols_came() -> None:
+def test_a_fixed_study_keeps_the_content_and_digest_of_earlier_versions() -> None:
     content = made().content
     assert set(content) == {
         "problem", "schedule", "batch_size", "steps", "precision", "evaluate_every", "record", "name", "protocol",
@@ -97,6 +97,6 @@ def test_several_problems_have_their_own_steps_and_batches() -> None:
         ({"problem": None, "problems": ["rosenbrock", "rosenbrock"]}, "each must differ"),
     ],
 )
-def test_what_would_be_unfair_or_means_nothing_is_refused(changed: dict[str, Any], rule: str) -> None:
+def test_unfair_or_meaningless_studies_are_refused(changed: dict[str, Any], rule: str) -> None:
     with pytest.raises(InvalidSpec, match=rule):
         made(**changed).planned()

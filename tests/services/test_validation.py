@@ -1,4 +1,4 @@
-"""A rule that was broken is told in words."""
+"""Broken rules in words."""
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -9,7 +9,7 @@ from talweg.validation import rule
 
 
 @pytest.mark.parametrize("name", ["a/b", "a\\b", "a\nb"])
-def test_a_name_that_is_refused_is_told_the_rule_in_words(name: str) -> None:
+def test_a_refused_name_gets_the_rule_in_words(name: str) -> None:
     for parse, spec in ((parse_run, {"optimizer": "sgd"}), (parse_study, {"optimizers": ["sgd"]})):
         with pytest.raises(InvalidSpec) as refused:
             parse({"problem": "quadratic", "steps": 5, "name": name, **spec})
@@ -19,7 +19,7 @@ def test_a_name_that_is_refused_is_told_the_rule_in_words(name: str) -> None:
         assert "^" not in text
 
 
-def test_what_is_no_pattern_is_said_as_it_was() -> None:
+def test_other_rules_keep_the_words_of_pydantic() -> None:
     class Of(BaseModel):
         number: int
 

@@ -1,4 +1,4 @@
-"""A laboratory in a process of its own, as users meet it; the tests train what was handed in, as a worker would."""
+"""A laboratory's API in its own process, and a client; the tests train submitted runs in place of a worker."""
 
 import json
 import os

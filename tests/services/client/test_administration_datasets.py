@@ -1,4 +1,4 @@
-"""Datasets of one's own, from files, tables and arrays."""
+"""Datasets uploaded from files, tables and arrays."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ LABELS = ["no" if row[0] + row[1] > 0 else "yes" for row in INPUTS]
 NETWORK = [{"layer": "dense", "units": 2}]
 
 
-def test_arrays_train_and_their_labels_are_told(lab: Lab, train: Callable[[], None]) -> None:
+def test_arrays_are_trained_on_and_their_labels_are_kept(lab: Lab, train: Callable[[], None]) -> None:
     made = lab.upload("arrays", INPUTS, LABELS)
     assert (made.name, made.shape, made.classes) == ("arrays", (40, 3), ["no", "yes"])
     problem = {"dataset": "arrays", "network": NETWORK, "cost": "cross_entropy"}
@@ -47,7 +47,7 @@ def test_files_and_tables_of_the_same_data_are_the_same(lab: Lab, tmp_path: Path
         lab.upload("table", INPUTS[:20], LABELS[:20])
 
 
-def test_what_is_wrong_is_said_on_this_side_or_the_other(lab: Lab, tmp_path: Path) -> None:
+def test_wrong_data_are_refused_by_client_or_api(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match="arrays of inputs need targets"):
         lab.upload("wrong", INPUTS)
     with pytest.raises(InvalidSpec, match=r"a file must end in \.npz"):
@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said_on_this_side_or_the_other(lab: Lab, tmp_path: Pat
         lab.dataset("wrong")
 
 
-def test_it_shows_itself_without_letting_names_in(lab: Lab) -> None:
+def test_its_card_escapes_names(lab: Lab) -> None:
     made = lab.upload("shown", INPUTS, np.where(INPUTS[:, 2] > 0, "<i>", "other"))
     assert repr(made) == "<Dataset shown: 40 rows of 3, 2 classes>"
     page = made._repr_html_()

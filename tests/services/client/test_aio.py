@@ -1,4 +1,4 @@
-"""What a program that awaits asks: the same as others, and nothing is held up meanwhile."""
+"""AsyncLab gives the same answers as Lab, and does not block."""
 
 import asyncio
 import itertools
@@ -59,7 +59,7 @@ def test_many_runs_are_waited_for_at_once(awaited: Awaited[Any], lab: Lab, train
     assert len(set(ids)) == 8
 
 
-def test_events_tell_each_change_once_until_the_end(awaited: Awaited[Any], lab: Lab, train: Callable[[], None]) -> None:
+def test_events_report_each_change_once(awaited: Awaited[Any], lab: Lab, train: Callable[[], None]) -> None:
     async def work(mine: AsyncLab) -> list[dict[str, Any]]:
         run = await mine.submit(SPEC, seed=20)
         told: list[dict[str, Any]] = []
@@ -100,7 +100,7 @@ def test_a_study_is_waited_for_and_ranked(awaited: Awaited[Any], train: Callable
     awaited(work)
 
 
-def test_what_goes_wrong_is_what_others_are_told(awaited: Awaited[Any], address: Any, store: Store) -> None:
+def test_errors_are_those_of_the_synchronous_client(awaited: Awaited[Any], address: Any, store: Store) -> None:
     async def work(mine: AsyncLab) -> None:
         with pytest.raises(InvalidSpec, match="did you mean 'adam'"):
             await mine.submit(SPEC, optimizer="adm")

@@ -1,4 +1,4 @@
-"""Instruments as a user reads them: columns, tables, a figure, and errors that say what there is."""
+"""Instruments: columns, tables, a figure, and errors with the valid names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def readings(run: Run) -> Readings:
     return run.instruments()
 
 
-def test_without_names_it_is_all_of_them_at_steps_spread_evenly(run: Run, readings: Readings) -> None:
+def test_without_names_all_instruments_are_read_at_evenly_spaced_steps(run: Run, readings: Readings) -> None:
     assert len(readings) == STEPS
     assert readings.steps.tolist() == list(range(0, 150, 3))
     norms: dict[str, Any] = dict(run.norms)
@@ -42,14 +42,14 @@ def test_without_names_it_is_all_of_them_at_steps_spread_evenly(run: Run, readin
     assert np.isfinite(readings["hessian_eigenvalue"]).all()
 
 
-def test_steps_are_named_as_in_a_slice(run: Run) -> None:
+def test_steps_are_selected_by_a_slice(run: Run) -> None:
     some = run.instrument("alpha", steps=slice(-30, None, 7))
     assert some.steps.tolist() == [120, 127, 134, 141, 148]
     assert run.instrument("alpha", steps=-2)["alpha"].tolist() == some["alpha"][-1:].tolist()
     assert np.isnan(run.instrument("alpha", steps=149)["alpha"]).tolist() == [True]
 
 
-def test_tables_have_what_was_read(run: Run, readings: Readings) -> None:
+def test_tables_hold_the_readings(run: Run, readings: Readings) -> None:
     assert readings.table.columns == (
         "step", "gradient_norm", "update_ratio", "distance", "gradient_cosine", "gradient_snr", "alpha",
         "hessian_eigenvalue",
@@ -71,7 +71,7 @@ def test_a_page_shows_a_figure_and_a_table(readings: Readings) -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == list(readings)
 
 
-def test_what_has_no_examples_leaves_that_instrument_out(lab: Lab, train: Callable[[], None]) -> None:
+def test_a_problem_without_examples_leaves_out_that_instrument(lab: Lab, train: Callable[[], None]) -> None:
     valley = lab.submit(problem="rosenbrock", optimizer="adam", steps=20)
     train()
     readings = valley.instruments()
@@ -81,12 +81,12 @@ def test_what_has_no_examples_leaves_that_instrument_out(lab: Lab, train: Callab
         valley.instrument("gradient_snr")
 
 
-def test_what_is_not_there_says_what_is(run: Run, readings: Readings) -> None:
+def test_an_unknown_instrument_or_step_is_refused_with_the_valid_ones(run: Run, readings: Readings) -> None:
     with pytest.raises(InvalidSpec, match="did you mean 'gradient_cosine'"):
         run.instrument("gradient_cosin")
     with pytest.raises(InvalidSpec, match=r"step: an index must lie in \[0, 149\], got 150"):
         run.instrument("alpha", steps=150)
-    with pytest.raises(InvalidSpec, match="must go forwards"):
+    with pytest.raises(InvalidSpec, match="must have a positive stride"):
         run.instrument("alpha", steps=slice(None, None, -1))
     with pytest.raises(InvalidSpec, match="no step in"):
         run.instrument("alpha", steps=slice(5, 5))

@@ -1,4 +1,4 @@
-"""Keywords find their place in a spec, or are refused with the nearest valid name."""
+"""Keywords become keys of a spec or hyperparameters, or are refused with the nearest valid name."""
 
 import re
 from collections.abc import Collection
@@ -29,7 +29,7 @@ def test_a_hyperparameter_moves_into_the_optimizer() -> None:
     }
 
 
-def test_a_spec_without_hyperparameters_goes_as_it_is() -> None:
+def test_a_spec_without_hyperparameters_is_unchanged() -> None:
     assert spec_of({"problem": "quadratic", "optimizer": "sgd"}, seed=3) == {
         "problem": "quadratic",
         "optimizer": "sgd",
@@ -58,17 +58,19 @@ def test_an_unknown_optimizer_is_left_to_the_laboratory() -> None:
 
 
 def test_a_hyperparameter_given_twice_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match=re.escape("learning_rate: is given twice, got 0.2 and, in the optimizer, 0.1")):
+    with pytest.raises(
+        InvalidSpec, match=re.escape("learning_rate: is given twice, got 0.2 and, in the optimizer, 0.1")
+    ):
         spec_of(optimizer={"name": "sgd", "learning_rate": 0.1}, learning_rate=0.2)
 
 
-def test_what_the_caller_handed_in_stays_as_it_was() -> None:
+def test_the_arguments_of_the_caller_are_not_changed() -> None:
     optimizer = {"name": "sgd"}
     spec_of({"problem": "quadratic"}, optimizer=optimizer, learning_rate=0.2)
     assert optimizer == {"name": "sgd"}
 
 
-def test_something_else_than_a_spec_is_refused() -> None:
+def test_a_spec_of_another_type_is_refused() -> None:
     with pytest.raises(InvalidSpec, match="spec: must be a RunSpec or a dict, got str"):
         spec_of("digits-mlp")
 
@@ -80,6 +82,6 @@ def test_a_study_says_where_hyperparameters_go() -> None:
         study_spec(None, {"seed": 3})
 
 
-def test_a_study_spec_goes_as_json() -> None:
+def test_a_study_spec_becomes_json() -> None:
     spec = StudySpec.model_validate({"problem": "quadratic", "optimizers": ["sgd", "adam"], "seeds": 2})
     assert study_spec(spec, {"seeds": 3})["seeds"] == 3

@@ -1,4 +1,4 @@
-"""The client over real HTTP: what is handed in, and what goes wrong, as a user meets it."""
+"""Lab over real HTTP: submission, listing and errors."""
 
 import socket
 import threading
@@ -29,12 +29,12 @@ def test_keywords_become_a_spec(lab: Lab) -> None:
     assert (run.spec["steps"], run.spec["seed"], run.state, run.step, run.cost) == (7, 3, "queued", 0, None)
 
 
-def test_specs_and_dicts_are_taken_too(lab: Lab) -> None:
+def test_specs_and_dicts_are_accepted(lab: Lab) -> None:
     for spec in (SPEC, RunSpec.model_validate(SPEC)):
         assert lab.submit(spec, seed=8).spec["seed"] == 8
 
 
-def test_numbers_of_numpy_are_numbers(lab: Lab) -> None:
+def test_numpy_numbers_are_accepted(lab: Lab) -> None:
     import numpy as np
 
     start = np.array([0.5, -0.5])
@@ -75,7 +75,7 @@ def test_a_name_attaches_to_an_equal_run_and_conflicts_with_another(lab: Lab) ->
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b", "?", "#", "%2e", "ü", "a b"])
-def test_what_is_not_there_is_not_found(lab: Lab, name: str) -> None:
+def test_an_unknown_run_or_study_is_not_found(lab: Lab, name: str) -> None:
     for find in (lab.run, lab.study):
         with pytest.raises(NotFound):
             find(name)
@@ -115,13 +115,13 @@ def test_without_the_right_token_access_is_denied(lab: Lab, token: str | None) -
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://", "file:///etc/passwd"])
-def test_a_url_that_is_none_is_refused(url: str) -> None:
+def test_a_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidSpec, match="url: must begin with"):
         Lab(url)
 
 
 @pytest.mark.parametrize("token", ["", "two words", "ünicode-token", "line\nbreak"])
-def test_a_token_that_is_none_is_refused_and_not_shown(lab: Lab, token: str) -> None:
+def test_a_malformed_token_is_refused_and_not_shown(lab: Lab, token: str) -> None:
     with pytest.raises(InvalidSpec, match="token: must be one word") as caught:
         Lab(lab.url, token=token)
     assert not token or token not in str(caught.value)
@@ -134,7 +134,7 @@ def test_a_laboratory_that_does_not_answer_is_unreachable() -> None:
         lab.status()
 
 
-def test_something_that_is_no_laboratory_is_told_so() -> None:
+def test_a_server_that_is_no_laboratory_is_reported() -> None:
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
     with _answering(answer) as url, Lab(url) as lab, pytest.raises(TalwegError, match="answered 404, but not as"):
         lab.status()
@@ -147,9 +147,7 @@ def test_a_lost_answer_does_not_make_a_second_run(lab: Lab, address: Any, store:
     assert {row.id for row in store.runs(limit=500).items} - before == {run.id}
 
 
-def test_nothing_is_printed_to_stdout_while_it_asks_again(
-    lab: Lab, address: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_retries_print_nothing_to_stdout(lab: Lab, address: Any, capfd: pytest.CaptureFixture[str]) -> None:
     with _losing_one_answer(lab.url) as url, Lab(url, token=address.token) as shaky:
         shaky.status()
     assert capfd.readouterr().out == ""

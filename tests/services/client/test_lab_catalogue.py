@@ -1,4 +1,4 @@
-"""Everything of the engine's catalogues is reached by submit: from keywords, and from the JSON of a spec."""
+"""Every entry of the engine's catalogues can be submitted, by keywords and by the JSON of a spec."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ def test_every_optimizer_is_submitted_trained_and_read(lab: Lab, train: Callable
         assert len(run.costs) == 3
 
 
-def test_what_stands_around_is_submitted_trained_and_kept(lab: Lab, train: Callable[[], None]) -> None:
+def test_wrappers_of_an_optimizer_are_submitted_trained_and_stored(lab: Lab, train: Callable[[], None]) -> None:
     everything = [{"name": described.name} for described in optimizers.surroundings()]
     by_keyword = lab.submit(problem="wine-mlp", optimizer="adam", around=everything, steps=5)
     by_json = lab.submit(
@@ -62,7 +62,7 @@ def test_every_schedule_is_submitted_and_its_rates_are_recorded(lab: Lab, train:
     assert run.learning_rates.tolist() == [0.001 * made.factor(step) for step in range(4)]
 
 
-def test_a_rule_for_the_full_batch_gets_it_or_says_so(lab: Lab) -> None:
+def test_a_full_batch_optimizer_gets_the_full_batch_or_is_refused(lab: Lab) -> None:
     assert lab.submit(problem="wine-mlp", optimizer="lbfgs", steps=2).spec["batch_size"] == 124
     with pytest.raises(InvalidSpec, match="lbfgs: batch_size must be all 124 training examples, got 16"):
         lab.submit(problem="wine-mlp", optimizer="lbfgs", batch_size=16, steps=2)

@@ -1,4 +1,4 @@
-"""A run as a user sees it: waiting, and every number exactly as the engine held it."""
+"""Run: waiting, and every number with the bits of the engine."""
 
 import signal
 import subprocess
@@ -87,13 +87,13 @@ def test_many_evaluations_come_in_pages(lab: Lab, train: Callable[[], None], mon
 
 
 @pytest.mark.parametrize("step", [70, 1000])
-def test_a_step_that_is_not_recorded_is_said(run: Run, step: int) -> None:
+def test_a_step_that_is_not_recorded_raises_no_such_step(run: Run, step: int) -> None:
     with pytest.raises(NoSuchStep, match=f"0 to 69, got.*{step}"):
         run.gradient(step=step)
 
 
 @pytest.mark.parametrize("step", [-1, 3.7, True, "3", None, 2**40])
-def test_a_step_that_is_none_is_refused(run: Run, step: Any) -> None:
+def test_a_step_that_is_no_integer_is_refused(run: Run, step: Any) -> None:
     with pytest.raises(InvalidSpec, match=r"step|start"):
         run.gradient(step=step)
 
@@ -111,7 +111,7 @@ def test_explain_is_a_sentence_and_data(lab: Lab, train: Callable[[], None]) -> 
         run.explain(step=0, tensor=tensor + "s", index=(0, 0))
 
 
-def test_wait_says_one_line_where_there_is_no_terminal(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wait_prints_one_line_without_a_terminal(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.wait() is run
     out, err = capsys.readouterr()
     assert out == ""
@@ -127,7 +127,7 @@ def test_wait_can_end_before_the_run(lab: Lab) -> None:
     assert run.wait(progress=False).stop_reason == "cancelled"
 
 
-def test_waiting_for_a_run_that_fails_tells_why(lab: Lab, store: Store, train: Callable[[], None]) -> None:
+def test_waiting_for_a_run_that_fails_raises_the_reason(lab: Lab, store: Store, train: Callable[[], None]) -> None:
     train()
     run = lab.submit(SPEC, seed=4)
     claim = store.claim(store.run(run.id).cohort_id, "tests", 60)
@@ -149,7 +149,7 @@ def test_a_diverged_run_is_finished_and_says_so(lab: Lab, train: Callable[[], No
     assert not np.isfinite(run.costs[-1]) or not np.isfinite(_flat(run.gradient(run.step - 1))).all()
 
 
-def test_ctrl_c_stops_the_waiting_and_not_the_run(lab: Lab, address: Any) -> None:
+def test_ctrl_c_ends_the_wait_and_not_the_run(lab: Lab, address: Any) -> None:
     run = lab.submit(SPEC, seed=5, name="long one")
     script = (
         "import os, signal, sys, time\nfrom talweg import Lab\n"

@@ -1,4 +1,4 @@
-"""A study as a user sees it: its runs, its ranking, its pictures."""
+"""Study: runs, ranking, tables, figures and reports."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def study(lab: Lab, train: Callable[[], None]) -> Study:
     return study.wait(progress=False)
 
 
-def test_its_runs_stand_in_the_order_of_the_spec(study: Study, lab: Lab) -> None:
+def test_its_runs_are_in_the_order_of_the_spec(study: Study, lab: Lab) -> None:
     found = [(run.spec["optimizer"]["name"], run.spec["seed"]) for run in study.runs]
     assert found == [("sgd", 0), ("sgd", 1), ("sgd", 2), ("adam", 0), ("adam", 1), ("adam", 2)]
     assert {run.state for run in study.runs} == {"finished"}
@@ -81,7 +81,7 @@ def test_a_study_can_be_cancelled(lab: Lab) -> None:
     assert study.wait(progress=False).view["counts"] == {"cancelled": 2}
 
 
-def test_waiting_for_a_study_with_a_failed_run_tells_which(lab: Lab, store: Store) -> None:
+def test_waiting_for_a_study_with_a_failed_run_names_the_run(lab: Lab, store: Store) -> None:
     study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=1, steps=9)
     (run,) = study.runs
     claim = store.claim(store.run(run.id).cohort_id, "tests", 60)
@@ -91,7 +91,7 @@ def test_waiting_for_a_study_with_a_failed_run_tells_which(lab: Lab, store: Stor
         study.wait(progress=False)
 
 
-def test_a_study_rests_and_goes_on(lab: Lab, train: Callable[[], None]) -> None:
+def test_a_study_is_paused_and_unpaused(lab: Lab, train: Callable[[], None]) -> None:
     study = lab.compare(problem="wine-mlp", optimizers=["sgd"], seeds=2, steps=9).pause()
     assert "2 of them paused" in repr(study)
     train()

@@ -1,4 +1,4 @@
-"""Tables read well everywhere, and hold names as text."""
+"""Tables as plain text, HTML, rich, pandas and Arrow; names are never markup."""
 
 import pytest
 from rich.console import Console
@@ -21,7 +21,7 @@ def test_plain_text_is_aligned_and_says_what_is_missing() -> None:
     ]
 
 
-def test_there_are_as_many_columns_as_have_room_the_first_of_them_first() -> None:
+def test_a_narrow_table_keeps_the_columns_that_fit_with_first_before_others() -> None:
     table = Table(
         ("name", "words", "score", "count", "last"),
         (("a name that is never cut", "many words that may be cut", Spread(1.5, -2, 1e7, 3), 12_345, "x\ny"),),
@@ -45,7 +45,7 @@ def test_there_are_as_many_columns_as_have_room_the_first_of_them_first() -> Non
     assert table.to_text(1).splitlines() == ["name", "a name that is never cut"]
 
 
-def test_a_column_of_estimates_stands_without_ranges_where_these_have_no_room() -> None:
+def test_estimates_lose_their_ranges_in_a_narrow_table() -> None:
     assert TABLE.to_text(31).splitlines()[1:] == [
         "optimizer     validation_cost",
         "adam                    0.250",
@@ -54,7 +54,7 @@ def test_a_column_of_estimates_stands_without_ranges_where_these_have_no_room() 
     assert TABLE.hidden(31) == ("runs",)
 
 
-def test_what_is_not_shown_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_columns_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "31")
     assert str(TABLE).splitlines()[-1] == "(not shown: runs)"
     monkeypatch.setenv("COLUMNS", "200")
@@ -89,7 +89,7 @@ def test_pandas_has_three_columns_for_a_spread() -> None:
     assert frame["validation_cost"].isna().tolist() == [False, True]
 
 
-def test_a_table_is_gone_through_as_dicts() -> None:
+def test_iterating_over_a_table_gives_dicts() -> None:
     assert len(TABLE) == 2
     assert [row["optimizer"] for row in TABLE] == ["adam", "sgd <b>[red]"]
     assert TABLE.column("runs") == [3, 3]

@@ -1,4 +1,4 @@
-"""Cards for notebooks hold no element that came from a name."""
+"""Cards for notebooks escape every name."""
 
 from talweg.client import Explanation, Table
 from talweg.client.analysis import Verification

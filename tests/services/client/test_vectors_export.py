@@ -1,4 +1,4 @@
-"""Runs and studies as Parquet: every step, with the bits that were recorded."""
+"""Runs and studies as Parquet: every step with the recorded bits."""
 
 import json
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_a_study_is_one_file(lab: Lab, train: Callable[[], None], tmp_path: Path
         study.export(tmp_path / "study.csv")
 
 
-def test_duckdb_and_pandas_ask_an_export_the_same(
+def test_duckdb_and_pandas_read_the_same_from_an_export(
     lab: Lab, train: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = lab.compare(

@@ -1,4 +1,4 @@
-"""What a wait says while nothing goes on, and what it rides out."""
+"""Messages of a wait without progress, and the errors that it retries."""
 
 import asyncio
 import ssl
@@ -21,7 +21,7 @@ SPEC: dict[str, Any] = {"problem": "quadratic", "optimizer": "sgd", "steps": 5}
 
 
 def answered(status: int, code: str | None = None, **headers: str) -> TalwegError:
-    """The error of such an answer."""
+    """The error of an answer with this status and code."""
     if code is None:
         return response_error("http://lab", httpx2.Response(status, text="no"))
     kind = {"content-type": "application/problem+json"} | headers
@@ -29,7 +29,7 @@ def answered(status: int, code: str | None = None, **headers: str) -> TalwegErro
 
 
 def failed(error: Exception) -> TalwegError:
-    """The error of a question that got no answer, for this reason."""
+    """The error of a request without an answer, for this reason."""
 
     def ask(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError(str(error)) from error
@@ -41,7 +41,7 @@ def failed(error: Exception) -> TalwegError:
 
 
 @pytest.mark.parametrize(
-    ("error", "may_pass"),
+    ("error", "temporary"),
     [
         (answered(500, "error"), True),
         (answered(500), True),
@@ -58,17 +58,17 @@ def failed(error: Exception) -> TalwegError:
         (failed(ssl.SSLCertVerificationError("self-signed certificate")), False),
     ],
 )
-def test_only_errors_that_may_pass_are_waited_for(error: TalwegError, may_pass: bool) -> None:
-    assert is_temporary(error) is may_pass
+def test_only_temporary_errors_are_retried_by_a_wait(error: TalwegError, temporary: bool) -> None:
+    assert is_temporary(error) is temporary
     wait = Wait("run one", "http://lab", None)
-    if may_pass:
+    if temporary:
         assert not wait.failed(error, None, None)
     else:
         with pytest.raises(type(error)):
             wait.failed(error, None, None)
 
 
-def test_silence_is_said_after_a_while_and_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_laboratory_without_answer_is_reported_and_the_timeout_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     wait = Wait("run one", "http://lab", 0.0)
     wait.update({"state": "running"})
     wait.failed(answered(503), None, None)
@@ -85,7 +85,7 @@ def test_silence_is_said_after_a_while_and_ends_with_the_time(monkeypatch: pytes
         wait.delay()
 
 
-def test_a_slow_answer_gets_more_time_each_time() -> None:
+def test_the_timeout_of_polls_doubles_up_to_a_limit() -> None:
     wait = Wait("run one", "http://lab", None)
     asked = []
     for _ in range(4):
@@ -97,7 +97,7 @@ def test_a_slow_answer_gets_more_time_each_time() -> None:
     assert Wait("run one", "http://lab", 4.0).poll_timeout <= 4.0
 
 
-def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_given_up(
+def test_a_stopped_stack_is_not_restarted_and_a_failing_one_only_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone, home = answered(503), Path("/lab")
@@ -116,7 +116,7 @@ def test_a_stack_that_was_stopped_is_not_started_and_one_that_ends_again_is_give
         wait.failed(gone, "failed", home)
 
 
-def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
+def test_a_message_is_printed_once_while_it_is_the_same() -> None:
     said: list[str] = []
     messages = MessagePrinter(said.append)
     for message in (
@@ -141,7 +141,7 @@ def test_a_note_is_said_once_as_long_as_it_is_the_same() -> None:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines that waits say, without the patience that people have."""
+    """The lines that waits print, with short delays."""
     lines: list[str] = []
     monkeypatch.setattr(waiting, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr(waiting, "REASON_SECONDS", 0.05)
@@ -150,10 +150,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: Until) -> None:
+def test_a_wait_prints_each_reason_for_no_progress_once(lab: Lab, said: list[str], until: Until) -> None:
     run = lab.submit(SPEC, seed=91)
     with ThreadPoolExecutor(1) as pool:
-        # In a thread as in a program: another one steers.
+        # The wait blocks, so it runs in a thread.
         waited = pool.submit(run.wait)
         until(lambda: len(said) == 1, "the reason")
         lab.run(run.id).pause()
@@ -167,7 +167,7 @@ def test_a_wait_says_why_nothing_goes_on_once(lab: Lab, said: list[str], until: 
     ]
 
 
-def test_a_time_that_is_up_says_what_it_was_waiting_for(lab: Lab, said: list[str]) -> None:
+def test_a_timeout_names_the_reason_for_no_progress(lab: Lab, said: list[str]) -> None:
     run = lab.submit(SPEC, seed=92)
     run.pause()
     for wait in polls(run, 60.0):
@@ -180,7 +180,7 @@ def test_a_time_that_is_up_says_what_it_was_waiting_for(lab: Lab, said: list[str
     run.cancel()
 
 
-def test_many_waits_of_one_program_say_it_once(address: Any, said: list[str]) -> None:
+def test_many_waits_of_one_program_print_a_reason_once(address: Any, said: list[str]) -> None:
     async def work() -> None:
         async with AsyncLab(address.url, token=address.token) as lab:
             runs = [await lab.submit(SPEC, seed=seed) for seed in range(93, 97)]

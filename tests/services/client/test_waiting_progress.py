@@ -1,4 +1,4 @@
-"""Progress goes to stderr, and fits what is there to show it."""
+"""Progress on stderr: a line, a bar or a notebook output."""
 
 import sys
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Labs, runs and studies in other processes and caches: they travel as addresses, and no token with them."""
+"""Pickles of labs, runs and studies hold an address and no token."""
 
 import copy
 import multiprocessing
@@ -44,7 +44,7 @@ def test_a_child_process_reads_what_a_run_recorded(here: Lab, run: Run, address:
     assert (name.id, name.view) == (run.id, run.view)
 
 
-def test_studies_and_slices_travel_too(here: Lab, run: Run, train: Callable[[], None]) -> None:
+def test_studies_and_slices_can_be_pickled(here: Lab, run: Run, train: Callable[[], None]) -> None:
     study = here.compare(problem="quadratic", optimizers=["sgd"], seeds=2, steps=5)
     train()
     there = pickle.loads(pickle.dumps(study.wait(progress=False)))  # noqa: S301 - our own
@@ -64,7 +64,7 @@ def test_a_token_that_was_only_an_argument_is_refused_and_not_shown(lab: Lab, ad
     assert address.token not in repr(lab._wire.address)
 
 
-def test_a_copy_goes_on_where_the_other_is_closed(here: Lab, run: Run) -> None:
+def test_a_copy_works_after_the_original_is_closed(here: Lab, run: Run) -> None:
     for copied in (copy.copy(here), copy.deepcopy(here)):
         assert copied.run(run.id).name == "pickled"
         here.close()

@@ -1,4 +1,4 @@
-"""Small stacks: real supervisors over programs of a few lines, in folders that are ended with the test."""
+"""Small stacks: real supervisors of programs of a few lines, stopped after the test."""
 
 import socket
 import sys

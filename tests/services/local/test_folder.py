@@ -1,4 +1,4 @@
-"""The laboratory's folder: private, signed, and refused where it cannot serve."""
+"""The laboratory's folder: permissions, format, token, socket, locks and logs."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_many_at_once_agree_on_one_id_and_one_token(tmp_path: Path) -> None:
         assert len(set(pool.map(prepared, range(32)))) == 1
 
 
-def test_who_comes_second_has_the_first_ones_token(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_writer_gets_the_token_of_the_first(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[str] = []
     made = secrets.token_urlsafe
 
@@ -156,7 +156,7 @@ def test_a_socket_path_that_does_not_fit_moves_to_a_private_folder(tmp_path: Pat
     scratch.rmdir()
 
 
-def test_a_long_temporary_folder_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_temporary_folder_is_replaced_by_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("long" * 30)
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
@@ -213,7 +213,7 @@ def test_a_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert tail(path, 0) == []
 
 
-def test_a_long_log_is_put_aside(tmp_path: Path) -> None:
+def test_a_long_log_is_renamed(tmp_path: Path) -> None:
     path = tmp_path / "api.log"
     path.write_bytes(b"\n" * (LARGEST + 1))
     with open_log(path) as log:

@@ -8,7 +8,7 @@ import pytest
 from talweg.local.processes import alive, birth
 
 
-def test_a_clock_that_is_set_makes_no_stranger_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_recognised_after_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     born = birth(os.getpid())
     assert born is not None
     boot = psutil.boot_time()

@@ -1,4 +1,4 @@
-"""A supervisor's whole life, over programs of a few lines."""
+"""Start, faults and stop of stacks of small programs."""
 
 import os
 import shutil
@@ -93,7 +93,7 @@ def test_nothing_of_a_stack_is_for_others_to_read(small: Small, until: Until) ->
     assert {str(path): oct(mode) for path, mode in found.items() if mode & 0o077} == {}
 
 
-def test_laboratories_that_are_started_at_once_have_a_port_each(small: Small, tmp_path: Path) -> None:
+def test_laboratories_started_at_the_same_time_have_different_ports(small: Small, tmp_path: Path) -> None:
     wanted, _ = choose_port(0, explicit=False, what="the servers")
     several = [type(small)(tmp_path / name, port=wanted) for name in "abc"]
     try:
@@ -107,7 +107,7 @@ def test_laboratories_that_are_started_at_once_have_a_port_each(small: Small, tm
             stop(one.home)
 
 
-def test_a_port_that_another_program_took_meanwhile_is_given_up_for_another(small: Small) -> None:
+def test_another_port_is_chosen_where_a_program_took_the_first_one(small: Small) -> None:
     with socket.create_server(("127.0.0.1", 0)) as quicker:
         port = quicker.getsockname()[1]
         plans: list[Any] = []
@@ -138,7 +138,7 @@ def test_two_at_once_start_one_stack(small: Small) -> None:
     assert len(small.processes()) == 3
 
 
-def test_stop_leaves_no_process_behind_not_even_stubborn_grandchildren(small: Small, until: Until) -> None:
+def test_stop_ends_every_process_also_grandchildren_that_ignore_sigterm(small: Small, until: Until) -> None:
     small.program("stubborn", STUBBORN)
     small.program("polite", SLEEPER)
     small.ensure()
@@ -150,7 +150,7 @@ def test_stop_leaves_no_process_behind_not_even_stubborn_grandchildren(small: Sm
     assert stop(small.home) == []
 
 
-def test_a_killed_supervisor_is_survived_by_nobody(small: Small, until: Until) -> None:
+def test_no_process_outlives_a_killed_supervisor(small: Small, until: Until) -> None:
     small.program("sleeper", SLEEPER)
     small.ensure()
     kill(small.status().pid)
@@ -182,7 +182,7 @@ def test_children_without_supervisor_and_watchdog_are_found(small: Small, then: 
         assert old.isdisjoint(process.pid for process in small.processes())
 
 
-def test_a_state_file_that_cannot_be_written_ends_nothing(small: Small, until: Until) -> None:
+def test_a_state_file_that_cannot_be_written_stops_no_child(small: Small, until: Until) -> None:
     small.program("sleeper", SLEEPER)
     small.ensure()
     state = small.status()

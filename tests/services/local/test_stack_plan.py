@@ -1,4 +1,4 @@
-"""The plan of the laboratory's own stack, and the environment of its children."""
+"""The plan of the laboratory's stack: children, environment, ports."""
 
 import os
 import stat
@@ -76,7 +76,7 @@ def test_what_is_configured_elsewhere_is_not_started_here(folder: Folder) -> Non
     assert child(plan, "worker-1").after == ["migrate"]
 
 
-def test_a_port_asked_for_must_be_free_and_a_usual_one_may_move(folder: Folder, taken: int) -> None:
+def test_an_explicit_port_must_be_free_and_a_default_one_may_change(folder: Folder, taken: int) -> None:
     with pytest.raises(PortTaken, match=f"the API: port {taken}"):
         plan_stack(given(port=taken), folder)
     with pytest.raises(PortTaken, match=f"MLflow: port {taken}"):
@@ -150,20 +150,20 @@ def test_a_taken_port_that_was_asked_for_is_an_error_with_exit_code_2(taken: int
     assert caught.value.exit_code == 2
 
 
-def test_the_next_free_port_is_taken_and_said_in_one_line(taken: int) -> None:
+def test_the_next_free_port_is_chosen_and_reported_in_one_line(taken: int) -> None:
     port, note = choose_port(taken, explicit=False, what="MLflow")
     assert port > taken
     assert is_free(port)
     assert note == f"port {taken} is taken, MLflow uses {port}"
 
 
-def test_a_free_port_needs_no_words_and_zero_means_any(taken: int) -> None:
+def test_a_free_port_gives_no_message_and_zero_means_any(taken: int) -> None:
     any_port, note = choose_port(0, explicit=True, what="the API")
     assert (is_free(any_port), note) == (True, None)
     assert choose_port(any_port, explicit=True, what="the API") == (any_port, None)
 
 
-def test_a_port_that_another_laboratory_keeps_is_taken_though_nothing_listens_there(taken: int) -> None:
+def test_a_port_reserved_by_another_laboratory_is_taken(taken: int) -> None:
     port, _ = choose_port(0, explicit=False, what="the API")
     kept = reserve_port(port)
     assert kept is not None
