@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from talweg import comparison
 from talweg.api.models import Number, view
-from talweg.comparison.compare import Comparison, shown
+from talweg.comparison.compare import Comparison, shown_runs
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
@@ -100,8 +100,7 @@ def ranking_view(store: Store, study: StudyRow) -> RankingView:
 
 def _on_one(found: Comparison) -> tuple[list[RankingRow], str, str | None]:
     (problem,) = found.problems
-    runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
-    ranking = comparison.ranking(runs)
+    ranking = comparison.ranking(shown_runs(found, problem))
     means = {standing.contender.label: standing.mean for standing in problem.standings}
     rows = [view(RankingRow, row, mean=means.get(row.label)) for row in ranking.rows]
     return rows, ranking.ranked_by, ranking.metric

@@ -13,6 +13,7 @@ from talweg.comparison.contenders import (
     best_of_seeds,
     contenders,
     of_contender,
+    setting_of,
     standing,
     within,
 )
@@ -28,7 +29,7 @@ from talweg.comparison.intervals import (
 )
 from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
 from talweg.comparison.results import Floats, Result
-from talweg.comparison.times import Clock, judged, target_of, ticks
+from talweg.comparison.times import Clock, judged, median_times, target_of, ticks
 from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
 
@@ -130,14 +131,24 @@ def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Com
 
 def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
     """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
-    optimizer = comparison.spec.optimizers[contender.position]
-    runs = [
-        run
-        for run in of_contender(comparison.spec, comparison.results, contender)
-        if run.stage == "final" and run.problem in (problem.name, "")
-    ]
-    setting = {"name": optimizer.name, **optimizer.settings}
-    return [replace(run, optimizer=setting) for run in best_of_seeds(runs)]
+    setting = setting_of(comparison.spec.optimizers[contender.position])
+    return [replace(run, optimizer=setting) for run in best_of_seeds(final_runs(comparison, problem, contender))]
+
+
+def shown_runs(comparison: Comparison, problem: OnProblem) -> list[Result]:
+    """The judged runs of every contender, one a seed, in the order of the contenders."""
+    return [run for contender in comparison.contenders for run in shown(comparison, problem, contender)]
+
+
+def final_runs(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
+    """The runs of a contender on a problem that are judged: those of the final stage."""
+    return [run for run in runs_on(comparison, problem, contender) if run.stage == "final"]
+
+
+def runs_on(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
+    """The runs of a contender on a problem, of every stage."""
+    own = of_contender(comparison.spec, comparison.results, contender)
+    return [run for run in own if run.problem in (problem.name, "")]
 
 
 def _on_problem(
@@ -265,14 +276,14 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
     times = _times(everyone, problems)
     if times is None:
         return ()
-    medians = _median(times)
+    medians = median_times(times)
     found = profile_scores(medians)
     random, (_, count, seeds) = generator(seed), times.shape
     draws = np.empty((RESAMPLES, len(everyone)))
     for b in range(RESAMPLES):
         # The same seeds for everyone: what they share is no difference between them.
         places = random.integers(0, seeds, (1, count, seeds))
-        draws[b] = profile_scores(_median(np.take_along_axis(times, places, axis=2)))
+        draws[b] = profile_scores(median_times(np.take_along_axis(times, places, axis=2)))
     scores = [
         Score(
             contender,
@@ -284,13 +295,6 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
         for i, contender in enumerate(everyone)
     ]
     return tuple(sorted(scores, key=lambda score: (-score.score.estimate, score.contender.position)))
-
-
-def _median(times: Floats) -> Floats:
-    """Over the last axis, as `median_time`: infinite where half or more are."""
-    ordered = np.sort(times, axis=-1)
-    n = ordered.shape[-1]
-    return np.asarray((ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2)
 
 
 def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:

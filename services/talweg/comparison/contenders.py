@@ -10,7 +10,7 @@ from talweg.comparison.intervals import Interval, exponential, mean_interval
 from talweg.comparison.results import Evaluations, Result, label, varying
 from talweg.comparison.times import Clock, best_judged, judged, median_time, ticks, time_to_target
 from talweg.comparison.tuning import final_judged
-from talweg.spec import StudySpec
+from talweg.spec import Json, OptimizerSpec, StudySpec
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Standing:
 
 def contenders(spec: StudySpec) -> list[Contender]:
     """The optimizers of a study; what tells two settings of one optimizer apart is in their labels."""
-    settings = [{"name": optimizer.name, **optimizer.settings} for optimizer in spec.optimizers]
+    settings = [setting_of(optimizer) for optimizer in spec.optimizers]
     keys, names = varying(settings), [optimizer.name for optimizer in spec.optimizers]
     return [
         Contender(i, label(settings[i], keys if names.count(name) > 1 else ()), name, names[:i].count(name))
@@ -76,10 +76,14 @@ def contenders(spec: StudySpec) -> list[Contender]:
     ]
 
 
+def setting_of(optimizer: OptimizerSpec) -> Json:
+    """Its name under "name", then its hyperparameters, as a Result has them."""
+    return {"name": optimizer.name, **optimizer.settings}
+
+
 def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contender) -> list[Result]:
     """Its runs: by their part in the study, or by their setting where they have none."""
-    optimizer = spec.optimizers[contender.position]
-    own = {"name": optimizer.name, **optimizer.settings}
+    own = setting_of(spec.optimizers[contender.position])
     return [
         result
         for result in results

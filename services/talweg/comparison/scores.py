@@ -175,32 +175,39 @@ def table(ranking: Ranking) -> Table:
     rows = []
     for row in ranking.rows:
         cells = [_cell(getattr(row, name), name, ranking.metric) for name in scores]
-        rows.append((Cell(str(row.rank)), Cell(row.label), *cells, Cell(ending(row))))
+        ended = ending(row.runs, row.complete, row.diverged)
+        rows.append((Cell(str(row.rank)), Cell(row.label), *cells, Cell(ended)))
     head = ("#", "optimizer", *titles, "runs")
     return Table(head, tuple(rows), (True, False, *(True for _ in scores), False))
 
 
-def ending(row: Row) -> str:
+def ending(runs: int, complete: int, diverged: int, pruned: int = 0) -> str:
     """`3`, or how many of the runs count and what became of the others: `2 of 3, 1 diverged`."""
-    if row.complete == row.runs:
-        return str(row.runs)
-    rest = row.runs - row.complete - row.diverged
-    parts = [f"{row.complete} of {row.runs}"]
-    parts += [f"{row.diverged} diverged"] if row.diverged else []
-    parts += [f"{rest} not finished"] if rest else []
-    return ", ".join(parts)
+    if complete == runs:
+        return str(runs)
+    rest = runs - complete - diverged - pruned
+    others = ((pruned, "pruned"), (diverged, "diverged"), (rest, "not finished"))
+    return ", ".join([f"{complete} of {runs}", *(f"{count} {what}" for count, what in others if count)])
+
+
+def metric_title(metric: str | None) -> str:
+    """The heading of a column of the metric on the validation split."""
+    return "validation accuracy, %" if metric == "accuracy" else f"validation {metric or 'metric'}"
+
+
+def metric_writer(metric: str | None) -> Callable[[float], str]:
+    """What writes a value of the metric: an accuracy as percent."""
+    return percent if metric == "accuracy" else figures
 
 
 def _title(name: str, metric: str | None) -> str:
-    if name != "validation_metric":
-        return _COLUMNS[name]
-    return "validation accuracy, %" if metric == "accuracy" else f"validation {metric or 'metric'}"
+    return metric_title(metric) if name == "validation_metric" else _COLUMNS[name]
 
 
 def _cell(spread: Spread | None, name: str, metric: str | None) -> Cell:
     if spread is None:
         return Cell("–")
-    write = percent if name == "validation_metric" and metric == "accuracy" else figures
+    write = metric_writer(metric) if name == "validation_metric" else figures
     if spread.count == 1:
         return Cell(write(spread.median))
     return Cell(write(spread.median), span(spread.low, spread.high, write))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from talweg.comparison.compare import Comparison, OnProblem, Score
-from talweg.comparison.contenders import best_of_seeds, of_contender, one_and_the_same
+from talweg.comparison.compare import Comparison, OnProblem, Score, final_runs, runs_on
+from talweg.comparison.contenders import best_of_seeds, one_and_the_same
 from talweg.comparison.intervals import Difference, seeds_needed
 from talweg.comparison.results import Result
 from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
@@ -39,8 +39,10 @@ def guards(comparison: Comparison) -> list[Guard]:
 def _unequal_budgets(comparison: Comparison) -> Iterator[Guard]:
     for problem in comparison.problems:
         steps = {
-            contender.label: max((run.steps or len(run.costs) for run in _final(comparison, problem, i)), default=0)
-            for i, contender in enumerate(comparison.contenders)
+            contender.label: max(
+                (run.steps or len(run.costs) for run in final_runs(comparison, problem, contender)), default=0
+            )
+            for contender in comparison.contenders
         }
         given = {label: count for label, count in steps.items() if count}
         if len(set(given.values())) > 1:
@@ -81,8 +83,8 @@ def _unequal_evaluations(comparison: Comparison) -> Iterator[Guard]:
 
 def _shared_seeds(comparison: Comparison) -> Iterator[Guard]:
     for problem in comparison.problems:
-        for i, contender in enumerate(comparison.contenders):
-            own = _of(comparison, problem, i)
+        for contender in comparison.contenders:
+            own = runs_on(comparison, problem, contender)
             shared = {r.seed for r in own if r.stage == "tuning"} & {r.seed for r in own if r.stage == "final"}
             if shared:
                 yield Guard(
@@ -123,8 +125,8 @@ def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[G
     space = search.space.get("learning_rate") if search is not None else None
     if space is None or space.scale != "log":
         return
-    for i, contender in enumerate(comparison.contenders):
-        best = best_of_seeds(_final(comparison, problem, i))
+    for contender in comparison.contenders:
+        best = best_of_seeds(final_runs(comparison, problem, contender))
         rates = [float(run.optimizer.get("learning_rate", math.nan)) for run in best]
         middle = sorted(rates)[len(rates) // 2] if rates else math.nan
         share = math.log(middle / space.low) / math.log(space.high / space.low) if middle > 0 else math.nan
@@ -272,7 +274,7 @@ def _cut_short(comparison: Comparison) -> Iterator[Guard]:
             s.contender.label
             for problem in comparison.problems
             for s in problem.standings
-            for run in _final(comparison, problem, s.contender.position)
+            for run in final_runs(comparison, problem, s.contender)
             if run.complete and ticks(run, clock)[-1] > problem.budget * (1 + 1e-9)
         }
     )
@@ -290,15 +292,6 @@ def _cut_short(comparison: Comparison) -> Iterator[Guard]:
             "Seconds are those of this machine, under its load, and a run's share of its cohort's; another machine "
             "gives others.",
         )
-
-
-def _of(comparison: Comparison, problem: OnProblem, position: int) -> list[Result]:
-    own = of_contender(comparison.spec, comparison.results, comparison.contenders[position])
-    return [run for run in own if run.problem in (problem.name, "")]
-
-
-def _final(comparison: Comparison, problem: OnProblem, position: int) -> list[Result]:
-    return [run for run in _of(comparison, problem, position) if run.stage == "final"]
 
 
 _LOOKS = (

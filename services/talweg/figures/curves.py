@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talweg.comparison.results import Floats, Steps
+from talweg.comparison.results import Floats, Result, Steps
+from talweg.comparison.times import judged
 
 # More points than a figure has pixels across; each bucket keeps its extremes, so no spike is lost.
 DRAWN = 1600
@@ -60,6 +61,23 @@ def median_curve(costs: Sequence[Floats], steps: Steps | None = None, *, points:
     low = np.repeat(np.minimum.reduceat(low, starts), 2)
     high = np.repeat(np.maximum.reduceat(high, starts), 2)
     return Curve(axis[kept], median[kept], low, high, width, smooth, window)
+
+
+def judged_curve(runs: Sequence[Result], *, points: int = DRAWN) -> Curve | None:
+    """The median curve of the judged cost of runs."""
+    values = [judged(run) for run in runs]
+    shortest = min((steps for steps, _ in values), key=len, default=None)
+    return median_curve([costs for _, costs in values], shortest, points=points)
+
+
+def curve_notes(curves: Sequence[Curve]) -> list[str]:
+    """What a figure says of smoothing and thinning."""
+    notes = []
+    if window := max((curve.window for curve in curves), default=0):
+        notes.append(f"thick: running median of {window} steps")
+    if (thinned := max((curve.thinned for curve in curves), default=1)) > 1:
+        notes.append(f"{thinned} steps a point, extremes kept")
+    return notes
 
 
 def spans_decades(parts: Sequence[Floats]) -> bool:

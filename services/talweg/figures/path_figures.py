@@ -11,6 +11,7 @@ the last point of one path.
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ from PIL import Image
 from talweg.comparison.contenders import Contender
 from talweg.comparison.results import Floats
 from talweg.figures.axes import INK, MUTED, dress
+from talweg.figures.colours import Style
 from talweg.figures.study_figures import figure_of, legend, line, look
 from talweg_core.problems import Problem, SurfaceProblem
 
@@ -53,10 +55,14 @@ def bounds(path: Floats, minimiser: Floats) -> tuple[Floats, Floats]:
 
 def costs_over(problem: SurfaceProblem, low: Floats, high: Floats, points: int) -> Floats:
     """The cost (points, points) on an even grid, row by row of the second coordinate."""
-    first, second = (np.linspace(low[k], high[k], points) for k in (0, 1))
-    places = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
-    oracle = problem.bind(places, np.empty_like(places), [0] * len(places), 0)
+    grid = np.stack(np.meshgrid(*grid_axes(low, high, points)), axis=-1).reshape(-1, 2)
+    oracle = problem.bind(grid, np.empty_like(grid), [0] * len(grid), 0)
     return oracle.costs(0).reshape(points, points).copy()
+
+
+def grid_axes(low: Floats, high: Floats, points: int) -> tuple[Floats, Floats]:
+    """The coordinates (points,) of an even grid along either axis."""
+    return np.linspace(low[0], high[0], points), np.linspace(low[1], high[1], points)
 
 
 def heights(costs: Floats, least: float) -> Floats:
@@ -82,8 +88,8 @@ def draw_paths(
     figure = figure_of(10.0, 6.2)
     axes = figure.subplots()
     low, high = _window(problem, list((taken if window is None else window).values()))
-    x, y = np.linspace(low[0], high[0], _CELLS), np.linspace(low[1], high[1], _CELLS)
-    heights = _costs(problem, x, y) - problem.least
+    x, y = grid_axes(low, high, _CELLS)
+    heights = costs_over(problem, low, high, _CELLS) - problem.least
     dress(axes, f"{problem.name}: cost, darker is lower")
     least = max(float(np.quantile(heights, 0.001)), float(heights.max()) * 1e-8, 1e-300)
     levels = np.geomspace(least, float(heights.max()), _LEVELS)
@@ -99,18 +105,27 @@ def draw_paths(
             continue
         # Of a long path not every point can be seen, and each is a mark on the page; its end stays.
         inside = np.concatenate([inside[: -1 : len(inside) // _DRAWN + 1], inside[-1:]])
-        axes.add_line(line(look(contender), inside[:, 0], inside[:, 1], marker=".", markersize=3.5, alpha=0.95))
-        axes.plot(*inside[-1], "o", markersize=9, fillstyle="none", color=look(contender).colour, markeredgewidth=2)
+        _path(axes, look(contender), inside, alpha=0.95)
     axes.plot(*problem.start, "o", color=INK, markersize=7)
     axes.plot(*problem.minimiser, "*", color=INK, markersize=13)
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_xlabel("x₁", color=MUTED)
-    axes.set_ylabel("x₂", color=MUTED)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(visible=False)
+    _frame(axes, low, high, "x₁", "x₂")
     legend(figure, list(taken))
     return figure, axes
+
+
+def _path(axes: Axes, look: Style, path: Floats, **options: Any) -> None:
+    """A line with a dot at each point, and a ring at its end."""
+    axes.add_line(line(look, path[:, 0], path[:, 1], marker=".", markersize=3.5, **options))
+    axes.plot(*path[-1], "o", markersize=9, fillstyle="none", color=look.colour, markeredgewidth=2)
+
+
+def _frame(axes: Axes, low: Floats, high: Floats, first: str, second: str) -> None:
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_xlabel(first, color=MUTED)
+    axes.set_ylabel(second, color=MUTED)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(visible=False)
 
 
 def _window(problem: SurfaceProblem, taken: list[Floats]) -> tuple[Floats, Floats]:
@@ -122,13 +137,6 @@ def _window(problem: SurfaceProblem, taken: list[Floats]) -> tuple[Floats, Float
     points = np.clip(points, *bounds)
     room = 0.12 * np.maximum(np.ptp(points, axis=0), 0.5 * away)
     return points.min(axis=0) - room, points.max(axis=0) + room
-
-
-def _costs(problem: SurfaceProblem, x: Floats, y: Floats) -> Floats:
-    """(len(y), len(x)) in float64."""
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    oracle = problem.bind(grid, np.empty_like(grid), [0] * len(grid), 0)
-    return np.array(oracle.costs(0)).reshape(len(y), len(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +177,7 @@ def plane_figure(problem: Problem, taken: Mapping[Contender, Floats], *, split: 
     plane = plane_of(list(taken.values()))
     seen = {contender: plane.seen(path) for contender, path in taken.items()}
     low, high = _plane_window(list(seen.values()))
-    x, y = np.linspace(low[0], high[0], _PLANE_CELLS), np.linspace(low[1], high[1], _PLANE_CELLS)
+    x, y = grid_axes(low, high, _PLANE_CELLS)
     costs = np.array(
         [[problem.evaluate(plane.origin + a * plane.axes[0] + b * plane.axes[1], split)[0] for a in x] for b in y]
     )
@@ -179,15 +187,9 @@ def plane_figure(problem: Problem, taken: Mapping[Contender, Floats], *, split: 
     dress(axes, f"{problem.name}: {split} cost over a plane that holds {first + second:.0f} % of the paths’ spread")
     _plane_contours(axes, x, y, costs)
     for contender, path in seen.items():
-        axes.add_line(line(look(contender), path[:, 0], path[:, 1], marker=".", markersize=3.5))
-        axes.plot(*path[-1], "o", markersize=9, fillstyle="none", color=look(contender).colour, markeredgewidth=2)
+        _path(axes, look(contender), path)
     axes.plot(*next(iter(seen.values()))[0], "o", color=INK, markersize=7)
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_xlabel(f"first principal direction, {first:.0f} %", color=MUTED)
-    axes.set_ylabel(f"second, {second:.0f} %", color=MUTED)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.grid(visible=False)
+    _frame(axes, low, high, f"first principal direction, {first:.0f} %", f"second, {second:.0f} %")
     legend(figure, list(taken))
     return figure
 

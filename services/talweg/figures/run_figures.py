@@ -14,7 +14,7 @@ from talweg.comparison.results import Floats, Steps
 from talweg.figures.axes import INK, MUTED, dress, plain, scale
 from talweg.figures.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, style
 from talweg.figures.curves import DRAWN, extremes, median_curve
-from talweg.figures.path_figures import bounds, costs_over, heights
+from talweg.figures.path_figures import bounds, costs_over, grid_axes, heights
 from talweg.records import Snapshot
 from talweg.store import RunRow
 from talweg_core.problems import SurfaceProblem
@@ -196,8 +196,9 @@ def path(problem: SurfaceProblem, points: Floats, *, title: str) -> Figure:
     low, high = bounds(points, problem.minimiser)
     count = 160
     height = heights(costs_over(problem, low, high, count), problem.least)
-    grid = [np.linspace(low[k], high[k], count) for k in (0, 1)]
-    axes.contour(*grid, height, levels=18, cmap="Greys_r", linewidths=0.8, linestyles="solid", alpha=0.8)
+    axes.contour(
+        *grid_axes(low, high, count), height, levels=18, cmap="Greys_r", linewidths=0.8, linestyles="solid", alpha=0.8
+    )
     finite = points[np.isfinite(points).all(axis=1)]
     axes.plot(*finite.T, color=VERMILLION, linewidth=1.6, marker="o" if len(finite) <= 200 else "", markersize=2.6)
     axes.plot(*finite[0], "o", color=VERMILLION, markersize=8)

@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from talweg.comparison.compare import Comparison, OnProblem, shown
+from talweg.comparison.compare import Comparison, OnProblem, shown, shown_runs
 from talweg.comparison.contenders import Contender
 from talweg.comparison.profiles import R_MAX, profile
-from talweg.comparison.results import Floats, Group, Result, groups
-from talweg.comparison.times import judged
+from talweg.comparison.results import Group, Result, groups
 from talweg.figures.axes import INK, MUTED, dress, plain, scale
 from talweg.figures.colours import Style, style
-from talweg.figures.curves import DRAWN, Curve, median_curve
+from talweg.figures.curves import DRAWN, Curve, curve_notes, judged_curve, median_curve
 
 _FEWEST = 100
 _TAUS = 601
@@ -49,6 +48,12 @@ def cost_curves(results: Sequence[Result], *, title: str, points: int | None = N
     return figure
 
 
+def curves(comparison: Comparison, *, title: str, points: int | None = None) -> Figure:
+    """The cost curves of a comparison's one problem."""
+    (problem,) = comparison.problems
+    return cost_curves(shown_runs(comparison, problem), title=title, points=points)
+
+
 def png(figure: Figure, *, dots_per_inch: int = 144) -> bytes:
     """The figure as PNG, without a date, so that the same figure has the same bytes."""
     return _saved(figure, format="png", dpi=dots_per_inch, metadata={"Software": None})
@@ -75,10 +80,7 @@ def _training(group: Group, points: int) -> Curve | None:
 
 
 def _validation(group: Group) -> Curve | None:
-    runs = [result for result in group.results if result.counts and "validation" in result.evaluations]
-    evaluations = [result.evaluations["validation"] for result in runs]
-    shortest = min((e.steps for e in evaluations), key=len, default=None)
-    return median_curve([e.costs for e in evaluations], shortest)
+    return judged_curve([run for run in group.results if run.counts and "validation" in run.evaluations])
 
 
 def _panel(axes: Axes, name: str, members: Sequence[Group], curves: Sequence[Curve | None], marker: str = "") -> None:
@@ -95,14 +97,7 @@ def _draw(axes: Axes, curve: Curve, look: Style, marker: str) -> None:
     if curve.smooth is not None:
         axes.plot(x, y, color=look.colour, linewidth=0.6, alpha=0.45, zorder=2)
         x, y = curve.smooth
-    axes.add_line(_line(look, x, y, marker=marker, markersize=3.8, zorder=3))
-
-
-def _line(look: Style, x: Any, y: Any, **options: Any) -> Line2D:
-    line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)
-    if look.dashes:
-        line.set_dashes(look.dashes)
-    return line
+    axes.add_line(line(look, x, y, marker=marker, markersize=3.8, zorder=3))
 
 
 def _diverged(axes: Axes, members: Sequence[Group]) -> None:
@@ -130,7 +125,7 @@ def _diverged(axes: Axes, members: Sequence[Group]) -> None:
 
 def _explain(figure: Figure, members: Sequence[Group], curves: Sequence[Curve]) -> None:
     """The legend below, and in the upper right corner what line and band stand for."""
-    handles = [_line(style(group.name, group.variant), [], [], label=plain(_entry(group))) for group in members]
+    handles = [line(style(group.name, group.variant), [], [], label=plain(_entry(group))) for group in members]
     columns = min(max(len(handles), 1), 5 if len(figure.axes) > 1 else 3)
     options = {
         "frameon": False,
@@ -141,11 +136,7 @@ def _explain(figure: Figure, members: Sequence[Group], curves: Sequence[Curve]) 
     }
     figure.legend(handles=handles, loc="outside lower left", ncols=columns, **options)
     seeds = max((len(group.results) for group in members), default=0)
-    notes = [f"line: median of {seeds} seeds, band: full range" if seeds > 1 else "one seed"]
-    if smoothed := max((curve.window for curve in curves), default=0):
-        notes.append(f"thick: running median of {smoothed} steps")
-    if (thinned := max((curve.thinned for curve in curves), default=1)) > 1:
-        notes.append(f"{thinned} steps a point, extremes kept")
+    notes = [f"line: median of {seeds} seeds, band: full range" if seeds > 1 else "one seed", *curve_notes(curves)]
     figure.text(0.988, 0.985, "; ".join(notes), ha="right", va="top", color=MUTED, fontsize=8.5)
 
 
@@ -226,12 +217,7 @@ def overview(comparison: Comparison) -> Figure:
         dress(axes, plain(problem.name))
         curves = []
         for contender in comparison.contenders:
-            runs = [run for run in shown(comparison, problem, contender) if run.counts]
-            values = [judged(run) for run in runs]
-            if not values:
-                continue
-            shortest = min((steps for steps, _ in values), key=len)
-            curve = median_curve([costs for _, costs in values], shortest)
+            curve = judged_curve([run for run in shown(comparison, problem, contender) if run.counts])
             if curve is not None:
                 curves += [curve.low, curve.high]
                 drawn = look(contender)
@@ -268,9 +254,9 @@ def look(contender: Contender) -> Style:
     return style(contender.optimizer, contender.variant)
 
 
-def line(look: Style, x: Floats, y: Floats, **options: object) -> Line2D:
+def line(look: Style, x: Any, y: Any, **options: Any) -> Line2D:
     """A line in that look."""
-    line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)  # type: ignore[arg-type]
+    line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)
     if look.dashes:
         line.set_dashes(look.dashes)
     return line
@@ -283,7 +269,7 @@ def _dot(axes: Axes, height: float, value: float, low: float, high: float, look:
 
 def legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
     """Whose line is whose, below."""
-    handles = [line(look(c), np.empty(0), np.empty(0), label=plain(c.label)) for c in contenders]
+    handles = [line(look(c), [], [], label=plain(c.label)) for c in contenders]
     figure.legend(
         handles=[*handles, *more],
         loc="outside lower left",
@@ -309,6 +295,4 @@ def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
         return svg(overview(comparison))
     if kind == "sensitivities":
         return svg(sensitivities([p for p in comparison.problems if p.tunings], comparison.contenders))
-    (problem,) = comparison.problems
-    runs = [run for contender in comparison.contenders for run in shown(comparison, problem, contender)]
-    return svg(cost_curves(runs, title=title, points=_POINTS))
+    return svg(curves(comparison, title=title, points=_POINTS))

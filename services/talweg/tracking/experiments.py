@@ -15,8 +15,8 @@ from talweg.records import problems_of
 from talweg.spec import StudySpec
 from talweg.store import RunRow, RunState, Store, StudyRow
 from talweg.tracking.destination import Destination
-from talweg.tracking.metrics import COORDINATES, MEMORY, NORMS, PROCESSOR
-from talweg.tracking.naming import NOTE_TAG, SINGLE_RUNS, metric_key, run_name, study_note
+from talweg.tracking.metrics import COORDINATES, MEMORY, PROCESSOR
+from talweg.tracking.naming import NORMS, NOTE_TAG, SINGLE_RUNS, metric_key, run_name, study_note
 from talweg_core.problems import NetworkProblem, Problem
 
 # As in addresses: …&viewStateShareKey=talweg.

@@ -17,7 +17,7 @@ from talweg.records import evaluations_between
 from talweg.records.steps import norms
 from talweg.store import RunRow, Store
 from talweg.tracking.destination import Series
-from talweg.tracking.naming import metric_key
+from talweg.tracking.naming import NORMS, metric_key
 
 # Points of a run, however many share a budget.
 LEAST = 1000
@@ -25,7 +25,6 @@ LEAST = 1000
 AT_ONCE = 10_000
 # Runs whose count is remembered.
 RUNS = 2000
-NORMS = ("gradient_norm", "parameter_norm", "update_norm")
 # Runs with at most this many coordinates have each of them as metrics, as the store has a row for each.
 COORDINATES = 32
 # MLflow's own names begin with this, too.

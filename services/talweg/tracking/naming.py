@@ -16,6 +16,8 @@ PARAMETER_LENGTH, TAG_LENGTH = 6000, 8000
 NOTE_TAG = "mlflow.note.content"
 # The experiment of runs that belong to no study.
 SINGLE_RUNS = "single runs"
+# The norms that a step has of each tensor, in the order of the store's arrays.
+NORMS = ("gradient_norm", "parameter_norm", "update_norm")
 
 _STATUS = {
     "queued": "SCHEDULED",

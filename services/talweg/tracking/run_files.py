@@ -15,6 +15,7 @@ from talweg.figures.study_figures import png, svg
 from talweg.records import norms, records, size_of
 from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store
+from talweg.tracking.naming import NORMS
 from talweg.web.run_page import content, first_own, shown
 from talweg.web.run_page_html import document
 from talweg_core.problems import SurfaceProblem
@@ -34,10 +35,10 @@ def parquet(store: Store, run: RunRow) -> bytes:
     """
     table = store.steps(run.id, 0, run.step)
     columns: dict[str, pa.Array] = {"step": pa.array(table.step)}
-    for name in ("cost", "learning_rate", "gradient_norm", "parameter_norm", "update_norm"):
+    for name in ("cost", "learning_rate", *NORMS):
         columns[name] = pa.array(getattr(table, name), from_pandas=True)
     each = np.asarray(norms(store, run, 0, run.step), dtype=np.float64)
-    for q, norm in enumerate(("gradient_norm", "parameter_norm", "update_norm")):
+    for q, norm in enumerate(NORMS):
         for t, tensor in enumerate(run.tensors):
             columns[f"{norm}.{tensor['name']}"] = pa.array(np.ascontiguousarray(each[:, q, t]), from_pandas=True)
     whole = has_vectors(run)

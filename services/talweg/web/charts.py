@@ -4,7 +4,6 @@ Hiding a group in the page hides its lines and no more: no number of another dep
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,8 @@ import numpy as np
 from talweg.comparison.compare import Comparison, OnProblem, shown
 from talweg.comparison.contenders import Contender
 from talweg.comparison.results import Floats, Result, Steps
-from talweg.comparison.times import judged
 from talweg.figures.colours import Style, style
-from talweg.figures.curves import DRAWN, Curve, median_curve, spans_decades
+from talweg.figures.curves import DRAWN, Curve, curve_notes, judged_curve, median_curve, spans_decades
 
 # Points of all curves of a page together: with their ranges less than a megabyte of text.
 _POINTS = 24_000
@@ -39,7 +37,7 @@ def curve_charts(comparison: Comparison, problem: OnProblem) -> list[Chart]:
     target = problem.target
     charts = [_chart(comparison, problem, name, training, math.inf if validated else target)]
     if validated:
-        found = {contender: _judged_curve(own, points) for contender, own in runs.items()}
+        found = {contender: judged_curve(own, points=points) for contender, own in runs.items()}
         charts.append(_chart(comparison, problem, "Validation cost", found, target))
     return charts
 
@@ -50,7 +48,7 @@ def along_charts(comparison: Comparison) -> list[Chart]:
     charts = []
     for problem in comparison.problems:
         found = {
-            contender: _judged_curve(_counting(comparison, problem, contender), points)
+            contender: judged_curve(_counting(comparison, problem, contender), points=points)
             for contender in comparison.contenders
         }
         charts.append(_chart(comparison, problem, f"{problem.name}: {problem.judged_by}", found, problem.target))
@@ -65,12 +63,6 @@ def _counting(comparison: Comparison, problem: OnProblem, contender: Contender) 
     return [run for run in shown(comparison, problem, contender) if run.counts]
 
 
-def _judged_curve(runs: Sequence[Result], points: int) -> Curve | None:
-    values = [judged(run) for run in runs]
-    shortest = min((steps for steps, _ in values), key=len, default=None)
-    return None if shortest is None else median_curve([costs for _, costs in values], shortest, points=points)
-
-
 def _chart(
     comparison: Comparison, problem: OnProblem, title: str, curves: dict[Contender, Curve | None], target: float
 ) -> Chart:
@@ -78,10 +70,7 @@ def _chart(
     logarithmic = spans_decades([part for curve in known.values() for part in (curve.low, curve.high)])
     lost = {s.contender.position: (s.diverged, s.runs) for s in problem.standings if s.diverged}
     notes = [f"line: median of {_most(comparison, problem)} seeds, band: full range"]
-    if window := max((curve.window for curve in known.values()), default=0):
-        notes.append(f"thick: running median of {window} steps")
-    if (thinned := max((curve.thinned for curve in known.values()), default=1)) > 1:
-        notes.append(f"{thinned} steps a point, extremes kept")
+    notes += curve_notes(list(known.values()))
     if math.isfinite(target):
         notes.append("dashed: target")
     return Chart(

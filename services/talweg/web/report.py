@@ -1,15 +1,11 @@
 """A study's report: an HTML page that needs nothing else, Markdown, its figures, and the paths of its optimizers."""
 
 import base64
-import hashlib
 import html
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 
 import numpy as np
 
@@ -23,8 +19,7 @@ from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records import problems_of, records, size_of
 from talweg.spec import StudySpec
 from talweg.store import RunRow, Store, StudyRow
-from talweg.web import vendored
-from talweg.web.charts import Chart
+from talweg.web.inline import asset, content_hash, embedded
 from talweg.web.report_sections import Charts, Picture, Section, Words, sections
 from talweg_core.problems import Problem
 from talweg_core.problems.network_problem import NetworkProblem
@@ -123,14 +118,18 @@ def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -
     )
     body = "\n".join(_section(section) for section in sections)
     charts = [
-        chart for section in sections for part in section.parts if isinstance(part, Charts) for chart in part.charts
+        chart.content
+        for section in sections
+        for part in section.parts
+        if isinstance(part, Charts)
+        for chart in part.charts
     ]
     policy, style, scripts = _POLICY, _STYLE, ""
     if charts:
-        parts = vendored("uPlot.iife.min.js"), _script()
-        policy = _SCRIPTED.format(scripts=" ".join(f"'{_hash(part)}'" for part in parts))
-        style = vendored("uPlot.min.css") + _STYLE
-        data = f'<script type="application/json" id="charts">{_embedded(charts)}</script>'
+        parts = asset("vendor", "uPlot.iife.min.js"), asset("assets", "charts.js")
+        policy = _SCRIPTED.format(scripts=" ".join(f"'{content_hash(part)}'" for part in parts))
+        style = asset("vendor", "uPlot.min.css") + _STYLE
+        data = f'<script type="application/json" id="charts">{embedded(charts)}</script>'
         scripts = "\n".join([data, *(f"<script>{part}</script>" for part in parts)])
     return f"""<!doctype html>
 <html lang="en">
@@ -149,23 +148,6 @@ def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -
 </body>
 </html>
 """
-
-
-@cache
-def _script() -> str:
-    return files("talweg.web").joinpath("assets", "charts.js").read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _embedded(charts: Sequence[Chart]) -> str:
-    """JSON that no HTML parser takes for anything else: within it these signs stand in strings only."""
-    text = json.dumps([chart.content for chart in charts], ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
 
 
 def escape(text: str) -> str:
@@ -232,12 +214,7 @@ def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
     from talweg.figures import study_figures
 
-    if found.several:
-        drawn = study_figures.overview(found)
-    else:
-        (problem,) = found.problems
-        runs = [run for contender in found.contenders for run in shown(found, problem, contender)]
-        drawn = study_figures.cost_curves(runs, title=study.name)
+    drawn = study_figures.overview(found) if found.several else study_figures.curves(found, title=study.name)
     return study_figures.png(drawn) if kind == "png" else study_figures.svg(drawn)
 
 

@@ -7,13 +7,13 @@ from importlib.metadata import version
 from typing import Literal
 
 from talweg.comparison.compare import Comparison, OnProblem, Score
-from talweg.comparison.contenders import Standing, one_and_the_same
+from talweg.comparison.contenders import one_and_the_same
 from talweg.comparison.intervals import Difference, Interval
 from talweg.comparison.normalised import aggregates
-from talweg.comparison.scores import Cell, Table, spread, validation_metric
+from talweg.comparison.scores import Cell, Table, ending, metric_title, metric_writer, spread, validation_metric
 from talweg.comparison.times import UNITS, median_time
 from talweg.comparison.verdict import guards, on_problem, verdict
-from talweg.number_format import figures, percent, span
+from talweg.number_format import figures, span
 from talweg.study_settings import Halving, Search
 from talweg.web.charts import Chart, along_charts, curve_charts
 
@@ -153,7 +153,8 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
         cells += [accuracy[1][place - 1]] if accuracy else []
         if aimed:
             cells += [Cell(f"{standing.arrived} of {len(standing.times)}"), Cell(_time(standing.time))]
-        cells += [_number(median_time(standing.bests.values())), Cell(_ending(standing))]
+        ended = ending(standing.runs, standing.complete, standing.diverged, standing.pruned)
+        cells += [_number(median_time(standing.bests.values())), Cell(ended)]
         rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows), tuple(title not in ("optimizer", "chosen", "runs") for title in head))
 
@@ -164,8 +165,7 @@ def _metrics(comparison: Comparison, problem: OnProblem) -> tuple[str, list[Cell
     name = next((run.metric for run in runs if run.metric), None)
     if name is None or comparison.spec.protocol == "search":
         return None
-    write = percent if name == "accuracy" else figures
-    cells = []
+    write, cells = metric_writer(name), []
     for standing in problem.standings:
         own = [
             validation_metric(run)
@@ -178,7 +178,7 @@ def _metrics(comparison: Comparison, problem: OnProblem) -> tuple[str, list[Cell
         cells.append(
             Cell("–") if found is None else Cell(write(found.median), f"{write(found.low)} – {write(found.high)}")
         )
-    return f"validation {name}" + (", %" if name == "accuracy" else ""), cells
+    return metric_title(name), cells
 
 
 def difference_table(problem: OnProblem) -> Table:
@@ -191,8 +191,7 @@ def difference_table(problem: OnProblem) -> Table:
             Cell(difference.second),
             _interval(difference.interval),
             Cell(_pairs(difference)),
-            Cell(_p(difference.adjusted)),
-            Cell(("second better", "not settled", "first better")[1 - difference.settled]),
+            *_test(difference),
         )
         for difference in problem.differences
     )
@@ -209,8 +208,7 @@ def overall_table(comparison: Comparison) -> Table:
             # Compared are negative scores, the less the better.
             _interval(_negative(difference.interval)),
             Cell(str(difference.pairs)),
-            Cell(_p(difference.adjusted)),
-            Cell(("second better", "not settled", "first better")[1 - difference.settled]),
+            *_test(difference),
             Cell(f"{improved.estimate:.2f}", f"{improved.low:.2f} – {improved.high:.2f}"),
         )
         for difference, improved in zip(comparison.overall, comparison.improvements, strict=True)
@@ -361,8 +359,10 @@ def _pairs(difference: Difference) -> str:
     return f"{difference.measured} of {difference.pairs}"
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _test(difference: Difference) -> tuple[Cell, Cell]:
+    """The corrected p, and which is better."""
+    p = "< 0.001" if difference.adjusted < 0.001 else f"{difference.adjusted:.3f}"
+    return Cell(p), Cell(("second better", "not settled", "first better")[1 - difference.settled])
 
 
 def _interval(interval: Interval | None) -> Cell:
@@ -383,14 +383,3 @@ def _number(value: float) -> Cell:
 
 def _time(value: float) -> str:
     return "–" if math.isinf(value) else f"{value:,.0f}" if value >= 100 else f"{value:,.3g}"
-
-
-def _ending(standing: Standing) -> str:
-    if standing.complete == standing.runs:
-        return str(standing.runs)
-    rest = standing.runs - standing.complete - standing.diverged - standing.pruned
-    parts = [f"{standing.complete} of {standing.runs}"]
-    parts += [f"{standing.pruned} pruned"] if standing.pruned else []
-    parts += [f"{standing.diverged} diverged"] if standing.diverged else []
-    parts += [f"{rest} not finished"] if rest else []
-    return ", ".join(parts)

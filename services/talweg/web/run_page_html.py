@@ -1,15 +1,14 @@
 """A run's page as one HTML file: its own style and script, whose hashes alone its policy lets run, and its data."""
 
 import base64
-import hashlib
 import html
-import json
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from talweg.web.inline import asset, content_hash, embedded
 
 Json = dict[str, Any]
 # What an array of 8 bits is spread over: −127 … 127 times its scale.
@@ -52,29 +51,17 @@ def numbers(values: Any) -> list[float | None]:
 
 
 @cache
-def _asset(name: str) -> str:
-    return files("talweg.web").joinpath("run_assets", name).read_text(encoding="utf-8")
-
-
-@cache
 def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    parts = "\n".join(asset("run_assets", f"{name}.js") for name in SCRIPTS)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
-
-
-def embedded(value: Json) -> str:
-    """JSON that no HTML parser takes for anything else: no `</script>`, no `<!--`."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Within JSON these stand in strings only, where an escape says the same.
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
 
 
 def document(value: Json) -> str:
     """The page of a run's content."""
-    script, style = _script(), _asset("page.css")
-    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
+    script, style = _script(), asset("run_assets", "page.css")
+    policy = (
+        f"default-src 'none'; script-src '{content_hash(script)}'; style-src '{content_hash(style)}'; img-src data:"
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -91,7 +78,3 @@ def document(value: Json) -> str:
 </body>
 </html>
 """
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

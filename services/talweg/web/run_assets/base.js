@@ -32,8 +32,7 @@ function choose(change) {
   for (const listener of listeners) listener(chosen);
 }
 
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+function filled(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (value !== undefined) made.setAttribute(key, value);
@@ -42,15 +41,9 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-function svg(name, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value !== undefined) made.setAttribute(key, value);
-  }
-  made.append(...children);
-  return made;
-}
+const element = (name, attributes = {}, ...children) => filled(document.createElement(name), attributes, children);
+const svg = (name, attributes = {}, ...children) =>
+  filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
 const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 const raised = (number) => String(number).replace("-", "⁻").replace(/\d/g, (digit) => RAISED[digit]);

@@ -51,9 +51,10 @@ function path(xs, values, x, y) {
   return text;
 }
 
-function nearest(step) {
+// The position in `all` of the step that is nearest to `step`.
+function nearest(step, all = steps) {
   let best = 0;
-  for (let k = 1; k < steps.length; k++) if (Math.abs(steps[k] - step) < Math.abs(steps[best] - step)) best = k;
+  for (let k = 1; k < all.length; k++) if (Math.abs(all[k] - step) < Math.abs(all[best] - step)) best = k;
   return best;
 }
 

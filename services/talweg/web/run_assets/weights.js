@@ -72,14 +72,7 @@ function steepest(shown) {
   return found;
 }
 
-function snapshot(step) {
-  const at = content.snapshots.steps;
-  let best = 0;
-  at.forEach((each, k) => {
-    if (Math.abs(each - steps[step]) < Math.abs(at[best] - steps[step])) best = k;
-  });
-  return best;
-}
+const snapshot = (step) => nearest(steps[step], content.snapshots.steps);
 
 // Which coordinate of the tensor a cell shows: as it is written, or a picture a unit where the inputs are pixels.
 function arrangement({ shape, tiles }) {
