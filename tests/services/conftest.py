@@ -1,14 +1,18 @@
 """What the services' tests share: what the engine alone would have held, to compare records with; how to wait."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from talweg.comparison import Evaluations, Result
+from talweg.execution import submit_run, train
 from talweg.records import cohort_of, normalise
-from talweg.spec import RunSpec
+from talweg.settings import Settings
+from talweg.spec import RunSpec, parse_run
+from talweg.store import RunRow, Store, open_store
 from talweg_core.layout import Array
 
 
@@ -69,3 +73,57 @@ def until() -> Callable[[Callable[[], bool], str], None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def result() -> Callable[..., Result]:
+    """Make a run: `result("adam", seed=1, costs=[3, 2, 1], validation=[0.5], accuracy=[0.9])`."""
+
+    def make(
+        optimizer: str = "adam",
+        *,
+        seed: int = 0,
+        costs: Sequence[float] = (3.0, 2.0, 1.0),
+        validation: Sequence[float] | None = None,
+        accuracy: Sequence[float] | None = None,
+        state: str = "finished",
+        stop_reason: str | None = "finished",
+        **settings: float | bool,
+    ) -> Result:
+        evaluations = {}
+        if validation is not None:
+            metrics = None if accuracy is None else np.array(accuracy)
+            steps = np.arange(1, len(validation) + 1)
+            evaluations["validation"] = Evaluations(steps, np.array(validation), metrics)
+        return Result(
+            run=f"{optimizer}-{seed}",
+            optimizer={"name": optimizer, "learning_rate": 0.1, **settings},
+            seed=seed,
+            state=state,
+            stop_reason=stop_reason,
+            costs=np.array(costs, dtype=np.float64),
+            evaluations=evaluations,
+            metric=None if accuracy is None else "accuracy",
+        )
+
+    return make
+
+
+@pytest.fixture
+def local(sqlite_url: str) -> Iterator[Store]:
+    """An empty laboratory on SQLite."""
+    with open_store(sqlite_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def trained(local: Store) -> Callable[..., RunRow]:
+    """Submit a run and train it to its end."""
+
+    def train_it(**spec: object) -> RunRow:
+        settings = Settings().model_copy(update={"workers": 1})
+        run = submit_run(local, parse_run({"steps": 20} | spec), publish=lambda _: None, settings=settings)
+        train(local, run.cohort_id, owner="test", settings=settings)
+        return local.run(run.id)
+
+    return train_it

@@ -9,7 +9,7 @@ import pytest
 from talweg.records import cohort_of, normalise_study
 from talweg.spec import parse_study
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "acceleration.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "acceleration.py"
 
 
 @pytest.fixture(scope="module")
