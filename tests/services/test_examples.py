@@ -1,4 +1,4 @@
-"""examples/acceleration.py in its short form: the rates of Lessard, Recht and Packard come out."""
+"""The examples: the studies are valid, and acceleration.py gives the rates of Lessard, Recht and Packard."""
 
 import importlib.util
 from pathlib import Path
@@ -7,15 +7,15 @@ from types import ModuleType
 import pytest
 
 from talweg.records import cohort_of, normalise_study
-from talweg.spec import parse_study
+from talweg.spec import StudySpec, parse_study, read_spec
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "acceleration.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     """The example as a module; it starts nothing until it is run."""
-    spec = importlib.util.spec_from_file_location("acceleration", EXAMPLE)
+    spec = importlib.util.spec_from_file_location("acceleration", EXAMPLES / "acceleration.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -30,3 +30,10 @@ def test_the_published_rates_are_met(example: ModuleType, condition: float) -> N
         off = example.measured(costs) / example.published(condition)[run.optimizer.name] - 1
         # A double root makes the error fall as t ρᵗ: over the second half of 1,000 steps 2^(1/500), 0.14 %.
         assert -1e-4 < off < 0.002
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_among_the_examples_are_valid(path: Path) -> None:
+    spec = read_spec(path)
+    assert isinstance(spec, StudySpec)
+    assert len(normalise_study(spec).planned()) > 1

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Result, compare, ranking, table
-from talweg.number_format import figures
 from talweg.spec import StudySpec
 from talweg.web.report import markdown, page
 from talweg.web.report_sections import Picture, Section, Words, sections
@@ -133,14 +132,6 @@ def charts(runs: list[Result]) -> list[str]:
 def test_a_refused_comparison_is_set_off() -> None:
     text = page("t", {}, [Section("Verdict", (Words("No verdict", "refused"), Picture("a", b"")))])
     assert '<p class="refused">No verdict</p>' in text
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(0.04231, "0.0423"), (1.5, "1.50"), (12345.6, "12,346"), (0.0, "0"), (3.2e-9, "3.20e-09"), (-2.0, "-2.00")],
-)
-def test_numbers_have_three_digits_that_mean_something(value: float, said: str) -> None:
-    assert figures(value) == said
 
 
 @pytest.mark.parametrize("name", HOSTILE)
