@@ -52,8 +52,8 @@ def study(runs: int = 100, steps: int = 1000) -> None:
 
         chosen = Settings()
         budget = Budget(chosen.mirror_budget, chosen.mirror_study_budget)
-        beside = RunFilesProcesses(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
-        mirror = Mirror(store, destination, budget=budget, at_once=chosen.mirror_at_once, beside=beside)
+        drawing = RunFilesProcesses(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
+        mirror = Mirror(store, destination, budget=budget, at_once=chosen.mirror_at_once, drawing=drawing)
         begun = time.perf_counter()
         while mirror.drain():
             pass
@@ -69,7 +69,7 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
     from talweg.tracking.destination import batches
     from talweg.tracking.metrics import EvaluationCounts, Portion, read
-    from talweg.tracking.mirror import Copied, Mirror
+    from talweg.tracking.mirror import CopyProgress, Mirror
 
     client = MlflowClient(url)
     experiment = client.create_experiment("direct")
@@ -85,11 +85,11 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
             client.log_batch(target, metrics=batch)
         direct.append(points / (time.perf_counter() - begun))
 
-        marks = Copied([run])
-        mirror = Mirror(store, destination, budget=10**9, marks=marks)
+        progress = CopyProgress([run])
+        mirror = Mirror(store, destination, budget=10**9, progress=progress)
         begun = time.perf_counter()
-        while marks.outbox()[0].mirrored_step < run.step:
-            mirror.send_points()
+        while progress.outbox()[0].mirrored_step < run.step:
+            mirror.send_metrics()
         mirrored.append(points / (time.perf_counter() - begun))
     return direct, mirrored
 
@@ -97,10 +97,10 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 def _files(store: Store, runs: list[RunRow], url: str) -> float:
     """Seconds a run for what is left once its points are there."""
     destination = connect(url)
-    from talweg.tracking.mirror import Copied, Mirror
+    from talweg.tracking.mirror import CopyProgress, Mirror
 
-    mirror = Mirror(store, destination, budget=10**9, marks=Copied(runs))
-    while mirror.send_points():
+    mirror = Mirror(store, destination, budget=10**9, progress=CopyProgress(runs))
+    while mirror.send_metrics():
         pass
     begun = time.perf_counter()
     while mirror.drain():

@@ -42,7 +42,7 @@ def _mirrored(store: Store, runs: int, url: str) -> str:
 
     study, _ = trained(store, "two-layer-line", OPTIMIZERS, runs=runs, steps=20)
     mirror = Mirror(store, destination, budget=Settings().mirror_budget)
-    while mirror.send_points():
+    while mirror.send_metrics():
         pass
     return str(store.study(study.id).mlflow_experiment_id)
 

@@ -1,4 +1,4 @@
-"""A small study in a real MLflow server, and Debian's Chromium to look at it."""
+"""A small study in a real MLflow server, and Debian's Chromium to open it."""
 
 import shutil
 import socket
@@ -18,7 +18,7 @@ from talweg.store import RunRow, Store, StudyRow, open_store
 from talweg.tracking import connect
 from talweg.tracking.mirror import Mirror
 
-# What Chromium would otherwise ask the world for, and what a container without a GPU or a user cannot give.
+# No requests to the internet; no GPU and no sandbox, which a container does not have.
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +32,7 @@ QUIET = [
 
 @dataclass(frozen=True)
 class Seen:
-    """A mirrored study and a run of none, and where a browser finds them."""
+    """A mirrored study and a single run, and the address of their MLflow server."""
 
     store: Store
     study: StudyRow
@@ -42,17 +42,17 @@ class Seen:
 
 @pytest.fixture(scope="session")
 def base_url() -> None:
-    """No common address: each page is asked for by its whole one.
+    """No base address: tests open pages by their full addresses.
 
-    In the place of pytest-base-url's own, which pytest 9 warns of.
+    Replaces the fixture of pytest-base-url, which pytest 9 warns of.
     """
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The system's Chromium: the one that Playwright would download is not on every machine."""
+    """The system's Chromium instead of the one that Playwright downloads."""
     chromium = shutil.which("chromium")
-    assert chromium is not None, "chromium: is not installed; make chromium does it"
+    assert chromium is not None, "chromium: not installed; run make chromium"
     return {**browser_type_launch_args, "executable_path": chromium, "args": QUIET, "headless": True}
 
 
@@ -64,7 +64,7 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where pictures go for people to look at; git ignores it."""
+    """The folder of screenshots; git ignores it."""
     folder = Path("test-results")
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""What a person sees in MLflow after a study: its runs, their settings, a chart of the cost, one run's page."""
+"""A mirrored study in MLflow's pages: its runs, their settings, a chart of the cost, one run's page."""
 
 import re
 from pathlib import Path
@@ -13,25 +13,25 @@ from talweg.mlflow_server import WORKFLOW, experiment_page, run_page
 # The first test also starts MLflow, which takes 20 s on a quiet machine and minutes on a busy one.
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 # MLflow's pages are 10 MB of script.
-PATIENCE = 120_000
+TIMEOUT = 120_000
 
 
 @pytest.fixture
 def page(page: Page) -> Page:
     """A page that waits long enough for what it expects."""
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT)
     return page
 
 
 def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
     for run in ("adam · learning_rate 0.001 · seed 0", "sgd · learning_rate 0.1 · seed 1"):
-        expect(page.get_by_text(run).first).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(run).first).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=TIMEOUT)
     title = page.get_by_role("heading", name="cost", exact=True)
     chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
     # At least one line a run; MLflow draws some twice, smoothed and not.
-    expect(chart.locator(".js-line").nth(7)).to_be_attached(timeout=PATIENCE)
+    expect(chart.locator(".js-line").nth(7)).to_be_attached(timeout=TIMEOUT)
     page.screenshot(path=screenshots / "mlflow-study-charts.png")
     # Each kind of metric has a section of its own.
     for section in ("Cost", "Gradient norms", "Update norms", "Parameter norms", "System metrics"):
@@ -42,20 +42,20 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
 
 def test_the_table_shows_parameters(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=PATIENCE)
-    # Those that people compare by have columns without a click.
+    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
+    # The columns that the saved view selects.
     for column in ("optimizer", "learning_rate", "seed", "cost", "cost.validation"):
-        expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=TIMEOUT)
     page.screenshot(path=screenshots / "mlflow-study-table.png")
 
 
-def test_a_runs_page_shows_its_settings_its_note_and_its_data(page: Page, seen: Any, screenshots: Path) -> None:
+def test_a_runs_page_shows_its_settings_its_description_and_its_data(page: Page, seen: Any, screenshots: Path) -> None:
     (run,) = [run for run in seen.store.runs(study="digits").items if (run.optimizer, run.seed) == ("adam", 0)]
     page.goto(run_page(seen.mlflow_url, run.mlflow_run_id))
-    expect(page.get_by_text("It finished after 200 steps")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("It finished after 200 steps")).to_be_visible(timeout=TIMEOUT)
     for parameter in ("learning_rate", "beta1", "epsilon", "batch_size"):
-        expect(page.get_by_text(parameter, exact=True).first).to_be_attached(timeout=PATIENCE)
-    expect(page.get_by_text("cost.validation").first).to_be_attached(timeout=PATIENCE)
+        expect(page.get_by_text(parameter, exact=True).first).to_be_attached(timeout=TIMEOUT)
+    expect(page.get_by_text("cost.validation").first).to_be_attached(timeout=TIMEOUT)
     page.screenshot(path=screenshots / "mlflow-run.png", full_page=True)
 
 
@@ -63,30 +63,30 @@ def test_the_cost_curve_is_shown_among_the_artifacts(page: Page, seen: Any, scre
     (run,) = [run for run in seen.store.runs(study="digits").items if (run.optimizer, run.seed) == ("sgd", 0)]
     experiment = seen.study.mlflow_experiment_id
     page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/cost.png")
-    expect(page.get_by_text("cost.png").first).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("img[src^='blob:'], img[alt*='cost']").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("cost.png").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.locator("img[src^='blob:'], img[alt*='cost']").first).to_be_visible(timeout=TIMEOUT)
     page.screenshot(path=screenshots / "mlflow-artifact.png")
 
 
 def test_runs_are_grouped_by_optimizer(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
     page.get_by_role("button", name="Group by").click()
     page.get_by_role("menuitemcheckbox", name="optimizer", exact=True).first.click()
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
-        expect(page.get_by_text(f"Group: {optimizer}").first).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(f"Group: {optimizer}").first).to_be_visible(timeout=TIMEOUT)
     page.screenshot(path=screenshots / "mlflow-study-grouped.png")
 
 
 def test_the_description_has_the_results_and_leads_to_the_report(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("4 optimizer settings × 2 seeds on").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("4 optimizer settings × 2 seeds on").first).to_be_visible(timeout=TIMEOUT)
     link = page.get_by_role("link", name="The whole report").first
-    expect(link).to_be_attached(timeout=PATIENCE)
+    expect(link).to_be_attached(timeout=TIMEOUT)
     expect(page.get_by_role("cell", name="adam", exact=True).first).to_be_attached()
     page.goto(f"{seen.mlflow_url}/{link.get_attribute('href')}")
     report = page.frame_locator("iframe").first
-    expect(report.get_by_role("heading", name="digits")).to_be_visible(timeout=PATIENCE)
+    expect(report.get_by_role("heading", name="digits")).to_be_visible(timeout=TIMEOUT)
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
         expect(report.get_by_role("cell", name=optimizer, exact=True).first).to_be_visible()
     expect(report.get_by_role("img").first).to_be_visible()
@@ -98,7 +98,7 @@ def open_page(page: Page, seen: Any, run: Any) -> FrameLocator:
     experiment = MlflowClient(seen.mlflow_url).get_run(run.mlflow_run_id).info.experiment_id
     page.goto(f"{seen.mlflow_url}/#/experiments/{experiment}/runs/{run.mlflow_run_id}/artifacts/run.html?{WORKFLOW}")
     frame = page.frame_locator("iframe").first
-    expect(frame.get_by_role("slider")).to_be_visible(timeout=PATIENCE)
+    expect(frame.get_by_role("slider")).to_be_visible(timeout=TIMEOUT)
     return frame
 
 
@@ -118,7 +118,7 @@ def test_a_runs_page_follows_its_slider(page: Page, seen: Any, screenshots: Path
     frame.locator(".wire text").nth(2).click()
     expect(frame.get_by_role("heading", name="dense2.weight at step 0")).to_be_visible()
     expect(chain).to_contain_text("1.5 × 1 = 1.5")
-    # What stands there is what was recorded.
+    # The cost shown is the recorded one.
     frame.get_by_role("slider").press("ArrowRight")
     expect(frame.locator("#step")).to_have_text("1")
     cost = float(seen.store.steps(run.id, 1, 2).cost[0])
@@ -138,9 +138,9 @@ def test_a_larger_runs_page_shows_every_weight(page: Page, seen: Any, screenshot
     page.screenshot(path=screenshots / "mlflow-run-page-large.png")
 
 
-def test_the_pages_ask_nobody_else(page: Page, seen: Any) -> None:
+def test_the_pages_request_nothing_from_other_servers(page: Page, seen: Any) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
-    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=TIMEOUT)
     assert [url for url in asked if not re.match(rf"{re.escape(seen.mlflow_url)}/|data:|blob:", url)] == []

@@ -20,7 +20,7 @@ STUDY = {"problem": "wine-mlp", "optimizers": ["sgd", "adam"], "seeds": 3, "step
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the report of a small study lies."""
+    """The address of the report of a small study."""
     folder = tmp_path_factory.mktemp("report")
     with open_store(f"sqlite:///{folder}/talweg.db", create=True) as store:
         row = submit_study(store, parse_study(STUDY), publish=lambda _: None)
@@ -32,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def opened(browser: Browser, address: str, scheme: str) -> tuple[Page, list[str]]:
-    """The page, and whatever it complains of."""
+    """The page, and its console messages and errors."""
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", offline=True)
     page, complaints = context.new_page(), list[str]()
     page.on("console", lambda message: complaints.append(message.text))
@@ -53,16 +53,16 @@ def test_charts_are_drawn_and_read_without_a_network(browser: Browser, address: 
     keys = page.locator(".chart").nth(1).locator(".keys")
     expect(keys).to_contain_text("step 60")
     sgd, adam = keys.locator("button").nth(0), keys.locator("button").nth(1)
-    said = adam.text_content() or ""
-    assert any(sign.isdigit() for sign in said)
+    text = adam.text_content() or ""
+    assert any(sign.isdigit() for sign in text)
     sgd.click()
     expect(sgd).to_have_attribute("aria-pressed", "false")
     over.hover(position={"x": box["width"] - 2, "y": 41})
-    expect(adam).to_have_text(said)
+    expect(adam).to_have_text(text)
     assert complaints == []
 
 
-def test_on_paper_the_figures_stand_in_the_charts_place(browser: Browser, address: str) -> None:
+def test_in_print_figures_replace_the_charts(browser: Browser, address: str) -> None:
     page, _ = opened(browser, address, "light")
     page.emulate_media(media="print")
     expect(page.locator(".charts")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""What the services' tests share: what the engine alone would have held, to compare records with; how to wait."""
+"""Fixtures of the services' tests: the engine's own record of a run, runs made by hand, trained runs, waiting."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -111,7 +111,7 @@ def result() -> Callable[..., Result]:
 
 @pytest.fixture
 def local(sqlite_url: str) -> Iterator[Store]:
-    """An empty laboratory on SQLite."""
+    """An empty store on SQLite."""
     with open_store(sqlite_url) as opened:
         yield opened
 

@@ -1,4 +1,4 @@
-"""How our MLflow server is started."""
+"""Command and environment of our MLflow server."""
 
 import itertools
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_a_password_is_in_the_environment_and_not_on_the_command_line(tmp_path: 
     assert "secret" not in " ".join(mlflow_server.command(tmp_path, port=5055))
 
 
-def test_the_server_runs_no_jobs_reads_no_pickles_and_tells_nobody(
+def test_the_server_runs_no_jobs_reads_no_pickles_and_sends_no_telemetry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere.invalid")

@@ -1,4 +1,4 @@
-"""Compare optimizers: results in, scores, intervals, guards and a verdict out. `figures` draws it, `web` reports it."""
+"""Compare optimizers: from runs to scores, intervals, guards and a verdict. `figures` draws it, `web` reports it."""
 
 from talweg.comparison.compare import Comparison, compare
 from talweg.comparison.results import Evaluations, Group, Result, groups, label, number, varying

@@ -1,4 +1,4 @@
-"""Compare a study's optimizers: runs in, differences, intervals and scores out. A pure function."""
+"""Compare a study's optimizers: from runs to differences, intervals and scores. A pure function."""
 
 import math
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ _IMPROVEMENTS = 500
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a contender's tuning on a problem found: the median final cost of each learning rate tried."""
+    """The result of a contender's tuning on a problem: the median final cost of each learning rate tried."""
 
     contender: Contender
     rates: tuple[float, ...]
@@ -49,20 +49,20 @@ class Tuning:
 
     @property
     def at_edge(self) -> bool:
-        """Whether the best was the least or the greatest tried: it may lie beyond."""
+        """Whether the best is the least or the greatest tried: a better one may lie outside the range."""
         return self.best is not None and len(self.rates) > 1 and self.best in (self.rates[0], self.rates[-1])
 
 
 @dataclass(frozen=True)
 class OnProblem:
-    """One problem: everyone's standing, best first, and every two of them compared.
+    """One problem: the contenders' standings, best first, and every pair of them compared.
 
     Attributes:
         judged_by: "validation cost", or "cost" where the problem has no validation split.
-        budget: what the clock says at the end, the same for all.
-        target: the cost that counts as arrived; infinite where there is none; `target_rule` says where it is from.
-        along: of each share of the budget the median costs, in the order of `standings`.
-        trials: of a search, the expected best cost of k trials by contender.
+        budget: the clock's value at the end, the same for all contenders.
+        target: the cost at which a run has arrived; infinite where there is none. `target_rule` is its origin.
+        along: by share of the budget, the median costs in the order of `standings`.
+        trials: of a search, by contender, the expected best cost of k trials.
     """
 
     name: str
@@ -82,8 +82,8 @@ class OnProblem:
 class Score:
     """A contender over all problems: the integral of its performance profile, with its interval over seeds.
 
-    `speed_up` is over the study's first optimizer: how many times sooner it was at the target, as a geometric mean over
-    the problems (the second number) where both arrived.
+    `speed_up` is over the study's first optimizer: how many times sooner the contender reached the target, as a
+    geometric mean over the problems where both did; the second number counts these.
     """
 
     contender: Contender
@@ -95,11 +95,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a report says.
+    """The content of a report.
 
-    Over several problems `scores` are of the whole, `overall` compares them in pairs, each seed as a study of its own,
-    and `improvements`, in the order of `overall`, say how likely a run of the first ends at a lower cost than one of
-    the second.
+    With several problems, `scores` cover all of them, `overall` compares the contenders in pairs, with each seed as a
+    study of its own, and `improvements`, in the order of `overall`, are the probabilities that a run of the first ends
+    at a lower cost than one of the second.
     """
 
     spec: StudySpec
@@ -117,20 +117,20 @@ class Comparison:
 
 
 def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Comparison:
-    """Compare a study's optimizers; `spec` with every default filled in, `seed` of the resampling."""
-    everyone = contenders(spec)
+    """Compare a study's optimizers; `spec` has every default filled in, `seed` is the resampling's."""
+    compared = contenders(spec)
     problems = tuple(
-        _on_problem(spec, own, [r for r in results if r.problem in (name, "")], everyone, name, seed)
+        _on_problem(spec, own, [r for r in results if r.problem in (name, "")], compared, name, seed)
         for name, own in zip(spec.problem_names(), spec.each_problem(), strict=True)
     )
-    scores = _scores(everyone, problems, seed)
-    overall = _overall(everyone, problems, seed) if len(problems) > 1 else ()
+    scores = _scores(compared, problems, seed)
+    overall = _overall(compared, problems, seed) if len(problems) > 1 else ()
     improvements = tuple(_improvement(problems, d, seed) for d in overall)
-    return Comparison(spec, tuple(results), tuple(everyone), problems, scores, overall, improvements)
+    return Comparison(spec, tuple(results), tuple(compared), problems, scores, overall, improvements)
 
 
 def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
-    """The judged runs of a contender, one a seed (of a search the best trial), all under the contender's setting."""
+    """The judged runs of a contender, one a seed (of a search the best trial), with the contender's setting."""
     setting = setting_of(comparison.spec.optimizers[contender.position])
     return [replace(run, optimizer=setting) for run in best_of_seeds(final_runs(comparison, problem, contender))]
 
@@ -179,13 +179,13 @@ def _on_problem(
         tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
         tuple(_tunings(everyone, by_contender)),
-        # What a pruned trial would have come to is not known, and one that learned from others is no draw of its own.
+        # The final cost of a pruned trial is unknown, and trials that TPE suggested are not independent draws.
         _trials(everyone, final) if spec.protocol == "search" and not spec.adaptive else {},
     )
 
 
 def _rest(standing: Standing) -> float:
-    """What orders equal medians: the share that diverged."""
+    """The order of equal medians: the share of runs that diverged."""
     return standing.diverged / standing.runs if standing.runs else 1.0
 
 
@@ -195,9 +195,9 @@ def _positive(run: Result) -> bool:
 
 
 def _budget(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
-    """What everyone had: the least of what the contenders' runs took, of each the most that one took.
+    """The budget of all contenders: the least over contenders of the most that one of its runs took.
 
-    In steps this is what the spec says. By another clock an optimizer that took more a step is cut off earlier.
+    In steps this is the spec's number. By another clock, runs that took more a step are cut off at fewer steps.
     """
     most = [max((float(ticks(run, clock)[-1]) for run in own if run.complete), default=math.inf) for own in runs]
     return min(most, default=math.inf)
@@ -206,7 +206,7 @@ def _budget(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
 def _target(
     spec: StudySpec, own: StudyProblem, final: Sequence[Sequence[Result]], everyone: Sequence[Contender], steps: int
 ) -> tuple[float, str]:
-    """The cost that counts as arrived, and where it is from."""
+    """The target cost, and its origin in words."""
     target = own.target
     if target is not None and target.cost is not None:
         return target.cost, "given"
@@ -246,7 +246,7 @@ def _tunings(everyone: Sequence[Contender], runs: Sequence[Sequence[Result]]) ->
 
 
 def _trials(everyone: Sequence[Contender], final: Sequence[Sequence[Result]]) -> dict[str, Floats]:
-    """The expected best judged cost of k trials, averaged over seeds; on the way, what an early stop would take."""
+    """By contender the expected best final cost of k trials, k = 1 … n: the median over seeds."""
     found = {}
     for contender, runs in zip(everyone, final, strict=True):
         by_seed: dict[int, list[float]] = {}
@@ -259,7 +259,7 @@ def _trials(everyone: Sequence[Contender], final: Sequence[Sequence[Result]]) ->
 
 
 def _times(everyone: Sequence[Contender], problems: Sequence[OnProblem]) -> Floats | None:
-    """(S, P, N) times to target of the N seeds that all have; None where there are none, or no targets."""
+    """(S, P, N) times to target of the N seeds that all contenders have; None where there are none, or no targets."""
     table = [[_standing_of(problem, contender).times for problem in problems] for contender in everyone]
     seeds = set.intersection(*(set(times) for row in table for times in row)) if table else set()
     if not seeds or any(math.isinf(problem.target) for problem in problems):
@@ -281,9 +281,9 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
     random, (_, count, seeds) = generator(seed), times.shape
     draws = np.empty((RESAMPLES, len(everyone)))
     for b in range(RESAMPLES):
-        # The same seeds for everyone: what they share is no difference between them.
-        places = random.integers(0, seeds, (1, count, seeds))
-        draws[b] = profile_scores(median_times(np.take_along_axis(times, places, axis=2)))
+        # The same seeds for all contenders, so that what a seed adds to all of them cancels.
+        drawn = random.integers(0, seeds, (1, count, seeds))
+        draws[b] = profile_scores(median_times(np.take_along_axis(times, drawn, axis=2)))
     scores = [
         Score(
             contender,
@@ -298,14 +298,14 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
 
 
 def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:
-    """Each seed as a study of its own, with a profile score for each contender; these are compared in pairs."""
+    """The pairs of contenders, by their profile scores with each seed as a study of its own."""
     times = _times(everyone, problems)
     if times is None:
         return ()
     each = np.array([profile_scores(times[:, :, s]) for s in range(times.shape[2])])
     return tuple(
         differences(
-            # From −1 to 0: the less the better, and never all positive, so that differences are plain.
+            # From −1 to 0: less is better. Never all positive, so that differences are taken, not ratios.
             {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(everyone)},
             seed=seed,
         )
@@ -313,7 +313,7 @@ def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed:
 
 
 def _improvement(problems: Sequence[OnProblem], difference: Difference, seed: int) -> Interval:
-    """The probability of improvement of a pair, mean over problems; runs are drawn anew within each of them."""
+    """The probability of improvement of a pair, mean over problems; runs are resampled within each problem."""
     strata = [
         list(next(s for s in problem.standings if s.contender.label == label).scores.values())
         for label in (difference.first, difference.second)

@@ -1,4 +1,4 @@
-"""How each optimizer did on one problem, seed by seed; every verdict is made from this."""
+"""Each optimizer's results on one problem, seed by seed: the input of every verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,10 @@ from talweg.spec import Json, OptimizerSpec, StudySpec
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimizer of the study, by its position: named as a reader tells it apart, drawn by `optimizer`, `variant`."""
+    """An optimizer setting of the study, by its position in it.
+
+    `label` is unique in the study; `optimizer` and `variant` give its colour.
+    """
 
     position: int
     label: str
@@ -28,13 +31,13 @@ class Standing:
     """One contender on one problem.
 
     Attributes:
-        setting: what was tuned, as it came out ("learning_rate 0.01"); "" where nothing was.
-        scores: by seed the cost where the run was judged last, infinite where it diverged; of a search the best trial.
-        bests: by seed the least judged cost on the way.
+        setting: the tuned setting ("learning_rate 0.01"); "" where nothing was tuned.
+        scores: by seed the last judged cost, infinite where the run diverged; of a search the best trial's.
+        bests: by seed the least judged cost during the run.
         mean: of the finite scores, with its interval: geometric where all costs of the problem are positive.
         times: by seed the time to target; infinite where it was missed.
-        gradients: gradient evaluations a run took on average, pruned ones apart.
-        pruned: trials that successive halving ended on the way; they have no score, and count as neither complete nor
+        gradients: mean gradient evaluations of a run, without pruned runs.
+        pruned: trials that successive halving ended early; they have no score and count as neither complete nor
             diverged.
     """
 
@@ -52,22 +55,22 @@ class Standing:
 
     @property
     def median(self) -> float:
-        """The median score, divergence as infinite; infinite without any."""
+        """The median score, with divergence as infinite; infinite without any score."""
         return median_time(self.scores.values())
 
     @property
     def time(self) -> float:
-        """The median time to target, misses as infinite."""
+        """The median time to target, with misses as infinite."""
         return median_time(self.times.values())
 
     @property
     def arrived(self) -> int:
-        """On how many seeds the target was met."""
+        """The number of seeds on which the target was met."""
         return sum(math.isfinite(time) for time in self.times.values())
 
 
 def contenders(spec: StudySpec) -> list[Contender]:
-    """The optimizers of a study; what tells two settings of one optimizer apart is in their labels."""
+    """The optimizers of a study; the labels of two settings of one optimizer show where they differ."""
     settings = [setting_of(optimizer) for optimizer in spec.optimizers]
     keys, names = varying(settings), [optimizer.name for optimizer in spec.optimizers]
     return [
@@ -82,7 +85,7 @@ def setting_of(optimizer: OptimizerSpec) -> Json:
 
 
 def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contender) -> list[Result]:
-    """Its runs: by their part in the study, or by their setting where they have none."""
+    """The contender's runs: by their position in the study, or by their setting where they have none."""
     own = setting_of(spec.optimizers[contender.position])
     return [
         result
@@ -92,9 +95,9 @@ def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contende
 
 
 def within(result: Result, clock: Clock, budget: float) -> Result:
-    """The run as if it had ended when the clock said `budget`: what came later is cut off."""
+    """The run cut off where the clock reads `budget`."""
     at = ticks(result, clock)
-    # Steps whose end the budget still pays for; a rounding error must not cost one.
+    # Steps that end within the budget; a rounding error must not drop one.
     steps = int(np.searchsorted(at, budget * (1 + 1e-12), side="right")) - 1
     if steps >= len(result.costs):
         return result
@@ -119,13 +122,13 @@ def within(result: Result, clock: Clock, budget: float) -> Result:
 def standing(
     contender: Contender, runs: Sequence[Result], *, target: float, clock: Clock, positive: bool, tuned: bool
 ) -> Standing:
-    """From the judged runs of a contender on a problem."""
+    """The standing of a contender on a problem, from its judged runs."""
     by_seed: dict[int, list[Result]] = {}
     for run in runs:
         by_seed.setdefault(run.seed, []).append(run)
-    # A seed with runs that are still to come has no score yet.
-    over = {seed: own for seed, own in by_seed.items() if all(_over(run) for run in own)}
-    scores = {seed: min(map(final_judged, own)) for seed, own in over.items()}
+    # A seed has a score once all of its runs have ended.
+    ended = {seed: own for seed, own in by_seed.items() if all(_ended(run) for run in own)}
+    scores = {seed: min(map(final_judged, own)) for seed, own in ended.items()}
     finite = [score for score in scores.values() if math.isfinite(score)]
     taken = [ticks(run, "gradients")[-1] for run in runs if not run.pruned]
     return Standing(
@@ -135,15 +138,15 @@ def standing(
         sum(run.complete for run in runs),
         sum(run.diverged for run in runs),
         scores,
-        {seed: min(best_judged(run) for run in own) for seed, own in over.items()},
+        {seed: min(best_judged(run) for run in own) for seed, own in ended.items()},
         _mean(finite, positive),
-        {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in over.items()},
+        {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in ended.items()},
         float(np.mean(taken)) if taken else math.nan,
         sum(run.pruned for run in runs),
     )
 
 
-def _over(run: Result) -> bool:
+def _ended(run: Result) -> bool:
     return run.complete or run.diverged or run.pruned
 
 
@@ -160,13 +163,13 @@ def _setting(runs: Sequence[Result]) -> str:
 
 
 def one_and_the_same(standings: Sequence[Standing]) -> bool:
-    """Whether the seed changes nothing: of everyone who has several scores they are equal."""
+    """Whether the seed changes nothing: each contender's scores are equal, and one has several."""
     scores = [list(standing.scores.values()) for standing in standings]
     return any(len(own) > 1 for own in scores) and all(len(set(own)) <= 1 for own in scores)
 
 
 def best_of_seeds(runs: Sequence[Result]) -> list[Result]:
-    """Of each seed the run with the least final cost, in the order of the runs: of a search the best trial."""
+    """By seed the run with the least final cost, in the order of the runs: of a search the best trial."""
     best: dict[int, Result] = {}
     for run in runs:
         if run.seed not in best or final_judged(run) < final_judged(best[run.seed]):
@@ -175,11 +178,11 @@ def best_of_seeds(runs: Sequence[Result]) -> list[Result]:
 
 
 def along_the_way(runs: Sequence[Sequence[Result]], steps: int) -> dict[float, list[float]]:
-    """Of each share of the budget, the median judged cost of each contender then; infinite where it diverged."""
+    """By share of the budget, the median judged cost of each contender there; infinite where it diverged."""
     return {share: [median_time(_cost_at(run, share * steps) for run in own) for own in runs] for share in SHARES}
 
 
-# Earlier the order says nothing yet.
+# Before half of the budget the order of the contenders carries no information.
 SHARES = (0.5, 0.75, 1.0)
 
 

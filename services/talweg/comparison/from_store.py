@@ -13,7 +13,7 @@ _ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None
 
 
 def comparison_of(store: Store, study: StudyRow) -> Comparison:
-    """Everything that can be said of the study as it stands."""
+    """The comparison of the study's runs as they are now."""
     return compare(StudySpec.model_validate(study.spec), results_of(store, study))
 
 
@@ -34,7 +34,7 @@ def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str]
         run=run.id,
         optimizer=run.spec["optimizer"],
         seed=run.seed,
-        # One that waits at a rung of successive halving has not ended.
+        # A run that waits at a rung of successive halving has not ended.
         state="running" if run.stop_reason == "finished" and run.total_steps < run.spec["steps"] else run.state,
         stop_reason=run.stop_reason,
         costs=store.steps(run.id, 0, run.step).cost,
@@ -47,7 +47,7 @@ def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str]
         steps=run.total_steps,
         batch_size=run.spec["batch_size"],
         evaluations_made=evaluations_made(store, run),
-        # Only a study that counts them reads them: a row in sixty-four of what its costs are.
+        # Read only where the clock is seconds: it adds one database row for every 64 of the costs.
         seconds=seconds(store, run) if timed else None,
     )
 
@@ -57,6 +57,6 @@ def _evaluations(rows: list[EvaluationRow]) -> Evaluations:
     return Evaluations(
         steps=np.array([row.step for row in rows], dtype=np.int64),
         costs=np.array([row.cost for row in rows], dtype=np.float64),
-        # None, where a number was none, becomes NaN.
+        # NumPy turns None (NULL: the number was NaN) into NaN.
         metrics=None if all(metric is None for metric in metrics) else np.array(metrics, dtype=np.float64),
     )

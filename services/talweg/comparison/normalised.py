@@ -1,14 +1,15 @@
-"""All runs of a study on one scale, and what rliable makes of them: interquartile mean, optimality gap, improvement.
+"""All runs of a study on one scale, with rliable's aggregates: interquartile mean, optimality gap, improvement.
 
-A run's score is how much of the way down it came: with C_0 the cost before the first step and C* the least median final
-cost of any of the study's optimizers on the problem,
+With C_0 the cost before the first step, and C* the least median final cost of the study's optimizers on the problem, a
+run with final cost C has the score
 
     s = (f(C_0) − f(C)) / (f(C_0) − f(C*)),  f the logarithm where all of them are positive, else the cost itself,
 
-so 0 is the start and 1 the study's best. A run that diverged, or ended above its start, has 0. The scale is the study's
-own: another set of optimizers has another C*.
+so 0 is the start and 1 the study's best. A run that diverged, or ended above its start, has 0. Scores of two studies
+are not comparable: another set of optimizers has another C*.
 
-Source: Agarwal et al. 2021 (see `aggregates`), whose scale is human scores; the scale here is ours.
+Source: Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021. Deviation: there
+scores are normalised by human scores.
 """
 
 import math
@@ -30,7 +31,7 @@ from talweg.comparison.results import Floats
 from talweg.comparison.times import judged, median_time
 
 _RESAMPLES = 1000
-# Of these each resample compares all pairs of runs.
+# Fewer, since each of these resamples compares all pairs of runs.
 _IMPROVEMENTS = 300
 
 
@@ -45,7 +46,7 @@ class Aggregate:
 
 
 def aggregates(comparison: Comparison, *, seed: int = 0) -> list[Aggregate]:
-    """Best interquartile mean first; none where a problem has no cost of the start, or a contender no judged run."""
+    """Best interquartile mean first; [] if a problem has no cost of the start, or a contender no judged run."""
     tables = [_scores(comparison, problem) for problem in comparison.problems]
     if any(table is None for table in tables):
         return []
@@ -67,7 +68,7 @@ def _pooled_mean(strata: Sequence[Floats]) -> float:
 
 
 def _pooled_gap(strata: Sequence[Floats]) -> float:
-    # Problems count alike, however many runs each has.
+    # Each problem has the same weight, however many runs it has.
     return float(np.mean([optimality_gap(stratum) for stratum in strata]))
 
 
@@ -77,7 +78,7 @@ def _improvement(own: Sequence[Floats], others: Sequence[Sequence[Floats]], seed
     count = len(own)
 
     def mean(drawn: Sequence[Floats]) -> float:
-        # Of scores the higher are the better, and it is asked for the lower.
+        # A higher score is better; probability_of_improvement takes lower as better.
         parts = [[-scores for scores in drawn[i : i + count]] for i in range(0, len(drawn), count)]
         return float(np.mean([probability_of_improvement(parts[0], part) for part in parts[1:]]))
 
@@ -86,7 +87,7 @@ def _improvement(own: Sequence[Floats], others: Sequence[Sequence[Floats]], seed
 
 
 def _scores(comparison: Comparison, problem: OnProblem) -> list[Floats] | None:
-    """Of each contender, in the order of the spec, the scores (n,) of its seeds on one problem."""
+    """By contender, in the order of the spec, the scores (n,) of its seeds on one problem."""
     scores = {s.contender.position: np.array(list(s.scores.values())) for s in problem.standings}
     starts = [
         float(costs[0])
@@ -102,9 +103,9 @@ def _scores(comparison: Comparison, problem: OnProblem) -> list[Floats] | None:
     if start <= best:
         return None
     if min([start, *finite]) > 0:
-        return [_down(np.log(scores[c.position]), math.log(start), math.log(best)) for c in comparison.contenders]
-    return [_down(scores[c.position], start, best) for c in comparison.contenders]
+        return [_scaled(np.log(scores[c.position]), math.log(start), math.log(best)) for c in comparison.contenders]
+    return [_scaled(scores[c.position], start, best) for c in comparison.contenders]
 
 
-def _down(costs: Floats, start: float, best: float) -> Floats:
+def _scaled(costs: Floats, start: float, best: float) -> Floats:
     return np.asarray(np.maximum((start - costs) / (start - best), 0.0))

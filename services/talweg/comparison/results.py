@@ -1,4 +1,4 @@
-"""What a comparison is made from: plain data, one Result a run, grouped by optimizer setting; and what to call one."""
+"""The input of a comparison as plain data: one Result a run, grouped by optimizer setting; and the settings' labels."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,18 +14,17 @@ Steps = NDArray[np.int64]
 
 
 def varying(optimizers: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The hyperparameters that take more than one value among the settings of one and the same optimizer.
+    """The hyperparameters that take more than one value among the settings of the same optimizer.
 
-    One that only some of them have, such as what stands around the rule, tells those apart from the others.
-    Values of different optimizers are not held against each other: that RMSProp and Adam have other defaults
-    for epsilon tells no two runs apart that their names do not.
+    One that only some settings have, such as the key `around` with its wrappers, varies too. Values of different
+    optimizers are not compared: RMSProp and Adam have different defaults for epsilon, but their names differ already.
     """
-    alike: dict[str, list[Mapping[str, Any]]] = {}
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
     for optimizer in optimizers:
-        alike.setdefault(str(optimizer["name"]), []).append(optimizer)
+        by_name.setdefault(str(optimizer["name"]), []).append(optimizer)
     return frozenset(
         key
-        for settings in alike.values()
+        for settings in by_name.values()
         for key in {key for optimizer in settings for key in optimizer}
         if len({repr(optimizer.get(key)) for optimizer in settings}) > 1
     )
@@ -38,7 +37,7 @@ def label(optimizer: Mapping[str, Any], keys: Collection[str]) -> str:
 
 
 def number(value: object) -> str:
-    """A setting's value, short: 0.003, 1e-8, 1000, yes; what stands around a rule as `sam rho 0.05`."""
+    """A setting's value, short: 0.003, 1e-8, 1000, yes; a wrapper with its settings as `sam rho 0.05`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
@@ -55,7 +54,7 @@ def number(value: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Evaluations:
-    """What one split of the data said: steps (n,) ascending, costs (n,), metrics (n,) or None."""
+    """The evaluations on one split of the data: steps (n,) ascending, costs (n,), metrics (n,) or None."""
 
     steps: Steps
     costs: Floats
@@ -64,21 +63,21 @@ class Evaluations:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One run as a comparison sees it.
+    """One run, as input of a comparison.
 
     Attributes:
-        optimizer: its name under "name", every hyperparameter beside it.
+        optimizer: its name under "name", then every hyperparameter.
         costs: (n,) the cost of steps 0 … n − 1, non-finite where it diverged.
         evaluations: by split ("validation", "test").
-        metric: what `Evaluations.metrics` measure ("accuracy"), None where there are none.
-        contender: the position of its optimizer in the study, whose setting may have been tuned; None: as it stands.
+        metric: the name of `Evaluations.metrics` ("accuracy"), None where there are none.
+        contender: the position in the study of its optimizer, whose setting may be tuned; None: matched by `optimizer`.
         problem: its name; runs of several problems are never averaged together.
-        stage: "final", or "tuning" for a run that chose settings and is no result.
-        trial: which trial of the search it is, None outside of one.
-        steps: how many it was to make.
+        stage: "final", or "tuning" for a run that only chooses settings.
+        trial: the number of its trial in a search, else None.
+        steps: the number of steps planned.
         batch_size: examples behind a gradient, None where there are none.
-        evaluations_made: (n, 3) gradients, costs and Hessian products of each step; None: a gradient each.
-        seconds: (n,) what each step took, recording and evaluation apart; None where that was not kept.
+        evaluations_made: (n, 3) gradients, costs and Hessian products of each step; None: one gradient each.
+        seconds: (n,) time of each step, without recording and evaluation; None where it was not kept.
     """
 
     run: str
@@ -105,25 +104,25 @@ class Result:
 
     @property
     def pruned(self) -> bool:
-        """It was worse than others of its search on the way, and makes no further step: neither failed nor diverged."""
+        """Successive halving ended it, since other trials of its search were better: neither failed nor diverged."""
         return self.stop_reason == "pruned"
 
     @property
     def complete(self) -> bool:
-        """It went to its end with finite numbers: the only kind of run whose numbers enter a score."""
+        """It finished with finite numbers; only such runs enter a score."""
         return self.state == "finished" and not self.diverged and not self.pruned
 
     @property
     def counts(self) -> bool:
-        """It enters a curve: it went to its end, or is on its way there."""
+        """It enters a curve: it is complete or running."""
         return self.complete or self.state == "running"
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one optimizer setting, which differ by their seed only.
+    """The runs of one optimizer setting, which differ in their seed only.
 
-    `variant` counts the settings of the same optimizer, from 0: they share a colour.
+    `variant` numbers the settings of the same optimizer, from 0: they share a hue.
     """
 
     label: str
@@ -138,7 +137,7 @@ class Group:
 
     @property
     def diverged(self) -> int:
-        """How many of its runs diverged."""
+        """The number of its runs that diverged."""
         return sum(result.diverged for result in self.results)
 
 

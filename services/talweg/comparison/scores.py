@@ -1,8 +1,7 @@
-"""How well each optimizer setting did, as median and range over its seeds; and as cells of text.
+"""The ranking of optimizer settings by median and range over seeds, and its table as text.
 
-A run that diverged is counted and never averaged in: it has no number that could stand beside the others'.
-For the order of the ranking alone it counts as infinitely costly, so that an optimizer which diverges on most
-seeds cannot lead by the one on which it did not.
+A diverged run is counted, and enters no median: it has no final cost. Only in the order of the ranking does it count
+as infinite cost, so that an optimizer that diverges on most seeds does not lead by the one on which it did not.
 """
 
 import math
@@ -25,7 +24,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of `count` values, one a seed."""
+    """Median, least and greatest of `count` values, one for each seed."""
 
     median: float
     low: float
@@ -38,8 +37,8 @@ class Row:
     """One optimizer setting in a ranking; a spread is None where no run has such a number (yet).
 
     Attributes:
-        rank: from 1; equal where the numbers are.
-        runs: how many there are: complete + diverged + those still to come, failed or cancelled.
+        rank: from 1; equal numbers share a rank.
+        runs: complete + diverged + queued, running, failed or cancelled.
         final_cost: the last recorded step's cost, on that step's batch.
         best_cost: the least cost of any step.
         validation_cost, validation_metric: at the last evaluation, on the validation split.
@@ -119,7 +118,7 @@ def _over_seeds(group: Group, measure: Callable[[Result], float]) -> Spread | No
 
 
 def _order(group: Group, measure: Callable[[Result], float]) -> tuple[float, float]:
-    """The median with every diverged run at infinity, then the share that diverged; without any end: last."""
+    """The median with diverged runs as infinite, then the share that diverged; infinite if no run has ended."""
     judged = [result for result in group.results if result.complete or result.diverged]
     values = [math.inf if result.diverged else measure(result) for result in judged]
     known = [math.inf if math.isnan(value) else value for value in values]
@@ -148,19 +147,19 @@ def _row(group: Group, *, rank: int) -> Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell says, and its range in brackets where it has one."""
+    """A cell's text, and its range where it has one."""
 
     text: str
     range: str = ""
 
     def __str__(self) -> str:
-        """On one line."""
+        """On one line, with the range in brackets."""
         return f"{self.text} ({self.range})" if self.range else self.text
 
 
 @dataclass(frozen=True)
 class Table:
-    """Head and rows of equal length; `numeric` says which columns hold numbers."""
+    """Head and rows of equal length; `numeric` marks the columns that hold numbers."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -168,21 +167,21 @@ class Table:
 
 
 def table(ranking: Ranking) -> Table:
-    """Rank, setting, each score that any row has as "median (least–greatest)", and how the runs ended."""
+    """Rank, setting, each score that any row has as "median (least–greatest)", and the counts of runs."""
     scores = [name for name in _COLUMNS if any(getattr(row, name) is not None for row in ranking.rows)]
     scores.sort(key=lambda name: name != ranking.ranked_by)
     titles = [_title(name, ranking.metric) for name in scores]
     rows = []
     for row in ranking.rows:
         cells = [_cell(getattr(row, name), name, ranking.metric) for name in scores]
-        ended = ending(row.runs, row.complete, row.diverged)
-        rows.append((Cell(str(row.rank)), Cell(row.label), *cells, Cell(ended)))
+        counts = run_counts(row.runs, row.complete, row.diverged)
+        rows.append((Cell(str(row.rank)), Cell(row.label), *cells, Cell(counts)))
     head = ("#", "optimizer", *titles, "runs")
     return Table(head, tuple(rows), (True, False, *(True for _ in scores), False))
 
 
-def ending(runs: int, complete: int, diverged: int, pruned: int = 0) -> str:
-    """`3`, or how many of the runs count and what became of the others: `2 of 3, 1 diverged`."""
+def run_counts(runs: int, complete: int, diverged: int, pruned: int = 0) -> str:
+    """`3` where all runs are complete, else the counts: `2 of 3, 1 diverged`."""
     if complete == runs:
         return str(runs)
     rest = runs - complete - diverged - pruned
@@ -196,7 +195,7 @@ def metric_title(metric: str | None) -> str:
 
 
 def metric_writer(metric: str | None) -> Callable[[float], str]:
-    """What writes a value of the metric: an accuracy as percent."""
+    """The function that formats a value of the metric: an accuracy as percent."""
     return percent if metric == "accuracy" else figures
 
 

@@ -1,4 +1,4 @@
-"""Time to target: when a run first was good enough, on a stated clock; a miss is infinite, never left out."""
+"""Time to target: when a run first reaches the target cost, by a stated clock. A missed target counts as infinite."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,15 +17,15 @@ UNITS: dict[Clock, str] = {
     "seconds": "seconds of gradient and update",
 }
 
-# What a gradient, a cost alone and a Hessian-vector product count as.
+# The weights of a gradient, a cost alone and a Hessian-vector product, in gradients.
 _WEIGHTS = np.array([1.0, 0.5, 2.0])
 
 
 def ticks(result: Result, clock: Clock = "steps") -> Floats:
-    """(n + 1,) what the clock says before each step and after the last: 0 first, never falling.
+    """(n + 1,) the clock's reading before each step and after the last: 0 first, ascending.
 
-    Evaluations are counted as gradients: a cost alone as one half (a forward pass is at most that of what forward and
-    backward take together), a Hessian-vector product as two.
+    Evaluations count in gradients: a cost alone is one half (a forward pass takes at most half of forward and backward
+    together), a Hessian-vector product two.
     """
     steps = len(result.costs)
     if clock == "steps":
@@ -39,9 +39,9 @@ def ticks(result: Result, clock: Clock = "steps") -> Floats:
 
 
 def judged(result: Result) -> tuple[Steps, Floats]:
-    """Where a run is judged: steps (n,) ascending and costs (n,) of the parameters before them.
+    """The judged costs of a run: steps (n,) ascending, and costs (n,) of the parameters before them.
 
-    On the validation split; where the problem has none, by the cost of each step, which is that of its parameters.
+    These are the costs on the validation split; where the problem has none, the cost of each step.
     """
     evaluations = result.evaluations.get("validation")
     if evaluations is not None:
@@ -50,24 +50,23 @@ def judged(result: Result) -> tuple[Steps, Floats]:
 
 
 def time_to_target(result: Result, target: float, clock: Clock = "steps", *, budget: float = math.inf) -> float:
-    """What the clock said when the run was first judged at a cost ≤ `target`; ∞ where it was not within `budget`.
+    """The clock's reading at the first judged cost ≤ `target`; ∞ where there is none within `budget`.
 
-    The least time is one step: an optimizer that starts at the target has shown nothing, and a ratio needs more
-    than 0.
+    The least time is one step: a start at the target is no merit of the optimizer, and ratios need a time above 0.
     """
     steps, costs = judged(result)
-    (places,) = np.nonzero(costs <= target)
-    if not places.size:
+    (reached,) = np.nonzero(costs <= target)
+    if not reached.size:
         return math.inf
     at = ticks(result, clock)
-    time = float(at[max(int(steps[places[0]]), 1)])
+    time = float(at[max(int(steps[reached[0]]), 1)])
     return time if time <= budget else math.inf
 
 
 def median_time(times: Iterable[float]) -> float:
-    """The median with misses as infinite: half of the runs arrived by then, or it is infinite too.
+    """The median with misses as infinite; infinite without values.
 
-    Of an even number the mean of the middle two, so one miss among them makes it infinite.
+    Of an even number, the mean of the middle two: it is infinite if one of these is.
     """
     values = np.array(list(times), dtype=np.float64)
     return float(median_times(values)) if values.size else math.inf
@@ -96,12 +95,12 @@ def target_of(references: Sequence[Sequence[Result]], *, share: float = 0.75, st
     """AlgoPerf's rule: the best reference's median over its re-runs of the best cost within `share` of the budget.
 
     Source: Dahl et al. 2023, section 4.2: the best of the tuned reference optimizers is run again with other seeds,
-    and the median of what these reached is the target; whoever is measured by it gets 4/3 of their budget. Here the
-    median of an even number is the higher of the middle two, so that the reference arrives in more than half of its own
-    runs.
+    and the median of their best costs is the target; the optimizers measured by it get 4/3 of that budget. Deviation:
+    the median of an even number is the higher of the middle two, so that the reference reaches the target in more than
+    half of its own runs.
 
     Args:
-        references: of each reference optimizer, the runs at its best setting.
+        references: by reference optimizer, the runs at its best setting.
         share: of the budget, in steps.
         steps: the budget.
     """

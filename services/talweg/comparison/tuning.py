@@ -1,8 +1,8 @@
 """The next stage of a study whose runs have ended: a pure function of its spec and their results.
 
-A search that learns asks Optuna's TPE, anew each time and with everything from our store. Nothing is kept between two
-questions. A sampler with a seed of its own gets the earlier trials in the order of their numbers, so the same results
-give the same suggestion, whoever asks and however often the study was interrupted.
+An adaptive search gets each suggestion from a new sampler of Optuna's TPE, with a seed of its own and the earlier
+trials from the store in the order of their numbers. No state is kept between suggestions, so the same results give the
+same suggestion in every process and after every interruption.
 
 Source: Bergstra, Bardenet, Bengio, Kégl, "Algorithms for Hyper-Parameter Optimization", 2011, section 4.
 """
@@ -20,36 +20,36 @@ from talweg.study_settings import Range, Search
 
 
 def suggest(
-    space: Mapping[str, Range], told: Sequence[tuple[Mapping[str, float], float]], key: Sequence[int]
+    space: Mapping[str, Range], trials: Sequence[tuple[Mapping[str, float], float]], key: Sequence[int]
 ) -> dict[str, float]:
-    """The point that TPE takes to be worth trying next.
+    """The hyperparameters that TPE suggests to try next.
 
     Args:
         space: each hyperparameter's range.
-        told: of each earlier trial, in their order, its values and its cost; infinite where it diverged or failed.
-        key: what makes this question another than all others of the study; the sampler's seed comes from it.
+        trials: values and cost of each earlier trial, in order; the cost is infinite where it diverged or failed.
+        key: unique for each suggestion of the study; the sampler's seed is derived from it.
     """
-    # Optuna takes more than a second to import, and only these searches need it.
+    # Optuna takes more than a second to import, and only adaptive searches need it.
     import optuna
 
-    # It would say on stderr that a study was made, at each question.
+    # Otherwise Optuna writes a line to stderr for each study that it creates.
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    axes: dict[str, optuna.distributions.BaseDistribution] = {
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.FloatDistribution(whole.low, whole.high, log=whole.scale == "log")
         for name, whole in space.items()
     }
-    # Whatever was tried first has been tried by now: from here on it is TPE that chooses.
+    # The study's own initial trials are done by now: TPE chooses from here on, without random trials of its own.
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=_seed(key), n_startup_trials=1))
-    for values, cost in told:
-        # An optimizer's own defaults may lie outside the range, of which the model then knows nothing.
+    for values, cost in trials:
+        # Optuna refuses values outside the range, which an optimizer's own defaults may be.
         if all(space[name].low <= values[name] <= space[name].high for name in space):
-            trial = optuna.trial.create_trial(params=dict(values), distributions=axes, value=cost)
+            trial = optuna.trial.create_trial(params=dict(values), distributions=distributions, value=cost)
             study.add_trial(trial)
-    found = study.ask(axes).params
-    return {name: _plain(float(found[name]), whole) for name, whole in space.items()}
+    found = study.ask(distributions).params
+    return {name: _rounded(float(found[name]), whole) for name, whole in space.items()}
 
 
-def _plain(value: float, whole: Range) -> float:
+def _rounded(value: float, whole: Range) -> float:
     """Rounded to twelve digits, and within the range."""
     return min(max(float(f"{value:.12g}"), whole.low), whole.high)
 
@@ -61,13 +61,13 @@ def _seed(key: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """What comes next.
+    """The next stage of a study.
 
     Attributes:
-        new: runs to be made.
-        going: of runs that wait at a rung, by their ids, how many steps each shall have in all.
+        new: runs to make.
+        going: by id of a run that waits at a rung, its new total number of steps.
         pruned: ids of runs that make no further step.
-        last: whether nothing comes after it.
+        last: whether no stage follows.
     """
 
     new: list[Planned] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Stage:
 
 
 def next_stage(spec: StudySpec, results: Sequence[Result]) -> Stage:
-    """The judged runs of a grid, the next trials of a search that learns, or the next rung of one that prunes."""
+    """The judged runs of a grid, the next trials of an adaptive search, or its next rung of successive halving."""
     if spec.protocol == "grid":
         return Stage(_best_again(spec, results))
     if not spec.adaptive or spec.search is None:
@@ -94,9 +94,9 @@ def next_stage(spec: StudySpec, results: Sequence[Result]) -> Stage:
 
 
 def _best_again(spec: StudySpec, results: Sequence[Result]) -> list[Planned]:
-    """Of each problem and optimizer the best learning rate, with the study's seeds.
+    """By problem and optimizer the runs at the best learning rate, with the study's seeds.
 
-    An optimizer all of whose tuning runs diverged or failed on a problem has none there.
+    An optimizer whose tuning runs on a problem all diverged or failed has none there.
     """
     names, found = spec.problem_names(), []
     for problem in range(len(names)):
@@ -110,20 +110,20 @@ def _best_again(spec: StudySpec, results: Sequence[Result]) -> list[Planned]:
 
 
 def _suggested(spec: StudySpec, search: Search, results: Sequence[Result]) -> Iterator[Planned]:
-    """One trial more for each problem, optimizer and seed that has fewer than it shall have."""
+    """One more trial for each problem, optimizer and seed that has fewer than the search asks for."""
     for (problem, position, seed), trials in _by_seed(spec, results).items():
         if trials and len(trials) < search.trials:
             optimizer = spec.optimizers[position]
             space = {name: whole for name, whole in search.space.items() if name in optimizer.settings}
-            told = [({name: float(run.optimizer[name]) for name in space}, final_judged(run)) for run in trials]
-            point = suggest(space, told, (search.seed, problem, position, seed, len(trials)))
-            yield spec.trial(problem, position, seed, len(trials), with_values(optimizer, point))
+            earlier = [({name: float(run.optimizer[name]) for name in space}, final_judged(run)) for run in trials]
+            values = suggest(space, earlier, (search.seed, problem, position, seed, len(trials)))
+            yield spec.trial(problem, position, seed, len(trials), with_values(optimizer, values))
 
 
 def _halved(spec: StudySpec, search: Search, results: Sequence[Result]) -> Stage:
-    """Of each seed's trials at the highest rung the best go on, by their judged cost there; the others are pruned.
+    """At the highest rung, the best of each seed's trials by judged cost continue; the others are pruned.
 
-    Counted are all that came to the rung, those that diverged on the way among them.
+    The share that continues is of all trials that entered the rung, including those that diverged in it.
     """
     assert search.pruning is not None
     steps = [own.steps or spec.steps for own in spec.each_problem()]
@@ -142,7 +142,7 @@ def _halved(spec: StudySpec, search: Search, results: Sequence[Result]) -> Stage
         following = stops[stops.index(rung) + 1]
         going |= {run.run: following for run in chosen}
         last = last and (following == stops[-1] or not chosen)
-        # One that failed at a lower rung and was taken up again came too late.
+        # Includes a run that failed at a lower rung and was retried: its rung has been decided.
         pruned += [run.run for run in waiting if run not in chosen]
     return Stage(going=going, pruned=pruned, last=last)
 
@@ -163,12 +163,12 @@ def _by_seed(spec: StudySpec, results: Sequence[Result]) -> Mapping[tuple[int, i
 
 
 def final_judged(result: Result) -> float:
-    """The cost where a run was judged last; infinite where it diverged or did not come to its end."""
+    """The last judged cost of a run; infinite where it diverged or did not finish."""
     return _cost_at_its_end(result) if result.complete else math.inf
 
 
 def tuned(results: Sequence[Result]) -> dict[float, float]:
-    """Of each learning rate, ascending, the median over seeds of the final judged cost, divergence as infinite."""
+    """By learning rate, ascending, the median over seeds of the final judged cost, with divergence as infinite."""
     by_rate: dict[float, list[float]] = {}
     for result in results:
         by_rate.setdefault(float(result.optimizer["learning_rate"]), []).append(final_judged(result))
@@ -176,7 +176,7 @@ def tuned(results: Sequence[Result]) -> dict[float, float]:
 
 
 def best_learning_rate(results: Sequence[Result]) -> float | None:
-    """The one with the least median final cost, of equal ones the least; None where all are infinite."""
+    """The learning rate with the least median final cost, of equal ones the least; None where all are infinite."""
     costs = tuned(results)
     best = min(costs, key=lambda rate: costs[rate], default=None)
     return best if best is not None and math.isfinite(costs[best]) else None

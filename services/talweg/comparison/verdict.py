@@ -1,4 +1,4 @@
-"""Guards, what speaks against a comparison; and the verdict in words, no stronger than test and interval allow."""
+"""Guards, which find what limits a comparison; and the verdict in words, no stronger than test and interval allow."""
 
 import math
 from collections import Counter
@@ -14,15 +14,15 @@ from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
 from talweg.number_format import figures
 
 Level = Literal["refused", "warning", "note"]
-# By how much the gradient evaluations of a run may differ before it is said.
+# The ratio from which unequal gradient evaluations are reported.
 _ALIKE = 1.05
-# How near to the end of a range, as a share of it, a best point is at its edge.
+# A best value within this share of a (logarithmic) range from its end is at the edge.
 _NEAR = 0.1
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What one guard found; `contenders` are whom it concerns, by their labels, all where there are none."""
+    """One guard's finding; `contenders` are the labels of those it concerns, empty where it concerns all."""
 
     kind: str
     level: Level
@@ -31,8 +31,8 @@ class Guard:
 
 
 def guards(comparison: Comparison) -> list[Guard]:
-    """Everything that speaks against it, the worst first."""
-    found = [guard for look in _LOOKS for guard in look(comparison)]
+    """The findings of all guards, the most severe first."""
+    found = [guard for check in _CHECKS for guard in check(comparison)]
     return sorted(found, key=lambda guard: ("refused", "warning", "note").index(guard.level))
 
 
@@ -46,16 +46,16 @@ def _unequal_budgets(comparison: Comparison) -> Iterator[Guard]:
         }
         given = {label: count for label, count in steps.items() if count}
         if len(set(given.values())) > 1:
-            said = ", ".join(f"{label} {count:,}" for label, count in given.items())
-            yield Guard("unequal budgets", "refused", f"On {problem.name} the optimizers had unequal steps: {said}.")
+            listed = ", ".join(f"{label} {count:,}" for label, count in given.items())
+            yield Guard("unequal budgets", "refused", f"On {problem.name} the optimizers had unequal steps: {listed}.")
     trials = Counter(contender.optimizer for contender in comparison.contenders)
     if comparison.spec.protocol == "fixed" and len(trials) > 1 and len(set(trials.values())) > 1:
-        said = ", ".join(f"{name} {count}" for name, count in trials.items())
+        listed = ", ".join(f"{name} {count}" for name, count in trials.items())
         yield Guard(
             "unequal tuning",
             "warning",
-            f"The optimizers come in unequal numbers of settings ({said}): the best of many looks better than the "
-            "best of few, even where they are equal.",
+            f"The optimizers have unequal numbers of settings ({listed}): the best of many settings looks better than "
+            "the best of few, even for equal optimizers.",
         )
 
 
@@ -70,14 +70,14 @@ def _unequal_evaluations(comparison: Comparison) -> Iterator[Guard]:
     }
     if taken and max(taken.values()) > _ALIKE * min(taken.values()):
         least = min(taken.values())
-        dear = {label: each for label, each in taken.items() if each > _ALIKE * least}
-        said = ", ".join(f"{label} {each:.2g}" for label, each in dear.items())
+        costly = {label: each for label, each in taken.items() if each > _ALIKE * least}
+        listed = ", ".join(f"{label} {each:.2g}" for label, each in costly.items())
         yield Guard(
             "unequal evaluations",
             "warning",
-            f"Steps are not equally dear: gradient evaluations a step were {said}, for the others {least:.2g}. "
-            "Counted in gradients the budgets are unequal; ask for clock: gradients to compare by those.",
-            tuple(dear),
+            f"The optimizers take unequal numbers of gradient evaluations a step: {listed}, the others {least:.2g}. "
+            "Equal steps are therefore unequal budgets; set clock: gradients to compare at equal evaluations.",
+            tuple(costly),
         )
 
 
@@ -106,7 +106,7 @@ def _edges(comparison: Comparison) -> Iterator[Guard]:
 
 
 def _edges_of_settings(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
-    """Of a fixed study that lists one optimizer at three learning rates or more."""
+    """For a fixed study that lists one optimizer at three learning rates or more."""
     by_name: dict[str, dict[float, float]] = {}
     if comparison.spec.protocol == "fixed":
         for standing in problem.standings:
@@ -120,7 +120,7 @@ def _edges_of_settings(comparison: Comparison, problem: OnProblem) -> Iterator[G
 
 
 def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
-    """Whose best trials lie, in the middle, within a tenth of the range from one of its ends."""
+    """For a search: the median learning rate of the best trials is within a tenth of the range from one of its ends."""
     search = comparison.spec.search
     space = search.space.get("learning_rate") if search is not None else None
     if space is None or space.scale != "log":
@@ -134,13 +134,13 @@ def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[G
             yield _edge(problem, contender.label, (space.low, space.high), middle)
 
 
-def _edge(problem: OnProblem, who: str, rates: tuple[float, ...], best: float) -> Guard:
+def _edge(problem: OnProblem, name: str, rates: tuple[float, ...], best: float) -> Guard:
     return Guard(
         "edge of the range",
         "warning",
-        f"On {problem.name} the best learning rate of {who}, {best:g}, is at the edge of what was tried "
-        f"({rates[0]:g} to {rates[-1]:g}): a better one may lie beyond, so {who} may be better than it looks.",
-        (who,),
+        f"On {problem.name} the best learning rate of {name}, {best:g}, is at the edge of the range tried "
+        f"({rates[0]:g} to {rates[-1]:g}): a better one may lie outside, and {name} may be better than shown here.",
+        (name,),
     )
 
 
@@ -154,24 +154,24 @@ def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
             "too few seeds",
             "warning",
             f"{seeds} seed{'s' * (seeds != 1)} cannot settle {'any of ' * (pairs > 1)}{pairs} "
-            f"comparison{'s' * (pairs != 1)}, however clear: {needed} are the least.",
+            f"comparison{'s' * (pairs != 1)}, however large the difference: at least {needed} are needed.",
         )
 
 
 def _nothing_random(comparison: Comparison) -> Iterator[Guard]:
-    """Where every seed gives the same, there is one measurement, however many runs."""
+    """Where every seed gives the same result there is only one measurement, however many runs."""
     for problem in comparison.problems:
         if one_and_the_same(problem.standings):
             yield Guard(
                 "nothing random",
                 "note",
-                f"On {problem.name} the seed changes nothing: each optimizer's runs are one and the same. What differs "
-                "is certain for these settings, p means nothing, and other starting points may tell otherwise.",
+                f"On {problem.name} the seed changes nothing: all runs of an optimizer are identical. The differences "
+                "are exact for these settings and p has no meaning; other starting points may give another order.",
             )
 
 
 def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
-    said: dict[str, tuple[str, str]] = {}
+    texts: dict[str, tuple[str, str]] = {}
     for problem in comparison.problems:
         names = [standing.contender.label for standing in problem.standings]
         leaders = {share: _leader(names, costs) for share, costs in problem.along.items()}
@@ -179,15 +179,15 @@ def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
         other = [(share, name) for share, name in leaders.items() if name is not None and name != last]
         if last is not None and other:
             share, name = other[-1]
-            said[f"{problem.name} {name} led at {share:.0%} of the budget, {last} at its end"] = (name, last)
-    if said:
-        why = "the order is that of this budget, and another could give another."
-        yield Guard("changing ranks", "note", f"{_each(said)}: {why}", _concerned(said.values()))
+            texts[f"{problem.name} {name} led at {share:.0%} of the budget, {last} at its end"] = (name, last)
+    if texts:
+        why = "another budget could give another order."
+        yield Guard("changing ranks", "note", f"{_each(texts)}: {why}", _concerned(texts.values()))
 
 
-def _each(said: Iterable[str]) -> str:
+def _each(texts: Iterable[str]) -> str:
     """`On A …; on B …`."""
-    return "; ".join(f"{'o' if place else 'O'}n {text}" for place, text in enumerate(said))
+    return "; ".join(f"{'o' if i else 'O'}n {text}" for i, text in enumerate(texts))
 
 
 def _concerned(contenders: Iterable[Iterable[str]]) -> tuple[str, ...]:
@@ -200,51 +200,49 @@ def _leader(names: list[str], costs: list[float]) -> str | None:
 
 
 def _diverged(comparison: Comparison) -> Iterator[Guard]:
-    said: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for problem in comparison.problems:
         lost = {s.contender.label: f"{s.diverged} of {s.runs}" for s in problem.standings if s.diverged}
         if lost:
             counts = ", ".join(f"{label} {count}" for label, count in lost.items())
-            said[f"{problem.name} runs diverged: {counts}"] = list(lost)
-    if said:
-        text = f"{_each(said)}. They count as infinitely costly, and are in no mean."
-        yield Guard("divergence", "note", text, _concerned(said.values()))
+            texts[f"{problem.name} runs diverged: {counts}"] = list(lost)
+    if texts:
+        text = f"{_each(texts)}. They count as infinite cost and enter no mean."
+        yield Guard("divergence", "note", text, _concerned(texts.values()))
 
 
 def _early_stopping(comparison: Comparison) -> Iterator[Guard]:
-    """The least cost on the way flatters whoever is noisy; where it would give another leader, that is said."""
-    said: dict[str, tuple[str, str]] = {}
+    """The least cost during a run favours noisy optimizers; reported where it would give another leader."""
+    texts: dict[str, tuple[str, str]] = {}
     for problem in comparison.problems:
         by_best = {s.contender.label: median_time(s.bests.values()) for s in problem.standings if s.bests}
         leader = min(by_best, key=lambda label: by_best[label], default=None)
         last = problem.standings[0].contender.label
         if leader is not None and leader != last and by_best[leader] < by_best.get(last, math.inf):
-            said[f"{problem.name} {leader} had the least {problem.judged_by} on the way, {last} at the end"] = (
-                leader,
-                last,
-            )
-    if said:
+            text = f"{problem.name} {leader} had the lowest {problem.judged_by} during the run, {last} at the end"
+            texts[text] = leader, last
+    if texts:
         why = (
-            "The least of many noisy values is too good, and whoever stops there has looked at the data that judge: so "
-            "the end counts."
+            "The least of many noisy values is biased downwards, and stopping there would select by the data that "
+            "judge. So the final cost counts."
         )
-        yield Guard("early stopping", "note", f"{_each(said)}. {why}", _concerned(said.values()))
+        yield Guard("early stopping", "note", f"{_each(texts)}. {why}", _concerned(texts.values()))
 
 
 def _unfinished(comparison: Comparison) -> Iterator[Guard]:
     states = Counter(result.state for result in comparison.results if result.state != "finished")
     if states:
-        said = ", ".join(f"{count} {state}" for state, count in states.items())
-        yield Guard("unfinished", "warning", f"Not every run came to its end ({said}): this is how it stands.")
+        listed = ", ".join(f"{count} {state}" for state, count in states.items())
+        yield Guard("unfinished", "warning", f"Not all runs have finished ({listed}): the results are preliminary.")
     for problem in comparison.problems:
         lost = [s.contender.label for s in problem.standings if not s.runs]
         if comparison.spec.staged and lost:
-            said = ", ".join(lost)
-            yield Guard("no setting", "note", f"On {problem.name} no judged runs (yet) of {said}.", tuple(lost))
+            text = f"On {problem.name} there are no judged runs (yet) of {', '.join(lost)}."
+            yield Guard("no setting", "note", text, tuple(lost))
 
 
 def _pruned(comparison: Comparison) -> Iterator[Guard]:
-    """Counted as what it is, with what it costs: a trial that was pruned has shown no time to target."""
+    """The number of pruned trials, and of those whose time to target is therefore unknown."""
     runs = [run for run in comparison.results if run.trial is not None]
     lost = [run for run in runs if run.pruned]
     if lost:
@@ -252,10 +250,10 @@ def _pruned(comparison: Comparison) -> Iterator[Guard]:
         yield Guard(
             "pruned",
             "note",
-            f"{len(lost):,} of {len(runs):,} trials were pruned by successive halving, by one rule for all: they have "
-            "no final cost, are in no median, and count as neither failed nor diverged. Of the times to target this "
-            f"makes upper bounds: whether and when {missed:,} of them would have met it is not known. A setting that "
-            "starts slowly and ends well is lost this way.",
+            f"{len(lost):,} of {len(runs):,} trials were pruned by successive halving, by the same rule for every "
+            "optimizer: they have no final cost, enter no median and count as neither failed nor diverged. Times to "
+            f"target are therefore upper bounds: whether and when {missed:,} of these trials would have met the target "
+            "is unknown. A setting that starts slowly and ends well can be lost this way.",
         )
 
 
@@ -282,19 +280,19 @@ def _cut_short(comparison: Comparison) -> Iterator[Guard]:
         yield Guard(
             "cut schedules",
             "warning",
-            f"{', '.join(cut)} ran out of {UNITS[clock]} before the learning-rate schedule was at its end.",
+            f"{', '.join(cut)} ran out of {UNITS[clock]} before the learning-rate schedule ended.",
             tuple(cut),
         )
     if clock == "seconds":
         yield Guard(
             "wall time",
             "note",
-            "Seconds are those of this machine, under its load, and a run's share of its cohort's; another machine "
-            "gives others.",
+            "Seconds are a run's share of its cohort's time, on this machine under its load; another machine gives "
+            "other numbers.",
         )
 
 
-_LOOKS = (
+_CHECKS = (
     _unequal_budgets,
     _shared_seeds,
     _edges,
@@ -325,7 +323,7 @@ def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:
 
 
 def on_problem(problem: OnProblem) -> str:
-    """Who is better than whom on one problem."""
+    """The verdict on one problem."""
     first, *rest = problem.standings
     name = first.contender.label
     found = {s.contender.label: _between(problem.differences, name, s.contender.label) for s in rest}
@@ -344,8 +342,8 @@ def on_problem(problem: OnProblem) -> str:
             f"On {problem.name} {name} had the lowest median {problem.judged_by}, but {_are(level)} not shown to be "
             "worse: the differences are within what the seeds alone produce."
         )
-    said = "; ".join(f"than {label} {_by(found[label][0], name)}" for label in beaten)
-    text = f"On {problem.name} {name} reached a lower {problem.judged_by} {said}."
+    margins = "; ".join(f"than {label} {_by(found[label][0], name)}" for label in beaten)
+    text = f"On {problem.name} {name} reached a lower {problem.judged_by} {margins}."
     return text + (f" It is not shown to be better than {_list(level)}." if level else "")
 
 
@@ -360,23 +358,23 @@ def _over_problems(comparison: Comparison) -> str:
     beaten = [label for label, sign in settled.items() if sign < 0]
     level = [label for label, sign in settled.items() if sign >= 0]
     if beaten:
-        text += f" {name} was sooner at the targets than {_list(beaten)}, on these problems as a whole."
+        text += f" {name} reached the targets sooner than {_list(beaten)}, over these problems as a whole."
     if level:
         text += f" Between {name} and {_list(level)} nothing is settled."
-    return text + " Other problems may order them otherwise: the intervals are over seeds, not over problems."
+    return text + " Other problems may give another order: the intervals are over seeds, not over problems."
 
 
 def _limits(comparison: Comparison, guards: Sequence[Guard]) -> list[str]:
-    """What limits the verdict, in its own words."""
-    said = [guard.text for guard in guards if guard.kind in ("too few seeds", "unfinished")]
+    """The sentences that limit the verdict."""
+    texts = [guard.text for guard in guards if guard.kind in ("too few seeds", "unfinished")]
     edges = sorted({label for guard in guards if guard.kind == "edge of the range" for label in guard.contenders})
     if edges:
-        said.append(f"The range tried was too narrow for {_list(edges)}, of which the verdict says too little.")
-    return said
+        texts.append(f"The range tried was too narrow for {_list(edges)}: the verdict may understate it.")
+    return texts
 
 
 def _between(found: Sequence[Difference], first: str, second: str) -> tuple[Difference | None, int]:
-    """The difference of two, and who is better as `first` sees it (−1: first)."""
+    """The difference of two contenders, and which is better (−1: `first`)."""
     for difference in found:
         if (difference.first, difference.second) == (first, second):
             return difference, difference.settled

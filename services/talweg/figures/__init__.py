@@ -1,1 +1,1 @@
-"""Figures, drawn with matplotlib objects: no pyplot, no global state, no display."""
+"""Figures, drawn with matplotlib's objects: without pyplot, global state or a display."""

@@ -1,4 +1,4 @@
-"""The style of axes: quiet lines, readable numbers, a logarithmic scale where values span decades."""
+"""The style of axes: grid, tick labels, and a logarithmic scale where values span decades."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ INK, MUTED, GRID, FRAME = "#1B1F24", "#59636E", "#E3E7EB", "#B7C0C9"
 
 
 def dress(axes: Axes, name: str) -> None:
-    """Title on the left, no box, grid behind the curves, whole steps with thousands set apart."""
+    """Style axes in place: title on the left, no box, grid behind the curves, whole steps with a thousands comma."""
     axes.set_title(name, loc="left", fontsize=10.5, color=INK)
     axes.set_xlabel("step", color=MUTED)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 2.5, 5, 10]))
@@ -27,7 +27,7 @@ def dress(axes: Axes, name: str) -> None:
 
 
 def scale(axes: Axes, parts: Sequence[Floats]) -> None:
-    """Fit the vertical axis to the finite values of `parts`; a log scale where they are ≥ 0 and span decades."""
+    """Fit the vertical axis to the finite values of `parts`; logarithmic where they are ≥ 0 and span decades."""
     values = np.concatenate([*parts, np.empty(0)])
     values = values[np.isfinite(values)]
     if not values.size:
@@ -42,15 +42,15 @@ def scale(axes: Axes, parts: Sequence[Floats]) -> None:
 
 
 def _logarithmic(axes: Axes, low: float, high: float) -> None:
-    # An exact zero, which many test functions reach, is drawn on the lower edge instead of tearing the line.
+    # An exact zero, which many test functions reach, is drawn on the lower edge; else it would interrupt the line.
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(low / 1.3, high * 1.3)
     plain, few = low > 1e-4 and high < 1e5, high < 1000 * low
-    words = FuncFormatter(lambda value, _: number(value) if plain else power(value))
+    labels = FuncFormatter(lambda value, _: number(value) if plain else power(value))
     axes.yaxis.set_major_locator(LogLocator(numticks=9))
-    axes.yaxis.set_major_formatter(words)
+    axes.yaxis.set_major_formatter(labels)
     axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)) if few else NullLocator())
-    axes.yaxis.set_minor_formatter(words if few and plain else NullFormatter())
+    axes.yaxis.set_minor_formatter(labels if few and plain else NullFormatter())
 
 
 def number(value: float) -> str:
@@ -59,10 +59,10 @@ def number(value: float) -> str:
 
 
 def power(value: float) -> str:
-    """The power of ten that the value is."""
+    """A power of ten, as 10 with its exponent."""
     return rf"$10^{{{round(np.log10(value))}}}$" if value > 0 else ""
 
 
 def plain(text: str) -> str:
-    """Text as it stands: matplotlib would read what is between two dollar signs as a formula."""
+    """Literal text: matplotlib reads text between two dollar signs as a formula."""
     return text.replace("$", r"\$")

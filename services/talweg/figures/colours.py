@@ -1,7 +1,7 @@
 """A colour and dashes for each optimizer, the same in figures, pages and terminals, safe for colour-blind readers.
 
-The colours are those of Okabe and Ito ("Color Universal Design", 2008) but for yellow, which is too light for
-a line on white; dashes tell curves apart in print too.
+The colours are those of Okabe and Ito ("Color Universal Design", 2008) without yellow, which is too light for a line
+on white. Dashes distinguish curves in black-and-white print.
 """
 
 import colorsys
@@ -39,24 +39,24 @@ _FIXED = {
 
 
 def style(optimizer: str, variant: int = 0) -> Style:
-    """The look of an optimizer; `variant` counts further settings of it, which keep its hue.
+    """The style of an optimizer; `variant` numbers its settings, which share its hue.
 
-    An optimizer that is not in the list gets one drawn from its name, the same on every machine.
+    An optimizer without a fixed style gets one derived from its name, the same on every machine.
     """
-    base = _FIXED.get(optimizer) or _drawn(optimizer)
+    base = _FIXED.get(optimizer) or _derived(optimizer)
     if variant == 0:
         return base
     dashes = DASHES[(DASHES.index(base.dashes) + variant) % len(DASHES)]
     return Style(_shade(base.colour, variant), dashes)
 
 
-def _drawn(optimizer: str) -> Style:
+def _derived(optimizer: str) -> Style:
     digest = hashlib.sha256(optimizer.encode()).digest()
     return Style(PALETTE[digest[0] % len(PALETTE)], DASHES[1 + digest[1] % (len(DASHES) - 1)])
 
 
 def _shade(colour: str, variant: int) -> str:
-    """The same hue, alternately darker and lighter, within what stays legible on white."""
+    """The same hue, alternately darker and lighter, within a lightness that is legible on white."""
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     away = 0.09 * ((variant + 1) // 2) * (-1 if variant % 2 else 1)

@@ -1,4 +1,4 @@
-"""From runs to lines: the median over seeds with its range, thinned where there are more steps than pixels."""
+"""Curves of runs: the median over seeds with its range, thinned where there are more steps than pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from talweg.comparison.times import judged
 
 # More points than a figure has pixels across; each bucket keeps its extremes, so no spike is lost.
 DRAWN = 1600
-# Beyond this ratio of greatest to least value, a linear axis shows one curve and a floor.
+# From this ratio of greatest to least value, the axis is logarithmic: on a linear one the least values coincide.
 DECADES = 10.0
-# A curve that goes up and down this many times its height is noise around a trend.
+# A curve whose ups and downs add up to this many times its height is noisy.
 NOISY = 8.0
 
 
@@ -21,8 +21,8 @@ class Curve:
     """A line with its band.
 
     Attributes:
-        steps, median, low, high: (n,), over runs; each point stands for about `thinned` steps.
-        smooth: steps and values of the running median of `window` steps; None where the curve is calm.
+        steps, median, low, high: (n,), over runs; each bucket of `thinned` steps has two points, its extremes.
+        smooth: steps and values of the running median of `window` steps; None where the curve is not noisy.
     """
 
     steps: Steps
@@ -35,12 +35,12 @@ class Curve:
 
 
 def median_curve(costs: Sequence[Floats], steps: Steps | None = None, *, points: int = DRAWN) -> Curve | None:
-    """Median and range, step by step, as far as every run has come; None where there is no step to draw.
+    """Median and range by step, up to the end of the shortest run; None where there is no step.
 
     Args:
-        costs: of each run, (n_r,), finite.
-        steps: what the columns stand for, at least as long as the shortest run; 0, 1, 2, … where None.
-        points: at most about so many are drawn.
+        costs: by run, (n_r,), finite.
+        steps: the step of each cost, at least as long as the shortest run; 0, 1, 2, … where None.
+        points: about the most points of the curve.
     """
     length = min((len(run) for run in costs), default=0)
     if length == 0:
@@ -51,8 +51,8 @@ def median_curve(costs: Sequence[Floats], steps: Steps | None = None, *, points:
     smooth, window = None, 0
     if length >= 100 and _noisy(median):
         window = length // 25 | 1
-        places = np.unique(np.linspace(0, length - 1, 400).astype(np.int64))
-        smooth = axis[places], running_median(median, places, window)
+        centres = np.unique(np.linspace(0, length - 1, 400).astype(np.int64))
+        smooth = axis[centres], running_median(median, centres, window)
     width = -(-2 * length // points)
     if length <= points:
         return Curve(axis, median, low, high, 1, smooth, window)
@@ -71,7 +71,7 @@ def judged_curve(runs: Sequence[Result], *, points: int = DRAWN) -> Curve | None
 
 
 def curve_notes(curves: Sequence[Curve]) -> list[str]:
-    """What a figure says of smoothing and thinning."""
+    """The notes of a figure on smoothing and thinning; none where there is neither."""
     notes = []
     if window := max((curve.window for curve in curves), default=0):
         notes.append(f"thick: running median of {window} steps")
@@ -81,7 +81,7 @@ def curve_notes(curves: Sequence[Curve]) -> list[str]:
 
 
 def spans_decades(parts: Sequence[Floats]) -> bool:
-    """Whether the finite values are ≥ 0 and want a logarithmic axis."""
+    """Whether the finite values are ≥ 0 and span more than a decade."""
     values = np.concatenate([*parts, np.empty(0)])
     values = values[np.isfinite(values)]
     if not values.size or values.min() < 0:
@@ -90,25 +90,24 @@ def spans_decades(parts: Sequence[Floats]) -> bool:
 
 
 def _noisy(values: Floats) -> bool:
-    # By ratios where there are any: on a logarithmic axis a flat tail shows its noise, however small.
+    # By logarithms where all are positive: on a logarithmic axis even the noise of a small, flat tail is visible.
     heights = np.log(values) if values.min() > 0 else values
     return bool(np.abs(np.diff(heights)).sum() > NOISY * np.ptp(heights))
 
 
-def running_median(values: Floats, places: Steps, window: int) -> Floats:
-    """The median of the `window` values around each place.
+def running_median(values: Floats, centres: Steps, window: int) -> Floats:
+    """The median of the `window` values around each of the indices `centres`.
 
-    Fewer at the start, where costs fall fast, so that the window stays centred; fewer at the end too, where it
-    loses its later half.
+    Near the start, where costs fall fast, the window is smaller so that it stays centred. Near the end it is cut off.
     """
-    reach = np.minimum(window // 2, places)
-    return np.array([np.median(values[i - r : i + r + 1]) for i, r in zip(places, reach, strict=True)])
+    half = np.minimum(window // 2, centres)
+    return np.array([np.median(values[i - r : i + r + 1]) for i, r in zip(centres, half, strict=True)])
 
 
 def extremes(values: Floats, width: int) -> Steps:
-    """Where the least and the greatest of each `width` values lie: two ascending indices a bucket.
+    """The indices of the least and the greatest of each `width` values: two ascending ones a bucket.
 
-    NaN counts as greatest. Both indices are the same where all values of a bucket are equal.
+    NaN counts as greatest. The two are the same where all values of a bucket are equal.
     """
     buckets = -(-len(values) // width)
     padded = np.pad(values, (0, buckets * width - len(values)), mode="edge")

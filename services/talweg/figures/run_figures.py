@@ -20,18 +20,18 @@ from talweg.store import RunRow
 from talweg_core.problems import SurfaceProblem
 
 LEFT, RIGHT, TOP, BOTTOM = 0.72, 0.16, 0.74, 0.52
-# Between columns there is room for the numbers of the right one, between rows for a title.
+# Inches between columns, for the numbers of the right one, and between rows, for a title.
 ACROSS, DOWN = 0.78, 0.36
-# Entries of a legend beside each other, and the height of a row of them.
+# Columns of a legend, and the height of its rows in inches.
 COLUMNS, ROW = 4, 0.23
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-# Tensors that have a line or a histogram of their own.
+# The most tensors with a line, and with a histogram.
 LINES, ROWS = 12, 6
-# Runs with at most this many coordinates have too few for a histogram: each is a line.
+# Runs with at most this many coordinates have a line for each instead of histograms.
 FEW = 8
-# Bins of a histogram, and columns of pixels that it is drawn with.
+# Bins of a histogram, and its width in pixels.
 BINS, PIXELS = 61, 480
-# More points than a panel has pixels across.
+# More points than a panel is wide in pixels.
 POINTS_ACROSS = 1000
 
 
@@ -55,19 +55,19 @@ def framed(
     # A long name is smaller rather than cut off; a bold letter is about 0.7 of its size wide.
     size = min(13.0, 72 * (width - 0.2) / (0.7 * max(len(title), 1)))
     figure.text(0.012, 1 - 0.1 / whole, plain(title), va="top", color=INK, fontsize=size, fontweight="bold")
-    # Below the title, not beside it: a run's name is as long as its settings.
+    # Below the title, since a run's name contains its settings and may fill the line.
     figure.text(0.012, 1 - 0.33 / whole, note, va="top", color=MUTED, fontsize=8.5)
     return figure, panels
 
 
 def name(axes: Axes, title: str) -> None:
-    """Dressed, with a title that stays where it is put: matplotlib would look for a place at each drawing."""
+    """Style axes in place, with a title at a fixed height: matplotlib would compute it anew at each drawing."""
     dress(axes, plain(title))
     axes.set_title(plain(title), loc="left", fontsize=10.5, y=1.0, color=INK)
 
 
 def explain(figure: Figure, handles: Sequence[Any]) -> None:
-    """The legend, in the lower left corner, in the room that `framed` left for it."""
+    """The legend, in the lower left corner, where `framed` leaves room for it."""
     if handles:
         figure.legend(
             handles=handles,
@@ -82,7 +82,7 @@ def explain(figure: Figure, handles: Sequence[Any]) -> None:
 
 
 def slices(run: RunRow) -> list[tuple[str, tuple[int, ...], slice]]:
-    """Name, shape and place in the flat vector of each tensor."""
+    """Name, shape and slice of the flat vector of each tensor."""
     found, start = [], 0
     for tensor in run.tensors:
         shape = tuple(tensor["shape"])
@@ -93,19 +93,19 @@ def slices(run: RunRow) -> list[tuple[str, tuple[int, ...], slice]]:
 
 
 def histogram(rows: Floats, bins: int) -> tuple[float, Floats]:
-    """The range −r … r that holds all but a thousandth of rows (K, n), and counts (K, bins) over it."""
+    """r, where −r … r holds all but a thousandth of rows (K, n), and counts (K, bins) over that range."""
     finite = np.abs(rows[np.isfinite(rows)])
-    reach = float(np.quantile(finite, 0.999)) if finite.size else 0.0
-    reach = reach or 1.0
-    edges = np.linspace(-reach, reach, bins + 1)
-    clipped = np.clip(np.nan_to_num(rows, nan=0.0), -reach, reach)
-    return reach, np.stack([np.histogram(row, edges)[0] for row in clipped]).astype(np.float64)
+    limit = float(np.quantile(finite, 0.999)) if finite.size else 0.0
+    limit = limit or 1.0
+    edges = np.linspace(-limit, limit, bins + 1)
+    clipped = np.clip(np.nan_to_num(rows, nan=0.0), -limit, limit)
+    return limit, np.stack([np.histogram(row, edges)[0] for row in clipped]).astype(np.float64)
 
 
 def cost_curve(run: RunRow, costs: Floats, validation: tuple[Steps, Floats] | None, *, title: str) -> Figure:
-    """The cost of every step, with a thick running median where it is noisy; and the `validation` cost beside it.
+    """The cost of every step, with a thick running median where it is noisy; the `validation` cost in a second panel.
 
-    A run that diverged is dotted, up to a cross where it ended.
+    The line of a diverged run is dotted, with a cross at its end.
     """
     colour = style(run.optimizer).colour
     curve = None if run.stop_reason == "diverged" else median_curve([costs])
@@ -120,9 +120,9 @@ def cost_curve(run: RunRow, costs: Floats, validation: tuple[Steps, Floats] | No
     axes = panels[0, 0]
     name(axes, "Cost" if validation is None else "Training cost (each step’s batch)")
     if curve is None:
-        _to_its_end(axes, costs, colour)
+        _diverged(axes, costs, colour)
     elif curve.smooth is None:
-        # A single point would be no line.
+        # A line through a single point is invisible.
         axes.plot(curve.steps, curve.median, "o" if len(costs) == 1 else "-", color=colour, linewidth=1.6)
     else:
         axes.plot(curve.steps, curve.median, color=colour, linewidth=0.6, alpha=0.45)
@@ -144,19 +144,19 @@ def norm_curves(run: RunRow, norms: Floats, *, title: str) -> Figure:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = norms[:, 2] / norms[:, 1]
     both = ("Gradient norm", norms[:, 0]), ("Update norm / parameter norm", ratio)
-    for axes, (word, values) in zip(panels[0], both, strict=True):
-        name(axes, word)
+    for axes, (title_of_panel, values) in zip(panels[0], both, strict=True):
+        name(axes, title_of_panel)
         drawn = [_line(axes, values[:, t], t, tensor) for t, tensor in enumerate(names)]
         scale(axes, [line[np.isfinite(line)] for line in drawn])
     explain(figure, panels[0, 0].lines)
     return figure
 
 
-def histograms(run: RunRow, looks: Sequence[Snapshot], *, title: str) -> Figure:
-    """How the derivatives and the parameters of each tensor are spread, from step to step; lines where few."""
+def histograms(run: RunRow, snapshots: Sequence[Snapshot], *, title: str) -> Figure:
+    """Histograms over steps of the derivatives and the parameters of each tensor; lines where there are few."""
     found = slices(run)[:ROWS]
     few = sum(math.prod(shape) for _, shape, _ in found) <= FEW
-    steps = np.array([look.step for look in looks])
+    steps = np.array([snapshot.step for snapshot in snapshots])
     left = len(run.tensors) - len(found)
     note = f"{len(steps)} step{'s' if len(steps) > 1 else ''}" + (
         f"; {left} more tensors are not drawn" if left > 0 else ""
@@ -171,14 +171,14 @@ def histograms(run: RunRow, looks: Sequence[Snapshot], *, title: str) -> Figure:
         note=note,
     )
     for column, (word, quantity) in enumerate((("derivatives", "gradient"), ("parameters", "parameters"))):
-        values = np.stack([np.asarray(getattr(look, quantity), dtype=np.float64) for look in looks])
+        values = np.stack([np.asarray(getattr(each, quantity), dtype=np.float64) for each in snapshots])
         if few:
             _coordinates(panels[0, column], run, steps, values, word)
         else:
             for row, (tensor, _, where) in enumerate(found):
                 _heat(panels[row, column], steps, values[:, where], f"{tensor}: {word}")
     for axes in panels[:-1].flat:
-        # The last row's numbers are all rows'.
+        # All rows share the steps of the last one.
         axes.xaxis.set_visible(False)
     if len(steps) == 1:
         panels[-1, 0].set_xticks(steps)
@@ -188,9 +188,9 @@ def histograms(run: RunRow, looks: Sequence[Snapshot], *, title: str) -> Figure:
 
 
 def path(problem: SurfaceProblem, points: Floats, *, title: str) -> Figure:
-    """The way (n, 2) over lines of equal cost, from a dot to a cross, and where the minimum is."""
-    words = "dot: start; cross: end; star: minimum; lines: equal cost, even in log(cost − minimum)"
-    figure, panels = framed(title, width=7.0, height=4.5, note=words)
+    """The path (n, 2) over lines of equal cost, from a dot to a cross, with a star at the minimum."""
+    note = "dot: start; cross: end; star: minimum; lines: equal cost, evenly spaced in log(cost − minimum)"
+    figure, panels = framed(title, width=7.0, height=4.5, note=note)
     axes = panels[0, 0]
     name(axes, "Path over the cost")
     low, high = bounds(points, problem.minimiser)
@@ -211,7 +211,7 @@ def path(problem: SurfaceProblem, points: Floats, *, title: str) -> Figure:
     return figure
 
 
-def _to_its_end(axes: Axes, costs: Floats, colour: str) -> None:
+def _diverged(axes: Axes, costs: Floats, colour: str) -> None:
     finite = costs[np.isfinite(costs)]
     if finite.size:
         axes.plot(finite, color=colour, linewidth=1.4, linestyle=":")
@@ -243,19 +243,19 @@ def _coordinates(axes: Axes, run: RunRow, steps: Steps, values: Floats, word: st
 
 def _heat(axes: Axes, steps: Steps, values: Floats, title: str) -> None:
     name(axes, title)
-    reach, counts = histogram(values, BINS)
+    limit, counts = histogram(values, BINS)
     if len(steps) > 1:
-        # Each column as wide as the steps that it stands for.
+        # Each column reaches half of the way to its neighbours.
         middle = (steps[1:] + steps[:-1]) / 2
         edges = np.concatenate([[steps[0] - 0.5], middle, [steps[-1] + 0.5]])
     else:
         edges = np.array([steps[0] - 0.5, steps[0] + 0.5])
-    # An image has columns of one width, and is drawn ten times as fast as a mesh of rectangles.
-    places = np.linspace(edges[0], edges[-1], 2 * PIXELS + 1)[1::2]
-    columns = counts[np.searchsorted(edges, places) - 1]
+    # An image, with columns of equal width, is drawn ten times as fast as a mesh of rectangles.
+    centres = np.linspace(edges[0], edges[-1], 2 * PIXELS + 1)[1::2]
+    columns = counts[np.searchsorted(edges, centres) - 1]
     axes.imshow(
         np.ma.masked_equal(columns.T, 0),
-        extent=(edges[0], edges[-1], -reach, reach),
+        extent=(edges[0], edges[-1], -limit, limit),
         origin="lower",
         aspect="auto",
         interpolation="nearest",

@@ -22,16 +22,16 @@ from talweg.figures.curves import DRAWN, Curve, curve_notes, judged_curve, media
 
 _FEWEST = 100
 _TAUS = 601
-# As many as an SVG of less than a megabyte has: a report is one page of at most two.
+# Points of all lines of a panel: the SVG stays below 1 MB, and a report below 2 MB.
 _POINTS = 8000
 
 
 def cost_curves(results: Sequence[Result], *, title: str, points: int | None = None) -> Figure:
     """The cost of every step per optimizer setting: median over seeds as a line, full range as a band.
 
-    Where steps are noisy, a thick line shows the running median of the thin one. Where runs were evaluated on
-    the validation split, a second panel shows that cost. A run that diverged is not part of a median; it is
-    drawn alone, dotted, up to a cross where it ended. All lines of a panel together have at most about `points` points.
+    Where costs are noisy, a thick line shows the running median of the thin one. Where runs were evaluated on the
+    validation split, a second panel shows that cost. A diverged run enters no median; it is drawn alone, dotted, with a
+    cross at its end. All lines of a panel together have at most about `points` points.
     """
     members = groups(results)
     validated = any("validation" in result.evaluations for result in results)
@@ -60,11 +60,11 @@ def png(figure: Figure, *, dots_per_inch: int = 144) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG; letters are paths, so it looks the same everywhere and holds no text to escape.
+    """The figure as SVG. Letters are paths, so that it looks the same everywhere and holds no text to escape.
 
     The same figure has the same bytes.
     """
-    # Without a salt the names of its parts are drawn anew each time.
+    # Without a fixed salt the ids of elements are random.
     with rc_context({"svg.hashsalt": "talweg"}):
         return _saved(figure, format="svg", metadata={"Date": None})
 
@@ -91,21 +91,21 @@ def _panel(axes: Axes, name: str, members: Sequence[Group], curves: Sequence[Cur
     scale(axes, [part for curve in curves if curve is not None for part in (curve.low, curve.high)])
 
 
-def _draw(axes: Axes, curve: Curve, look: Style, marker: str) -> None:
-    axes.fill_between(curve.steps, curve.low, curve.high, color=look.colour, alpha=0.15, linewidth=0, zorder=1)
+def _draw(axes: Axes, curve: Curve, pen: Style, marker: str) -> None:
+    axes.fill_between(curve.steps, curve.low, curve.high, color=pen.colour, alpha=0.15, linewidth=0, zorder=1)
     x, y = curve.steps, curve.median
     if curve.smooth is not None:
-        axes.plot(x, y, color=look.colour, linewidth=0.6, alpha=0.45, zorder=2)
+        axes.plot(x, y, color=pen.colour, linewidth=0.6, alpha=0.45, zorder=2)
         x, y = curve.smooth
-    axes.add_line(line(look, x, y, marker=marker, markersize=3.8, zorder=3))
+    axes.add_line(line(pen, x, y, marker=marker, markersize=3.8, zorder=3))
 
 
 def _diverged(axes: Axes, members: Sequence[Group]) -> None:
-    """Each diverged run up to its end, along the upper edge from where it left the picture."""
-    judged = any(result.counts for group in members for result in group.results)
+    """Each diverged run up to its end; above the upper limit of the axes it follows that limit."""
+    any_counts = any(result.counts for group in members for result in group.results)
     runs = [(group, result) for group in members for result in group.results if result.diverged]
     finite = [result.costs[np.isfinite(result.costs)] for _, result in runs]
-    if not judged:
+    if not any_counts:
         scale(axes, finite)
     top = axes.get_ylim()[1]
     for (group, _), costs in zip(runs, finite, strict=True):
@@ -124,7 +124,7 @@ def _diverged(axes: Axes, members: Sequence[Group]) -> None:
 
 
 def _explain(figure: Figure, members: Sequence[Group], curves: Sequence[Curve]) -> None:
-    """The legend below, and in the upper right corner what line and band stand for."""
+    """The legend below, and in the upper right corner the meaning of line and band."""
     handles = [line(style(group.name, group.variant), [], [], label=plain(_entry(group))) for group in members]
     columns = min(max(len(handles), 1), 5 if len(figure.axes) > 1 else 3)
     options = {
@@ -158,17 +158,17 @@ def profiles(comparison: Comparison) -> Figure:
     left.xaxis.set_major_locator(_every(0.5))
     left.xaxis.set_major_formatter("{x:g}")
     left.set_ylim(-0.03, 1.03)
-    for place, (score, share) in enumerate(zip(scores, shares, strict=True)):
-        # Curves that lie on each other are drawn a hair apart.
-        left.add_line(line(look(score.contender), taus, share + 0.006 * (place - (len(scores) - 1) / 2)))
+    for i, (score, share) in enumerate(zip(scores, shares, strict=True)):
+        # Shifted by 0.006 each, so that equal curves do not hide each other.
+        left.add_line(line(style_of(score.contender), taus, share + 0.006 * (i - (len(scores) - 1) / 2)))
     left.set_xlim(1, R_MAX)
     dress(right, "Profile score, 95 % interval over seeds")
     right.set_xlabel("0: never within a factor 4   1: always the fastest", color=MUTED)
     right.xaxis.set_major_locator(_every(0.25))
     right.xaxis.set_major_formatter("{x:g}")
     right.set_xlim(-0.03, 1.03)
-    for place, score in enumerate(scores):
-        _dot(right, -place, score.score.estimate, score.score.low, score.score.high, look(score.contender))
+    for i, score in enumerate(scores):
+        _dot(right, -i, score.score.estimate, score.score.low, score.score.high, style_of(score.contender))
     right.set_yticks([-i for i in range(len(scores))], [plain(score.contender.label) for score in scores])
     right.tick_params(axis="y", colors=INK)
     right.set_ylim(-len(scores) + 0.4, 0.6)
@@ -177,7 +177,7 @@ def profiles(comparison: Comparison) -> Figure:
 
 
 def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]) -> Figure:
-    """Of each problem the median final cost by learning rate; the best is ringed, a cross on top is a divergence."""
+    """By problem the median final cost by learning rate; a ring marks the best, a cross on top divergence."""
     columns = min(len(problems), 4)
     figure, grid = _panels(len(problems), columns)
     for axes, problem in zip(grid, problems, strict=False):
@@ -185,15 +185,15 @@ def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]
         axes.set_xlabel("learning rate", color=MUTED)
         axes.set_xscale("log")
         scale(axes, [np.array(tuning.costs) for tuning in problem.tunings])
-        for place, tuning in enumerate(problem.tunings):
-            drawn, rates, costs = look(tuning.contender), np.array(tuning.rates), np.array(tuning.costs)
+        for i, tuning in enumerate(problem.tunings):
+            drawn, rates, costs = style_of(tuning.contender), np.array(tuning.rates), np.array(tuning.costs)
             finite = np.isfinite(costs)
             axes.add_line(line(drawn, rates[finite], costs[finite], marker="o", markersize=3.5))
             if tuning.best is not None:
                 best = tuning.rates.index(tuning.best)
                 axes.plot(rates[best], costs[best], "o", markersize=10, fillstyle="none", color=drawn.colour)
             lost = rates[~finite]
-            height = 1.03 + 0.04 * place
+            height = 1.03 + 0.04 * i
             axes.plot(
                 lost,
                 np.full(len(lost), height),
@@ -210,7 +210,7 @@ def sensitivities(problems: Sequence[OnProblem], contenders: Sequence[Contender]
 
 
 def overview(comparison: Comparison) -> Figure:
-    """Of each problem the judged cost along the way: median over seeds with its range, and the target."""
+    """By problem the judged cost by step: median over seeds with its range, and the target."""
     columns = min(len(comparison.problems), 4)
     figure, grid = _panels(len(comparison.problems), columns)
     for axes, problem in zip(grid, comparison.problems, strict=False):
@@ -220,7 +220,7 @@ def overview(comparison: Comparison) -> Figure:
             curve = judged_curve([run for run in shown(comparison, problem, contender) if run.counts])
             if curve is not None:
                 curves += [curve.low, curve.high]
-                drawn = look(contender)
+                drawn = style_of(contender)
                 axes.fill_between(curve.steps, curve.low, curve.high, color=drawn.colour, alpha=0.15, linewidth=0)
                 x, y = (curve.steps, curve.median) if curve.smooth is None else curve.smooth
                 axes.add_line(line(drawn, x.astype(np.float64), y))
@@ -235,7 +235,7 @@ def overview(comparison: Comparison) -> Figure:
 
 def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
     rows = -(-count // columns)
-    # One or two panels share the page's width, so that letters have the size of the other figures'.
+    # At least as wide as other figures, so that letters have the same size in a report.
     figure = figure_of(max(2.9 * columns, 10.0), 2.7 * rows + 0.9)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid[count:]:
@@ -244,32 +244,32 @@ def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def figure_of(width: float, height: float) -> Figure:
-    """White, with a margin: on a dark page its edge shows."""
+    """An empty white figure, in inches, with a margin that keeps a frame on dark pages."""
     layout = ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.09)
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
-def look(contender: Contender) -> Style:
-    """How a contender is drawn, everywhere."""
+def style_of(contender: Contender) -> Style:
+    """The style of a contender, the same in all figures."""
     return style(contender.optimizer, contender.variant)
 
 
-def line(look: Style, x: Any, y: Any, **options: Any) -> Line2D:
-    """A line in that look."""
-    line = Line2D(x, y, color=look.colour, linewidth=2.0, markeredgewidth=0, **options)
-    if look.dashes:
-        line.set_dashes(look.dashes)
+def line(pen: Style, x: Any, y: Any, **options: Any) -> Line2D:
+    """A line in a style."""
+    line = Line2D(x, y, color=pen.colour, linewidth=2.0, markeredgewidth=0, **options)
+    if pen.dashes:
+        line.set_dashes(pen.dashes)
     return line
 
 
-def _dot(axes: Axes, height: float, value: float, low: float, high: float, look: Style) -> None:
-    axes.plot([low, high], [height, height], color=look.colour, linewidth=2.0, solid_capstyle="butt")
-    axes.plot(value, height, "o", color=look.colour, markersize=7)
+def _dot(axes: Axes, height: float, value: float, low: float, high: float, pen: Style) -> None:
+    axes.plot([low, high], [height, height], color=pen.colour, linewidth=2.0, solid_capstyle="butt")
+    axes.plot(value, height, "o", color=pen.colour, markersize=7)
 
 
 def legend(figure: Figure, contenders: Sequence[Contender], more: Sequence[Line2D] = ()) -> None:
-    """Whose line is whose, below."""
-    handles = [line(look(c), [], [], label=plain(c.label)) for c in contenders]
+    """The legend of the contenders, below the axes."""
+    handles = [line(style_of(c), [], [], label=plain(c.label)) for c in contenders]
     figure.legend(
         handles=[*handles, *more],
         loc="outside lower left",
@@ -288,7 +288,7 @@ def _every(width: float) -> object:
 
 
 def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
-    """One figure: overview, profiles, sensitivities, or the curves of the one problem that the study has."""
+    """One figure as SVG: overview, profiles, sensitivities, or else the curves of the study's one problem."""
     if kind == "profiles":
         return svg(profiles(comparison))
     if kind == "overview":

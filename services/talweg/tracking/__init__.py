@@ -1,6 +1,6 @@
-"""The mirror to MLflow: sends what SQL holds, as often as it takes. `python -m talweg.tracking` runs it.
+"""The mirror to MLflow: send the store's content there, with retries. `python -m talweg.tracking` runs it.
 
-Importing this room does not import MLflow, which takes seconds; `connect` does.
+Importing this package does not import MLflow, which takes seconds; `connect` does.
 """
 
 import os
@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT, LAST_WAIT = 1.0, 60.0
 
-# MLflow's own retries would block the mirror for four minutes a call, and repeat a creation that was only
-# answered too late. The mirror tries again by itself, after a look at what arrived.
+# MLflow's own retries would block the mirror for four minutes a call, and repeat a creation whose answer was only late.
+# The mirror retries by itself, after reading what has arrived.
 _CLIENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -31,7 +31,7 @@ _CLIENT = {
 
 
 def connect(url: str) -> "Destination":
-    """The MLflow server at `url`; it need not be up yet. Sets this process's MLflow client to give up early.
+    """The MLflow server at `url`; it need not be up yet. Turns off the retries of this process's MLflow client.
 
     Credentials come from MLflow's own variables: MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN.
     """
@@ -44,8 +44,8 @@ def connect(url: str) -> "Destination":
 def keep_mirroring(drain: Callable[[], bool], stop: threading.Event, *, seconds: float) -> None:
     """Call `drain` until `stop` is set; it returns whether there is more to do, or raises Unreachable.
 
-    An MLflow server (or a database) that is away for days costs one attempt a minute. Nothing is lost meanwhile:
-    what is not mirrored stays in the store's outbox.
+    While MLflow or the database does not answer, there is one attempt a minute. Nothing is lost: what is not mirrored
+    stays in the store's outbox.
     """
     delay = 0.0
     while not stop.wait(delay):

@@ -1,7 +1,8 @@
-"""`python -m talweg.tracking`: carries runs to MLflow until it is told to stop.
+"""`python -m talweg.tracking`: mirror runs to MLflow until SIGTERM or SIGINT.
 
-`python -m talweg.tracking --to URL [STUDY]` copies what is recorded to another server, and ends. Credentials of either
-server are MLflow's own variables: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+`python -m talweg.tracking --to URL [STUDY]` sends all runs, or those of a study, to another server and exits.
+Credentials of either server come from MLflow's own variables: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or
+MLFLOW_TRACKING_TOKEN.
 """
 
 import argparse
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Mirror the store at TALWEG_DATABASE_URL to the MLflow server at TALWEG_MLFLOW_URL, or copy it to another."""
-    parser = argparse.ArgumentParser(prog="python -m talweg.tracking", description="Carry runs to MLflow.")
-    parser.add_argument("--to", metavar="URL", help="copy what is recorded to this server, and end")
-    parser.add_argument("study", nargs="?", help="with --to: only this study")
+    """Mirror the store at TALWEG_DATABASE_URL to the MLflow server at TALWEG_MLFLOW_URL, or once to the one of --to."""
+    parser = argparse.ArgumentParser(prog="python -m talweg.tracking", description="Mirror runs to MLflow.")
+    parser.add_argument("--to", metavar="URL", help="send all runs to this server, and exit")
+    parser.add_argument("study", nargs="?", help="with --to: send only this study")
     given = parser.parse_args(arguments)
     if given.study is not None and given.to is None:
-        parser.error("a study is named with --to only")
+        parser.error(f"study {given.study!r} is given without --to; add --to URL")
     chosen = settings()
     logs.configure(chosen.log_level)
     if given.to is not None:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from talweg.tracking.mirror import Mirror
 
         mirror = Mirror(
-            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, beside=_run_files(chosen)
+            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, drawing=_run_files(chosen)
         )
         startup.loaded()
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
@@ -77,7 +78,7 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
                 study=study,
                 budget=_budget(chosen),
                 at_once=chosen.mirror_at_once,
-                beside=_run_files(chosen),
+                drawing=_run_files(chosen),
             )
         except TalwegError as error:
             sys.stderr.write(f"{error}\n")
@@ -87,7 +88,7 @@ def _copy(chosen: Settings, url: str, study: str | None) -> int:
 
 
 def _budget(chosen: Settings) -> "Budget":
-    # Not before `connect`: it loads MLflow.
+    # After `connect`, which sets MLflow's variables: this import loads MLflow.
     from talweg.tracking.metrics import Budget
 
     return Budget(chosen.mirror_budget, chosen.mirror_study_budget)

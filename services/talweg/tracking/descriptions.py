@@ -1,4 +1,4 @@
-"""What MLflow gets of a run or a study beside metrics: tags, parameters, state, ranking, figures, report."""
+"""A run or a study in MLflow apart from its metrics: tags, parameters, status, description and files."""
 
 import dataclasses
 import hashlib
@@ -11,19 +11,27 @@ from talweg.comparison.from_store import comparison_of
 from talweg.mlflow_server import WORKFLOW
 from talweg.store import RunRow, Store, StudyRow
 from talweg.tracking.destination import Destination
-from talweg.tracking.experiments import Place
+from talweg.tracking.experiments import Experiment
 from talweg.tracking.metrics import Thinning, milliseconds
-from talweg.tracking.naming import NOTE_TAG, parameters, problem_name, run_note, status, study_note, tags
+from talweg.tracking.naming import (
+    DESCRIPTION_TAG,
+    parameters,
+    problem_name,
+    run_description,
+    status,
+    study_description,
+    tags,
+)
 from talweg.web.report import paths_of, study_markdown, study_picture, study_report, study_summary
 from talweg_core.layers.base import Layer
 from talweg_core.problems import NetworkProblem, Problem
 
 
 def describe_study(store: Store, destination: Destination, study: StudyRow, experiment: str) -> None:
-    """Say how the study ended: its run with its files, both descriptions, then the status; raises Gone.
+    """Write an ended study to MLflow: a run of its own with files, both descriptions, then the status; raises Gone.
 
-    Its runs are not nested below it: MLflow folds nested runs away, and charts what it shows, which would be nothing.
-    It begins when the last of them ended, so that it stands first in the table.
+    The study's runs are not nested below this run: MLflow hides nested runs in the table and in charts. Its start is
+    the end of the last of them, so that it is first in the table.
     """
     ended = milliseconds(max(run.finished_at or run.created_at for run in store.runs_of(study.id)))
     name = f"{study.name} · study"
@@ -39,39 +47,42 @@ def describe_study(store: Store, destination: Destination, study: StudyRow, expe
     }
     destination.attach(run_id, files)
     address = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html?{WORKFLOW}"
-    note = tags({NOTE_TAG: study_note(study.name, study.spec, outcome=study_summary(compared), report=address)})
-    destination.describe(run_id, {}, own | note)
-    destination.annotate(experiment, note)
+    text = study_description(study.name, study.spec, outcome=study_summary(compared), report=address)
+    description = tags({DESCRIPTION_TAG: text})
+    destination.describe(run_id, {}, own | description)
+    destination.annotate(experiment, description)
     destination.close_run(run_id, name=name, status=status(study.state), end=ended)
 
 
-def open_run(destination: Destination, place: Place, run: RunRow, problem: Problem, thinning: Thinning) -> str:
-    """Find or create the MLflow run, say what it is, and return its id."""
+def open_run(
+    destination: Destination, experiment: Experiment, run: RunRow, problem: Problem, thinning: Thinning
+) -> str:
+    """Find or create the MLflow run, set its tags, parameters and data, and return its id."""
     about = _tags(run, problem, thinning)
     start = milliseconds(run.started_at or run.created_at)
-    run_id = destination.run(place.experiment, run.id, name=place.name(run), start=start, tags=about)
+    run_id = destination.run(experiment.id, run.id, name=experiment.name(run), start=start, tags=about)
     destination.describe(run_id, parameters(run.spec), about)
     if isinstance(problem, NetworkProblem):
         source = json.dumps({"dataset": problem.dataset.name, "examples": len(problem.dataset.inputs)})
-        destination.use(run_id, problem.dataset.name, _architecture_digest(problem), source, context="training")
+        destination.use(run_id, problem.dataset.name, _data_digest(problem), source, context="training")
     return run_id
 
 
 def close_run(
     destination: Destination,
-    place: Place,
+    experiment: Experiment,
     run: RunRow,
     run_id: str,
     problem: Problem,
     thinning: Thinning,
     files: Mapping[str, bytes],
 ) -> None:
-    """Say how the run ended: tags, note, files, name and status, in that order; the status comes last."""
+    """Write how the run ended: tags, files, name and, last, the status."""
     about = _tags(run, problem, thinning)
     destination.describe(run_id, {}, about)
-    destination.attach(run_id, {"note.md": about[NOTE_TAG].encode(), **files})
+    destination.attach(run_id, {"note.md": about[DESCRIPTION_TAG].encode(), **files})
     end = milliseconds(run.finished_at or run.created_at)
-    destination.close_run(run_id, name=place.name(run), status=status(run.state), end=end)
+    destination.close_run(run_id, name=experiment.name(run), status=status(run.state), end=end)
 
 
 def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
@@ -81,7 +92,7 @@ def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
             "talweg.run": run.id,
             "talweg.name": run.name,
             "talweg.study": run.study_id,
-            # Where it was forked, and from which run.
+            # Of a fork.
             "talweg.parent": run.parent_run_id,
             "talweg.parent_step": run.parent_step,
             "talweg.record": run.record,
@@ -93,7 +104,7 @@ def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
             "seed": run.seed,
             "stop_reason": run.stop_reason,
             "talweg.model": model(problem),
-            NOTE_TAG: run_note(run, thinned),
+            DESCRIPTION_TAG: run_description(run, thinned),
             "mlflow.source.name": "talweg",
             "mlflow.user": "talweg",
         }
@@ -101,7 +112,7 @@ def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
 
 
 def model(problem: Problem) -> str:
-    """What is trained, on one line: `dense (64), relu → …: 4,810 parameters, cross entropy`."""
+    """The problem's network on one line: `64 → dense 64 relu → …: 4,810 parameters, cross entropy`."""
     size = f"{problem.layout.size:,} parameters"
     if not isinstance(problem, NetworkProblem):
         return f"test function of {size}"
@@ -116,8 +127,8 @@ def _layer(layer: Layer) -> str:
     return " ".join([layer.kind, *(word for word in words if word != "identity")])
 
 
-def _architecture_digest(problem: NetworkProblem) -> str:
-    """sha256 of inputs and targets, as far as MLflow has room."""
+def _data_digest(problem: NetworkProblem) -> str:
+    """The first 32 hex digits of the sha256 of inputs and targets: MLflow takes no more."""
     data = hashlib.sha256(np.ascontiguousarray(problem.dataset.inputs).tobytes())
     data.update(np.ascontiguousarray(problem.dataset.targets).tobytes())
     return data.hexdigest()[:32]

@@ -1,6 +1,6 @@
-"""The MLflow server that runs are mirrored to, behind the few calls that the mirror needs.
+"""The MLflow server that runs are mirrored to, with the calls that the mirror needs.
 
-The only module that imports MLflow. Every call may be repeated without harm.
+This is the only module that imports MLflow. Every call may be repeated without harm.
 """
 
 import re
@@ -21,21 +21,21 @@ from requests.exceptions import HTTPError, RequestException
 
 from talweg.errors import TalwegError, Unreachable
 
-# What one request may carry.
+# The most metrics, and parameters or tags, of one request.
 METRICS, PARAMETERS = 1000, 100
 RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
 
 
 class Refused(TalwegError, code="mlflow-refused"):
-    """MLflow is there, but does not take this; the message holds its reason."""
+    """MLflow answers, but refuses the request; the message holds its reason."""
 
 
 class Busy(Refused, code="mlflow-busy"):
-    """MLflow takes this later: its own database is locked, or its disk is full."""
+    """MLflow cannot take the request now: its database is locked, or its disk is full."""
 
 
 class Gone(Refused, code="mlflow-gone"):
-    """Someone deleted the run in MLflow, and wants it to stay so."""
+    """The run was deleted in MLflow, and is not created again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,31 +49,31 @@ class Series:
 
 
 class Destination:
-    """An MLflow server. Methods raise Unreachable where it does not answer, Refused where it says no."""
+    """An MLflow server. Methods raise Unreachable where it does not answer, Refused where it refuses."""
 
     def __init__(self, url: str) -> None:
         """Connects at the first call."""
         self.url = url.rstrip("/")
         self._client = MlflowClient(tracking_uri=self.url)
-        # MLflow refuses the second of two runs that bring it the same new dataset at once.
-        self._bringing = threading.Lock()
+        # Of two runs that log the same new dataset at the same time, MLflow refuses the second.
+        self._dataset_lock = threading.Lock()
 
     def answers(self) -> bool:
-        """The server is up, whatever it thinks of our requests."""
+        """Whether the server is up, even if it refuses requests."""
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:  # noqa: S310 - from settings
                 return bool(response.status == 200)
         except urllib.error.HTTPError as error:
-            # One that wants a password first is up; a proxy with nothing behind it is not.
+            # A server that asks for a password is up; a proxy that cannot reach its server (5xx) is not.
             with error:
                 return error.code < 500
         except (urllib.error.URLError, OSError):
             return False
 
     def experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
-        """The id of the study's experiment, found by its tag or created with these; restored where it was deleted.
+        """The id of the study's experiment, found by its tag or created with `tags`; restored if it was deleted.
 
-        One that is found gets those of the tags that it has not: what people changed there stays.
+        An experiment that is found gets only the tags that it lacks: changes made in MLflow stay.
         """
         with self._errors():
             chosen = f"tags.`{STUDY_TAG}` = '{study}'"
@@ -101,7 +101,7 @@ class Destination:
             return str(found[0].info.run_id)
 
     def annotate(self, experiment: str, tags: Mapping[str, str]) -> None:
-        """Set tags of an experiment; its description is one."""
+        """Set tags of an experiment, among them its description."""
         with self._errors():
             for key, value in tags.items():
                 self._client.set_experiment_tag(experiment, key, value)
@@ -117,7 +117,7 @@ class Destination:
             raise
 
     def describe(self, run_id: str, parameters: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Set parameters, which then never change, and tags, which may."""
+        """Set parameters, which MLflow never lets change, and tags."""
         entries: list[Param | RunTag] = [Param(key, value) for key, value in parameters.items()]
         entries += [RunTag(key, value) for key, value in tags.items()]
         with self._errors():
@@ -130,7 +130,7 @@ class Destination:
                 )
 
     def send(self, run_id: str, series: Sequence[Series]) -> int:
-        """Send every point, in as few requests as there can be; returns how many there were."""
+        """Send every point, in as few requests as possible; returns the number of points."""
         sent = 0
         for batch in batches(series):
             with self._errors():
@@ -139,13 +139,13 @@ class Destination:
         return sent
 
     def use(self, run_id: str, name: str, digest: str, source: str, *, context: str) -> None:
-        """Say which data the run used, and for what."""
+        """Log the dataset that the run used, and what for (`context`)."""
         dataset = Dataset(name=name, digest=digest, source_type="talweg", source=source)
-        with self._bringing, self._errors():
+        with self._dataset_lock, self._errors():
             self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def attach(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Put files beside the run, by path ("figures/cost.png"); what had the path is replaced."""
+        """Attach files to the run, by path ("figures/cost.png"); an existing file of that path is replaced."""
         with tempfile.TemporaryDirectory(prefix="talweg-") as folder, self._errors():
             for name, content in files.items():
                 path = Path(folder, name)
@@ -154,7 +154,7 @@ class Destination:
             self._client.log_artifacts(run_id, folder)
 
     def close_run(self, run_id: str, *, name: str, status: str, end: int | None) -> None:
-        """Set the run's name and status, and when it ended (milliseconds) where it did."""
+        """Set the run's name and status, and its end in milliseconds unless None."""
         with self._errors():
             if end is None:
                 self._client.update_run(run_id, status=status, name=name)
@@ -165,7 +165,7 @@ class Destination:
     def _create_experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
         own = {**tags, STUDY_TAG: study}
         if self._client.get_experiment_by_name(name) is not None:
-            # Someone else's, on a server of the user's own.
+            # The user's server has another experiment of this name.
             name = f"{name} ({study[-8:]})"
         return str(self._client.create_experiment(name, tags=own))
 
@@ -178,40 +178,40 @@ class Destination:
 
     def _translated(self, error: Exception) -> TalwegError:
         if _code(error) == 401:
-            # It would take no other request either. What was sent as password stands in no message.
+            # Unreachable, since it refuses every request. The message must not hold the password sent.
             return Unreachable(
-                f"MLflow at {self.url}: must let us in, answered 401; MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, hold what it wants"
+                f"MLflow at {self.url}: requires credentials (HTTP 401); set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to valid ones"
             )
-        # Its client asks several times, and then tells the status in words only.
+        # After its retries, MLflow's client gives the status only in the message.
         if _code(error) == 503 or "too many 503 error responses" in str(error):
             return Busy(f"MLflow at {self.url}: {error}")
         if isinstance(error, RestException):
             return Refused(f"MLflow: {error}")
         if isinstance(error, HTTPError):
-            return Refused(f"MLflow: artifact refused: {error}")
-        # MLflow wraps what it could not send and what it could not read alike. If the server is up, it is this
-        # request that it chokes on, and others need not wait for it.
+            return Refused(f"MLflow: refused an artifact: {error}")
+        # MLflow raises the same error for a request that it could not send and for an answer that it could not read.
+        # If the server is up, the error is this request's, and others can go on.
         kind = Refused if self.answers() else Unreachable
         return kind(f"MLflow at {self.url}: {error}")
 
 
 def _code(error: Exception) -> int | None:
-    """The HTTP status that an error of MLflow's client stands for, where it is told."""
+    """The HTTP status of an error of MLflow's client, where it is known."""
     if isinstance(error, HTTPError):
         return None if error.response is None else error.response.status_code
     if isinstance(error, RestException):
         return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's own
-    # Where the body is not MLflow's JSON, its client tells the status in words only.
+    # Where the body is not MLflow's JSON, its client gives the status only in the message.
     found = re.search(r"failed with error code (\d{3})", str(error))
     return int(found[1]) if found else None
 
 
 def batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
-    """All points, in lists as long as a request may be."""
+    """All points, in lists of at most METRICS."""
     batch: list[Metric] = []
     for one in series:
-        # MLflow turns an infinity into 1.8e308, next to which no curve can be seen; NaN it leaves out of charts.
+        # MLflow turns infinity into 1.8e308, which flattens all curves of a chart; it leaves NaN out.
         values = np.where(np.isfinite(one.values), one.values, np.nan)
         for step, value, time in zip(one.steps.tolist(), values.tolist(), one.times.tolist(), strict=True):
             batch.append(Metric(one.key, value, time, step))

@@ -1,4 +1,4 @@
-"""Where runs go in MLflow: their study's experiment, how it looks when opened, and how far a server has come."""
+"""A study's MLflow experiment with its saved view, and the protocol for a server's progress."""
 
 import base64
 import json
@@ -16,45 +16,45 @@ from talweg.spec import StudySpec
 from talweg.store import RunRow, RunState, Store, StudyRow
 from talweg.tracking.destination import Destination
 from talweg.tracking.metrics import COORDINATES, MEMORY, PROCESSOR
-from talweg.tracking.naming import NORMS, NOTE_TAG, SINGLE_RUNS, metric_key, run_name, study_note
+from talweg.tracking.naming import DESCRIPTION_TAG, NORMS, SINGLE_RUNS, metric_key, run_name, study_description
 from talweg_core.problems import NetworkProblem, Problem
 
-# As in addresses: …&viewStateShareKey=talweg.
+# The key in addresses: …&viewStateShareKey=talweg.
 VIEW = "talweg"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-# What a tag of an experiment may hold; what has no place in it goes to MLflow's own section.
+# The most characters of the view's tag; charts beyond that go to MLflow's own section.
 ROOM = 18_000
 COLUMNS = ("params.optimizer", "params.learning_rate", "params.seed", "metrics.cost", "metrics.cost.validation")
-# Of a line there, how many runs are drawn before someone asks for more.
+# Runs that a line chart draws by default.
 RUNS = 100
 
 Chart = dict[str, Any]
 Section = dict[str, Any]
-# Stands for the runs that belong to no study.
+# The key of runs that belong to no study.
 NO_STUDY = "none"
 
 
-class Marks(Protocol):
-    """What of the store MLflow has. The Store itself is one, for the server that it is mirrored to."""
+class MirrorProgress(Protocol):
+    """What an MLflow server has of the store. The Store itself is one, for the server that it is mirrored to."""
 
     def outbox(self, limit: int = 100) -> list[RunRow]:
-        """Runs of which MLflow does not know everything yet, longest not mirrored first."""
+        """Runs that are not completely in MLflow, the longest not mirrored first."""
 
     def mark_mirrored(self, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
-        """MLflow has the steps 0 … step − 1 and the state."""
+        """Record that MLflow has the steps 0 … step − 1 and the state."""
 
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
-        """Which MLflow experiment mirrors the study."""
+        """Record the MLflow experiment of the study."""
 
     def unreported_studies(self, limit: int = 100) -> list[str]:
-        """Ids of studies that have ended and are mirrored run by run, but as a whole not yet."""
+        """Ids of ended studies whose runs are mirrored, but not yet their ranking and report."""
 
     def mark_study_reported(self, study_id: str, told: bool = True) -> None:
-        """MLflow has the study's ranking and report."""
+        """Record that MLflow has the study's ranking and report."""
 
 
 def view(problems: Sequence[Problem]) -> str:
-    """The saved view of runs on these problems, as MLflow keeps it."""
+    """The saved view of runs on these problems, in MLflow's format."""
     sections, charts = list[Section](), list[Chart]()
     for section, own in _sections(problems):
         if not own:
@@ -65,8 +65,8 @@ def view(problems: Sequence[Problem]) -> str:
             | {"isGenerated": False}
         )
         charts += [chart | {"metricSectionId": identity} for chart in own]
-    for place, chart in enumerate(charts):
-        chart["uuid"] = f"talweg-chart-{place}"
+    for i, chart in enumerate(charts):
+        chart["uuid"] = f"talweg-chart-{i}"
     state = {
         "compareRunSections": sections,
         "compareRunCharts": charts,
@@ -81,7 +81,7 @@ def view(problems: Sequence[Problem]) -> str:
 
 def _enveloped(state: dict[str, Any]) -> str:
     packed = zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)
-    # No time of its own: the same study has the same view in every server.
+    # Without the time of creation, so that a study has the same view on every server.
     return json.dumps({"name": "Talweg", "createdAt": 0, "state": f"deflate;{base64.b64encode(packed).decode()}"})
 
 
@@ -91,9 +91,9 @@ def _column(column: str) -> str:
 
 
 def _sections(problems: Sequence[Problem]) -> Iterator[tuple[str, list[Chart]]]:
-    """Section by section what stands in it, the most asked for first."""
+    """The sections with their charts, the most used first."""
     networks = [problem for problem in problems if isinstance(problem, NetworkProblem)]
-    # A network's cost is above 0; a test function's reaches it, or goes below.
+    # A network's cost is above 0; a test function's may be 0 or less.
     log = bool(networks) and len(networks) == len(problems)
     costs = [_line("cost", log=log)]
     for split in dict.fromkeys(split for problem in problems for split in problem.splits):
@@ -151,66 +151,65 @@ def _line(key: str, *, log: bool = False) -> Chart:
 
 
 @dataclass(frozen=True)
-class Place:
-    """An experiment, and what its runs have in common.
+class Experiment:
+    """An MLflow experiment, with the common settings of its runs.
 
     Attributes:
+        id: MLflow's.
         keys: the hyperparameters that runs' names show.
-        alone: a run's name begins with its problem's.
-        runs: how many of them share a budget of points.
+        alone: whether a run's name begins with its problem's.
+        runs: the number of runs that share a budget of points.
     """
 
-    experiment: str
+    id: str
     keys: frozenset[str]
     alone: bool
     runs: int = 1
 
     def name(self, run: RunRow) -> str:
-        """What the run is called here."""
+        """The run's name in this experiment."""
         return run_name(run.spec, self.keys, alone=self.alone, stop_reason=run.stop_reason)
 
 
-class Places:
-    """Each study's place, asked for once."""
+class Experiments:
+    """Each study's experiment, found or created at its first use and then cached."""
 
-    def __init__(self, store: Store, marks: Marks, destination: Destination) -> None:
-        """Nothing is created before a run needs it."""
-        self._store, self._marks, self._destination = store, marks, destination
-        self._known: dict[str, Place] = {}
-        # An experiment that two looked for at once would be there twice.
-        self._asking = threading.Lock()
+    def __init__(self, store: Store, progress: MirrorProgress, destination: Destination) -> None:
+        """Creates nothing yet."""
+        self._store, self._progress, self._destination = store, progress, destination
+        self._known: dict[str, Experiment] = {}
+        # Two threads that look for the same experiment at the same time would create it twice.
+        self._lock = threading.Lock()
 
-    def of(self, run: RunRow) -> Place:
-        """The run's place; creates the study's experiment where there is none, and tells the store its id."""
+    def of(self, run: RunRow) -> Experiment:
+        """The run's experiment; creates it where there is none, and records its id in the store."""
         known = self._known.get(run.study_id or NO_STUDY)
         if known is not None:
             return known
         return self.of_study(self._store.study(run.study_id)) if run.study_id is not None else self._of_none()
 
-    def of_study(self, study: StudyRow) -> Place:
-        """A study's place."""
-        with self._asking:
+    def of_study(self, study: StudyRow) -> Experiment:
+        """A study's experiment."""
+        with self._lock:
             if study.id in self._known:
                 return self._known[study.id]
             spec = StudySpec.model_validate(study.spec)
-            shown = {NOTE_TAG: study_note(study.name, study.spec), VIEW_TAG: view(problems_of(spec))}
-            experiment = self._destination.experiment(study.id, study.name, shown)
-            self._marks.mark_study_mirrored(study.id, experiment)
+            shown = {DESCRIPTION_TAG: study_description(study.name, study.spec), VIEW_TAG: view(problems_of(spec))}
+            experiment_id = self._destination.experiment(study.id, study.name, shown)
+            self._progress.mark_study_mirrored(study.id, experiment_id)
             keys = varying(study.spec["optimizers"]) | set((study.spec.get("search") or {}).get("space", ()))
-            # Where there are several problems, a run's name begins with its own.
             several = bool(study.spec.get("problems"))
-            place = Place(experiment, keys, alone=several, runs=spec.size())
-            return self._known.setdefault(study.id, place)
+            experiment = Experiment(experiment_id, keys, alone=several, runs=spec.size())
+            return self._known.setdefault(study.id, experiment)
 
-    def _of_none(self) -> Place:
-        with self._asking:
+    def _of_none(self) -> Experiment:
+        with self._lock:
             if NO_STUDY not in self._known:
-                words = "Runs that were submitted one by one, outside of any study."
-                tags = {NOTE_TAG: words, VIEW_TAG: view([])}
-                experiment = self._destination.experiment(NO_STUDY, SINGLE_RUNS, tags)
-                self._known[NO_STUDY] = Place(experiment, frozenset(), alone=True)
+                tags = {DESCRIPTION_TAG: "Runs that were submitted outside of any study.", VIEW_TAG: view([])}
+                experiment_id = self._destination.experiment(NO_STUDY, SINGLE_RUNS, tags)
+                self._known[NO_STUDY] = Experiment(experiment_id, frozenset(), alone=True)
             return self._known[NO_STUDY]
 
     def forget(self) -> None:
-        """Look again: the server may be another one, or an empty one."""
+        """Empty the cache: the server may have lost its content or be another one."""
         self._known.clear()

@@ -1,7 +1,7 @@
-"""Metrics for MLflow: a run's, read from the store and thinned, and its worker's share of the machine.
+"""Metrics for MLflow: a run's, read from the store and thinned, and its worker's use of processor and memory.
 
-What is kept depends on the run's planned length alone, never on when it was sent, so sending a run twice, or
-in other portions, keeps the same steps.
+Which steps are kept depends on the run's planned length only. So sending a run twice, or in other portions, keeps the
+same steps.
 """
 
 import math
@@ -19,29 +19,29 @@ from talweg.store import RunRow, Store
 from talweg.tracking.destination import Series
 from talweg.tracking.naming import NORMS, metric_key
 
-# Points of a run, however many share a budget.
+# The least budget of a run in points, however many runs share the study's.
 LEAST = 1000
-# Steps that are read at a time, so that a long run takes no more memory than a short one.
+# Steps read at a time, to limit memory.
 AT_ONCE = 10_000
-# Runs whose count is remembered.
+# Runs whose counts are cached.
 RUNS = 2000
-# Runs with at most this many coordinates have each of them as metrics, as the store has a row for each.
+# Runs with at most this many coordinates have metrics for each of them, since the store has a row for each.
 COORDINATES = 32
-# MLflow's own names begin with this, too.
+# "system/" is also the prefix of MLflow's own system metrics.
 PROCESSOR, MEMORY = "system/worker_cpu_percent_of_a_core", "system/worker_memory_megabytes"
-# Of a run that trains, the latest are sent each time; all of them, once it has ended.
+# Samples sent each time while a run trains; when it has ended, all are sent.
 LATEST = 3
 
 
 @dataclass(frozen=True)
 class Thinning:
-    """How sparse each kind of metric is; all 1: everything is sent.
+    """How much each kind of metric is thinned; all 1: everything is sent.
 
     Attributes:
-        cost: of each so many steps the first, the cheapest and the costliest are kept.
-        others: of each so many steps every other metric is kept at the first, and where the gradient's norm is least
-            and greatest: they are the same steps in all, and a spike is in all of them. A multiple of `cost`.
-        evaluations: of the evaluations each so many-th is kept.
+        cost: a bucket of steps, of which the first and those with the least and greatest cost are kept.
+        others: the same for all other metrics, which are kept at the first step of a bucket and at those with the least
+            and greatest gradient norm: the same steps for all metrics, with every spike. A multiple of `cost`.
+        evaluations: every how many-th evaluation is kept.
     """
 
     cost: int = 1
@@ -50,17 +50,17 @@ class Thinning:
 
     @property
     def thins(self) -> bool:
-        """Something is left out."""
+        """Whether anything is left out."""
         return self != Thinning()
 
     def __str__(self) -> str:
-        """What is left out, as the run's tag says it."""
+        """What is kept, in the words of the run's tag."""
         parts = []
         if self.cost > 1:
             parts.append(f"cost: the first, least and greatest of every {self.cost} steps")
         if self.others > 1:
-            words = f"the first of every {self.others} steps, and those with the least and the greatest gradient norm"
-            parts.append(f"other metrics: {words}")
+            kept = f"the first of every {self.others} steps, and those with the least and the greatest gradient norm"
+            parts.append(f"other metrics: {kept}")
         if self.evaluations > 1:
             parts.append(f"evaluations: every {_ordinal(self.evaluations)}")
         return "; ".join([*parts, "and always the last"]) if parts else "none: every step is here"
@@ -68,44 +68,44 @@ class Thinning:
 
 @dataclass(frozen=True)
 class Budget:
-    """About how many points MLflow is to take.
+    """About how many points are sent to MLflow.
 
-    A study of many runs has fewer points a run: a server takes some 5,000 a second, and its charts ask for 320 a line.
-    Which steps are kept follows from the study as it was submitted, with all its stages.
+    A study of many runs has fewer points a run: a server takes about 5,000 a second, and its charts use 320 a line.
+    Which steps are kept depends only on the study as it was submitted, with all its stages.
 
     Attributes:
         run: the most of one run.
-        study: of all runs of a study together; but each has LEAST in any case.
+        study: the most of all runs of a study together; but each run may have LEAST.
     """
 
     run: int = 50_000
     study: int = 300_000
 
     def share(self, runs: int) -> int:
-        """What one of so many runs may take."""
+        """The budget of one of `runs` runs."""
         return min(self.run, max(self.study // runs, LEAST))
 
 
 def thinning(steps: int, *, others: int, evaluations: int, per_evaluation: int, budget: int) -> Thinning:
     """The thinning that keeps a run of `steps` steps within about `budget` points.
 
-    Cost comes first: it keeps every step as long as that takes half of the budget at most. Evaluations may take
-    an eighth. The rest is shared by the `others` metrics of a step.
+    The cost keeps every step if that takes at most half of the budget. Evaluations may take an eighth. The `others`
+    metrics of a step share the rest.
     """
     if steps * (1 + others) + evaluations * per_evaluation <= budget:
         return Thinning()
     cost = 1 if steps <= budget // 2 else -(-3 * steps // (budget // 2))
     every = max(1, -(-evaluations * per_evaluation // max(budget // 8, 1)))
     left = budget - min(steps, budget // 2) - -(-evaluations // every) * per_evaluation
-    # The last step is sent besides, and the last of the stretches may be a short one.
+    # Leaves room for the last step, which is always sent, and for a last bucket that is not full.
     width = 1 if steps * others <= left else -(-3 * steps * others // max(left - 4 * others, 1))
     return Thinning(cost, -(-min(width, steps) // cost) * cost, every)
 
 
 def kept_steps(values: Floats, width: int, *, ended: bool) -> Steps:
-    """Which of these steps are kept, ascending, by their values; the first must begin a bucket of `width` steps.
+    """The indices of the steps that are kept, ascending, by their values; index 0 must begin a bucket of `width` steps.
 
-    A last bucket that is not full keeps its first step only, until it is full or the run has `ended`.
+    A last bucket that is not full keeps only its first step until it is full or the run has `ended`.
     """
     count = len(values)
     if width == 1:
@@ -121,21 +121,21 @@ def _ordinal(number: int) -> str:
 
 
 class EvaluationCounts:
-    """Counts runs' evaluations portion by portion; a run that goes on from where it was counted is not read again."""
+    """Counts runs' evaluations portion by portion; a run's earlier steps are not read again for its next portion."""
 
     def __init__(self, store: Store) -> None:
         """Reads from `store`."""
         self._store = store
         self._lock = threading.Lock()
-        # By run where its last portion began and ended, with the evaluations of all steps before: the next one begins
-        # at its end or, where steps are thinned, somewhat before it.
+        # By run, (step, evaluations of all steps before it) at the start and the end of its last portion. The next
+        # portion begins at that end or, where steps are thinned, up to a bucket before it.
         self._known: dict[str, list[tuple[int, int]]] = {}
 
     def so_far(self, run: RunRow, first: int, stop: int) -> Floats:
-        """(n,) of each step first … stop − 1: its own evaluations and those of all steps before it."""
+        """(n,) for the steps first … stop − 1: the evaluations of the step and of all steps before it."""
         with self._lock:
             known = self._known.pop(run.id, [])
-        at, total = max((mark for mark in known if mark[0] <= first), default=(0, 0))
+        at, total = max((count for count in known if count[0] <= first), default=(0, 0))
         while at < first:
             until = min(at + AT_ONCE, first)
             total += int(evaluations_between(self._store, run, at, until).sum())
@@ -144,20 +144,20 @@ class EvaluationCounts:
         with self._lock:
             self._known[run.id] = [(first, total), (stop, int(found[-1]) if stop > first else total)]
             if len(self._known) > RUNS:
-                # The one that was longest not asked for.
+                # The least recently used run.
                 del self._known[next(iter(self._known))]
         return found.astype(np.float64)
 
 
 def milliseconds(moment: datetime) -> int:
-    """Since 1970; a moment without a zone is UTC."""
+    """Milliseconds since 1970; a moment without a time zone is UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1000)
 
 
 @dataclass(frozen=True, eq=False)
 class Portion:
-    """Steps first … stop − 1 of a run; `ended`: they are its last ones, and no more will come."""
+    """Steps first … stop − 1 of a run; `ended`: the run has ended, and these are its last steps."""
 
     run: RunRow
     first: int
@@ -172,14 +172,14 @@ class Portion:
     def at(self, key: str, steps: Steps, values: Floats) -> Series:
         """One metric at these steps.
 
-        Its timestamps follow from when the run was submitted and from the step, so that sending it again changes
-        nothing: MLflow keeps every (step, timestamp, value) once.
+        Timestamps depend on the run's submission and the step only, so that sending a point again changes nothing:
+        MLflow keeps every (step, timestamp, value) once.
         """
         return Series(key, steps, values, milliseconds(self.run.created_at) + steps)
 
 
 def plan(run: RunRow, *, splits: int, metric: bool, budget: int) -> Thinning:
-    """How a run is thinned, from what it was submitted as."""
+    """The thinning of a run, from its spec."""
     every = int(run.spec["evaluate_every"])
     return thinning(
         run.total_steps,
@@ -233,9 +233,9 @@ def _derivatives(store: Store, portion: Portion, kept: Steps) -> list[Series]:
         return []
     derivative, parameter = np.full((2, portion.stop - portion.first, len(columns)), np.nan)
     for row in store.derivatives(portion.run.id, portion.first, portion.stop):
-        place = row.step - portion.first, columns[row.tensor, row.position]
-        # None, where a number was none, becomes NaN.
-        derivative[place], parameter[place] = row.derivative, row.parameter
+        index = row.step - portion.first, columns[row.tensor, row.position]
+        # NumPy turns None (NULL: the number was NaN) into NaN.
+        derivative[index], parameter[index] = row.derivative, row.parameter
     return [
         portion.series(metric_key(word, tensor, *position.split(",")), table[:, i], kept)
         for word, table in (("derivative", derivative), ("parameter", parameter))
@@ -244,7 +244,7 @@ def _derivatives(store: Store, portion: Portion, kept: Steps) -> list[Series]:
 
 
 def _evaluations(store: Store, portion: Portion, metric: str | None) -> list[Series]:
-    """Those of the steps first … stop: an evaluation at `stop` is of the parameters that this portion led to."""
+    """The evaluations at first … stop; the one at `stop` is of the parameters after this portion's last step."""
     rows = [row for row in store.evaluations(portion.run.id) if portion.first <= row.step <= portion.stop]
     every = max(int(portion.run.spec["evaluate_every"]), 1) * portion.thinning.evaluations
     last = max((row.step for row in rows), default=0) if portion.ended else -1
@@ -263,7 +263,7 @@ def _evaluations(store: Store, portion: Portion, metric: str | None) -> list[Ser
 
 
 def system(store: Store, run: RunRow, *, ended: bool) -> list[Series]:
-    """The run's cohort's, which its runs share; the steps are seconds since the run was submitted."""
+    """Processor and memory of the run's cohort, which its runs share; steps are seconds since the run's submission."""
     samples = store.samples(run.cohort_id)
     samples = samples if ended else samples[-LATEST:]
     if not samples:

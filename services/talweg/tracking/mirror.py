@@ -1,8 +1,8 @@
-"""The mirror: what the store's outbox holds goes to MLflow, then the store is told. Or a copy, to another server.
+"""The mirror: send the runs in the store's outbox to MLflow and record it in the store. Or send them to another server.
 
-The order is what makes it safe to be killed anywhere: first MLflow, by calls that may be repeated, then the
-mark in SQL. Whatever was sent and not marked is sent again, and MLflow keeps it once. A copy leaves the first server's
-marks alone.
+It may be killed at any point: it sends to MLflow first, by calls that may be repeated, and then records that in SQL.
+What was sent but not recorded is sent again, and MLflow keeps it once. Sending to another server keeps its progress in
+memory.
 """
 
 import sys
@@ -22,7 +22,7 @@ from talweg.spec import parse_run
 from talweg.store import RunRow, RunState, Store
 from talweg.tracking.descriptions import close_run, describe_study, open_run
 from talweg.tracking.destination import Busy, Destination, Gone, Refused
-from talweg.tracking.experiments import Marks, Places
+from talweg.tracking.experiments import Experiments, MirrorProgress
 from talweg.tracking.metrics import Budget, EvaluationCounts, Portion, metrics_a_step, plan, read, system
 from talweg.tracking.run_files import drawn
 from talweg.tracking.run_files_process import Files, RunFilesProcesses
@@ -31,54 +31,54 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-# Points of a run that are sent before other runs have their turn, and before the store is told.
-TURN = 10_000
-# Runs that one pass looks at.
+# Points of a run that are sent before the next run's, and before the store records it.
+PORTION = 10_000
+# Runs that one pass reads from the outbox.
 OUTBOX = 500
-# Runs that get their files before those that still train have their turn again.
+# Runs that one pass closes without drawing processes, while no run has points left.
 CLOSED = 4
-# From so many on they are drawn beside, and so many ahead of those that are sent.
+# The least number of runs whose files are drawn in other processes, and the most that are drawn ahead.
 MANY, AHEAD = 3, 16
-# Runs whose points one pass sends, before files that are made have their turn.
+# Runs whose points one pass sends, before it closes runs.
 PASS = 16
 FIRST_DELAY, LAST_DELAY = 5.0, 600.0
-# Where the server said that it takes it later.
+# The longest delay after MLflow answered Busy.
 BUSY_DELAY = 60.0
 _PAGE = 500
 
 
-def take_turns(do: Callable[[RunRow], bool], runs: Sequence[RunRow], *, at_once: int) -> bool:
-    """Whether `do` is true of any run; every run has its turn, `at_once` of them in threads of their own.
+def any_of(do: Callable[[RunRow], bool], runs: Sequence[RunRow], *, at_once: int) -> bool:
+    """Call `do` once for every run, in `at_once` threads; returns whether any call returned True.
 
-    Raises Unreachable as soon as `do` did and the turns that had begun are over; whose turn had not begun has none.
+    Once a call raises Unreachable no further call starts, and Unreachable is raised when the running ones have ended.
     """
     if at_once == 1 or len(runs) < 2:
         return True in [do(run) for run in runs]
-    away = threading.Event()
+    unreachable = threading.Event()
 
-    def turn(run: RunRow) -> bool:
-        if away.is_set():
+    def call(run: RunRow) -> bool:
+        if unreachable.is_set():
             return False
         try:
             return do(run)
         except Unreachable:
-            away.set()
+            unreachable.set()
             raise
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="sending") as threads:
-        turns = [threads.submit(turn, run) for run in runs]
-        wait(turns)
-    return True in [done.result() for done in turns]
+        calls = [threads.submit(call, run) for run in runs]
+        wait(calls)
+    return True in [done.result() for done in calls]
 
 
 @dataclass(frozen=True)
-class _Pause:
+class _Delay:
     until: float
     seconds: float
 
 
 class Mirror:
-    """Carries runs from a store to an MLflow server. One mirror at a time for each server."""
+    """Sends runs from a store to an MLflow server. There must be at most one mirror for each server."""
 
     def __init__(
         self,
@@ -86,39 +86,39 @@ class Mirror:
         destination: Destination,
         *,
         budget: Budget | int,
-        marks: Marks | None = None,
+        progress: MirrorProgress | None = None,
         clock: Callable[[], float] = time.monotonic,
         at_once: int = 1,
-        beside: RunFilesProcesses | None = None,
+        drawing: RunFilesProcesses | None = None,
     ) -> None:
         """A mirror of everything in `store`; the caller closes it.
 
         Args:
-            store: Where runs come from.
-            destination: Where they go.
-            budget: How many points they may take there; a number: each run, however many there are.
-            marks: How far the server has come: the store's own marks where None.
+            store: The source of runs.
+            destination: The MLflow server.
+            budget: The points that MLflow takes; a number is for each run, however many there are.
+            progress: What the server has already; the store's own record where None.
             clock: Seconds.
             at_once: How many runs' points are sent at a time.
-            beside: Draws files where many runs wait for theirs; else they are drawn here, one after another.
+            drawing: Processes that draw files where many runs wait for theirs; else files are drawn in this process.
         """
         serve(store)
         self.destination = destination
         self._store, self._clock, self._at_once = store, clock, at_once
         self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
-        self._beside = beside
-        self._marks: Marks = marks or store
+        self._drawing = drawing
+        self._progress: MirrorProgress = progress or store
         self._evaluated = EvaluationCounts(store)
-        self._places = Places(store, self._marks, destination)
-        self._paused: dict[str, _Pause] = {}
+        self._experiments = Experiments(store, self._progress, destination)
+        self._delayed: dict[str, _Delay] = {}
 
     def drain(self) -> bool:
-        """Give each waiting run one turn; returns whether any has more to send right now.
+        """Make one pass over the waiting runs; returns whether any has more to send right now.
 
-        Points come before files, which take longer and which nobody watches grow: a run is closed when no other has
-        points left, or one a pass. A run that MLflow refuses, or that cannot be read, waits longer each time
-        and holds up no other. Raises Unreachable where MLflow or the database does not answer; what was marked until
-        then stays so.
+        Points are sent before files, which take longer and are not needed while a run trains: runs are closed when no
+        run has points left, else one a pass. A run that MLflow refuses, or that cannot be read, is retried with growing
+        delays and delays no other. Raises Unreachable where MLflow or the database does not answer; what was recorded
+        until then stays recorded.
         """
         growing, closing = self._waiting()
         self._begin(closing)
@@ -129,36 +129,36 @@ class Mirror:
         behind |= closed < len(closing)
         if not closing and not behind:
             self.close()
-        for study in () if behind else self._marks.unreported_studies(OUTBOX):
-            self._guarded(study, self._tell, study)
+        for study in () if behind else self._progress.unreported_studies(OUTBOX):
+            self._guarded(study, self._describe_study, study)
         return behind
 
-    def send_points(self) -> bool:
-        """Part of `drain`: give each run that has points left its turn; returns whether any has more."""
+    def send_metrics(self) -> bool:
+        """Part of `drain`: send a portion of each run that has points left; returns whether any has more."""
         growing, _ = self._waiting()
         return self._send(growing)
 
     def _waiting(self) -> tuple[list[RunRow], list[RunRow]]:
-        """Runs that have points left, and those that only have to be closed; each longest not mirrored first."""
-        waiting = [run for run in self._marks.outbox(OUTBOX) if not self._is_paused(run.id)]
+        """Runs that have points left, and those that only have to be closed; each the longest not mirrored first."""
+        waiting = [run for run in self._progress.outbox(OUTBOX) if not self._is_delayed(run.id)]
         return [run for run in waiting if not _only_files(run)], [run for run in waiting if _only_files(run)]
 
     def _send(self, runs: Sequence[RunRow]) -> bool:
-        return take_turns(lambda run: self._guarded(run.id, self._turn, run), runs, at_once=self._at_once)
+        return any_of(lambda run: self._guarded(run.id, self._mirror, run), runs, at_once=self._at_once)
 
     def close(self) -> None:
-        """End what draws beside, until it is needed again."""
-        if self._beside is not None:
-            self._beside.rest()
+        """End the drawing processes; they are started again when needed."""
+        if self._drawing is not None:
+            self._drawing.close()
 
     def _begin(self, runs: Sequence[RunRow]) -> dict[str, Future[Files]]:
-        """Let files be made beside while points are sent; by run, those that are under way."""
-        if self._beside is None or len(runs) < MANY:
+        """Begin to draw files in other processes, while points are sent; returns them by run."""
+        if self._drawing is None or len(runs) < MANY:
             return {}
-        return {run.id: self._beside.begin(run, self._places.of(run).name(run)) for run in runs[:AHEAD]}
+        return {run.id: self._drawing.begin(run, self._experiments.of(run).name(run)) for run in runs[:AHEAD]}
 
     def _close(self, runs: Sequence[RunRow], made: Mapping[str, Future[Files]], behind: bool) -> int:
-        """Close some of these runs, fewer where others have points left; returns how many that were."""
+        """Close some of these runs, fewer where others have points left; returns their number."""
         if made:
             if not behind:
                 wait(made.values(), return_when=FIRST_COMPLETED)
@@ -166,66 +166,65 @@ class Mirror:
         else:
             runs = runs[: 1 if behind else CLOSED]
         for run in runs:
-            self._guarded(run.id, self._turn, run)
+            self._guarded(run.id, self._mirror, run)
         return len(runs)
 
     def _files(self, run: RunRow, title: str) -> Files:
-        made = None if self._beside is None else self._beside.take(run)
+        made = None if self._drawing is None else self._drawing.take(run)
         return drawn(self._store, run, title) if made is None else made
 
     def _guarded(self, what: str, do: Callable[[T], bool], argument: T) -> bool:
-        """Returns what `do` does, or False where it may not try yet or is in trouble."""
-        if self._is_paused(what):
+        """Return what `do` returns; False while `what` is delayed, or where `do` fails and delays it."""
+        if self._is_delayed(what):
             return False
         try:
             more = do(argument)
         except (Unreachable, NotWritable):
             raise
         except TalwegError as error:
-            self._pause(what, error)
+            self._delay(what, error)
             if isinstance(argument, RunRow):
-                # The same mark as before, but newer: the run goes to the end of the outbox.
-                self._marks.mark_mirrored(
+                # The same progress with a newer time: the run goes to the end of the outbox.
+                self._progress.mark_mirrored(
                     argument.id, argument.mirrored_step, None, argument.mirrored_state or "queued"
                 )
             return False
-        self._paused.pop(what, None)
+        self._delayed.pop(what, None)
         return more
 
-    def _turn(self, run: RunRow) -> bool:
-        """Returns whether the run has more to send."""
+    def _mirror(self, run: RunRow) -> bool:
+        """Send the next portion of a run, whatever MLflow has of it; returns whether there is another."""
         if run.state == "queued":
-            # Nothing to see yet; its start time will be known when it starts.
-            self._marks.mark_mirrored(run.id, 0, None, run.state)
+            # It has no steps yet, and its start time is unknown.
+            self._progress.mark_mirrored(run.id, 0, None, run.state)
             return False
         try:
-            return self._carry(run)
+            return self._send_portion(run)
         except Gone:
-            self._leave(run)
+            self._skip_deleted(run)
             return False
         except Refused:
             stage = "active" if run.mlflow_run_id is None else self.destination.stage(run.mlflow_run_id)
             if stage == "active":
                 raise
             if stage == "deleted":
-                self._leave(run)
+                self._skip_deleted(run)
                 return False
-            # The server lost what it had, or is another one by now: from the start.
-            self._places.forget()
-            return self._carry(replace(run, mlflow_run_id=None, mirrored_step=0))
+            # The server lost its content or is another one: send the run from the start.
+            self._experiments.forget()
+            return self._send_portion(replace(run, mlflow_run_id=None, mirrored_step=0))
 
-    def _carry(self, run: RunRow) -> bool:
-        """Send the next portion of a run and tell the store; returns whether there is another."""
-        place = self._places.of(run)
+    def _send_portion(self, run: RunRow) -> bool:
+        """Send the next portion of a run and record it; returns whether there is another."""
+        experiment = self._experiments.of(run)
         problem = problem_of(parse_run(run.spec))
-        thinning = plan(
-            run, splits=len(problem.splits), metric=problem.metric is not None, budget=self._budget.share(place.runs)
-        )
-        run_id = run.mlflow_run_id or open_run(self.destination, place, run, problem, thinning)
+        budget = self._budget.share(experiment.runs)
+        thinning = plan(run, splits=len(problem.splits), metric=problem.metric is not None, budget=budget)
+        run_id = run.mlflow_run_id or open_run(self.destination, experiment, run, problem, thinning)
         first = run.mirrored_step // thinning.others * thinning.others
-        # Of each so many steps three are sent.
-        widths = TURN // (metrics_a_step(run) * min(thinning.others, 3))
-        stop = min(run.step, first + max(widths, 1) * thinning.others)
+        # Three steps of each bucket are sent.
+        buckets = PORTION // (metrics_a_step(run) * min(thinning.others, 3))
+        stop = min(run.step, first + max(buckets, 1) * thinning.others)
         whole = stop == run.step
         ended = whole and run.ended
         portion = Portion(run, first, stop, ended=ended, thinning=thinning)
@@ -233,77 +232,78 @@ class Mirror:
         points = read(self._store, portion, problem.metric, self._evaluated)
         self.destination.send(run_id, [*points, *system(self._store, run, ended=closes)])
         if closes:
-            close_run(self.destination, place, run, run_id, problem, thinning, self._files(run, place.name(run)))
-        self._marks.mark_mirrored(run.id, stop, run_id, run.state if closes or (whole and not ended) else "running")
+            files = self._files(run, experiment.name(run))
+            close_run(self.destination, experiment, run, run_id, problem, thinning, files)
+        self._progress.mark_mirrored(run.id, stop, run_id, run.state if closes or (whole and not ended) else "running")
         return not whole
 
-    def _tell(self, study_id: str) -> bool:
-        """All of a study's runs are there: its ranking and report."""
+    def _describe_study(self, study_id: str) -> bool:
+        """Send the ranking and report of a study whose runs are mirrored."""
         study = self._store.study(study_id)
         try:
-            describe_study(self._store, self.destination, study, self._places.of_study(study).experiment)
+            describe_study(self._store, self.destination, study, self._experiments.of_study(study).id)
         except Gone:
             log.info("report was deleted in MLflow", study=study.name)
-        self._marks.mark_study_reported(study_id)
+        self._progress.mark_study_reported(study_id)
         return False
 
-    def _leave(self, run: RunRow) -> None:
-        """A run that was deleted in MLflow is not brought back."""
+    def _skip_deleted(self, run: RunRow) -> None:
+        """Record a run that was deleted in MLflow as mirrored, so that it is not created again."""
         log.info("run was deleted in MLflow", run=run.name)
-        self._marks.mark_mirrored(run.id, run.step, run.mlflow_run_id, run.state)
+        self._progress.mark_mirrored(run.id, run.step, run.mlflow_run_id, run.state)
 
-    def _is_paused(self, what: str) -> bool:
-        pause = self._paused.get(what)
-        return pause is not None and self._clock() < pause.until
+    def _is_delayed(self, what: str) -> bool:
+        delay = self._delayed.get(what)
+        return delay is not None and self._clock() < delay.until
 
-    def _pause(self, what: str, error: TalwegError) -> None:
-        before = self._paused.get(what)
+    def _delay(self, what: str, error: TalwegError) -> None:
+        before = self._delayed.get(what)
         last = BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY
         seconds = min(2 * before.seconds, last) if before else FIRST_DELAY
-        self._paused[what] = _Pause(self._clock() + seconds, seconds)
+        self._delayed[what] = _Delay(self._clock() + seconds, seconds)
         log.warning("not mirrored", what=what, retry_seconds=seconds, error=str(error))
 
 
 def _only_files(run: RunRow) -> bool:
-    """Every point is there, and what is left is to close the run."""
+    """Whether MLflow has every point, and the run only has to be closed."""
     return run.ended and run.mirrored_step == run.step and run.mirrored_state is not None
 
 
-class Copied:
-    """Marks of one copy, kept in memory: runs as they stood when it began, none of them sent."""
+class CopyProgress:
+    """The progress of one copy, in memory: the runs as they were when it began, none of them sent."""
 
     def __init__(self, runs: Sequence[RunRow]) -> None:
-        """The runs of one study, or any that are of none."""
+        """`runs` are those of one study, or belong to none."""
         self._runs = {
             run.id: replace(run, mlflow_run_id=None, mirrored_step=0, mirrored_state=None)
             for run in runs
             if run.state != "queued"
         }
-        self._told: set[str] = set()
+        self._described: set[str] = set()
 
     def outbox(self, limit: int = 100) -> list[RunRow]:
-        """Those that are not over there as they stand, in the order of their last mark."""
+        """The runs that the server does not have in full, in the order of their last progress."""
         waiting = (r for r in self._runs.values() if (r.mirrored_step, r.mirrored_state) != (r.step, r.state))
         return [run for _, run in zip(range(limit), waiting, strict=False)]
 
     def mark_mirrored(self, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
-        """The steps 0 … step − 1 and the state are there."""
+        """Record that the server has the steps 0 … step − 1 and the state."""
         run = self._runs.pop(run_id)
         known = mlflow_run_id or run.mlflow_run_id
         self._runs[run_id] = replace(run, mirrored_step=step, mlflow_run_id=known, mirrored_state=state)
 
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
-        """The store keeps the first server's experiment."""
+        """Nothing to record: the store keeps the first server's experiment."""
 
     def unreported_studies(self, limit: int = 100) -> list[str]:
-        """The study, once all of its runs have ended and are there."""
+        """The study, once all of its runs have ended and are on the server."""
         studies = {run.study_id for run in self._runs.values() if run.study_id is not None}
         done = not self.outbox(1) and all(run.ended for run in self._runs.values())
-        return sorted(studies - self._told) if done else []
+        return sorted(studies - self._described) if done else []
 
     def mark_study_reported(self, study_id: str, told: bool = True) -> None:
-        """The study's ranking and report are there."""
-        self._told.add(study_id)
+        """Record that the server has the study's ranking and report."""
+        self._described.add(study_id)
 
 
 def copy_to(
@@ -313,29 +313,29 @@ def copy_to(
     study: str | None,
     budget: Budget | int,
     at_once: int = 1,
-    beside: RunFilesProcesses | None = None,
+    drawing: RunFilesProcesses | None = None,
 ) -> int:
-    """Send a study (by id or name), or where None everything, and return how many runs that were.
+    """Send a study (by id or name), or everything where None, and return the number of runs.
 
-    What is there already is found and not sent anew. Raises NotFound for the study, Unreachable where the server does
-    not answer, and TalwegError, naming them, where there are runs that it would not take.
+    What the server has already is not created again. Raises NotFound for the study, Unreachable where the server does
+    not answer, and TalwegError with the names of runs that it refuses.
     """
     sent = 0
     for runs in _portions(store, study):
-        marks = Copied(runs)
-        mirror = Mirror(store, destination, budget=budget, marks=marks, at_once=at_once, beside=beside)
+        progress = CopyProgress(runs)
+        mirror = Mirror(store, destination, budget=budget, progress=progress, at_once=at_once, drawing=drawing)
         while mirror.drain():
             pass
         mirror.close()
-        if refused := marks.outbox(_PAGE) or marks.unreported_studies():
+        if refused := progress.outbox(_PAGE) or progress.unreported_studies():
             names = ", ".join(one.name if isinstance(one, RunRow) else f"report of {one}" for one in refused[:5])
-            raise TalwegError(f"{destination.url}: does not take {len(refused)} of {len(runs)} runs: {names}")
+            raise TalwegError(f"MLflow at {destination.url}: refused {len(refused)} of {len(runs)} runs: {names}")
         sent += len(runs)
     return sent
 
 
 def _portions(store: Store, study: str | None) -> Iterator[list[RunRow]]:
-    """The runs of a study; or those of each study in turn, and of none."""
+    """The runs of a study; or those of each study in turn, and then those of no study."""
     if study is not None:
         yield store.runs_of(store.study(study).id)
         return

@@ -1,4 +1,4 @@
-"""What runs, parameters, tags and metrics are called in MLflow; and runs' and studies' descriptions there."""
+"""The names of runs, parameters, tags and metrics in MLflow, and the descriptions of runs and studies there."""
 
 import json
 import re
@@ -10,10 +10,10 @@ from talweg.number_format import figures
 from talweg.store import RunRow
 from talweg.web.report import escape
 
-# MLflow cuts or refuses what is longer.
+# MLflow cuts or refuses longer values.
 PARAMETER_LENGTH, TAG_LENGTH = 6000, 8000
-# What MLflow shows as the description.
-NOTE_TAG = "mlflow.note.content"
+# The tag that MLflow shows as the description.
+DESCRIPTION_TAG = "mlflow.note.content"
 # The experiment of runs that belong to no study.
 SINGLE_RUNS = "single runs"
 # The norms that a step has of each tensor, in the order of the store's arrays.
@@ -29,10 +29,10 @@ _STATUS = {
 
 
 def run_name(spec: Mapping[str, Any], keys: Collection[str], *, alone: bool, stop_reason: str | None) -> str:
-    """`adam · learning_rate 0.003 · seed 2`: what varies in the study, and always the learning rate.
+    """`adam · learning_rate 0.003 · seed 2`: the hyperparameters that vary in the study, and the learning rate.
 
-    A run outside of a study has its problem's name in front. One that diverged says so: in MLflow's table and
-    in its charts' legends a status would not be seen.
+    With `alone`, the problem's name comes first. "diverged" and "pruned" are added, since MLflow's table and the
+    legends of its charts do not show the stop reason.
     """
     parts = [problem_name(spec)] if alone else []
     parts += [label(spec["optimizer"], {*keys, "learning_rate"}), f"seed {spec['seed']}"]
@@ -40,7 +40,7 @@ def run_name(spec: Mapping[str, Any], keys: Collection[str], *, alone: bool, sto
 
 
 def problem_name(spec: Mapping[str, Any]) -> str:
-    """The problem's name, or its dataset's where it was spelled out; all of them, where a study has several."""
+    """The problem's name, or `<dataset>-network` where it has none; all names, where a study has several."""
     if several := spec.get("problems"):
         return ", ".join(problem_name(own) for own in several)
     problem = spec["problem"]
@@ -48,12 +48,12 @@ def problem_name(spec: Mapping[str, Any]) -> str:
 
 
 def status(state: str) -> str:
-    """MLflow's word for a run's state."""
+    """MLflow's status for a run's state."""
     return _STATUS[state]
 
 
 def parameters(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Every setting of a run: hyperparameters under their own names, those of problem and schedule after theirs."""
+    """Every setting of a run: hyperparameters by name, settings of problem and schedule as `problem.<name>`."""
     plain = {key: spec[key] for key in ("batch_size", "steps", "seed", "precision", "evaluate_every", "record")}
     named = {
         "optimizer": spec["optimizer"]["name"],
@@ -68,12 +68,12 @@ def parameters(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def tags(values: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as MLflow takes them; those without a value are left out."""
+    """Tags in MLflow's format; those without a value are left out."""
     return {key: _text(value, TAG_LENGTH) for key, value in values.items() if value is not None}
 
 
 def metric_key(*parts: str) -> str:
-    """`gradient_norm.dense1.weight`: the parts with dots between them, in characters that MLflow takes."""
+    """`gradient_norm.dense1.weight`: the parts joined by dots, in characters that MLflow allows."""
     return _key(".".join(part for part in parts if part))
 
 
@@ -86,39 +86,39 @@ def _text(value: Any, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def run_note(run: RunRow, thinned: str | None) -> str:
-    """How the run came about, how it ended, and where its exact record is."""
+def run_description(run: RunRow, thinned: str | None) -> str:
+    """The run's settings, how it ended, and where its exact record is."""
     optimizer = run.spec["optimizer"]
     setting = label(optimizer, [key for key in optimizer if key != "name"])
     what = f"**{escape(problem_name(run.spec))}** by **{escape(setting)}**, seed {run.seed}"
     where = f"`talweg show {run.name}`, or in Python `Lab().run({run.name!r}).gradient(step=0)`"
     lines = [
         f"{what}, {run.total_steps:,} steps in {run.precision}.",
-        _ending(run),
-        f"Every step's cost, gradient and parameters stand in the laboratory: {where}.",
+        _outcome(run),
+        f"The laboratory has every step's cost, gradient and parameters: {where}.",
     ]
     if thinned is not None:
-        lines.append(f"Metrics here are thinned ({escape(thinned)}); the laboratory has them all.")
+        lines.append(f"Metrics here are thinned ({escape(thinned)}); the laboratory has all of them.")
     return "\n\n".join(line for line in lines if line)
 
 
-def study_note(name: str, spec: Mapping[str, Any], *, outcome: str = "", report: str | None = None) -> str:
-    """The protocol: what is compared, on what, for how long; and what came out, with the report's address."""
+def study_description(name: str, spec: Mapping[str, Any], *, outcome: str = "", report: str | None = None) -> str:
+    """The study's optimizers, problem and steps; and its results, with the report's address."""
     settings = [label(each, [key for key in each if key != "name"]) for each in spec["optimizers"]]
     seeds = spec["seeds"]
     count = seeds if isinstance(seeds, int) else len(seeds)
     listed = "\n".join(f"- {escape(setting)}" for setting in settings)
-    came_out = outcome and f"\n\n{outcome}"
+    results = outcome and f"\n\n{outcome}"
     linked = "" if report is None else f"\n\n[The whole report]({report}), with its curves."
     return (
         f"**{escape(name)}**: {len(settings)} optimizer settings × {count} seeds on "
         f"**{escape(problem_name(spec))}**, {spec['steps']:,} steps each. The same seed gives every optimizer the "
-        f"same start and the same batches.{came_out}{linked}\n\n{listed}\n\n"
+        f"same start and the same batches.{results}{linked}\n\n{listed}\n\n"
         "Group the table by `optimizer`; chart `cost` and `cost.validation`."
     )
 
 
-def _ending(run: RunRow) -> str:
+def _outcome(run: RunRow) -> str:
     if not run.ended:
         return ""
     if run.stop_reason == "pruned":
@@ -126,7 +126,7 @@ def _ending(run: RunRow) -> str:
     if run.stop_reason == "diverged":
         return f"It **diverged** at step {run.step - 1}: its cost or gradient was no longer finite there."
     if run.stop_reason == "time":
-        return f"It stopped after {run.step:,} steps: it may train no longer than {run.spec['max_seconds']:g} s."
+        return f"It stopped after {run.step:,} steps, at its limit of {run.spec['max_seconds']:g} s."
     numbers = "" if run.cost is None else f" Its last cost was {figures(run.cost)}"
     numbers += "" if run.best_cost is None else f", its best {figures(run.best_cost)}"
     return f"It {_WORDS[run.state]} after {run.step:,} steps.{numbers}{'.' if numbers else ''}"

@@ -1,4 +1,4 @@
-"""The files beside a run in MLflow: its page, its figures, and its exact record as Parquet."""
+"""The files of a run in MLflow: its page, its figures, and its exact record as Parquet."""
 
 import io
 import json
@@ -20,18 +20,18 @@ from talweg.web.run_page import content, first_own, shown
 from talweg.web.run_page_html import document
 from talweg_core.problems import SurfaceProblem
 
-# Gradients and parameters are in the file where they are together at most this many numbers: 4 MB in float32.
+# Gradients and parameters are in the Parquet file if they are at most this many numbers together: 4 MB in float32.
 VALUES = 1_000_000
-# The page that people open first; MLflow lists files by name.
+# The file name of the run's page.
 PAGE = "run.html"
 
 log = structlog.get_logger(__name__)
 
 
 def parquet(store: Store, run: RunRow) -> bytes:
-    """Cost, learning rate and norms of every step; and its gradient and parameters, where they are stored and few.
+    """Cost, learning rate and norms of every step; its gradient and parameters too if `has_vectors`.
 
-    What the file holds, and where the rest is, stands in its metadata under "talweg". NULL is what was not a number.
+    The metadata "talweg" describes the content and names what is left out. NaN is stored as NULL.
     """
     table = store.steps(run.id, 0, run.step)
     columns: dict[str, pa.Array] = {"step": pa.array(table.step)}
@@ -62,23 +62,23 @@ def parquet(store: Store, run: RunRow) -> bytes:
 
 
 def has_vectors(run: RunRow) -> bool:
-    """The file holds gradients and parameters too."""
+    """Whether the file holds gradients and parameters too."""
     return run.record == "full" and 2 * size_of(run) * run.step <= VALUES
 
 
 def drawn(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
-    """The files that lie beside a run; none where they cannot be drawn, raises TalwegError where it cannot be read."""
+    """The files of a run; {} where drawing them fails. Raises TalwegError where the run cannot be read."""
     try:
         return files(store, run, title)
     except TalwegError:
         raise
-    except Exception:  # what one run's numbers do to a drawing must not hold up all other runs
+    except Exception:  # a failure to draw one run's numbers must not stop all other runs
         log.exception("files not drawn", run=run.name)
         return {}
 
 
 def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
-    """By path: the interactive page, the figures, and the record; none before the first step of its own."""
+    """By path: the interactive page, the figures, and the record; {} before the run's first own step."""
     if run.step <= first_own(run):
         return {}
     seen = shown(store, run)
@@ -88,22 +88,22 @@ def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
             run, np.asarray(norms(store, run, 0, run.step), dtype=np.float64), title=title
         ),
     }
-    if seen.looks:
-        figures["histograms"] = run_figures.histograms(run, seen.looks, title=title)
+    if seen.snapshots:
+        figures["histograms"] = run_figures.histograms(run, seen.snapshots, title=title)
         if isinstance(seen.problem, SurfaceProblem) and seen.problem.layout.size == 2:
-            points = np.stack([look.parameters for look in seen.looks]).astype(np.float64)
+            points = np.stack([each.parameters for each in seen.snapshots]).astype(np.float64)
             figures["path"] = run_figures.path(seen.problem, points, title=title)
     found = {PAGE: document(content(store, seen, title)).encode(), "record.parquet": parquet(store, run)}
     for name, figure in figures.items():
         found[f"figures/{name}.png"] = png(figure, dots_per_inch=100)
         found[f"figures/{name}.svg"] = svg(figure)
-    # Where it has always been.
+    # At its path in earlier versions.
     found["cost.png"] = found.pop("figures/cost.png")
     return found
 
 
 def _validation(store: Store, run: RunRow) -> tuple[Steps, Floats] | None:
-    """Steps and costs, in their order; None where there are none."""
+    """Steps and costs of the evaluations on the validation split, by step; None without any."""
     rows = [row for row in store.evaluations(run.id) if row.split == "validation" and row.cost is not None]
     rows.sort(key=lambda row: row.step)
     costs = np.array([row.cost for row in rows], dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Processes that make runs' files beside the mirror: drawing takes longer than all that is sent.
+"""Processes that draw runs' files for the mirror: drawing takes longer than sending all of a run.
 
-`RunFilesProcesses` is the mirror's side; `python -m talweg.tracking.run_files_process` is such a process.
+`RunFilesProcesses` is the mirror's side; `python -m talweg.tracking.run_files_process` runs such a process.
 """
 
 import json
@@ -28,12 +28,12 @@ Files = dict[str, bytes]
 
 
 class RunFilesProcesses:
-    """Makes them in `processes` of their own, which are started at the first run and ended when nothing waits."""
+    """Draws files in up to `processes` processes, which start at the first run and end at `close`."""
 
     def __init__(self, database_url: str, processes: int) -> None:
-        """The processes read the store at `database_url`, which goes to them in their environment."""
+        """The processes read the store at `database_url`, which they get in their environment."""
         self._environment = {**os.environ, "TALWEG_DATABASE_URL": database_url}
-        # Where it was read from; two that differ would leave it open which one counts.
+        # The file's content may differ from `database_url`, and settings refuse both.
         self._environment.pop("TALWEG_DATABASE_URL_FILE", None)
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="drawing")
         self._own = threading.local()
@@ -41,21 +41,21 @@ class RunFilesProcesses:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def begin(self, run: RunRow, title: str) -> "Future[Files]":
-        """Goes to the next process that is free; asking again gives what was begun, if the database was there."""
+        """Queue a run for the next free process; a second call returns the same future, unless it ended Unreachable."""
         key = (run.id, run.step, run.state)
         begun = self._begun.get(key)
-        # Each that failed with the database would hold up the mirror once more, long after it came back.
+        # A future that failed while the database was unreachable must not fail the mirror again after its return.
         if begun is None or (begun.done() and isinstance(begun.exception(), Unreachable)):
             begun = self._begun[key] = self._threads.submit(self._draw, run.id, title)
         return begun
 
     def take(self, run: RunRow) -> Files | None:
-        """What was begun, once it is made; None where nothing was. Raises what reading the record raised."""
+        """Wait for the files of a run; None if they were not begun. Raises the error of reading the record."""
         begun = self._begun.pop((run.id, run.step, run.state), None)
         return None if begun is None else begun.result()
 
-    def rest(self) -> None:
-        """End the processes, once they have made what they are at."""
+    def close(self) -> None:
+        """End the processes, after the files that they are drawing. `begin` starts new ones."""
         for begun in self._begun.values():
             begun.cancel()
         wait(self._begun.values())
@@ -73,11 +73,11 @@ class RunFilesProcesses:
             process.stdin.flush()
             return _answer(process.stdout)
         except (OSError, EOFError) as error:
-            # It was killed, or ran out of memory; the next run gets another one.
-            raise TalwegError(f"drawing: process {process.pid} must answer, but ended") from error
+            # It was killed, or ran out of memory; the next run gets a new process.
+            raise TalwegError(f"drawing: process {process.pid} ended without an answer; the mirror retries") from error
 
     def _process(self) -> "subprocess.Popen[bytes]":
-        """This thread's own."""
+        """The process of this thread; started if there is none."""
         process: subprocess.Popen[bytes] | None = getattr(self._own, "process", None)
         if process is None or process.poll() is not None or process.stdin is None or process.stdin.closed:
             process = subprocess.Popen(
@@ -95,11 +95,11 @@ def _answer(stream: IO[bytes]) -> Files:
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError
-    said = json.loads(line)
-    if "error" in said:
-        raise from_code(said["code"], said["error"])
+    answer = json.loads(line)
+    if "error" in answer:
+        raise from_code(answer["code"], answer["error"])
     files = {}
-    for name, size in said["files"].items():
+    for name, size in answer["files"].items():
         files[name] = stream.read(size)
         if len(files[name]) != size:
             raise EOFError
@@ -114,43 +114,43 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> int:
-    """Draw what is asked for, from the store at TALWEG_DATABASE_URL."""
-    # Ctrl-C goes to all processes of a terminal; this one ends with the mirror.
+    """Draw the runs that standard input asks for, from the store at TALWEG_DATABASE_URL."""
+    # Ctrl-C reaches all processes of a terminal; this one ends when the mirror closes its standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     chosen = settings()
     configure(chosen.log_level)
     if chosen.database_url is None:
         raise TalwegError("drawing: TALWEG_DATABASE_URL must be set")
-    # What a plug-in prints must not stand among the answers.
-    with os.fdopen(os.dup(1), "wb") as answered, open_store(chosen.database_url.get_secret_value()) as store:
+    # Output of a plug-in must not mix with the answers: standard output goes to standard error.
+    with os.fdopen(os.dup(1), "wb") as answers, open_store(chosen.database_url.get_secret_value()) as store:
         os.dup2(2, 1)
-        serve_drawings(store, sys.stdin.buffer, answered)
+        serve_drawings(store, sys.stdin.buffer, answers)
     return 0
 
 
-def serve_drawings(store: Store, asked: BinaryIO, answered: BinaryIO) -> None:
-    """Answer each line of `asked`."""
+def serve_drawings(store: Store, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer each line of `requests`."""
     from talweg.datasets.sources import serve
     from talweg.tracking.run_files import drawn
 
     startup.loaded()
     serve(store)
-    for line in asked:
-        question = json.loads(line)
+    for line in requests:
+        request = json.loads(line)
         try:
-            files = drawn(store, store.run(question["run"]), question["title"])
+            files = drawn(store, store.run(request["run"]), request["title"])
         except TalwegError as error:
-            _say(answered, {"error": str(error), "code": error.code})
+            _send(answers, {"error": str(error), "code": error.code})
             continue
-        _say(answered, {"files": {name: len(content) for name, content in files.items()}})
+        _send(answers, {"files": {name: len(content) for name, content in files.items()}})
         for content in files.values():
-            answered.write(content)
-        answered.flush()
+            answers.write(content)
+        answers.flush()
 
 
-def _say(answered: BinaryIO, value: dict[str, object]) -> None:
-    answered.write(json.dumps(value).encode() + b"\n")
-    answered.flush()
+def _send(answers: BinaryIO, value: dict[str, object]) -> None:
+    answers.write(json.dumps(value).encode() + b"\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A report's interactive charts as data: each group's own median and range, computed here.
+"""A report's interactive charts as data: the median and range of each group.
 
-Hiding a group in the page hides its lines and no more: no number of another depends on it.
+The page's script only draws these numbers. So hiding a group changes no number of another.
 """
 
 import math
@@ -15,14 +15,14 @@ from talweg.comparison.results import Floats, Result, Steps
 from talweg.figures.colours import Style, style
 from talweg.figures.curves import DRAWN, Curve, curve_notes, judged_curve, median_curve, spans_decades
 
-# Points of all curves of a page together: with their ranges less than a megabyte of text.
+# Points of all curves of a page together: with their ranges, less than 1 MB of text.
 _POINTS = 24_000
 _FEWEST = 100
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart; `content` is what the page's script takes."""
+    """One chart; `content` is the input of the page's script (assets/charts.js)."""
 
     content: dict[str, Any]
 
@@ -43,7 +43,7 @@ def curve_charts(comparison: Comparison, problem: OnProblem) -> list[Chart]:
 
 
 def along_charts(comparison: Comparison) -> list[Chart]:
-    """Of each problem the judged cost along the way."""
+    """By problem the judged cost by step."""
     points = _points(comparison, len(comparison.problems))
     charts = []
     for problem in comparison.problems:
@@ -91,12 +91,12 @@ def _most(comparison: Comparison, problem: OnProblem) -> int:
     return max((len(_counting(comparison, problem, contender)) for contender in comparison.contenders), default=0)
 
 
-def _group(contender: Contender, look: Style, curve: Curve, lost: tuple[int, int] | None) -> dict[str, Any]:
+def _group(contender: Contender, pen: Style, curve: Curve, lost: tuple[int, int] | None) -> dict[str, Any]:
     smooth = None if curve.smooth is None else [curve.smooth[0].tolist(), _numbers(curve.smooth[1])]
     return {
         "label": contender.label + (f" ({lost[0]} of {lost[1]} diverged)" if lost else ""),
-        "colour": look.colour,
-        "dashes": list(look.dashes),
+        "colour": pen.colour,
+        "dashes": list(pen.dashes),
         "steps": _steps(curve.steps),
         "median": _numbers(curve.median),
         "low": _numbers(curve.low),
@@ -114,5 +114,5 @@ def _numbers(values: Floats) -> list[float | None]:
 
 
 def _number(value: float) -> float | None:
-    """To five digits, more than can be drawn; null where it is none."""
+    """The value to five digits, more than a screen can resolve; None for NaN and infinity."""
     return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""A study's report: an HTML page that needs nothing else, Markdown, its figures, and the paths of its optimizers."""
+"""A study's report as one HTML file or as Markdown, its figures, and the paths of its optimizers."""
 
 import base64
 import html
@@ -28,10 +28,10 @@ from talweg_core.problems.surface import SurfaceProblem
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SCRIPTED = _POLICY + "; script-src {scripts}"
 
-# For who uses the charts: not on paper, and not where no script runs.
+# Hidden in print, and where no script runs.
 _HOW = (
-    '<p class="note how">Point at a chart to read it, drag to look closer, double-click to go back, '
-    "click a name to hide it.</p>\n"
+    '<p class="note how">Hover over a chart to read its values, drag to zoom, double-click to reset, '
+    "click a name to hide its line.</p>\n"
 )
 
 _STYLE = """
@@ -74,22 +74,23 @@ img { width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .
 .keys button[aria-pressed="false"] { opacity: .4; text-decoration: line-through; }
 .keys output { color: var(--muted); }
 .keys svg { flex: none; }
-@media print { .live .how, .live .charts, .moving { display: none; } .live .still { display: block; } }
+@media print { .live .how, .live .charts, .animated { display: none; } .live .still { display: block; } }
 @media print { body { font-size: 10.5pt; max-width: none; margin: 0; padding: 0; }
   p.verdict, p.refused { font-size: 11.5pt; print-color-adjust: exact; } table { font-size: 8.5pt; }
   p.warning, p.note { font-size: 9pt; }
   th, td { padding: .25rem .7rem .25rem 0; } .wide { overflow: visible; } h2 { break-after: avoid; margin-top: 1.4rem; }
   tr, img, p { break-inside: avoid; } @page { margin: 16mm; } }
 """
-# Of a longer run the points of a path are more than a picture can show.
+# The paths of runs with more steps are not drawn.
 _LONGEST_PATH = 20_000
-# On a plane, where the paths of networks are drawn; of more values a reader would wait too long.
+# Points of a network's path on the plane.
 _PLANE_POINTS = 60
+# Numbers read for one path; reading more takes too long for a report.
 _READ_AT_MOST = 20_000_000
 
 
 def markdown(title: str, protocol: Mapping[str, str], sections: Sequence[Section], *, figure: str | None = None) -> str:
-    """The report as Markdown; `figure` is the address of the picture of the curves."""
+    """The report as Markdown; `figure` is the address of an image of the curves."""
     facts = " · ".join(f"{escape(key)}: {escape(value)}" for key, value in protocol.items())
     parts = [f"# {escape(title)}", facts]
     for section in sections:
@@ -112,7 +113,7 @@ def markdown_table(rows: Table) -> str:
 
 
 def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -> str:
-    """The report as one HTML file that needs nothing else."""
+    """The report as one HTML file that requests nothing when opened."""
     facts = "".join(
         f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd></div>" for key, value in protocol.items()
     )
@@ -151,7 +152,7 @@ def page(title: str, protocol: Mapping[str, str], sections: Sequence[Section]) -
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it stands, on one line, with no element and no link in it."""
+    """Escape text for Markdown: one line, without elements, links or other markup."""
     flat = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|$~#!])", r"\\\1", flat)
 
@@ -162,17 +163,17 @@ def _section(section: Section) -> str:
 
 def _part(part: Words | Table | Picture | Charts) -> str:
     if isinstance(part, Charts):
-        places = "".join('<div class="chart"></div>' for _ in part.charts)
-        return f'{_HOW}<div class="charts">{places}</div>\n<div class="still">{_part(part.still)}</div>'
+        empty = "".join('<div class="chart"></div>' for _ in part.charts)
+        return f'{_HOW}<div class="charts">{empty}</div>\n<div class="still">{_part(part.still)}</div>'
     if isinstance(part, Words):
         opening = "<p>" if part.tone == "plain" else f'<p class="{part.tone}">'
         return f"{opening}{html.escape(part.text)}</p>"
     if isinstance(part, Table):
         return f'<div class="wide">{_html_table(part)}</div>'
-    # As an image, whatever an SVG might hold can neither run nor ask for anything.
+    # An SVG in an <img> runs no scripts and loads nothing.
     picture = base64.b64encode(part.svg).decode()
-    moving = ' class="moving"' if part.kind == "image/gif" else ""
-    return f'<img{moving} alt="{html.escape(part.alt)}" src="data:{part.kind};base64,{picture}">'
+    animated = ' class="animated"' if part.kind == "image/gif" else ""
+    return f'<img{animated} alt="{html.escape(part.alt)}" src="data:{part.kind};base64,{picture}">'
 
 
 def _html_table(rows: Table) -> str:
@@ -192,7 +193,7 @@ def _html_row(tag: str, cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
 
 
 def protocol(study: StudyRow) -> dict[str, str]:
-    """What the runs have in common, for the report's head."""
+    """The settings that all runs share, for the report's head."""
     spec = StudySpec.model_validate(study.spec)
     names, steps = spec.problem_names(), {own.steps for own in spec.each_problem()}
     facts = {
@@ -210,8 +211,8 @@ def protocol(study: StudyRow) -> dict[str, str]:
 
 
 def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
-    """The cost curves as "png" or "svg"; of several problems a panel each."""
-    # matplotlib takes a second to import: whoever asks for no picture does not wait for it.
+    """The cost curves as "png" or "svg"; with several problems, one panel each."""
+    # matplotlib takes a second to import, and only pictures need it.
     from talweg.figures import study_figures
 
     drawn = study_figures.overview(found) if found.several else study_figures.curves(found, title=study.name)
@@ -219,7 +220,7 @@ def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
 
 
 def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = ()) -> str:
-    """The report: one HTML page that needs nothing else; `more` pictures, as of `paths_of`, follow the results."""
+    """The report as one HTML file; the pictures in `more`, such as those of `paths_of`, follow the results."""
     from talweg.figures.study_figures import draw
 
     parts = sections(found, lambda kind: draw(found, kind, title=study.name), more)
@@ -227,9 +228,9 @@ def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = (
 
 
 def paths_of(store: Store, found: Comparison) -> list[Picture]:
-    """The path of each optimizer's first run: over a test function's contours, or on a plane through networks' minima.
+    """The path of each optimizer's first finished run: over a test function's contours, or on a plane for networks.
 
-    None of several problems, nor of a record that would take long to read.
+    Empty for several problems, and for records that take long to read.
     """
     problem, *others = problems_of(found.spec)
     if others:
@@ -255,18 +256,18 @@ def paths_of(store: Store, found: Comparison) -> list[Picture]:
 
 
 def _stateful(problem: Problem) -> bool:
-    # Its cost is not one of its parameters alone: batch norm's running statistics belong to a run.
+    # The cost then depends on more than the parameters: the running statistics of batch norm belong to a run.
     return isinstance(problem, NetworkProblem) and problem.network.state.size > 0
 
 
 def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floats]:
-    """Of each contender the path (n, P) of its first finished run: every step, or about so many `points` of it."""
+    """By contender the path (n, P) of its first finished run: about `points` of its steps, every step where 1."""
     taken = {}
     for contender in found.contenders:
         runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
         runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
         if runs:
-            # A record that cannot be read, or not recomputed on this machine, is no reason to have no report.
+            # Without this record, which cannot be read or recomputed on this machine, the report is still useful.
             with suppress(CorruptRecord, ReplayDiverged):
                 taken[contender] = _path(store, store.run(runs[0].run), points)
     return {contender: path for contender, path in taken.items() if path is not None}
@@ -278,13 +279,13 @@ def _path(store: Store, row: RunRow, points: int) -> Floats | None:
     if size_of(row) * row.step > _READ_AT_MOST:
         return None
     path = records(store, row, "parameters", 0, row.step + 1)
-    # Closer together at the start, where a path is quick.
-    places = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
-    return path[places].astype(np.float64)
+    # Closer together at the start, where the path changes most.
+    steps = np.unique((np.linspace(0, 1, points) ** 2 * row.step).round().astype(np.int64))
+    return path[steps].astype(np.float64)
 
 
 def study_markdown(study: StudyRow, found: Comparison) -> str:
-    """The report as Markdown, without its pictures."""
+    """The report as Markdown, without pictures."""
     return markdown(study.name, protocol(study), sections(found))
 
 

@@ -1,4 +1,4 @@
-"""What a report says, as data: sections of words, tables and pictures, for whoever renders them."""
+"""The content of a report as data: sections of paragraphs, tables, pictures and charts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.contenders import one_and_the_same
 from talweg.comparison.intervals import Difference, Interval
 from talweg.comparison.normalised import aggregates
-from talweg.comparison.scores import Cell, Table, ending, metric_title, metric_writer, spread, validation_metric
+from talweg.comparison.scores import Cell, Table, metric_title, metric_writer, run_counts, spread, validation_metric
 from talweg.comparison.times import UNITS, median_time
 from talweg.comparison.verdict import guards, on_problem, verdict
 from talweg.number_format import figures, span
@@ -20,7 +20,7 @@ from talweg.web.charts import Chart, along_charts, curve_charts
 
 @dataclass(frozen=True)
 class Words:
-    """A paragraph; `tone` is how it is set off."""
+    """A paragraph; `tone` decides its style."""
 
     text: str
     tone: Literal["plain", "verdict", "refused", "warning", "note"] = "plain"
@@ -28,7 +28,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as SVG, or of the kind that it says, and what it shows for who cannot see it."""
+    """A figure, as SVG or of another `kind`, with its text alternative."""
 
     alt: str
     svg: bytes
@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Charts:
-    """Charts to look into, and the figure that stands in their place on paper."""
+    """Interactive charts, and the figure that replaces them in print and without scripts."""
 
     charts: tuple[Chart, ...]
     still: Picture
@@ -48,7 +48,7 @@ Part = Words | Table | Picture | Charts
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading with its parts."""
 
     title: str
     parts: tuple[Part, ...]
@@ -59,11 +59,11 @@ Draw = Callable[[str], bytes]
 
 
 def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Picture] = ()) -> list[Section]:
-    """The report of a comparison; without `draw` it has no pictures but `more`, which follow the results."""
+    """The report of a comparison; without `draw`, its only pictures are `more`, which follow the results."""
     found = guards(comparison)
     refused = any(guard.level == "refused" for guard in found)
-    said = Words(verdict(comparison, found), "refused" if refused else "verdict")
-    report = [Section("Verdict", (said, *(Words(g.text, g.level) for g in found if g.text not in said.text)))]
+    first = Words(verdict(comparison, found), "refused" if refused else "verdict")
+    report = [Section("Verdict", (first, *(Words(g.text, g.level) for g in found if g.text not in first.text)))]
     if comparison.several:
         report.append(_over_problems(comparison, draw))
     report += [_on_problem(comparison, problem, draw) for problem in comparison.problems]
@@ -99,19 +99,19 @@ def _over_problems(comparison: Comparison, draw: Draw | None) -> Section:
         parts.append(
             Words(
                 f"Columns of problems: median {UNITS[comparison.spec.clock]} to the target, – where half of the seeds "
-                "or more missed it. The profile score is 1 for who is the fastest on every problem and 0 for who is "
-                "never within a factor 4 of the fastest. Speed-ups are geometric means over the problems that both "
-                "solved.",
+                "or more missed it. The profile score is 1 for an optimizer that is the fastest on every problem and 0 "
+                "for one that is never within a factor 4 of the fastest. Speed-ups are geometric means over the "
+                "problems where both optimizers met the target.",
                 "note",
             )
         )
-    # In this order tables and pictures fill printed pages.
+    # In this order tables and pictures leave the fewest gaps on printed pages.
     if comparison.scores and draw is not None:
         parts.append(Picture("performance profiles and their integrals with intervals", draw("profiles")))
     if comparison.overall:
         parts.append(overall_table(comparison))
     if draw is not None:
-        still = Picture("cost along the way on each problem, one line per optimizer", draw("overview"))
+        still = Picture("cost by step on each problem, one line per optimizer", draw("overview"))
         parts.append(Charts(tuple(along_charts(comparison)), still))
     return Section("All problems", tuple(parts))
 
@@ -134,7 +134,7 @@ def _on_problem(comparison: Comparison, problem: OnProblem, draw: Draw | None) -
 
 
 def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
-    """Everyone on a problem, best first."""
+    """The contenders on a problem, best first."""
     kind = "geometric mean" if any(d.relative for d in problem.differences) else "mean"
     tuned = any(standing.setting for standing in problem.standings)
     aimed = math.isfinite(problem.target)
@@ -144,7 +144,7 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
     head += [f"{problem.judged_by}, median", f"{kind} (95 % interval)"]
     head += [accuracy[0]] if accuracy else []
     head += ["target met", f"{comparison.spec.clock} to target"] if aimed else []
-    head += ["least on the way", "runs"]
+    head += ["lowest during the run", "runs"]
     rows = []
     for place, standing in enumerate(problem.standings, start=1):
         cells = [Cell(str(place)), Cell(standing.contender.label)]
@@ -153,14 +153,14 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
         cells += [accuracy[1][place - 1]] if accuracy else []
         if aimed:
             cells += [Cell(f"{standing.arrived} of {len(standing.times)}"), Cell(_time(standing.time))]
-        ended = ending(standing.runs, standing.complete, standing.diverged, standing.pruned)
-        cells += [_number(median_time(standing.bests.values())), Cell(ended)]
+        counts = run_counts(standing.runs, standing.complete, standing.diverged, standing.pruned)
+        cells += [_number(median_time(standing.bests.values())), Cell(counts)]
         rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows), tuple(title not in ("optimizer", "chosen", "runs") for title in head))
 
 
 def _metrics(comparison: Comparison, problem: OnProblem) -> tuple[str, list[Cell]] | None:
-    """The metric of the validation split, its median by contender in order of standing."""
+    """The heading of the metric on the validation split, and its median by contender in the order of standings."""
     runs = [run for run in comparison.results if run.problem in (problem.name, "") and run.complete]
     name = next((run.metric for run in runs if run.metric), None)
     if name is None or comparison.spec.protocol == "search":
@@ -182,7 +182,7 @@ def _metrics(comparison: Comparison, problem: OnProblem) -> tuple[str, list[Cell
 
 
 def difference_table(problem: OnProblem) -> Table:
-    """Every two optimizers: how far apart, how sure, and whether that settles it."""
+    """Every pair of optimizers: difference, interval, p and which is better."""
     relative = any(difference.relative for difference in problem.differences)
     head = ("first", "second", "ratio first / second" if relative else "first − second", "seeds", "p", "verdict")
     rows = tuple(
@@ -199,13 +199,13 @@ def difference_table(problem: OnProblem) -> Table:
 
 
 def overall_table(comparison: Comparison) -> Table:
-    """Every two optimizers over all problems: each seed is a study of its own, with a profile score for each."""
+    """Every pair of optimizers over all problems, by profile scores with each seed as a study of its own."""
     head = ("first", "second", "score, first − second", "seeds", "p", "verdict", "P(first ends lower)")
     rows = tuple(
         (
             Cell(difference.first),
             Cell(difference.second),
-            # Compared are negative scores, the less the better.
+            # The comparison is of negative scores, so that less is better.
             _interval(_negative(difference.interval)),
             Cell(str(difference.pairs)),
             *_test(difference),
@@ -237,12 +237,11 @@ def _aggregates(comparison: Comparison) -> list[Section]:
         for place, each in enumerate(found, start=1)
     )
     words = (
-        "Each run is scored by how far down it came: 0 at the cost before the first step, 1 at the best median final "
-        "cost of this study, on a log scale where costs are positive; diverged runs have 0. The interquartile mean "
-        "is of the middle half of all runs, the optimality gap is by how much they fall short of 1 on average (less "
-        "is better), the last column how likely a run ends lower than one of another optimizer, mean over the "
-        "others. Intervals are of the stratified bootstrap (rliable); the scale is this study's, so the numbers say "
-        "nothing outside of it."
+        "A run's score is 0 at the cost before the first step and 1 at the best median final cost of this study, on a "
+        "log scale where costs are positive; diverged runs have 0. The interquartile mean is the mean of the middle "
+        "half of all runs. The optimality gap is the mean shortfall from 1 (less is better). The last column is the "
+        "probability that a run ends lower than one of another optimizer, mean over the others. Intervals are of the "
+        "stratified bootstrap (rliable). The scale is this study's: scores of two studies are not comparable."
     )
     return [Section("Aggregate scores", (Table(head, rows, (True, False, True, True, True)), Words(words, "note")))]
 
@@ -255,7 +254,7 @@ def _speed_up(score: Score, reference: str) -> Cell:
 
 
 def trial_table(problem: OnProblem) -> Table:
-    """What tuning is worth: the best cost to be expected of k trials."""
+    """The expected best cost of k trials."""
     longest = max(len(curve) for curve in problem.trials.values())
     head = ("optimizer", *(f"best of {k}" for k in range(1, longest + 1)))
     rows = tuple((Cell(label), *(_number(float(v)) for v in curve)) for label, curve in problem.trials.items())
@@ -263,7 +262,7 @@ def trial_table(problem: OnProblem) -> Table:
 
 
 def sensitivity_table(problem: OnProblem) -> Table:
-    """The best learning rate of each optimizer, and how much it matters to find it."""
+    """The best learning rate of each optimizer, and the sensitivity of its final cost to the learning rate."""
     head = ("problem", "optimizer", "best learning rate", "median cost there", "sensitivity", "tried")
     rows = tuple(
         (
@@ -287,8 +286,8 @@ def _tuning(comparison: Comparison, draw: Draw | None) -> Section:
         parts.append(Picture("median final cost by learning rate, one line per optimizer", draw("sensitivities")))
     parts.append(
         Words(
-            "Sensitivity is by how much the final cost exceeds its best, on average over the learning rates tried; "
-            "what is worse than the start counts as the start. It is 0 where the learning rate does not matter. "
+            "Sensitivity is the mean excess of the final cost over its best, over the learning rates tried; a cost "
+            "above that of the start counts as that of the start. It is 0 where the learning rate does not matter. "
             "Circles: the best; crosses above: half of the seeds or more diverged.",
             "note",
         )
@@ -302,15 +301,15 @@ def method(comparison: Comparison) -> list[str]:
     if spec.protocol == "grid" and spec.grid is not None:
         tuning = spec.tuning_seed_list()
         how = (
-            f"Protocol grid: of each optimizer and problem {spec.grid.points} learning rates from {spec.grid.low:g} to "
-            f"{spec.grid.high:g}, evenly apart on a log scale, each with {_seeds(len(tuning))} of its own; the best by "
-            f"its median final cost was run again with {_seeds(len(seeds))} that played no part in choosing it, and "
-            "these alone are judged."
+            f"Protocol grid: for each optimizer and problem {spec.grid.points} learning rates from {spec.grid.low:g} "
+            f"to {spec.grid.high:g}, evenly spaced on a log scale, each with {_seeds(len(tuning))} used for tuning "
+            f"only; the best by its median final cost was run again with {_seeds(len(seeds))} that were not used in "
+            "choosing it, and only these runs are judged."
         )
     elif spec.protocol == "search" and spec.search is not None:
         how = (
             f"Protocol search: for each of {_seeds(len(seeds))} {spec.search.trials} trials, the first with the "
-            f"settings as given, {_points(spec.search)}; the best trial of each seed counts."
+            f"settings as given, {_sampling(spec.search)}; the best trial of each seed counts."
         )
         how += "" if spec.search.pruning is None else f" {_halving(spec.search.pruning)}"
     else:
@@ -322,30 +321,31 @@ def method(comparison: Comparison) -> list[str]:
     return [f"{how} {budget}", _STATISTICS]
 
 
-def _points(search: Search) -> str:
+def _sampling(search: Search) -> str:
     names = ", ".join(search.space)
     if search.sampler == "halton":
         return f"the others at quasi-random points of {names}, the same for every optimizer"
     first = f"those up to the {search.begins}th at quasi-random points of {names}, the same for every optimizer, and "
     return (first if search.begins > 1 else "") + (
-        f"the others one by one at points of {names} that TPE (Optuna {version('optuna')}) suggested from what the "
-        "same optimizer's trials before had reached, on the same problem and seed"
+        f"the others one by one at points of {names} that TPE (Optuna {version('optuna')}) suggested from the "
+        "costs of the same optimizer's earlier trials on the same problem and seed"
     )
 
 
 def _halving(pruning: Halving) -> str:
     return (
-        f"Successive halving: {pruning.rungs} times on the way, first after 1 / {pruning.factor**pruning.rungs} of the "
-        f"steps, the best 1 / {pruning.factor} of a seed's trials went on, and the others were pruned: by the same "
-        "rule for every optimizer, each among its own trials."
+        f"Successive halving: {pruning.rungs} times, first after 1 / {pruning.factor**pruning.rungs} of the steps, the "
+        f"best 1 / {pruning.factor} of a seed's trials went on and the others were pruned, by the same rule for every "
+        "optimizer and among its own trials only."
     )
 
 
 _STATISTICS = (
-    "A run is judged at its end, on the validation split where there is one; a run that diverged counts as infinitely "
-    "costly. Two optimizers are compared by their differences seed by seed (of logarithms, where all costs are "
-    "positive): intervals are of the studentised bootstrap, p is that of the exact signed-rank test, corrected by Holm "
-    "for all pairs. One is called better where the corrected p is at most 0.05 and the interval excludes equality."
+    "A run is judged by its final cost, on the validation split where there is one; a run that diverged counts as "
+    "infinite cost. Two optimizers are compared by their differences seed by seed (of logarithms, where all costs are "
+    "positive): intervals are of the studentised bootstrap, p is that of the exact signed-rank test, with Holm's "
+    "correction for all pairs. One is called better where the corrected p is at most 0.05 and the interval excludes "
+    "equality."
 )
 
 

@@ -1,6 +1,6 @@
-"""Networks, rules, weights and test functions on a run's page: what its script draws, as plain data.
+"""Networks, optimizer rules, weights and test functions on a run's page, as plain data for its script.
 
-An optimizer's rule is a small tree, so that the page can work it out with a step's numbers, line by line.
+An optimizer's rule is a list of expression trees, which the page evaluates line by line with a step's numbers.
 """
 
 import ast
@@ -27,7 +27,7 @@ from talweg_core.problems import NetworkProblem, Problem, SurfaceProblem
 
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARISONS = {ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=", ast.GtE: ">=", ast.Eq: "=="}
-_COUNTED: dict[str, Callable[..., Any]] = {
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "**": np.power,
 }  # fmt: skip
 _COMPARED: dict[str, Callable[..., Any]] = {
@@ -38,29 +38,29 @@ _CALLED: dict[str, Callable[..., Any]] = {"sqrt": np.sqrt, "max": np.maximum, "m
 Tree = list[Any]
 Values = Any
 POINTS = 96
-# Steps with a histogram, tensors that have one, and bins of each.
+# The most steps with a histogram, the most tensors with one, and the bins of each.
 HISTOGRAMS, TENSORS, BINS = 60, 12, 41
 QUANTITIES = ("parameters", "gradient", "update")
-# Examples of a batch whose terms are told one by one.
+# Examples of a batch whose terms in the chain rule are listed.
 EXAMPLES = 3
-# A drawing with more lines, or more units in a row, shows nothing.
+# A network with more lines, or more units in a column, is not drawn: nothing could be read from it.
 LINES, UNITS = 700, 40
 
 
 def lines(kind: type[CoordinateOptimizer]) -> list[dict[str, Any]] | None:
-    """[{"name": "m", "tree": …}, …], the last one named "update"; None where the rule says more than arithmetic."""
+    """[{"name": "m", "tree": …}, …] with one named "update"; None where the rule holds more than arithmetic."""
     try:
         function = ast.parse(textwrap.dedent(inspect.getsource(kind.rule))).body[0]
         assert isinstance(function, ast.FunctionDef)
         found = [line for statement in function.body for line in _statement(statement, kind.state)]
     except (OSError, SyntaxError, _Unknown):
-        # A user's own rule may come without source, and may do anything.
+        # A user's own rule may have no source here, and may hold any code.
         return None
     return found if found and any(line["name"] == "update" for line in found) else None
 
 
 def evaluate(tree: Tree, scope: Mapping[str, Values]) -> Values:
-    """The value of a line, coordinate by coordinate, as the page's script works it out for one."""
+    """The values of a line for all coordinates, as the page's script computes them for one."""
     match tree:
         case ["name", str(name)]:
             return scope[name]
@@ -74,23 +74,26 @@ def evaluate(tree: Tree, scope: Mapping[str, Values]) -> Values:
             holds = _COMPARED[sign](evaluate(left, scope), evaluate(right, scope))
             return np.where(holds, evaluate(yes, scope), evaluate(no, scope))
         case [str(sign), left, right]:
-            return _COUNTED[sign](evaluate(left, scope), evaluate(right, scope))
+            return _ARITHMETIC[sign](evaluate(left, scope), evaluate(right, scope))
     raise ValueError(tree)
 
 
-def tell(tree: Sequence[dict[str, Any]], scope: Mapping[str, Values], update: Values, *, exact: float) -> bool:
-    """The lines give this update, to `exact` of it: a rule may do more than its lines say, at its first step say."""
+def reproduces(tree: Sequence[dict[str, Any]], scope: Mapping[str, Values], update: Values, *, exact: float) -> bool:
+    """Whether the lines give this update, to `exact` of it.
+
+    They may not: a rule may do more than its lines, for instance at its first step.
+    """
     known = dict(scope)
     with np.errstate(all="ignore"):
         for line in tree:
             known[line["name"]] = evaluate(line["tree"], known)
-        # θ + u rounds u to what is left of θ's digits.
+        # θ + u rounds u to the last digit of θ.
         room = exact * (np.abs(update) + np.abs(scope["parameter"]) * 1e-3)
         return bool(np.all((np.abs(known["update"] - update) <= room) | ~np.isfinite(update)))
 
 
 class _Unknown(Exception):
-    """Something that the page could not work out."""
+    """Code that the page's script cannot evaluate."""
 
 
 def _statement(statement: ast.stmt, state: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -101,7 +104,7 @@ def _statement(statement: ast.stmt, state: tuple[str, ...]) -> list[dict[str, An
             return [{"name": name, "tree": _tree(value)}]
         case ast.Return(ast.Tuple([first, *rest])):
             named = [("update", first), *zip(state, rest, strict=True)]
-            # `return update, m` says nothing new.
+            # `return update, m` adds no line for m.
             return [
                 {"name": name, "tree": _tree(value)}
                 for name, value in named
@@ -128,7 +131,7 @@ def _tree(node: ast.expr) -> Tree:
 
 
 def grid(problem: Problem, path: Floats | None) -> Json | None:
-    """None for every other problem."""
+    """The heights of a test function of two coordinates on a grid around the path; None for other problems."""
     if not isinstance(problem, SurfaceProblem) or problem.layout.size != 2 or path is None:
         return None
     low, high = bounds(np.asarray(path, dtype=np.float64), problem.minimiser)
@@ -144,20 +147,20 @@ def grid(problem: Problem, path: Floats | None) -> Json | None:
     }
 
 
-def pictures(run: RunRow, problem: Problem, looks: Iterable[Snapshot], pictured: set[int]) -> Json:
-    """`histograms` at every look, `snapshots` at the steps that are `pictured`."""
+def pictures(run: RunRow, problem: Problem, snapshots: Iterable[Snapshot], pictured: set[int]) -> Json:
+    """`histograms` of every snapshot, and `snapshots` with each coordinate at the steps that are `pictured`."""
     steps: list[int] = []
     at: list[int] = []
     values: dict[str, list[Floats]] = {quantity: [] for quantity in QUANTITIES}
     kept: dict[str, list[Floats]] = {quantity: [] for quantity in QUANTITIES}
-    for look in looks:
-        steps.append(look.step)
-        at += [look.step] if look.step in pictured else []
+    for snapshot in snapshots:
+        steps.append(snapshot.step)
+        at += [snapshot.step] if snapshot.step in pictured else []
         for quantity in QUANTITIES:
-            # In float64 nothing overflows where a range is taken.
-            vector = np.asarray(getattr(look, quantity), dtype=np.float64)
+            # In float32 the width of a histogram's range may overflow.
+            vector = np.asarray(getattr(snapshot, quantity), dtype=np.float64)
             values[quantity].append(vector)
-            if look.step in pictured:
+            if snapshot.step in pictured:
                 kept[quantity].append(vector)
     found: Json = {"histograms": {"steps": steps, "bins": BINS, "tensors": _histograms(run, values)}}
     if at:
@@ -171,8 +174,8 @@ def _histograms(run: RunRow, values: dict[str, list[Floats]]) -> list[Json]:
         own: Json = {"name": name}
         for quantity in ("parameters", "gradient"):
             rows = np.stack([vector[where] for vector in values[quantity]])
-            reach, counts = histogram(rows, BINS)
-            own[quantity] = {"reach": numbers([reach])[0], "counts": coarse(counts)}
+            limit, counts = histogram(rows, BINS)
+            own[quantity] = {"limit": numbers([limit])[0], "counts": coarse(counts)}
         found.append(own)
     return found
 
@@ -189,7 +192,7 @@ def _snapshots(run: RunRow, problem: Problem, kept: dict[str, list[Floats]]) -> 
 
 
 def _side(problem: Problem, name: str, shape: tuple[int, ...]) -> int:
-    """The side of the picture that a unit's incoming weights make, 0 where the inputs are none."""
+    """The side, in pixels, of the image that a unit's incoming weights form; 0 where the inputs are no image."""
     if not isinstance(problem, NetworkProblem) or name != problem.layout.names[0] or len(shape) != 2:
         return 0
     side = math.isqrt(shape[0])
@@ -197,20 +200,20 @@ def _side(problem: Problem, name: str, shape: tuple[int, ...]) -> int:
 
 
 def values_a_step(problem: Problem) -> int:
-    """How many numbers `chain` takes for a step."""
+    """The count of numbers that `chain` holds for each step."""
     if not isinstance(problem, NetworkProblem) or not has_factors(problem):
         return 0
     shapes = problem.network.stack.shapes
     return EXAMPLES * sum(shapes[i][0] + 2 * shapes[i + 1][0] for i in range(len(shapes) - 1))
 
 
-def chain(problem: Problem, looks: Sequence[Snapshot]) -> Json:
-    """Layers with their factors at each look, where the problem is a network of dense layers."""
-    if not isinstance(problem, NetworkProblem) or not has_factors(problem) or not looks[0].batch.size:
+def chain(problem: Problem, snapshots: Sequence[Snapshot]) -> Json:
+    """The layers with their factors in the chain rule at each snapshot, for a network of dense layers; else {}."""
+    if not isinstance(problem, NetworkProblem) or not has_factors(problem) or not snapshots[0].batch.size:
         return {}
     shapes = [shape[0] for shape in problem.network.stack.shapes]
     layers: list[Json] = []
-    found = [factors(problem, look.parameters, look.batch) for look in looks]
+    found = [factors(problem, snapshot.parameters, snapshot.batch) for snapshot in snapshots]
     for position, name in enumerate(problem.network.stack.names):
         own = [each[position] for each in found]
         layers.append(
@@ -229,7 +232,7 @@ def chain(problem: Problem, looks: Sequence[Snapshot]) -> Json:
     return {
         "network": {
             "layers": layers,
-            "examples": len(looks[0].batch),
+            "examples": len(snapshots[0].batch),
             "cost": cost.name.replace("_", " "),
             "penalty": bool(cost.l1 or cost.l2),
             "drawn": drawn,
@@ -237,30 +240,36 @@ def chain(problem: Problem, looks: Sequence[Snapshot]) -> Json:
     }
 
 
-def _told(tree: list[Json], look: Snapshot) -> bool:
-    scope = {"gradient": look.gradient, "parameter": look.parameters, **look.before, **look.numbers}
+def _holds(tree: list[Json], snapshot: Snapshot) -> bool:
+    scope = {
+        "gradient": snapshot.gradient,
+        "parameter": snapshot.parameters,
+        **snapshot.before,
+        **snapshot.numbers,
+    }
     plain = {name: np.asarray(values, dtype=np.float64) for name, values in scope.items()}
-    return tell(tree, plain, look.update.astype(np.float64), exact=1e-2)
+    return reproduces(tree, plain, snapshot.update.astype(np.float64), exact=1e-2)
 
 
-def _words(kind: type[Optimizer]) -> str | None:
-    """What the rule says of names that its formula has not."""
-    said = inspect.getdoc(kind.rule) if issubclass(kind, CoordinateOptimizer) else None
-    return said if said and "`" in said else None
+def _explanation(kind: type[Optimizer]) -> str | None:
+    """The rule's docstring, where it explains names that the optimizer's formula does not have."""
+    text = inspect.getdoc(kind.rule) if issubclass(kind, CoordinateOptimizer) else None
+    return text if text and "`" in text else None
 
 
-def rule(run: RunRow, looks: Sequence[Snapshot]) -> Json:
-    """The optimizer's rule by lines with each look's numbers; its state around each update where it has no lines."""
+def rule(run: RunRow, snapshots: Sequence[Snapshot]) -> Json:
+    """The optimizer's rule by lines with each snapshot's numbers; without lines, its state before and after updates."""
     kind = optimizers.catalogue()[run.optimizer]
-    tree = lines(kind) if issubclass(kind, CoordinateOptimizer) and looks[0].numbers else None
-    if tree is not None and not all(_told(tree, look) for look in looks):
+    first = snapshots[0]
+    tree = lines(kind) if issubclass(kind, CoordinateOptimizer) and first.numbers else None
+    if tree is not None and not all(_holds(tree, snapshot) for snapshot in snapshots):
         tree = None
     found: Json = {
         "lines": tree,
-        "words": _words(kind),
-        "before": {name: floats([look.before[name] for look in looks]) for name in looks[0].before},
-        "numbers": {name: floats([look.numbers[name] for look in looks]) for name in looks[0].numbers},
+        "explanation": _explanation(kind),
+        "before": {name: floats([each.before[name] for each in snapshots]) for name in first.before},
+        "numbers": {name: floats([each.numbers[name] for each in snapshots]) for name in first.numbers},
     }
     if tree is None:
-        found["after"] = {name: floats([look.after[name] for look in looks]) for name in looks[0].after}
+        found["after"] = {name: floats([each.after[name] for each in snapshots]) for name in first.after}
     return {"rule": found}

@@ -1,4 +1,4 @@
-"""What a run's page shows, as plain data, in no more bytes than a page may have."""
+"""The content of a run's page as plain data, within a limit of bytes."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from talweg_core import optimizers
 from talweg_core.optimizers.description import describe
 from talweg_core.problems import Problem
 
-# Points of the cost's curve, positions of the slider, and evaluations.
+# The most points of the cost's curve, positions of the slider, and evaluations.
 CURVE, SLIDER, EVALUATIONS = 1600, 400, 200
 # Runs with at most this many coordinates show each of them at each position of the slider.
 SMALL = 600
-# Bytes that numbers may take: with script and style a page stays below 300 kB.
+# The most bytes of numbers: with script and style a page stays below 300 kB.
 BYTES = 215_000
-# Seconds of the run's own training that may be done again for its page.
-AGAIN = 2.0
-# Coordinates times steps that are gone through again in any case.
-LITTLE = 3_000_000
+# Seconds of the run's training that may be recomputed for its page.
+RECOMPUTED_SECONDS = 2.0
+# Coordinates times steps that are recomputed whatever the run's training time.
+ALWAYS_RECOMPUTED = 3_000_000
 # Coordinates times steps of a larger run that are held in memory.
 VALUES = 2_000_000
 
@@ -36,44 +36,45 @@ VALUES = 2_000_000
 def choose_steps(costs: Floats, most: int) -> Steps:
     """At most `most` (at least 4) of the steps 0 … n − 1, ascending.
 
-    The first, the last, the cheapest and the costliest are always among them, and of every stretch its cheapest and
-    costliest, so that no spike is lost.
+    The first, the last, and those with the least and the greatest cost are always among them; so are those of every
+    interval with its least and greatest cost, so that no spike is lost.
     """
     count = len(costs)
     if count <= most:
         return np.arange(count)
     finite = np.where(np.isfinite(costs), costs, -np.inf)
     kept = {0, count - 1, int(np.argmax(finite)), int(np.nanargmin(np.where(np.isfinite(costs), costs, np.inf)))}
-    # Half of what is left for the extremes, two a stretch; the rest for an even spacing.
-    stretches = (most - len(kept)) // 4
-    if stretches:
-        kept |= set(extremes(costs, -(-count // stretches)).tolist())
+    # Half of the rest for the extremes, two an interval; the other half evenly spaced.
+    intervals = (most - len(kept)) // 4
+    if intervals:
+        kept |= set(extremes(costs, -(-count // intervals)).tolist())
     kept |= set(np.linspace(0, count - 1, most - len(kept) + 2).astype(np.int64)[1:-1].tolist())
     return np.array(sorted(kept), dtype=np.int64)
 
 
 def some_of(steps: Steps, most: int) -> Steps:
-    """At most `most` of these, evenly spread, with the first and the last."""
+    """At most `most` of the steps, evenly spaced, with the first and the last."""
     if len(steps) <= most:
         return steps
     return np.asarray(steps[np.unique(np.linspace(0, len(steps) - 1, most).astype(np.int64))])
 
 
 def kept_of(kept: int, count: int) -> str:
-    """What was kept, in words."""
+    """The selection of steps, in words."""
     if kept == count:
         return "every step"
-    return f"{kept:,} of {count:,} steps: evenly spaced ones, and each stretch’s cheapest and costliest"
+    return f"{kept:,} of {count:,} steps: evenly spaced, and those with the least and greatest cost of each interval"
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a page is about.
+    """The data behind a page.
 
     Attributes:
-        steps: the slider's. `measured`: those whose norms are shown; the slider's are among them.
-        looks: steps gone through again; every one of the slider's, or in larger runs some; none where that failed,
-            and `missing` says why.
+        steps: the slider's steps.
+        measured: the steps with norms, including the slider's.
+        snapshots: at all of the slider's steps, in larger runs at some; empty where they cannot be computed, and then
+            `missing` is the reason.
     """
 
     run: RunRow
@@ -81,19 +82,19 @@ class Shown:
     costs: Floats
     steps: Steps
     measured: Steps
-    looks: Sequence[Snapshot]
+    snapshots: Sequence[Snapshot]
     missing: str | None
 
     @property
     def small(self) -> bool:
-        """Each coordinate is shown at each position of the slider."""
+        """Whether each coordinate is shown at each position of the slider."""
         return size_of(self.run) <= SMALL
 
 
 def shown(store: Store, run: RunRow) -> Shown:
-    """Choose what to show of a run that has recorded at least one step of its own, and go through it again.
+    """Choose the steps to show of a run with at least one step of its own, and read or recompute their snapshots.
 
-    What a fork shares with its parent is on the parent's page; of it, the cost's curve shows the whole way.
+    A fork's page shows its own steps; only the cost's curve includes those that it shares with its parent.
     """
     problem = problem_of(parse_run(run.spec))
     costs = store.steps(run.id, 0, run.step).cost
@@ -103,28 +104,28 @@ def shown(store: Store, run: RunRow) -> Shown:
     first = first_own(run)
     steps = first + choose_steps(costs[first:], min(vectors_fit, norms_fit) if small else norms_fit)
     measured = np.union1d(steps, first + choose_steps(costs[first:], norms_fit)) if small else steps
-    looks: list[Snapshot] = []
+    snapshots: list[Snapshot] = []
     missing = None
     try:
-        looks = _looks(store, run, steps if small else _affordable(run, steps))
+        snapshots = _snapshots(store, run, steps if small else _affordable(run, steps))
     except (ReplayDiverged, CorruptRecord, InvalidSpec) as error:
-        # InvalidSpec: an optimizer of the user's own, which is installed where workers run, and not here.
-        missing = f"The steps could not be computed again here: {error}"
-    return Shown(run, problem, costs, steps, measured, looks, missing)
+        # InvalidSpec: a user's own optimizer, installed for the workers but not here.
+        missing = f"The steps could not be recomputed here: {error}"
+    return Shown(run, problem, costs, steps, measured, snapshots, missing)
 
 
 def first_own(run: RunRow) -> int:
-    """Where a fork left its parent; 0 for every other run."""
+    """The first step that is not the parent's; 0 for a run that is no fork."""
     return run.parent_step or 0
 
 
 def content(store: Store, shown: Shown, title: str) -> Json:
-    """Everything that the page's script needs."""
+    """The input of the page's script."""
     found = _about(shown.run, title) | _curves(store, shown)
     if shown.missing is not None:
         return found | {"missing": shown.missing}
-    found |= _vectors(shown) if shown.small else _snapshots(shown)
-    surface = run_networks.grid(shown.problem, np.stack([look.parameters for look in shown.looks]))
+    found |= _vectors(shown) if shown.small else _pictures(shown)
+    surface = run_networks.grid(shown.problem, np.stack([each.parameters for each in shown.snapshots]))
     return found if surface is None else found | {"surface": surface}
 
 
@@ -167,7 +168,7 @@ def _curves(store: Store, shown: Shown) -> Json:
         "curve": {"steps": floats(kept), "costs": floats(costs[kept]), "thinned": width if thinned else 0},
         "evaluations": _evaluations(store, run),
         "steps": steps.tolist(),
-        "told": kept_of(len(steps), len(costs) - first_own(run)),
+        "kept": kept_of(len(steps), len(costs) - first_own(run)),
         "costs": floats(costs[steps]),
         "rates": floats(rates[steps]),
         "measured": shown.measured.tolist(),
@@ -183,52 +184,50 @@ def _evaluations(store: Store, run: RunRow) -> list[Json]:
 
 
 def _vectors(shown: Shown) -> Json:
-    """Every coordinate at every position of the slider, what the optimizer held, and the chain rule's factors."""
-    looks = shown.looks
+    """Every coordinate at every position of the slider, the optimizer's state, and the chain rule's factors."""
+    snapshots = shown.snapshots
     found: Json = {
         "vectors": {
-            "parameters": floats([look.parameters for look in looks]),
-            "gradient": floats([look.gradient for look in looks]),
-            "update": floats([look.update for look in looks]),
+            quantity: floats([getattr(each, quantity) for each in snapshots]) for quantity in run_networks.QUANTITIES
         },
     }
-    return found | run_networks.rule(shown.run, looks) | run_networks.chain(shown.problem, looks)
+    return found | run_networks.rule(shown.run, snapshots) | run_networks.chain(shown.problem, snapshots)
 
 
-def _looks(store: Store, run: RunRow, steps: Steps) -> list[Snapshot]:
+def _snapshots(store: Store, run: RunRow, steps: Steps) -> list[Snapshot]:
     if run.record == "full" and size_of(run) > SMALL:
         return list(stored_snapshots(store, run, steps.tolist()))
     try:
         return list(recompute_snapshots(store, run, steps.tolist()))
     except ReplayDiverged:
-        # Another machine's bits; what is stored whole is read instead, without what the optimizer held.
+        # Recorded on a machine with other bits. A full record is read instead, without the optimizer's state.
         if run.record == "replay":
             raise
         return list(stored_snapshots(store, run, steps.tolist()))
 
 
-def _snapshots(shown: Shown) -> Json:
-    """Histograms at some steps, and every coordinate in colours at fewer."""
+def _pictures(shown: Shown) -> Json:
+    """Histograms at some steps, and every coordinate as a colour at fewer."""
     run = shown.run
-    at = np.array([look.step for look in shown.looks])
+    at = np.array([each.step for each in shown.snapshots])
     taken = 16 * len(shown.steps) * len(run.tensors)
     taken += len(at) * run_networks.BINS * 8 // 3 * min(len(run.tensors), run_networks.TENSORS)
     # Three quantities of a byte a coordinate, in base64.
     pictured = some_of(at, max(min((BYTES - taken) // (4 * size_of(run)), 12), 0))
-    return run_networks.pictures(run, shown.problem, shown.looks, set(pictured.tolist()))
+    return run_networks.pictures(run, shown.problem, shown.snapshots, set(pictured.tolist()))
 
 
 def _affordable(run: RunRow, steps: Steps) -> Steps:
-    """Steps to look at that cost no more than about AGAIN seconds; a function of the record alone."""
+    """Steps whose snapshots take about RECOMPUTED_SECONDS at most; a function of the record alone."""
     several = some_of(steps, min(run_networks.HISTOGRAMS, max(VALUES // size_of(run), 2)))
     if run.record == "full" or run.started_at is None or run.finished_at is None:
         return several
     trained = (run.finished_at - run.started_at).total_seconds()
-    affordable = int(AGAIN * run.step / max(trained, 1e-3))
+    affordable = int(RECOMPUTED_SECONDS * run.step / max(trained, 1e-3))
     every = checkpoint_every(run.record, size_of(run), run.total_steps)
     needed = min(run.step, len(several) * every)
-    # A run's time also holds what was compiled for it, and whom it shared the machine with: little is done anyway.
-    if affordable >= needed or needed * size_of(run) <= LITTLE:
+    # A run's time includes compilation and other runs' load, so a small amount is recomputed in any case.
+    if affordable >= needed or needed * size_of(run) <= ALWAYS_RECOMPUTED:
         return several
-    # At a checkpoint, a step costs no other one.
+    # A step at a checkpoint needs no other step to be recomputed.
     return some_of(np.arange(first_own(run), run.step, every), max(min(affordable, len(several)), 2))

@@ -1,4 +1,4 @@
-"""A run's page as one HTML file: its own style and script, whose hashes alone its policy lets run, and its data."""
+"""A run's page as one HTML file: data, style and script. Its Content-Security-Policy allows these two by hash."""
 
 import base64
 import html
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from talweg.web.inline import asset, content_hash, embedded
 
 Json = dict[str, Any]
-# What an array of 8 bits is spread over: −127 … 127 times its scale.
+# An 8-bit array holds −127 … 127 for −1 … 1 times its scale.
 LEVELS = 127
-# In the order in which they need each other.
+# In the order of their dependencies.
 SCRIPTS = ("base", "chart", "network", "surface", "weights", "rule", "chain", "table", "page")
 
 
 def floats(values: "NDArray[Any] | list[NDArray[Any]] | list[float]") -> Json:
-    """Any array as little-endian float32 in base64, with its shape."""
+    """An array as little-endian float32 in base64, with its shape."""
     array = np.asarray(values)
     with np.errstate(over="ignore"):
         data = np.ascontiguousarray(array, dtype="<f4")
@@ -26,9 +26,9 @@ def floats(values: "NDArray[Any] | list[NDArray[Any]] | list[float]") -> Json:
 
 
 def coarse(rows: "NDArray[Any] | list[NDArray[Any]]") -> Json:
-    """Rows (K, n) as 8-bit numbers, each row times a scale of its own, its greatest absolute value.
+    """Rows (K, n) as 8-bit numbers, each with a scale: the row's greatest absolute value.
 
-    For colours: off by 0.4 % of the row's greatest value at most. What is not finite becomes 0.
+    For colours: the error is at most 0.4 % of the scale. Values that are not finite become 0.
     """
     table = np.nan_to_num(np.asarray(rows, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     scale = np.abs(table).max(axis=1, initial=0.0)
@@ -41,12 +41,12 @@ def coarse(rows: "NDArray[Any] | list[NDArray[Any]]") -> Json:
 
 
 def rounded(value: float) -> float | None:
-    """Seven digits, as float32 has; None for what is not finite, which JSON has no word for."""
+    """Seven digits, as in float32; None for NaN and infinity, which JSON cannot hold."""
     return float(f"{value:.7g}") if np.isfinite(value) else None
 
 
 def numbers(values: Any) -> list[float | None]:
-    """A short list for JSON."""
+    """Values as a list for JSON."""
     return [rounded(float(value)) for value in values]
 
 
@@ -57,7 +57,7 @@ def _script() -> str:
 
 
 def document(value: Json) -> str:
-    """The page of a run's content."""
+    """The HTML file of a run's content."""
     script, style = _script(), asset("run_assets", "page.css")
     policy = (
         f"default-src 'none'; script-src '{content_hash(script)}'; style-src '{content_hash(style)}'; img-src data:"
@@ -72,7 +72,7 @@ def document(value: Json) -> str:
 <style>{style}</style>
 </head>
 <body>
-<noscript>This page draws itself by a script, which is off here.</noscript>
+<noscript>This page needs JavaScript, which is disabled here.</noscript>
 <script type="application/json" id="content">{embedded(value)}</script>
 <script>{script}</script>
 </body>

@@ -1,4 +1,4 @@
-"""A real MLflow server, and runs put into a real store by its own API, step by step as a worker would."""
+"""A real MLflow server, and runs written to a real store through its own API, as a worker does."""
 
 import os
 import socket
@@ -55,7 +55,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def second_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Another one, with nothing in it."""
+    """Another, empty server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with mlflow_server.running(tmp_path_factory.mktemp("second"), port=port) as url:
@@ -64,13 +64,13 @@ def second_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 @pytest.fixture
 def destination(mlflow_url: str) -> Destination:
-    """The server as the mirror sees it."""
+    """The mirror's client of the server."""
     return connect(mlflow_url)
 
 
 @pytest.fixture
 def client(mlflow_url: str, destination: Destination) -> MlflowClient:
-    """The server as a user sees it."""
+    """MLflow's client of the server."""
     return MlflowClient(tracking_uri=mlflow_url)
 
 
@@ -117,7 +117,7 @@ class Worker:
         return self.store.run(run.id)
 
     def finish(self, run: RunRow) -> RunRow:
-        """Record all that is left, as a run that ends well."""
+        """Record all remaining steps and finish the run."""
         return self.record(run, run.total_steps, state="finished", stop_reason="finished")
 
     def _derivatives(self, run: RunRow, steps: int) -> Sequence[DerivativeRows]:
@@ -135,7 +135,7 @@ class Worker:
 
 @dataclass
 class Laboratory:
-    """A store, and how to get runs into it."""
+    """A store, with a method to submit runs."""
 
     store: Store
 
@@ -197,7 +197,7 @@ class Laboratory:
 
 @pytest.fixture
 def train_study(laboratory: "Laboratory") -> Callable[..., str]:
-    """Submit a study as a user would, train it, and give its id."""
+    """Submit a study through `submit_study`, train it, and return its id."""
 
     def train_it(**spec: Any) -> str:
         settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()

@@ -1,4 +1,4 @@
-"""How a study looks in MLflow: names, parameters, tags, notes, data, artifacts; and how long runs are thinned."""
+"""A study in MLflow: names, parameters, tags, descriptions, data, artifacts; and the thinning of long runs."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
     assert laboratory.store.study("appearance").mlflow_experiment_id == experiment.experiment_id
     assert VIEW_TAG in experiment.tags
 
-    # Parameters, tags, note and data of the first run.
+    # Parameters, tags, description and data of the first run.
     run = study[0]
     assert run.data.params["optimizer"] == "adam"
     assert run.data.params["learning_rate"] == "0.001"
@@ -63,7 +63,7 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
     assert run.info.start_time == round(row.started_at.timestamp() * 1000)
     assert run.info.end_time == round(row.finished_at.timestamp() * 1000)
 
-    # What lies beside it.
+    # Its files.
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "cost.png", "figures", "note.md", "record.parquet", "run.html"
     }  # fmt: skip
@@ -83,8 +83,8 @@ def test_a_long_run_is_thinned_says_so_and_keeps_its_extremes(
     costs = draw.lognormal(size=3000)
     costs[1234], costs[2345] = 1e4, 1e-4
     for stop in (700, 1300, 3000):
-        ending = {"state": "finished", "stop_reason": "finished"} if stop == 3000 else {}
-        worker.record(run, stop, costs=costs[laboratory.store.run(run.id).step : stop], **ending)
+        last = {"state": "finished", "stop_reason": "finished"} if stop == 3000 else {}
+        worker.record(run, stop, costs=costs[laboratory.store.run(run.id).step : stop], **last)
         drain(laboratory, destination, budget=2000)
     run_id = laboratory.store.run(run.id).mlflow_run_id
     found = {key: client.get_metric_history(run_id, key) for key in client.get_run(run_id).data.metrics}

@@ -1,4 +1,4 @@
-"""A server that asks who we are: MLflow behind a proxy with basic authentication, or with a token."""
+"""A server that requires credentials: MLflow behind a proxy with basic authentication, or with a token."""
 
 import base64
 import http.client
@@ -21,7 +21,7 @@ Guard = Callable[[str], str]
 
 @pytest.fixture
 def guarded(mlflow_url: str) -> Iterator[Guard]:
-    """Start a proxy before MLflow that wants this Authorization header; gives its URL."""
+    """Start a proxy before MLflow that requires this Authorization header; returns its URL."""
     servers: list[ThreadingHTTPServer] = []
     there = mlflow_url.removeprefix("http://")
 
@@ -70,7 +70,7 @@ def guarded(mlflow_url: str) -> Iterator[Guard]:
     ],
     ids=["basic", "token"],
 )
-def test_runs_reach_a_server_that_wants_credentials(
+def test_runs_reach_a_server_that_requires_credentials(
     laboratory: Any,
     client: MlflowClient,
     guarded: Guard,
@@ -83,7 +83,9 @@ def test_runs_reach_a_server_that_wants_credentials(
     worker, (run,) = laboratory.submit(steps=10)
     worker.finish(run)
     url = guarded(wanted)
-    with pytest.raises(Unreachable, match="must let us in, answered 401; MLFLOW_TRACKING_USERNAME") as refused:
+    with pytest.raises(
+        Unreachable, match=r"requires credentials \(HTTP 401\); set MLFLOW_TRACKING_USERNAME"
+    ) as refused:
         Mirror(laboratory.store, connect(url), budget=1000).drain()
     assert [row.id for row in laboratory.store.outbox()] == [run.id]
     for name, value in given.items():
@@ -93,7 +95,7 @@ def test_runs_reach_a_server_that_wants_credentials(
     while mirror.drain():
         pass
     assert laboratory.store.outbox() == []
-    # Artifacts went the same way; read past the proxy, where no credentials are wanted.
+    # Artifacts were sent with credentials too; they are read without the proxy.
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     run_id = laboratory.store.run(run.id).mlflow_run_id

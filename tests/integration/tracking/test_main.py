@@ -1,4 +1,4 @@
-"""`python -m talweg.tracking` as a process: it waits for MLflow, survives being killed, and leaves when asked."""
+"""`python -m talweg.tracking` as a process: it waits for MLflow, may be killed, and ends at SIGTERM."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 Start = Callable[[str], "subprocess.Popen[bytes]"]
 Eventually = Callable[[Callable[[], bool], str], None]
 
@@ -31,18 +31,18 @@ def test_a_mirror_killed_half_way_goes_on_where_it_was(
     assert [(point.step, point.value) for point in found] == list(enumerate(costs.tolist()))
 
     second.send_signal(signal.SIGTERM)
-    assert second.wait(PATIENCE) == 0
+    assert second.wait(TIMEOUT) == 0
     assert "Traceback" not in (tmp_path / "tracking.log").read_text()
 
 
-def test_without_mlflow_it_waits_and_says_so_and_leaves_when_asked(
+def test_without_mlflow_it_waits_and_logs_that_and_ends_at_sigterm(
     laboratory: Any, start: Start, eventually: Eventually, tmp_path: Path
 ) -> None:
     worker, (run,) = laboratory.submit()
     worker.finish(run)
     process = start("http://127.0.0.1:9")
-    eventually(lambda: "not mirroring" in (tmp_path / "tracking.log").read_text(), "word of the trouble")
+    eventually(lambda: "not mirroring" in (tmp_path / "tracking.log").read_text(), "the warning in the log")
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(TIMEOUT) == 0
     assert [row.id for row in laboratory.store.outbox()] == [run.id]

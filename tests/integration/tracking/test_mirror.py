@@ -1,4 +1,4 @@
-"""What stands in SQL stands in MLflow, number by number, however the mirror got there."""
+"""MLflow has the numbers of SQL, one by one, whatever interrupted the mirror."""
 
 import math
 from collections import defaultdict
@@ -109,8 +109,8 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         evaluate_every=7,
         schedule={"name": "cosine", "steps": 30},
     )
-    # As the local stack does it: several at a time, files drawn beside.
-    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, beside=RunFilesProcesses(sqlite_url, 1))
+    # As in the local stack: several runs at a time, with files drawn in another process.
+    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, drawing=RunFilesProcesses(sqlite_url, 1))
     drain(mirror)
     mirror.close()
     runs = laboratory.store.runs_of(study)
@@ -142,7 +142,7 @@ def test_sending_everything_twice_changes_nothing(
     before = [history(client, laboratory.store, run) for run in runs]
     infos = [client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() for run in runs]
     for run in runs:
-        # As if the store had never been told.
+        # As if the store had no record of the mirror.
         laboratory.store.mark_mirrored(run.id, 0, None, "queued")
     drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET))
     for run, points, info in zip(runs, before, infos, strict=True):
@@ -154,11 +154,11 @@ def test_sending_everything_twice_changes_nothing(
 
 
 class Killed(BaseException):
-    """Ends the mirror where it stands: nothing of ours catches it."""
+    """Ends the mirror at once: none of our code catches it."""
 
 
 def killed_at(call: int, function: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
-    """`function`, killed before or after its so many-th call took effect."""
+    """`function`, which raises Killed before or after the given call takes effect."""
     calls = iter(range(1, 1_000_000))
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -183,7 +183,7 @@ def test_killing_the_mirror_at_random_requests_is_harmless(
     draw = np.random.default_rng(11)
     kills = 0
     while True:
-        # Every time a new mirror, which knows nothing but what SQL and MLflow hold. A run's files take 15 requests.
+        # Every time a new mirror, with only what SQL and MLflow hold. A run's files take 15 requests.
         mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET)
         with monkeypatch.context() as patch:
             patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 25)), HTTPAdapter.send, after=after))
@@ -211,27 +211,27 @@ def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror
     same(history(client, store, fork), recorded(store, fork))
     tags = client.get_run(store.run(fork.id).mlflow_run_id).data.tags
     assert (tags["talweg.parent"], tags["talweg.parent_step"]) == (parent.id, "25")
-    # And goes on there once it is asked for more.
+    # A resumed run goes on in the same MLflow run.
     more = resume_run(store, store.run(fork.id), 60, publish=lambda _: None)
     train(store, more.cohort_id, owner="tests", settings=settings)
     drain(mirror)
     found, expected = history(client, store, fork), recorded(store, fork)
     assert len(found["cost"]) == 60
-    # What it measured at what was its end then, and what its worker took until then, is not taken back in MLflow.
+    # The evaluation at its former end, and its worker's samples until then, stay in MLflow.
     assert {key: points for key, points in found.items() if not set(key) & set("./")} == {
         key: points for key, points in expected.items() if not set(key) & set("./")
     }
     assert set(found["system/worker_memory_megabytes"]) > set(expected["system/worker_memory_megabytes"])
 
 
-def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_asking_twice_is_the_same(
+def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_a_second_rebuild_changes_nothing(
     laboratory: Any, mirror: Mirror, second_mlflow_url: str
 ) -> None:
     worker, runs = laboratory.submit(study="again", seeds=2, steps=40)
     for run in runs:
         worker.finish(run)
     drain(mirror)
-    # Where the server was, there is one without anything of the study.
+    # The server is replaced by one that has nothing of the study.
     emptied, found = MlflowClient(tracking_uri=second_mlflow_url), []
     for _ in range(2):
         # What `talweg mirror --again again` asks for.

@@ -1,4 +1,4 @@
-"""`python -m talweg.tracking --to`: another server gets the same content, and the first one's marks stay."""
+"""`python -m talweg.tracking --to`: another server gets the same content, and the first one's progress stays."""
 
 import os
 import re
@@ -66,7 +66,7 @@ def everything(client: MlflowClient, study: str, folder: Path) -> dict[str, Any]
     }
 
 
-def test_a_second_server_gets_the_same_and_the_first_ones_marks_stay(
+def test_a_second_server_gets_the_same_and_the_first_ones_progress_stays(
     laboratory: Any,
     destination: Destination,
     client: MlflowClient,
@@ -87,13 +87,13 @@ def test_a_second_server_gets_the_same_and_the_first_ones_marks_stay(
     assert (done.returncode, done.stdout) == (0, f"4 runs are at {second_mlflow_url}\n"), done.stderr
     one, other = everything(client, study, tmp_path / "one"), everything(second, study, tmp_path / "other")
     assert one == other
-    # The study, its runs, and the run that stands for it, with its report.
+    # Name and description of the experiment, the study's runs, and its own run with the report.
     assert len(one) == 2 + 4 + 1
     whole = one[f"study {study}"]
     assert whole["files"].keys() == {"report.html", "report.md", "figures/cost.png", "figures/cost.svg"}
     assert laboratory.store.runs_of(study) == rows
 
-    # Once more, and with all there is: what is there is found, and only the single run is new.
+    # Again, with all studies: what is there is found, and only the single run is new.
     done = run_copy(sqlite_url, tmp_path, "--to", second_mlflow_url)
     assert done.returncode == 0, done.stderr
     assert everything(second, study, tmp_path / "again") == other
@@ -104,8 +104,8 @@ def test_a_second_server_gets_the_same_and_the_first_ones_marks_stay(
     assert laboratory.store.run(single.id).mlflow_run_id not in {None, ""}
 
 
-def test_a_study_that_is_none_and_a_server_that_is_away_are_said(sqlite_url: str, tmp_path: Path) -> None:
-    # Port 9 is nobody's.
+def test_an_unknown_study_and_a_missing_option_are_reported(sqlite_url: str, tmp_path: Path) -> None:
+    # Nothing listens on port 9.
     done = run_copy(sqlite_url, tmp_path, "--to", "http://127.0.0.1:9", "nothing")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing" in done.stderr

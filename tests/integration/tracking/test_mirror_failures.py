@@ -1,4 +1,4 @@
-"""What the mirror does when MLflow is away, refuses, or lost what it had."""
+"""The mirror while MLflow is unreachable, refuses, or has lost its content."""
 
 import math
 import uuid
@@ -36,10 +36,10 @@ def costs_of(client: MlflowClient, laboratory: Any, run: Any) -> list[tuple[int,
     return [(point.step, point.value) for point in points]
 
 
-def test_a_server_that_is_away_is_said_at_once_and_nothing_is_lost(laboratory: Any, mirror: Mirror) -> None:
+def test_an_unreachable_server_is_reported_at_once_and_nothing_is_lost(laboratory: Any, mirror: Mirror) -> None:
     worker, (run,) = laboratory.submit()
     worker.finish(run)
-    # Port 9 is nobody's.
+    # Nothing listens on port 9.
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         Mirror(laboratory.store, connect("http://127.0.0.1:9"), budget=BUDGET).drain()
     assert [row.id for row in laboratory.store.outbox()] == [run.id]
@@ -47,7 +47,7 @@ def test_a_server_that_is_away_is_said_at_once_and_nothing_is_lost(laboratory: A
     assert laboratory.store.outbox() == []
 
 
-def test_a_run_deleted_in_mlflow_is_not_brought_back(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+def test_a_run_deleted_in_mlflow_is_not_created_again(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
     worker, (run,) = laboratory.submit()
     worker.record(run, 10)
     drain(mirror)
@@ -59,7 +59,7 @@ def test_a_run_deleted_in_mlflow_is_not_brought_back(laboratory: Any, mirror: Mi
     assert client.get_run(run_id).info.lifecycle_stage == "deleted"
 
 
-def test_an_experiment_that_is_there_gets_what_it_lacks_and_keeps_what_people_changed(
+def test_an_existing_experiment_gets_the_tags_it_lacks_and_keeps_changed_ones(
     destination: Destination, client: MlflowClient
 ) -> None:
     study = str(uuid.uuid4())
@@ -83,7 +83,7 @@ def test_a_deleted_experiment_is_restored_for_new_runs(laboratory: Any, mirror: 
     assert client.get_experiment(experiment).lifecycle_stage == "active"
 
 
-def test_what_an_empty_server_does_not_know_is_sent_from_the_start(
+def test_a_run_that_the_server_does_not_have_is_sent_from_the_start(
     laboratory: Any, mirror: Mirror, client: MlflowClient
 ) -> None:
     worker, (run,) = laboratory.submit()
@@ -106,7 +106,7 @@ def test_a_foreign_experiment_of_the_same_name_is_left_alone(
     assert client.search_runs([foreign]) == []
 
 
-def test_a_run_that_is_refused_waits_and_holds_up_no_other(
+def test_a_refused_run_is_retried_later_and_delays_no_other(
     laboratory: Any, destination: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker, (first, second) = laboratory.submit(seeds=2)
@@ -169,10 +169,10 @@ def test_a_run_cancelled_before_it_began_is_mirrored_too(laboratory: Any, mirror
     assert laboratory.store.outbox() == []
 
 
-def test_runs_that_bring_the_same_new_datasets_at_once_all_have_them(
+def test_runs_that_log_the_same_new_datasets_at_the_same_time_all_have_them(
     destination: Destination, client: MlflowClient
 ) -> None:
-    """MLflow looks for a dataset and then adds it, with nothing in between to hold the other one up."""
+    """MLflow searches for a dataset and then adds it, without a lock in between."""
     experiment = destination.experiment("at-once", "at once", {})
     runs = [destination.run(experiment, f"at-once-{k}", name=f"r{k}", start=0, tags={}) for k in range(4)]
     names = [f"new-{n}" for n in range(10)]

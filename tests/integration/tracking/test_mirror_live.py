@@ -1,4 +1,4 @@
-"""A run is seen in MLflow while a worker trains it: its chart grows, and it says how it was ended."""
+"""A run in MLflow while a worker trains it: its chart grows, and its status follows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ def test_the_chart_of_a_running_run_grows(
     mlflow_url: str,
     eventually: Callable[[Callable[[], bool], str], None],
 ) -> None:
-    # Far more steps than are made here: it is cancelled once enough was seen.
+    # Far more steps than are made here: the test cancels the run.
     run = stack.submit(RunSpec(problem="two-layer-line", optimizer="sgd", steps=50_000_000, record="replay"))
     stack.start_worker()
     start(mlflow_url)

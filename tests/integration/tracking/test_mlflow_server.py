@@ -1,4 +1,4 @@
-"""Whom the MLflow server answers."""
+"""The MLflow server as a process: the hosts it answers to, its connections and its start."""
 
 import http.client
 import sqlite3
@@ -17,7 +17,7 @@ from talweg.local.stack_plan import choose_port
 
 
 def status(url: str, host: str) -> int:
-    """The answer to a question to `url` that names `host`."""
+    """The status of a request to `url` with the header `Host: host`."""
     page = f"{url}/api/2.0/mlflow/experiments/get?experiment_id=0"
     request = urllib.request.Request(page, headers={"Host": host})  # noqa: S310 - our own, on loopback
     try:
@@ -28,7 +28,7 @@ def status(url: str, host: str) -> int:
             return error.code
 
 
-def test_it_answers_to_its_own_names(mlflow_url: str) -> None:
+def test_it_answers_requests_for_its_own_hosts(mlflow_url: str) -> None:
     port = mlflow_url.rpartition(":")[2]
     assert status(mlflow_url, f"127.0.0.1:{port}") == 200
     assert status(mlflow_url, f"localhost:{port}") == 200
@@ -37,12 +37,12 @@ def test_it_answers_to_its_own_names(mlflow_url: str) -> None:
 @pytest.mark.parametrize(
     "host", ["10.evil.example", "localhost.evil.example", "192.168.1.evil.example", "127.0.0.1", "localhost:1", "x"]
 )
-def test_it_refuses_every_other_name(mlflow_url: str, host: str) -> None:
+def test_it_refuses_every_other_host(mlflow_url: str, host: str) -> None:
     assert status(mlflow_url, host) == 403
 
 
-def test_a_connection_is_kept_for_whoever_asks_again(mlflow_url: str) -> None:
-    # What broke: uvicorn closes one after 5 s, and on a busy machine just when a client asked on it again.
+def test_a_connection_is_kept_open_for_the_next_request(mlflow_url: str) -> None:
+    # What broke: uvicorn closes a connection after 5 s, on a busy machine just when a client sent its next request.
     port = mlflow_url.rpartition(":")[2]
     connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=600)
     with closing(connection):

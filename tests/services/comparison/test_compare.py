@@ -25,7 +25,7 @@ SPEC = StudySpec.model_validate(
         "steps": 8,
     }
 )
-# Judged at steps 0, 2, 4, 6, 8, by problem, optimizer, seed and trial.
+# Judged costs at steps 0, 2, 4, 6, 8, by problem, optimizer, seed and trial.
 JUDGED = {
     # Adam is at 1.0 or below from step 2 with either seed's better trial, SGD from step 4 and never.
     ("digits-mlp", 0, 0): ([9, 5, 5, 5, 5], [9, 1, 0.5, 0.5, 0.5]),
@@ -42,7 +42,7 @@ JUDGED = {
 
 @pytest.fixture
 def comparison(result: Make) -> Comparison:
-    """Of the table above."""
+    """The comparison of the runs above."""
     runs = []
     for (problem, contender, seed), trials in JUDGED.items():
         for trial, costs in enumerate(trials):

@@ -7,7 +7,7 @@ import pytest
 
 from talweg.comparison.intervals import (
     Interval,
-    _steadied,
+    _corrected,
     exponential,
     interquartile_mean,
     mean_interval,
@@ -17,7 +17,7 @@ from talweg.comparison.intervals import (
 
 
 def test_the_same_data_and_seed_give_the_same_interval() -> None:
-    # Without a skew the interval would be Student's, which draws nothing.
+    # Without a skew the interval would be Student's, which needs no random numbers.
     values = np.exp(np.arange(8.0))
     assert mean_interval(values) == mean_interval(values) != mean_interval(values, seed=1)
 
@@ -65,18 +65,20 @@ def interquartile_mean_of(parts: object) -> float:
 
 
 @pytest.mark.parametrize(
-    ("reaches", "n", "expected"),
+    ("sides", "n", "expected"),
     [
-        # The shorter goes half of the way to Student's 2, the longer stays.
+        # The shorter moves half of the way to Student's 2, the longer stays.
         ((1.0, 5.0), 10, (1.5, 5.0)),
         ((5.0, 1.0), 10, (5.0, 1.5)),
         # Heavy tails: both are Student's at least.
         ((1.0, 1.6), 10, (1.5, 2.0)),
-        # Nothing skewed: the longer is Student's; of fewer than eight values that cannot be told.
+        # No skew: both are Student's. Fewer than eight values cannot show that there is none.
         ((3.0, 4.0), 8, (2.0, 2.0)),
         ((3.0, 4.0), 7, (2.5, 4.0)),
         ((1.0, math.inf), 10, (1.5, math.inf)),
     ],
 )
-def test_reaches_are_steadied_by_students(reaches: tuple[float, float], n: int, expected: tuple[float, float]) -> None:
-    assert _steadied(*reaches, 2.0, n) == expected
+def test_both_sides_are_corrected_towards_students(
+    sides: tuple[float, float], n: int, expected: tuple[float, float]
+) -> None:
+    assert _corrected(*sides, 2.0, n) == expected

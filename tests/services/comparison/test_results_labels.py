@@ -1,4 +1,4 @@
-"""What settings are called."""
+"""Labels of settings."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_what_differs_between_optimizers_only_does_not_vary() -> None:
     assert varying([{"name": "adam", "epsilon": 1e-8}, {"name": "rmsprop", "epsilon": 1e-6}]) == set()
 
 
-def test_what_stands_around_some_of_them_tells_them_apart() -> None:
+def test_wrappers_that_only_some_settings_have_vary() -> None:
     plain: dict[str, object] = {"name": "adam", "learning_rate": 0.1}
     around = [{"name": "clip_norm", "limit": 1.0}, {"name": "sam", "rho": 0.05}]
     settings = [plain, plain | {"around": around}]
@@ -35,5 +35,5 @@ def test_a_label_shows_the_keys_asked_for_in_the_optimizers_order() -> None:
     ("value", "text"),
     [(0.003, "0.003"), (1e-8, "1e-8"), (1000, "1000"), (0.1, "0.1"), (True, "yes"), ("constant", "constant")],
 )
-def test_numbers_are_written_as_people_do(value: object, text: str) -> None:
+def test_numbers_are_written_short(value: object, text: str) -> None:
     assert number(value) == text

@@ -1,4 +1,4 @@
-"""TPE's suggestions: the same for the same results, within the range, and better than chance in a valley."""
+"""TPE's suggestions: reproducible, within the range, and better than random search in a valley."""
 
 import math
 
@@ -16,28 +16,28 @@ def valley(point: dict[str, float]) -> float:
 
 
 def test_the_same_results_give_the_same_point_and_other_keys_another() -> None:
-    told = [({"learning_rate": 0.1, "momentum": 0.5}, 1.0), ({"learning_rate": 0.01, "momentum": 0.9}, 0.5)]
-    first = suggest(SPACE, told, (0, 0, 0, 0, 2))
-    assert suggest(SPACE, told, (0, 0, 0, 0, 2)) == first
-    assert suggest(SPACE, told, (0, 0, 0, 1, 2)) != first
+    trials = [({"learning_rate": 0.1, "momentum": 0.5}, 1.0), ({"learning_rate": 0.01, "momentum": 0.9}, 0.5)]
+    first = suggest(SPACE, trials, (0, 0, 0, 0, 2))
+    assert suggest(SPACE, trials, (0, 0, 0, 0, 2)) == first
+    assert suggest(SPACE, trials, (0, 0, 0, 1, 2)) != first
     assert all(SPACE[name].low <= value <= SPACE[name].high for name, value in first.items())
 
 
-def test_a_trial_that_diverged_or_lies_outside_of_the_range_is_no_hindrance() -> None:
-    told = [({"learning_rate": 5.0, "momentum": 0.5}, 1.0), ({"learning_rate": 1.0, "momentum": 0.9}, math.inf)]
-    assert set(suggest(SPACE, told, (1,))) == set(SPACE)
-    # What lies outside is not told, so that it is as if it had not been.
-    assert suggest(SPACE, told, (1,)) == suggest(SPACE, told[1:], (1,))
+def test_trials_may_diverge_or_lie_outside_of_the_range() -> None:
+    trials = [({"learning_rate": 5.0, "momentum": 0.5}, 1.0), ({"learning_rate": 1.0, "momentum": 0.9}, math.inf)]
+    assert set(suggest(SPACE, trials, (1,))) == set(SPACE)
+    # A trial outside of the range changes nothing.
+    assert suggest(SPACE, trials, (1,)) == suggest(SPACE, trials[1:], (1,))
 
 
-def test_it_goes_where_costs_were_low() -> None:
-    """After eight points evenly apart, over three searches; of points drawn at random half cost less than 1."""
+def test_suggestions_go_where_costs_were_low() -> None:
+    """After eight evenly spaced points, over three searches; half of random points cost less than 1."""
     later: list[float] = []
     for seed in range(3):
         even = [{"learning_rate": 10 ** (-4 * (i + 0.5) / 8), "momentum": 0.11 * i} for i in range(8)]
-        told = [(point, valley(point)) for point in even]
+        trials = [(point, valley(point)) for point in even]
         for trial in range(8, 24):
-            point = suggest(SPACE, told, (seed, trial))
-            told.append((point, valley(point)))
-        later += [cost for _, cost in told[8:]]
+            point = suggest(SPACE, trials, (seed, trial))
+            trials.append((point, valley(point)))
+        later += [cost for _, cost in trials[8:]]
     assert np.median(later) < 0.5

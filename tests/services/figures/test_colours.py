@@ -1,4 +1,4 @@
-"""One look per optimizer, for every eye."""
+"""One style per optimizer, safe for colour-blind readers."""
 
 from itertools import combinations
 
@@ -26,15 +26,15 @@ def test_colours_come_from_the_palette_that_colour_blind_readers_can_tell_apart(
 
 @pytest.mark.parametrize("colour", PALETTE)
 def test_every_colour_stands_out_from_white(colour: str) -> None:
-    # 2.2 is what Okabe and Ito's orange has; thin yellow, at 1.3, would not be seen.
+    # Okabe and Ito's orange has 2.2; a thin yellow line, at 1.3, would be invisible.
     assert 1.05 / (luminance(colour) + 0.05) > 2.0
 
 
 def test_settings_of_one_optimizer_differ_in_shade_and_dashes() -> None:
-    looks = [style("adam", variant) for variant in range(4)]
-    assert len({look.colour for look in looks}) == len({look.dashes for look in looks}) == 4
+    styles = [style("adam", variant) for variant in range(4)]
+    assert len({each.colour for each in styles}) == len({each.dashes for each in styles}) == 4
 
 
-def test_an_unknown_optimizer_has_the_same_look_every_time_and_never_a_solid_line() -> None:
+def test_an_unknown_optimizer_has_the_same_style_every_time_and_never_a_solid_line() -> None:
     assert style("my-own") == style("my-own")
     assert style("my-own").dashes != SOLID

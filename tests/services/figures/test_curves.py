@@ -1,4 +1,4 @@
-"""Lines, bands and what thinning keeps."""
+"""Medians, ranges, thinning and running medians."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_long_curve_is_thinned_and_says_so_and_keeps_its_spike() -> None:
     assert curve.steps[curve.median.argmax()] == 31_234
 
 
-def test_noise_gets_a_running_median_and_a_calm_curve_none() -> None:
+def test_only_a_noisy_curve_has_a_running_median() -> None:
     steps = np.arange(500)
     calm = median_curve([np.exp(-0.01 * steps)])
     noisy = median_curve([np.exp(-0.01 * steps) * np.where(steps % 2, 1.2, 0.8)])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from talweg.comparison.contenders import contenders
 from talweg.figures.colours import style
-from talweg.figures.path_figures import animation, moments, paths, plane_figure, plane_of
+from talweg.figures.path_figures import animation, frame_steps, paths, plane_figure, plane_of
 from talweg.figures.study_figures import svg
 from talweg.spec import StudySpec
 from talweg_core.problems import create
@@ -27,30 +27,30 @@ def test_paths_are_drawn_over_a_test_function() -> None:
     assert len(drawn) < 500_000
 
 
-def test_paths_are_shown_moving_in_their_own_colours() -> None:
+def test_animated_paths_have_their_contenders_colours() -> None:
     problem = create("rosenbrock")
     assert isinstance(problem, SurfaceProblem)
     spec = StudySpec.model_validate({"problem": "rosenbrock", "optimizers": ["sgd", "adam"]})
     walk = np.linspace([-0.5, 1.5], [1.0, 1.0], 30)
     taken = {contender: walk[: 30 - 10 * i] for i, contender in enumerate(contenders(spec))}
-    moving = Image.open(io.BytesIO(animation(problem, taken, frames=4)))
-    assert (moving.format, getattr(moving, "n_frames", 0)) == ("GIF", 4)
-    moving.seek(3)
-    shown = moving.convert("RGB").getcolors(1 << 24) or []
+    animated = Image.open(io.BytesIO(animation(problem, taken, frames=4)))
+    assert (animated.format, getattr(animated, "n_frames", 0)) == ("GIF", 4)
+    animated.seek(3)
+    shown = animated.convert("RGB").getcolors(1 << 24) or []
     colours = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in shown if isinstance(colour, tuple)}
     assert {style("sgd").colour, style("adam").colour} <= colours
-    assert moments(100, 5) == [0, 6, 25, 56, 100]
+    assert frame_steps(100, 5) == [0, 6, 25, 56, 100]
 
 
-def test_a_plane_through_the_ends_of_paths_says_how_much_it_holds() -> None:
-    # Two paths in a plane of five dimensions, from one point: all of them is in it.
+def test_a_plane_through_the_ends_of_paths_has_its_share_of_their_spread() -> None:
+    # Two paths from one point, in a plane of a five-dimensional space: the plane holds all of their spread.
     first, second = np.eye(5)[0], np.eye(5)[3]
     walk = np.linspace(0, 1, 11)[:, None]
     flat = plane_of([10 * walk * first, 4 * walk * second])
     assert flat.shares.sum() == pytest.approx(1)
     assert flat.shares[0] > flat.shares[1] > 0
     np.testing.assert_allclose(flat.axes @ flat.axes.T, np.eye(2), atol=1e-12)
-    ends = flat.seen(np.stack([10 * first, 4 * second]))
+    ends = flat.project(np.stack([10 * first, 4 * second]))
     # Distances within the plane are those of the points.
     assert np.linalg.norm(ends[0] - ends[1]) == pytest.approx(math.hypot(10, 4), rel=1e-9)
     still = plane_of([np.ones((2, 3)), np.ones((2, 3))])

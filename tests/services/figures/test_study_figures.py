@@ -1,4 +1,4 @@
-"""Figures: what is drawn, on which scale, and that nothing in a name is read as markup."""
+"""Figures of a study: their lines and scales, and that no name is read as markup."""
 
 import math
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_the_scale_is_logarithmic_where_costs_span_decades(result: Make, costs: 
     assert axes.get_yscale() == scale
 
 
-def test_a_run_on_its_way_to_infinity_does_not_stretch_the_axis(result: Make) -> None:
+def test_a_diverging_run_does_not_stretch_the_axis(result: Make) -> None:
     runs = [result("adam"), result("sgd", costs=[1, 1e30, math.inf], stop_reason="diverged")]
     (axes,) = cost_curves(runs, title="t").axes
     assert axes.get_ylim()[1] < 10

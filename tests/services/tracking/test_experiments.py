@@ -1,4 +1,4 @@
-"""The saved view that an experiment opens with: every chart in one section, and none too large for MLflow."""
+"""The saved view of an experiment: every chart in one section, and small enough for MLflow's tag."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from talweg_core.problems import Problem, catalogue
 
 
 def problem(name: str) -> Problem:
-    """The problem of that name as it is by default."""
+    """The problem of that name with its defaults."""
     return problem_of(parse_run({"problem": name, "optimizer": "sgd", "steps": 1}))
 
 
@@ -35,7 +35,7 @@ def sections(text: str) -> dict[str, list[str]]:
     return found
 
 
-def test_a_networks_charts_stand_by_what_they_measure() -> None:
+def test_a_networks_charts_are_in_the_section_of_what_they_measure() -> None:
     found = sections(view([problem("digits-mlp")]))
     assert found["Cost"][:3] == ["cost", "cost.validation", "accuracy.validation"]
     assert found["Gradient norms"] == [

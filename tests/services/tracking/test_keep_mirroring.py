@@ -1,4 +1,4 @@
-"""When the mirror looks again."""
+"""The delays of the mirror's loop."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from talweg.tracking import LAST_WAIT, keep_mirroring
 
 
 class Stop(threading.Event):
-    """Remembers how long it was asked to wait, and is set after so many waits."""
+    """Records the timeouts of its waits, and is set after `waits` of them."""
 
     def __init__(self, waits: int) -> None:
         super().__init__()
@@ -27,19 +27,19 @@ def always(answer: bool) -> Callable[[], bool]:
     return lambda: answer
 
 
-def test_it_rests_when_there_is_nothing_to_do() -> None:
+def test_it_waits_when_there_is_nothing_to_do() -> None:
     stop = Stop(3)
     keep_mirroring(always(False), stop, seconds=1.5)
     assert stop.asked == [0.0, 1.5, 1.5, 1.5]
 
 
-def test_it_goes_on_at_once_while_it_is_behind() -> None:
+def test_it_does_not_wait_while_there_is_more_to_do() -> None:
     stop = Stop(3)
     keep_mirroring(always(True), stop, seconds=1.5)
     assert stop.asked == [0.0, 0.0, 0.0, 0.0]
 
 
-def test_it_waits_longer_and_longer_for_a_server_that_is_away_and_never_gives_up() -> None:
+def test_delays_double_up_to_a_minute_while_the_server_is_unreachable() -> None:
     def away() -> bool:
         raise Unreachable("MLflow is away")
 
@@ -49,7 +49,7 @@ def test_it_waits_longer_and_longer_for_a_server_that_is_away_and_never_gives_up
     assert set(stop.asked[8:]) == {LAST_WAIT}
 
 
-def test_it_is_quick_again_once_the_server_is_back() -> None:
+def test_delays_are_reset_when_the_server_is_back() -> None:
     answers: Iterator[bool | Unreachable] = iter(
         [True, Unreachable("away"), Unreachable("away"), False, Unreachable("away")]
     )
@@ -66,7 +66,7 @@ def test_it_is_quick_again_once_the_server_is_back() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_it_does_not_start_when_it_is_to_stop() -> None:
+def test_it_does_not_start_after_stop() -> None:
     stop = threading.Event()
     stop.set()
     keep_mirroring(always(True), stop, seconds=1.0)

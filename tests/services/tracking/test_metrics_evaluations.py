@@ -1,4 +1,4 @@
-"""Evaluations are counted from the first step on, in whatever portions they are asked for."""
+"""Evaluations are counted from the first step, whatever the portions."""
 
 from collections.abc import Callable
 
@@ -23,6 +23,6 @@ def test_portions_count_what_the_whole_does(
     one_after_another = EvaluationCounts(local)
     for first, stop in ((0, 10), (10, 45), (45, 45), (45, run.step)):
         np.testing.assert_array_equal(one_after_another.so_far(run, first, stop), expected[first:stop])
-    # And again from before where it stands, and by one who has seen nothing yet.
+    # Again from before the last portion, and with an empty cache.
     np.testing.assert_array_equal(one_after_another.so_far(run, 20, 30), expected[20:30])
     np.testing.assert_array_equal(EvaluationCounts(local).so_far(run, 33, run.step), expected[33:])

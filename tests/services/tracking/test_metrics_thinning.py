@@ -1,4 +1,4 @@
-"""Thinning: within the budget, extremes kept, and the same steps however they are portioned."""
+"""Thinning: within the budget, with extremes kept, and the same steps in any portions."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_budget_holds(steps: int, others: int, every: int, budget: int) -> N
     each = steps if found.others == 1 else 3 * -(-steps // found.others)
     assert found.others % found.cost == 0
     rest = others * (each + 1) + 4 * (-(-evaluations // found.evaluations) + 1)
-    # The ends are sent besides, and one step of each metric always is.
+    # The last steps are sent in addition, and always one step of each metric.
     assert costs + rest <= budget + 3 + 2 * others + 8
 
 

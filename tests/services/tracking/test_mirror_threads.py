@@ -1,4 +1,4 @@
-"""Several runs at a time: each has its turn, and none begins once the server is away."""
+"""Several runs at a time: each is sent once, and none begins after the server is unreachable."""
 
 import threading
 from collections.abc import Callable
@@ -7,41 +7,41 @@ import pytest
 
 from talweg.errors import Unreachable
 from talweg.store import RunRow
-from talweg.tracking.mirror import take_turns
+from talweg.tracking.mirror import any_of
 
 Train = Callable[..., RunRow]
 
 
 @pytest.fixture
 def runs(trained: Train) -> list[RunRow]:
-    """Six times one run: what they hold does not matter here."""
+    """The same run six times."""
     return [trained(problem="two-layer-line", optimizer="sgd", steps=1)] * 6
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_every_run_has_its_turn_and_one_that_has_more_is_told(runs: list[RunRow], at_once: int) -> None:
+def test_every_run_is_called_once_and_any_true_is_returned(runs: list[RunRow], at_once: int) -> None:
     seen, more = [], iter([False, True, False, False, False, False])
     lock = threading.Lock()
 
-    def turn(run: RunRow) -> bool:
+    def call(run: RunRow) -> bool:
         with lock:
             seen.append(run)
             return next(more)
 
-    assert take_turns(turn, runs, at_once=at_once)
+    assert any_of(call, runs, at_once=at_once)
     assert seen == runs
-    assert not take_turns(lambda _: False, runs, at_once=at_once)
-    assert not take_turns(turn, [], at_once=at_once)
+    assert not any_of(lambda _: False, runs, at_once=at_once)
+    assert not any_of(call, [], at_once=at_once)
 
 
-def test_so_many_are_under_way_together(runs: list[RunRow]) -> None:
-    # Nobody passes before three are there: with fewer at once this would break by its timeout.
+def test_at_once_calls_run_at_the_same_time(runs: list[RunRow]) -> None:
+    # The barrier opens for three: with fewer at once this fails by its timeout.
     together = threading.Barrier(3, timeout=30)
-    assert take_turns(lambda _: together.wait() >= 0, runs, at_once=3)
+    assert any_of(lambda _: together.wait() >= 0, runs, at_once=3)
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_a_server_that_is_away_ends_all_turns(runs: list[RunRow], at_once: int) -> None:
+def test_no_call_starts_after_the_server_is_unreachable(runs: list[RunRow], at_once: int) -> None:
     begun = []
 
     def away(run: RunRow) -> bool:
@@ -49,5 +49,5 @@ def test_a_server_that_is_away_ends_all_turns(runs: list[RunRow], at_once: int) 
         raise Unreachable("MLflow: is away")
 
     with pytest.raises(Unreachable):
-        take_turns(away, runs, at_once=at_once)
+        any_of(away, runs, at_once=at_once)
     assert len(begun) <= at_once

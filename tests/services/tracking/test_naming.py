@@ -1,4 +1,4 @@
-"""What things are called in MLflow."""
+"""Names in MLflow."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_a_run_of_no_study_names_its_problem(spec: dict[str, Any]) -> None:
     assert run_name(spec, (), alone=True, stop_reason=None) == "rosenbrock · adam · learning_rate 0.003 · seed 2"
 
 
-def test_a_diverged_run_is_recognised_at_a_glance(spec: dict[str, Any]) -> None:
+def test_a_diverged_runs_name_says_so(spec: dict[str, Any]) -> None:
     name = run_name(spec, (), alone=False, stop_reason="diverged")
     assert name == "adam · learning_rate 0.003 · seed 2 · diverged"
 

@@ -1,4 +1,4 @@
-"""The files beside a run: which there are, that the record is exact, and that they are the same each time."""
+"""The files of a run: which there are, that the record is exact, and that they are the same each time."""
 
 import io
 import json

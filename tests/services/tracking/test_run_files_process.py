@@ -1,4 +1,4 @@
-"""Files that are made beside the mirror are those that it would have made itself."""
+"""Files drawn in another process are the same as those drawn in the mirror's own."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,52 +15,51 @@ Train = Callable[..., RunRow]
 
 
 @pytest.fixture
-def beside(local: Store, sqlite_url: str) -> Iterator[RunFilesProcesses]:
+def drawing(local: Store, sqlite_url: str) -> Iterator[RunFilesProcesses]:
     """One process, which has not started yet."""
-    drawers = RunFilesProcesses(sqlite_url, 1)
-    yield drawers
-    drawers.rest()
+    processes = RunFilesProcesses(sqlite_url, 1)
+    yield processes
+    processes.close()
 
 
 def children() -> set[int]:
-    """The processes that draw for this one."""
+    """The ids of the drawing processes of this process."""
     own = psutil.Process().children()
     return {child.pid for child in own if "talweg.tracking.run_files_process" in child.cmdline()}
 
 
 def test_files_are_the_same_and_a_process_that_was_killed_is_replaced(
-    local: Store, trained: Train, beside: RunFilesProcesses
+    local: Store, trained: Train, drawing: RunFilesProcesses
 ) -> None:
     run = trained(problem="two-layer-line", optimizer="adam")
     expected = files(local, run, "a title")
-    assert beside.take(run) is None
-    assert beside.begin(run, "a title") is beside.begin(run, "a title")
-    assert beside.take(run) == expected
+    assert drawing.take(run) is None
+    assert drawing.begin(run, "a title") is drawing.begin(run, "a title")
+    assert drawing.take(run) == expected
 
     (first,) = children()
     process = psutil.Process(first)
     process.kill()
     process.wait(10)
-    beside.begin(run, "a title")
-    assert beside.take(run) == expected
+    drawing.begin(run, "a title")
+    assert drawing.take(run) == expected
     assert first not in children()
 
-    # And none is left once nothing waits.
-    beside.rest()
+    drawing.close()
     assert children() == set()
 
 
-def test_what_cannot_be_read_is_said_as_it_would_be_here(trained: Train, beside: RunFilesProcesses) -> None:
+def test_an_unreadable_run_raises_the_error_of_the_process(trained: Train, drawing: RunFilesProcesses) -> None:
     run = replace(trained(problem="two-layer-line", optimizer="adam"), id="nobody")
-    beside.begin(run, "gone")
+    drawing.begin(run, "gone")
     with pytest.raises(NotFound, match="nobody"):
-        beside.take(run)
+        drawing.take(run)
 
 
-def test_what_failed_with_the_database_is_made_once_it_is_back(
-    local: Store, trained: Train, beside: RunFilesProcesses, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_failed_with_the_database_is_drawn_after_its_return(
+    local: Store, trained: Train, drawing: RunFilesProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, draw = trained(problem="two-layer-line", optimizer="adam"), beside._draw
+    run, draw = trained(problem="two-layer-line", optimizer="adam"), drawing._draw
     trouble = iter([Unreachable("database: is away")])
 
     def once_away(run_id: str, title: str) -> dict[str, bytes]:
@@ -68,8 +67,8 @@ def test_what_failed_with_the_database_is_made_once_it_is_back(
             raise error
         return draw(run_id, title)
 
-    monkeypatch.setattr(beside, "_draw", once_away)
-    failed = beside.begin(run, "a title")
+    monkeypatch.setattr(drawing, "_draw", once_away)
+    failed = drawing.begin(run, "a title")
     assert isinstance(failed.exception(10), Unreachable)
-    assert beside.begin(run, "a title") is not failed
-    assert beside.take(run) == files(local, run, "a title")
+    assert drawing.begin(run, "a title") is not failed
+    assert drawing.take(run) == files(local, run, "a title")

@@ -1,4 +1,4 @@
-"""Reports: the numbers are there, and whatever came from outside stays text."""
+"""Reports: they hold the numbers, and names from users stay text."""
 
 import base64
 import hashlib
@@ -81,10 +81,10 @@ def test_markdown_holds_the_verdict_the_tables_and_the_figure(runs: list[Result]
     assert "not shown to be worse" in text
 
 
-def test_the_page_is_whole_and_asks_for_nothing(runs: list[Result]) -> None:
+def test_the_page_is_one_file_and_requests_nothing(runs: list[Result]) -> None:
     found = elements(page("digits", {"problem": "digits-mlp"}, reported(runs)))
     assert [link.partition(",")[0] for link in found.links] == ["data:image/svg+xml;base64"]
-    # The charts' data, uPlot, and what draws them.
+    # The charts' data, uPlot, and charts.js.
     assert found.found.count("script") == 3
     without = elements(page("t", {}, [Section("s", (Words("w"),))]))
     assert "script" not in without.found
@@ -116,7 +116,7 @@ def test_a_page_of_many_long_runs_keeps_its_size_and_every_spike(result: Make) -
 
 
 def test_each_groups_numbers_are_its_own(result: Make) -> None:
-    """Whatever the page hides, no other number can change: they come as they are, one set a group."""
+    """Each group has its own numbers, so hiding one in the page cannot change another."""
     adam = [result("adam", seed=s, costs=[4.0, 2.0 + s]) for s in range(3)]
     sgd = [result("sgd", seed=s, costs=[4.0, 9.0]) for s in range(3)]
     (alone,), (both,) = ([json.loads(data)[0]["groups"][0] for data in charts(runs)] for runs in (adam, adam + sgd))

@@ -1,4 +1,4 @@
-"""A run's page: what it holds is what was recorded, it asks nobody for anything, and it stays small."""
+"""A run's page: it holds what was recorded, requests nothing, and stays small."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ PER_COORDINATE = sorted(name for name, kind in optimizers.catalogue().items() if
 
 
 def unpacked(packed: dict[str, Any]) -> Any:
-    """As the page's script reads it."""
+    """The array, read as by the page's script."""
     return np.frombuffer(base64.b64decode(packed["f4"]), "<f4").reshape(packed["shape"])
 
 
@@ -37,7 +37,7 @@ def page(store: Store, run: RunRow, title: str = "a run") -> tuple[dict[str, Any
 
 
 class Elements(HTMLParser):
-    """Every element with its attributes, and what stands in scripts."""
+    """Every element with its attributes, and the text of scripts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def test_the_pages_chain_rule_gives_the_recorded_derivative(local: Store, traine
     ],
     ids=lambda spec: f"{spec['problem']}-{spec['optimizer']}",
 )
-def test_a_page_stays_small_and_asks_nobody(local: Store, trained: Train, spec: dict[str, Any]) -> None:
+def test_a_page_stays_small_and_requests_nothing(local: Store, trained: Train, spec: dict[str, Any]) -> None:
     found, text = page(local, trained(**spec))
     assert "missing" not in found
     assert len(text.encode()) <= LIMIT
@@ -130,7 +130,7 @@ def test_a_diverged_run_has_a_page(local: Store, trained: Train) -> None:
     assert (found["state"], found["made"]) == ("diverged", run.step)
 
 
-def test_where_steps_cannot_be_computed_again_the_page_says_so(local: Store, trained: Train) -> None:
+def test_the_page_says_why_steps_cannot_be_recomputed(local: Store, trained: Train) -> None:
     run = trained(problem="two-layer-line", optimizer="sgd", record="replay")
     with local.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE steps SET cost = cost + 1 WHERE step = 7")
@@ -140,7 +140,7 @@ def test_where_steps_cannot_be_computed_again_the_page_says_so(local: Store, tra
     assert len(text) < LIMIT
 
 
-def test_an_optimizer_that_is_not_installed_here_leaves_the_curves(local: Store, trained: Train) -> None:
+def test_without_the_runs_optimizer_the_page_has_the_curves(local: Store, trained: Train) -> None:
     run = trained(problem="two-layer-line", optimizer="sgd")
     foreign = replace(run, optimizer="mine", spec=run.spec | {"optimizer": {"name": "mine", "learning_rate": 0.1}})
     found, _ = page(local, foreign)
@@ -148,7 +148,7 @@ def test_an_optimizer_that_is_not_installed_here_leaves_the_curves(local: Store,
     assert unpacked(found["costs"]).shape == (20,)
 
 
-def test_other_bits_are_no_reason_to_hide_what_is_stored(local: Store, trained: Train) -> None:
+def test_a_full_record_is_shown_even_where_it_cannot_be_recomputed(local: Store, trained: Train) -> None:
     run = trained(problem="two-layer-line", optimizer="sgd", record="full")
     expected = [gradient(local, run, step) for step in range(20)]
     with local.engine.begin() as connection:
@@ -158,7 +158,7 @@ def test_other_bits_are_no_reason_to_hide_what_is_stored(local: Store, trained: 
     assert found["rule"]["lines"] is None
 
 
-def test_steps_gone_through_again_are_the_stored_ones(local: Store, trained: Train) -> None:
+def test_recomputed_snapshots_equal_stored_ones(local: Store, trained: Train) -> None:
     run = trained(problem="wine-mlp", optimizer="adam", steps=150, record="full")
     again, kept = (list(read(local, run, [0, 63, 64, 149])) for read in (recompute_snapshots, stored_snapshots))
     for one, other in zip(again, kept, strict=True):
@@ -177,26 +177,26 @@ def test_a_rules_lines_give_the_update_and_the_state_that_were_recorded(
     tree = lines(kind)
     assert tree is not None
     run = trained(problem="two-layer-line", optimizer=name, precision="float64", steps=4)
-    for look in recompute_snapshots(local, run, range(4)):
-        scope: dict[str, Any] = {"gradient": look.gradient, "parameter": look.parameters}
-        scope |= {**look.before, **look.numbers}
+    for snapshot in recompute_snapshots(local, run, range(4)):
+        scope: dict[str, Any] = {"gradient": snapshot.gradient, "parameter": snapshot.parameters}
+        scope |= {**snapshot.before, **snapshot.numbers}
         for line in tree:
             scope[line["name"]] = evaluate(line["tree"], scope)
-        # θ + u rounds u to what is left of θ's digits.
-        np.testing.assert_allclose(scope["update"], look.update, rtol=1e-9, atol=1e-15)
-        for state, values in look.after.items():
+        # θ + u rounds u to the last digit of θ.
+        np.testing.assert_allclose(scope["update"], snapshot.update, rtol=1e-9, atol=1e-15)
+        for state, values in snapshot.after.items():
             np.testing.assert_allclose(scope[state], values, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", PER_COORDINATE)
-def test_every_rule_for_one_coordinate_can_be_told_by_lines(name: str) -> None:
+def test_every_coordinate_rule_has_lines(name: str) -> None:
     kind = optimizers.catalogue()[name]
     assert issubclass(kind, CoordinateOptimizer)
     assert lines(kind) is not None
 
 
-def test_a_rule_that_does_more_than_its_lines_say_is_not_told_by_them(local: Store, trained: Train) -> None:
-    # At its first step it sets z to where it begins, which no line says.
+def test_a_rule_that_does_more_than_its_lines_is_shown_without_lines(local: Store, trained: Train) -> None:
+    # At its first step it sets z to the start, which no line does.
     run = trained(problem="two-layer-line", optimizer="schedule_free_sgd")
     found, _ = page(local, run)
     assert found["rule"]["lines"] is None
@@ -214,7 +214,7 @@ def test_chosen_steps_keep_the_extremes() -> None:
     assert choose_steps(costs[:50], 100).tolist() == list(range(50))
 
 
-def test_packed_numbers_come_back() -> None:
+def test_packed_numbers_are_unpacked() -> None:
     values = np.random.default_rng(2).normal(size=(3, 5)).astype(np.float32)
     np.testing.assert_array_equal(unpacked(floats(values)), values)
     packed = coarse(np.concatenate([values, np.zeros((1, 5))]))

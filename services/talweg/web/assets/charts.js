@@ -1,14 +1,14 @@
 "use strict";
-// Draws the report's charts with uPlot. Every number comes as it was worked out: hiding a group changes no other.
+// Draws the report's charts with uPlot. All numbers are precomputed: hiding a group changes no other.
 (() => {
   const charts = JSON.parse(document.getElementById("charts").textContent);
-  const places = document.querySelectorAll(".chart");
+  const holders = document.querySelectorAll(".chart");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const height = 270;
 
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // On a dark page the same hue, lighter: black would not be seen.
+  // On a dark page the same hue, lighter: black would be invisible.
   function shade(colour, alpha = 1) {
     let parts = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
     if (dark.matches) parts = parts.map((part) => Math.round(part + (255 - part) * 0.35));
@@ -32,7 +32,7 @@
     return Number(value.toPrecision(6)).toLocaleString("en", { maximumFractionDigits: 6 });
   }
 
-  // The last place whose step is at most `step`; -1 before the first.
+  // The last index whose step is at most `step`; -1 before the first.
   function before(steps, step) {
     let low = 0, high = steps.length;
     while (low < high) {
@@ -43,7 +43,7 @@
     return low - 1;
   }
 
-  // A logarithmic axis has no place for 0, which many test functions reach: it lies on the lower edge.
+  // A logarithmic axis cannot show 0, which many test functions reach: it is drawn on the lower edge.
   function least(chart) {
     let found = Infinity;
     for (const group of chart.groups)
@@ -54,13 +54,13 @@
 
   function tables(chart) {
     const floor = chart.log ? least(chart) : -Infinity;
-    const held = (values) => values.map((value) => (value === null ? null : Math.max(value, floor)));
+    const clipped = (values) => values.map((value) => (value === null ? null : Math.max(value, floor)));
     const found = [];
     for (const group of chart.groups) {
-      found.push([group.steps, held(group.low), held(group.high), held(group.median)]);
-      if (group.smooth) found.push([group.smooth[0], held(group.smooth[1])]);
+      found.push([group.steps, clipped(group.low), clipped(group.high), clipped(group.median)]);
+      if (group.smooth) found.push([group.smooth[0], clipped(group.smooth[1])]);
     }
-    // Two points of one step, where a bucket's extremes are one: uPlot.join wants each step once.
+    // A bucket whose two extremes coincide gives a step twice; uPlot.join requires each step once.
     return found.map((table) => {
       const kept = table[0].map((step, i) => i === 0 || step !== table[0][i - 1]);
       return table.map((column) => column.filter((_, i) => kept[i]));
@@ -72,15 +72,15 @@
     const picture = document.createElementNS(space, "svg");
     const line = document.createElementNS(space, "line");
     for (const [name, value] of Object.entries({ width: 26, height: 8, "aria-hidden": "true" })) picture.setAttribute(name, value);
-    const looks = { x1: 0, x2: 26, y1: 4, y2: 4, stroke: shade(group.colour), "stroke-width": 2.5 };
-    if (group.dashes.length) looks["stroke-dasharray"] = group.dashes.map((length) => 2.5 * length).join(" ");
-    for (const [name, value] of Object.entries(looks)) line.setAttribute(name, value);
+    const attributes = { x1: 0, x2: 26, y1: 4, y2: 4, stroke: shade(group.colour), "stroke-width": 2.5 };
+    if (group.dashes.length) attributes["stroke-dasharray"] = group.dashes.map((length) => 2.5 * length).join(" ");
+    for (const [name, value] of Object.entries(attributes)) line.setAttribute(name, value);
     picture.append(line);
     return picture;
   }
 
-  function draw(chart, place) {
-    place.replaceChildren();
+  function draw(chart, holder) {
+    holder.replaceChildren();
     const heading = document.createElement("h3");
     heading.textContent = chart.title;
     const note = document.createElement("p");
@@ -88,7 +88,7 @@
     const keys = document.createElement("div");
     keys.className = "keys";
     const canvas = document.createElement("div");
-    place.append(heading, note, canvas, keys);
+    holder.append(heading, note, canvas, keys);
 
     const series = [{}], bands = [], members = [];
     for (const group of chart.groups) {
@@ -112,11 +112,11 @@
     }
 
     const axis = { stroke: () => variable("--muted"), grid: { stroke: () => variable("--grid"), width: 1 }, ticks: { show: false } };
-    // Of a logarithmic axis that spans decades their bounds alone: nine lines each would hide the curves.
-    const lines = (plot, places) => {
+    // On a logarithmic axis over three decades or more, only the powers of ten have a grid line.
+    const lines = (plot, ticks) => {
       const { min, max } = plot.scales.y;
-      if (!chart.log || max < 1000 * min) return places;
-      return places.map((place) => (Math.abs(Math.log10(place) - Math.round(Math.log10(place))) < 1e-9 ? place : null));
+      if (!chart.log || max < 1000 * min) return ticks;
+      return ticks.map((value) => (Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-9 ? value : null));
     };
     const font = "12px system-ui, sans-serif";
     const options = {
@@ -163,7 +163,7 @@
       key.addEventListener("click", () => {
         const show = key.getAttribute("aria-pressed") !== "true";
         key.setAttribute("aria-pressed", String(show));
-        plot.batch(() => members[i].forEach((place) => plot.setSeries(place, { show })));
+        plot.batch(() => members[i].forEach((index) => plot.setSeries(index, { show })));
       });
       keys.append(key);
       return value;
@@ -186,7 +186,7 @@
   let drawn = [];
   function all() {
     drawn.forEach(({ plot }) => plot.destroy());
-    drawn = charts.map((chart, i) => draw(chart, places[i]));
+    drawn = charts.map((chart, i) => draw(chart, holders[i]));
   }
   all();
   dark.addEventListener("change", all);

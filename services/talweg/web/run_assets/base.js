@@ -1,4 +1,4 @@
-// What every part shares: the data, the chosen step and coordinate, elements, numbers as text.
+// Shared by all parts: the data, the chosen step and coordinate, elements, numbers as text.
 const content = JSON.parse(document.getElementById("content").textContent);
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -19,11 +19,11 @@ function unpack(packed) {
     shape: packed.shape,
     values,
     row: (i) => values.subarray(i * size, (i + 1) * size),
-    at: (...index) => values[index.reduce((place, i, k) => place * packed.shape[k] + i, 0)],
+    at: (...index) => values[index.reduce((offset, i, k) => offset * packed.shape[k] + i, 0)],
   };
 }
 
-// What is chosen; whoever draws something asks to be told.
+// The chosen step and coordinate; `onChange` registers a function that `choose` calls.
 const chosen = { step: 0, coordinate: 0 };
 const listeners = [];
 const onChange = (listener) => listeners.push(listener);
@@ -65,7 +65,7 @@ function figure(value, digits = 4) {
 }
 
 const whole = (value) => value.toLocaleString("en");
-// In a product, a negative factor stands in brackets.
+// A negative factor of a product, in brackets.
 const factor = (value) => (value < 0 ? `(${figure(value)})` : figure(value));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const signed = (value) => (value > 0 ? "var(--up)" : value < 0 ? "var(--down)" : "var(--faint)");
@@ -76,13 +76,13 @@ function card(kind, title, small, ...children) {
   return element("section", { class: `card ${kind}` }, head, ...children);
 }
 
-// Where each tensor lies in the flat vector, and what a place in it is called.
+// The tensors with their first index in the flat vector.
 const tensors = content.tensors.map((tensor) => ({ ...tensor, size: tensor.shape.reduce((p, n) => p * n, 1) }));
 tensors.reduce((start, tensor) => ((tensor.start = start), start + tensor.size), 0);
 const total = tensors.reduce((sum, tensor) => sum + tensor.size, 0);
 const steps = content.steps;
 
-function place(coordinate) {
+function locate(coordinate) {
   const tensor = tensors.find((each) => coordinate < each.start + each.size);
   let left = coordinate - tensor.start;
   const index = [...tensor.shape].reverse().map((length) => {
@@ -94,6 +94,6 @@ function place(coordinate) {
 }
 
 function nameOf(coordinate) {
-  const { tensor, index } = place(coordinate);
+  const { tensor, index } = locate(coordinate);
   return tensor.size === 1 ? tensor.name : `${tensor.name}[${index.join(", ")}]`;
 }

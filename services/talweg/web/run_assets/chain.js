@@ -1,7 +1,7 @@
-// One coordinate at one step: how its derivative came about, and what the optimizer made of it.
+// One coordinate at one step: its derivative by the chain rule, and the optimizer's update.
 function drawChain() {
   const holder = element("div", { id: "chain" });
-  const section = card("", "What this number did", "", holder);
+  const section = card("", "This coordinate", "", holder);
   onChange(({ step, coordinate }) => {
     holder.replaceChildren(...explained(step, coordinate));
     section.querySelector("h2").textContent = `${nameOf(coordinate)} at step ${whole(steps[step])}`;
@@ -11,10 +11,10 @@ function drawChain() {
 
 function explained(step, coordinate) {
   const parameter = vectors.parameters.at(step, coordinate), derivative = vectors.gradient.at(step, coordinate);
-  const way = derivative > 0 ? "rises" : "falls";
+  const change = derivative > 0 ? "rises" : "falls";
   const meaning = derivative === 0 || !Number.isFinite(derivative)
-    ? "At this point the cost does not move with it."
-    : `Raised by a tiny δ, the cost ${way} by ${figure(Math.abs(derivative))} δ.`;
+    ? "At this point the cost does not change with it."
+    : `If it is raised by a tiny δ, the cost ${change} by ${figure(Math.abs(derivative))} δ.`;
   const parts = [
     element("p", {}, "θ = ", element("b", {}, figure(parameter)), ", ∂C/∂θ = ",
       element("b", { class: derivative > 0 ? "up" : "down" }, figure(derivative)), ". ", meaning),
@@ -22,14 +22,14 @@ function explained(step, coordinate) {
   if (layers.length) parts.push(element("h2", {}, "The chain rule"), product(step, coordinate, derivative));
   else if (content.surface) parts.push(element("h2", {}, "The derivative"), element("p", { class: "formula" }, content.surface.formula));
   parts.push(
-    element("h2", {}, `${content.optimizer}’s answer`), element("p", { class: "formula" }, content.formula), drawRule(step, coordinate),
+    element("h2", {}, `${content.optimizer}’s update`), element("p", { class: "formula" }, content.formula), drawRule(step, coordinate),
   );
-  if (rule.lines && content.rule.words) parts.push(element("p", { class: "note" }, content.rule.words));
+  if (rule.lines && content.rule.explanation) parts.push(element("p", { class: "note" }, content.rule.explanation));
   return parts;
 }
 
 function product(step, coordinate, derivative) {
-  const { tensor, index } = place(coordinate);
+  const { tensor, index } = locate(coordinate);
   const number = layers.findIndex((layer) => layer.weight === tensor || layer.shift === tensor);
   const layer = layers[number], weight = layer.weight === tensor;
   const [i, j] = weight ? index : [null, index[0]];
@@ -43,22 +43,22 @@ function product(step, coordinate, derivative) {
   for (let n = 0; n < examples; n++) {
     const delta = layer.deltas.at(step, n, j), input = weight ? layer.inputs.at(step, n, i) : 1;
     sum += input * delta;
-    const who = batch > 1 ? `example ${n + 1}: ` : "";
-    line(weight ? `${who}${factor(input)} × ${factor(delta)} = ${figure(input * delta)}` : `${who}${figure(delta)}`);
+    const prefix = batch > 1 ? `example ${n + 1}: ` : "";
+    line(weight ? `${prefix}${factor(input)} × ${factor(delta)} = ${figure(input * delta)}` : `${prefix}${figure(delta)}`);
   }
   if (batch > examples || content.network.penalty) {
     const others = batch > examples ? `the other ${batch - examples} examples together` : "";
-    const penalty = content.network.penalty ? "the cost’s term for the weights’ size" : "";
+    const penalty = content.network.penalty ? "the penalty on the weights" : "";
     line(`${[others, penalty].filter(Boolean).join(", and ")}: ${figure(derivative - sum)}`);
   }
   box.append(element("div", { class: "total" }, `= ${figure(derivative)}`));
   const first = batch > 1 ? " of example 1" : "";
-  box.append(element("div", {}, element("i", {}, `δ${first}: how the cost moves with what unit ${j + 1} of ${layer.name} adds up`)));
+  box.append(element("div", {}, element("i", {}, `δ${first}: the derivative of the cost by the weighted sum of unit ${j + 1} of ${layer.name}`)));
   line(...arriving(step, number, j));
   return box;
 }
 
-// δ = f′(z) · ∂C/∂y, and ∂C/∂y from the weights that lead on, or from the cost.
+// δ = f′(z) · ∂C/∂y, and ∂C/∂y from the next layer's weights, or from the cost.
 function arriving(step, number, unit) {
   const layer = layers[number], next = layers[number + 1];
   const delta = layer.deltas.at(step, 0, unit), behind = layer.arriving.at(step, 0, unit);
@@ -73,5 +73,5 @@ function arriving(step, number, unit) {
   const shown = order.slice(0, 4).map(([w, d]) => `${factor(w)} × ${factor(d)}`).join(" + ");
   const more = terms.length > 4 ? ` + ${terms.length - 4} smaller` : "";
   const inner = slope && terms.length > 1 ? `(${shown}${more})` : `${shown}${more}`;
-  return [`δ = ${slope}${inner} = ${figure(delta)} `, element("i", {}, `by the weights on to ${next.name}, times the δ there`)];
+  return [`δ = ${slope}${inner} = ${figure(delta)} `, element("i", {}, `by the weights of ${next.name}, times its δ`)];
 }

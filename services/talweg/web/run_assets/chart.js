@@ -1,10 +1,10 @@
-// Lines over steps, with a mark at the chosen one; a click or a drag chooses the step.
-const LOOKS = [
+// Lines over steps, with a mark at the chosen step; a click or a drag chooses the step.
+const STYLES = [
   ["#0072B2", "#58b4f2", ""], ["#D55E00", "#ff9a52", ""], ["#009E73", "#3fd0a4", ""], ["#CC79A7", "#e79cc6", ""],
   ["#E69F00", "#f2c14e", "5 3"], ["#56B4E9", "#9fd6f7", "5 3"], ["#6b7280", "#b6bec7", "2 3"], ["#8b5a2b", "#d3a06a", "2 3"],
 ];
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-const look = (k) => ({ stroke: LOOKS[k % LOOKS.length][dark ? 1 : 0], "stroke-dasharray": LOOKS[k % LOOKS.length][2] });
+const styleOf = (k) => ({ stroke: STYLES[k % STYLES.length][dark ? 1 : 0], "stroke-dasharray": STYLES[k % STYLES.length][2] });
 
 function ticks(low, high, count) {
   const span = high - low || 1;
@@ -76,12 +76,12 @@ function chart({ title, small, kind, height = 210, series, now }) {
     picture.append(svg("text", { x: x(tick), y: height - 6, "text-anchor": "middle" }, whole(tick)));
   }
   series.forEach((one, k) => {
-    const style = { ...look(k), fill: "none", "stroke-width": one.xs.length > 300 ? 1.1 : 1.7, "stroke-linejoin": "round" };
+    const style = { ...styleOf(k), fill: "none", "stroke-width": one.xs.length > 300 ? 1.1 : 1.7, "stroke-linejoin": "round" };
     picture.append(svg("path", { d: path(one.xs, one.values, x, scale.y), ...style }));
     if (one.dots && one.xs.length <= 60) {
       one.xs.forEach((step, i) => {
         if (Number.isFinite(one.values[i])) {
-          picture.append(svg("circle", { cx: x(step), cy: scale.y(one.values[i]), r: 2.6, fill: look(k).stroke }));
+          picture.append(svg("circle", { cx: x(step), cy: scale.y(one.values[i]), r: 2.6, fill: styleOf(k).stroke }));
         }
       });
     }
@@ -103,14 +103,14 @@ function chart({ title, small, kind, height = 210, series, now }) {
     line.setAttribute("x2", x(steps[step]));
     dots.replaceChildren(
       ...now(step).map((value, k) => (Number.isFinite(value)
-        ? svg("circle", { cx: x(steps[step]), cy: scale.y(value), r: 4, fill: look(k).stroke, stroke: "var(--card)", "stroke-width": 1.5 })
+        ? svg("circle", { cx: x(steps[step]), cy: scale.y(value), r: 4, fill: styleOf(k).stroke, stroke: "var(--card)", "stroke-width": 1.5 })
         : "")),
     );
   });
   const legend = element("div", { class: "legend" });
   if (series.length > 1) {
     series.forEach((one, k) => {
-      const mark = svg("svg", { viewBox: "0 0 22 8" }, svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, ...look(k), "stroke-width": 2.4 }));
+      const mark = svg("svg", { viewBox: "0 0 22 8" }, svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, ...styleOf(k), "stroke-width": 2.4 }));
       mark.style.width = "22px";
       legend.append(element("span", {}, mark, one.name));
     });

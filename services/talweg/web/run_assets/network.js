@@ -1,4 +1,4 @@
-// The network: a line a weight, as wide as the weight is large, in the colour of its derivative.
+// The network: one line a weight; its width is the size of the weight, its colour the sign of the derivative.
 const layers = (content.network?.layers ?? []).map((layer) => ({
   ...layer,
   inputs: unpack(layer.inputs),
@@ -11,7 +11,7 @@ const vectors = content.vectors && Object.fromEntries(
   Object.entries(content.vectors).map(([name, packed]) => [name, unpack(packed)]),
 );
 
-// Greatest absolute value of one tensor's slice over every shown step: widths and colours keep their meaning.
+// Greatest absolute value of a tensor over all shown steps: one scale of widths and colours for all of them.
 function reach(vector, tensor) {
   let greatest = 0;
   for (let k = 0; k < steps.length; k++) {
@@ -35,9 +35,9 @@ function drawNetwork() {
   layers.forEach((layer, column) => {
     const [inputs, outputs] = layer.size;
     const scales = { weight: reach(vectors.parameters, layer.weight), slope: reach(vectors.gradient, layer.weight) };
-    const add = (coordinate, ends, own, thickest, beside) => {
+    const add = (coordinate, ends, own, thickest, atEnd) => {
       const visible = svg("line", { ...ends, "stroke-linecap": "round" });
-      // A line of half a pixel cannot be hit.
+      // A line of half a pixel cannot be clicked: a wider, transparent one takes the clicks.
       const target = svg("line", { ...ends, stroke: "transparent", "stroke-width": 9 });
       const title = svg("title");
       const wire = svg("g", { class: "wire", onclick: () => choose({ coordinate }) }, title, visible, target);
@@ -45,7 +45,7 @@ function drawNetwork() {
       let label = null;
       if (tiny) {
         const middle = { x: (ends.x1 + ends.x2) / 2, y: (ends.y1 + ends.y2) / 2 - 10 };
-        const at = beside ? { x: ends.x1 + 9, y: ends.y1 + 8 } : { ...middle, "text-anchor": "middle" };
+        const at = atEnd ? { x: ends.x1 + 9, y: ends.y1 + 8 } : { ...middle, "text-anchor": "middle" };
         label = svg("text", { ...at, class: "ink halo" });
         wire.append(label);
       }
@@ -89,7 +89,7 @@ function drawNetwork() {
       wire.visible.setAttribute("stroke", signed(slope));
       wire.visible.setAttribute("stroke-width", 0.6 + wire.thickest * Math.min(Math.abs(weight) / wire.scales.weight, 1));
       wire.visible.setAttribute("stroke-dasharray", weight < 0 ? "7 6" : "");
-      // A root, so that small derivatives are still seen.
+      // The square root keeps small derivatives visible.
       const strength = Math.sqrt(Math.min(Math.abs(slope) / wire.scales.slope, 1));
       wire.visible.setAttribute("opacity", selected ? 1 : 0.12 + 0.88 * strength);
       wire.visible.style.filter = selected ? "drop-shadow(0 0 3px var(--accent)) drop-shadow(0 0 1px var(--accent))" : "";

@@ -1,8 +1,8 @@
-// The page: head, slider, and a card for whatever this run has.
+// The page: head, slider, and a card for each part of the content.
 const costs = unpack(content.costs), rates = unpack(content.rates), norms = unpack(content.norms);
 const curve = { steps: Array.from(unpack(content.curve.steps).values), costs: unpack(content.curve.costs).values };
 
-// Norms are there for more steps than the slider has, so that their curves are whole.
+// Norms are given for more steps than the slider has, so that their curves are complete.
 const measuredAt = steps.map((step) => content.measured.indexOf(step));
 
 function norm(step, which) {
@@ -25,7 +25,7 @@ function drawHead() {
 
 function drawBar() {
   const slider = element("input", { type: "range", min: 0, max: steps.length - 1, value: 0, "aria-label": "step" });
-  const said = element("div", { class: "step" });
+  const label = element("div", { class: "step" });
   const move = (by) => choose({ step: Math.min(Math.max(chosen.step + by, 0), steps.length - 1) });
   let playing = null;
   const play = element("button", { "aria-label": "play", onclick: () => (playing === null ? begin() : stop()) }, "▶");
@@ -41,14 +41,14 @@ function drawBar() {
   onChange(({ step }) => {
     slider.value = step;
     slider.setAttribute("aria-valuetext", `step ${steps[step]}`);
-    said.replaceChildren("step ", element("b", { id: "step" }, whole(steps[step])), ` of ${whole(content.made - 1)}`);
+    label.replaceChildren("step ", element("b", { id: "step" }, whole(steps[step])), ` of ${whole(content.made - 1)}`);
   });
   const keys = element(
     "div", { class: "keys" }, play,
     element("button", { "aria-label": "one step back", onclick: () => move(-1) }, "‹"),
     element("button", { "aria-label": "one step on", onclick: () => move(1) }, "›"),
   );
-  return element("div", { class: "bar" }, keys, slider, said);
+  return element("div", { class: "bar" }, keys, slider, label);
 }
 
 function drawTiles() {
@@ -98,6 +98,6 @@ if (content.snapshots || content.histograms) {
   cards.append(drawCosts(), drawNorms(0, "Gradient norm"), ratio(), drawNorms(1, "Parameter norm"));
 }
 if (content.missing) cards.append(card("", "Not shown", "", element("p", {}, content.missing)));
-cards.append(card("", "About", "", element("p", { class: "note" }, `Slider: ${content.told}. Numbers here have seven digits; exactly, and any other step: talweg show ${content.name}, or Lab().run("${content.name}").`), element("p", { class: "note" }, `${content.optimizer}. ${content.formula} ${content.source}`)));
+cards.append(card("", "About", "", element("p", { class: "note" }, `Slider: ${content.kept}. Numbers here have seven digits; for exact numbers and other steps: talweg show ${content.name}, or Lab().run("${content.name}").`), element("p", { class: "note" }, `${content.optimizer}. ${content.formula} ${content.source}`)));
 const middle = Math.floor(content.snapshots ? content.snapshots.steps.length / 2 : 0);
 choose({ step: Math.min(1, steps.length - 1), coordinate: content.snapshots ? steepest(middle) : 0 });

@@ -1,4 +1,4 @@
-// The optimizer's rule, worked out line by line with one step's numbers.
+// The optimizer's rule, evaluated line by line with one step's numbers.
 const rule = content.rule && {
   lines: content.rule.lines,
   before: Object.fromEntries(Object.entries(content.rule.before).map(([name, packed]) => [name, unpack(packed)])),
@@ -10,7 +10,7 @@ const STRENGTH = { "+": 1, "-": 1, "*": 2, "/": 2, negative: 3, "**": 4 };
 const SIGNS = { "*": "×", "/": "/", "+": "+", "-": "−", "**": "^" };
 const COMPARED = { "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b, "==": (a, b) => a === b };
 const CALLED = { sqrt: Math.sqrt, max: Math.max, min: Math.min, abs: Math.abs };
-const COUNTED = {
+const ARITHMETIC = {
   "+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => a / b, "**": (a, b) => a ** b,
 };
 
@@ -24,32 +24,32 @@ function evaluate(tree, scope) {
     const holds = COMPARED[rest[0]](evaluate(rest[1], scope), evaluate(rest[2], scope));
     return evaluate(holds ? rest[3] : rest[4], scope);
   }
-  return COUNTED[kind](evaluate(rest[0], scope), evaluate(rest[1], scope));
+  return ARITHMETIC[kind](evaluate(rest[0], scope), evaluate(rest[1], scope));
 }
 
-// As text; `say(name)` gives the word or the number for a name.
-function write(tree, say, strength = 0, right = false) {
+// The tree as text; `show(name)` gives the symbol or the number for a name.
+function write(tree, show, strength = 0, right = false) {
   const [kind, ...rest] = tree;
-  if (kind === "name") return say(rest[0]);
+  if (kind === "name") return show(rest[0]);
   if (kind === "number") return figure(rest[0]);
   if (kind === "call") {
-    const inner = rest.slice(1).map((each) => write(each, say));
+    const inner = rest.slice(1).map((each) => write(each, show));
     return rest[0] === "sqrt" ? `√(${inner[0]})` : rest[0] === "abs" ? `|${inner[0]}|` : `${rest[0]}(${inner.join(", ")})`;
   }
   if (kind === "if") {
     const [sign, a, b, yes, no] = rest;
-    return `(${write(yes, say)} where ${write(a, say)} ${sign} ${write(b, say)}, else ${write(no, say)})`;
+    return `(${write(yes, show)} where ${write(a, show)} ${sign} ${write(b, show)}, else ${write(no, show)})`;
   }
   const own = STRENGTH[kind];
   const text = kind === "negative"
-    ? `−${write(rest[0], say, own)}`
-    : `${write(rest[0], say, own)} ${SIGNS[kind]} ${write(rest[1], say, own, true)}`;
+    ? `−${write(rest[0], show, own)}`
+    : `${write(rest[0], show, own)} ${SIGNS[kind]} ${write(rest[1], show, own, true)}`;
   const weaker = own < strength || (own === strength && right);
   return weaker ? `(${text})` : text;
 }
 
-const WORDS = { gradient: "∂C/∂θ", parameter: "θ", learning_rate: "η", epsilon: "ε", momentum: "μ", velocity: "velocity" };
-const word = (name) => WORDS[name] ?? name.replace(/^beta(\d)$/, (_, k) => `β${"₀₁₂₃"[k]}`).replace(/^rest(\d)$/, (_, k) => `(1 − β${"₀₁₂₃"[k]})`);
+const SYMBOLS = { gradient: "∂C/∂θ", parameter: "θ", learning_rate: "η", epsilon: "ε", momentum: "μ", velocity: "velocity" };
+const symbol = (name) => SYMBOLS[name] ?? name.replace(/^beta(\d)$/, (_, k) => `β${"₀₁₂₃"[k]}`).replace(/^rest(\d)$/, (_, k) => `(1 − β${"₀₁₂₃"[k]})`);
 
 function drawRule(step, coordinate) {
   const before = vectors.parameters.at(step, coordinate), update = vectors.update.at(step, coordinate);
@@ -64,7 +64,7 @@ function drawRule(step, coordinate) {
       const last = name === "update";
       box.append(element(
         "div", last ? { class: "total" } : {},
-        `${last ? "update" : word(name)} = `, element("i", {}, `${write(tree, word)} = ${numbers} = `), figure(value),
+        `${last ? "update" : symbol(name)} = `, element("i", {}, `${write(tree, symbol)} = ${numbers} = `), figure(value),
       ));
       scope[name] = value;
     }

@@ -1,4 +1,4 @@
-// A test function's ground with lines of equal cost, and the path over it.
+// A test function with lines of equal cost, and the path over it.
 function drawSurface() {
   const { low, high, points, minimiser } = content.surface;
   const heights = unpack(content.surface.heights).values;
@@ -48,7 +48,7 @@ function drawSurface() {
     const at = [x(xs[step]), y(ys[step])];
     here.setAttribute("cx", at[0]);
     here.setAttribute("cy", at[1]);
-    // Directions on the screen, 52 long: the picture's axes need not have one scale.
+    // Arrows of length 52 on the screen: the two axes have different scales.
     point(slope, at, -vectors.gradient.at(step, 0), -vectors.gradient.at(step, 1));
     point(move, at, vectors.update.at(step, 0), vectors.update.at(step, 1));
   });

@@ -23,13 +23,13 @@ function drawTable() {
   return card("", "Every coordinate", "click one", element("div", { class: "scroll" }, element("table", {}, head, body)));
 }
 
-// One coordinate of a larger run, from its coloured cells.
+// One coordinate of a larger run, chosen in the coloured cells.
 function drawCell() {
   const text = element("p", { id: "cell" });
   const command = element("code");
-  const section = card("", "One weight", "", text, element("p", { class: "note" }, "Exactly, with what it meant: ", command));
+  const section = card("", "One weight", "", text, element("p", { class: "note" }, "Exact values and explanation: ", command));
   onChange(({ step, coordinate }) => {
-    const { tensor, index } = place(coordinate), shown = snapshot(step), k = tensors.indexOf(tensor);
+    const { tensor, index } = locate(coordinate), shown = snapshot(step), k = tensors.indexOf(tensor);
     const value = (quantity) => figure(content.snapshots.tensors[k][quantity].row(shown)[coordinate - tensor.start], 3);
     const at = content.snapshots.steps[shown];
     text.textContent = `${nameOf(coordinate)} at step ${whole(at)}: about ${value("parameters")}, derivative ${value("gradient")}, update ${value("update")}.`;

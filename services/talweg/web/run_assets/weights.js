@@ -1,4 +1,4 @@
-// Larger networks: every coordinate as a coloured cell at a few steps, and histograms over all of them.
+// Larger networks: every coordinate as a coloured cell at a few steps, and histograms over more steps.
 const BLUE = [10, 111, 179], ORANGE = [213, 94, 0];
 
 function ink(name) {
@@ -6,7 +6,7 @@ function ink(name) {
   return [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
 }
 
-// −1 … 1 to blue … ground … orange.
+// The colour of −1 … 1: from blue by `ground` to orange.
 function shade(share, ground) {
   const strength = Math.min(Math.abs(share), 1) ** 0.7, towards = share > 0 ? ORANGE : BLUE;
   return ground.map((part, k) => Math.round(part + (towards[k] - part) * strength));
@@ -20,11 +20,11 @@ function drawSheets() {
   const buttons = Object.entries(quantities).map(([name, word]) => element(
     "button", { "aria-pressed": name === quantity, "data-quantity": name, onclick: () => ((quantity = name), choose({})) }, word,
   ));
-  const said = element("p", { class: "note" });
+  const note = element("p", { class: "note" });
   const figures = sheets.map((sheet, k) => {
     const { columns, rows, cell } = arrangement(sheet);
     const canvas = element("canvas", { width: columns, height: rows });
-    // A row of biases would be too thin to hit.
+    // A row of biases would be too thin to click.
     canvas.style.aspectRatio = `${columns} / ${Math.max(rows, columns / 30)}`;
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
@@ -39,11 +39,11 @@ function drawSheets() {
   onChange(({ step }) => {
     const shown = snapshot(step), ground = ink("zero");
     for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.quantity === quantity);
-    said.textContent = `Step ${whole(at[shown])}, the nearest of ${at.length} pictured ones (${at.map(whole).join(", ")}). `
-      + "Orange is positive, blue negative; full colour is what stands behind ± above, each tensor’s greatest then.";
+    note.textContent = `Step ${whole(at[shown])}, the nearest of ${at.length} shown here (${at.map(whole).join(", ")}). `
+      + "Orange is positive, blue negative; full colour is the value behind ±, the tensor’s greatest at this step.";
     for (const { sheet, canvas, columns, rows, cell, caption } of figures) {
       const values = sheet[quantity].row(shown), most = greatest(values) || 1;
-      caption.textContent = `${sheet.name} (${sheet.shape.join(" × ")}): ±${figure(greatest(values), 3)}${sheet.tiles ? ", a picture a unit" : ""}`;
+      caption.textContent = `${sheet.name} (${sheet.shape.join(" × ")}): ±${figure(greatest(values), 3)}${sheet.tiles ? ", one image a unit" : ""}`;
       const brush = canvas.getContext("2d"), image = brush.createImageData(columns, rows);
       for (let v = 0; v < rows; v++) {
         for (let u = 0; u < columns; u++) {
@@ -57,7 +57,7 @@ function drawSheets() {
   });
   return card(
     "", "Every weight", "click a cell", element("div", { class: "choice" }, ...buttons),
-    element("div", { class: sheets[0].tiles ? "sheets tiled" : "sheets" }, ...figures.map(({ holder }) => holder)), said,
+    element("div", { class: sheets[0].tiles ? "sheets tiled" : "sheets" }, ...figures.map(({ holder }) => holder)), note,
   );
 }
 
@@ -74,11 +74,11 @@ function steepest(shown) {
 
 const snapshot = (step) => nearest(steps[step], content.snapshots.steps);
 
-// Which coordinate of the tensor a cell shows: as it is written, or a picture a unit where the inputs are pixels.
+// The coordinate of the tensor that a cell shows: by rows and columns, or one image a unit where the inputs are pixels.
 function arrangement({ shape, tiles }) {
   const columns = shape.length > 1 ? shape[shape.length - 1] : shape.reduce((p, n) => p * n, 1);
   const rows = shape.length > 1 ? shape.slice(0, -1).reduce((p, n) => p * n, 1) : 1;
-  // Upright ones lie down, so that they do not fill the page.
+  // Tall matrices are transposed, so that they do not fill the page.
   if (!tiles && rows > 1.3 * columns) return { columns: rows, rows: columns, cell: (u, v) => u * columns + v };
   if (!tiles) return { columns, rows, cell: (u, v) => v * columns + u };
   const across = Math.ceil(Math.sqrt(columns)), down = Math.ceil(columns / across), pitch = tiles + 1;
@@ -96,7 +96,7 @@ function drawHistograms() {
   const word = { parameters: "parameters", gradient: "derivatives" };
   for (const tensor of own) {
     for (const quantity of ["gradient", "parameters"]) {
-      const { reach, counts } = tensor[quantity];
+      const { limit, counts } = tensor[quantity];
       const rows = unpack(counts), ground = ink("zero"), accent = ink("accent");
       const canvas = element("canvas", { width: at.length, height: bins });
       canvas.style.height = `${height}px`;
@@ -126,10 +126,10 @@ function drawHistograms() {
         while (k + 1 < at.length && at[k + 1] <= steps[step]) k++;
         line.style.left = `calc(${(100 * (k + 0.5)) / at.length}% - 1px)`;
       });
-      const caption = `${tensor.name}, ${word[quantity]}: ±${figure(reach, 3)}`;
+      const caption = `${tensor.name}, ${word[quantity]}: ±${figure(limit, 3)}`;
       holder.append(element("figure", {}, element("figcaption", {}, caption), frame));
     }
   }
   const left = own.length < tensors.length ? `, the first ${own.length} of ${tensors.length} tensors` : "";
-  return card("", "Histograms over time", `left to right: ${at.length} steps; upwards: the value; darker: more of them${left}`, holder);
+  return card("", "Histograms over time", `horizontal: ${at.length} steps; vertical: the value; darker: more coordinates${left}`, holder);
 }
