@@ -152,21 +152,21 @@ def runs_on(comparison: Comparison, problem: OnProblem, contender: Contender) ->
 
 
 def _on_problem(
-    spec: StudySpec, own: StudyProblem, results: Sequence[Result], everyone: Sequence[Contender], name: str, seed: int
+    spec: StudySpec, own: StudyProblem, results: Sequence[Result], compared: Sequence[Contender], name: str, seed: int
 ) -> OnProblem:
     steps = own.steps or spec.steps
-    by_contender = [of_contender(spec, results, contender) for contender in everyone]
+    by_contender = [of_contender(spec, results, contender) for contender in compared]
     final = [[run for run in runs if run.stage == "final"] for runs in by_contender]
     budget = _budget(final, spec.clock)
     final = [[within(run, spec.clock, budget) for run in runs] for runs in final]
-    target, rule = _target(spec, own, final, everyone, steps)
+    target, rule = _target(spec, own, final, compared, steps)
     scored = [run for runs in final for run in runs if run.complete]
     positive = all(_positive(run) for run in scored)
     standings = [
         standing(contender, runs, target=target, clock=spec.clock, positive=positive, tuned=spec.protocol == "grid")
-        for contender, runs in zip(everyone, final, strict=True)
+        for contender, runs in zip(compared, final, strict=True)
     ]
-    order = sorted(range(len(everyone)), key=lambda i: (standings[i].median, _rest(standings[i]), i))
+    order = sorted(range(len(compared)), key=lambda i: (standings[i].median, _rest(standings[i]), i))
     validated = any("validation" in run.evaluations for run in scored)
     return OnProblem(
         name,
@@ -178,9 +178,9 @@ def _on_problem(
         tuple(standings[i] for i in order),
         tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
-        tuple(_tunings(everyone, by_contender)),
+        tuple(_tunings(compared, by_contender)),
         # The final cost of a pruned trial is unknown, and trials that TPE suggested are not independent draws.
-        _trials(everyone, final) if spec.protocol == "search" and not spec.adaptive else {},
+        _trials(compared, final) if spec.protocol == "search" and not spec.adaptive else {},
     )
 
 
@@ -204,7 +204,7 @@ def _budget(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
 
 
 def _target(
-    spec: StudySpec, own: StudyProblem, final: Sequence[Sequence[Result]], everyone: Sequence[Contender], steps: int
+    spec: StudySpec, own: StudyProblem, final: Sequence[Sequence[Result]], compared: Sequence[Contender], steps: int
 ) -> tuple[float, str]:
     """The target cost, and its origin in words."""
     target = own.target
@@ -216,17 +216,17 @@ def _target(
     named = [] if target is None else target.references
     references = [
         [run for run in best_of_seeds(runs) if run.complete]
-        for contender, runs in zip(everyone, final, strict=True)
+        for contender, runs in zip(compared, final, strict=True)
         if not named or contender.optimizer in named
     ]
     found = target_of([runs for runs in references if runs], share=share, steps=steps)
-    who = " and ".join(named) if named else "all optimizers"
-    return found, f"found: the best of {who}, median over seeds of the best cost within {share:.0%} of the steps"
+    names = " and ".join(named) if named else "all optimizers"
+    return found, f"found: the best of {names}, median over seeds of the best cost within {share:.0%} of the steps"
 
 
-def _tunings(everyone: Sequence[Contender], runs: Sequence[Sequence[Result]]) -> list[Tuning]:
+def _tunings(compared: Sequence[Contender], runs: Sequence[Sequence[Result]]) -> list[Tuning]:
     found = []
-    for contender, own in zip(everyone, runs, strict=True):
+    for contender, own in zip(compared, runs, strict=True):
         tried = [run for run in own if run.stage == "tuning"]
         costs = tuned(tried)
         if costs:
@@ -245,10 +245,10 @@ def _tunings(everyone: Sequence[Contender], runs: Sequence[Sequence[Result]]) ->
     return found
 
 
-def _trials(everyone: Sequence[Contender], final: Sequence[Sequence[Result]]) -> dict[str, Floats]:
+def _trials(compared: Sequence[Contender], final: Sequence[Sequence[Result]]) -> dict[str, Floats]:
     """By contender the expected best final cost of k trials, k = 1 … n: the median over seeds."""
     found = {}
-    for contender, runs in zip(everyone, final, strict=True):
+    for contender, runs in zip(compared, final, strict=True):
         by_seed: dict[int, list[float]] = {}
         for run in runs:
             by_seed.setdefault(run.seed, []).append(final_judged(run))
@@ -258,9 +258,9 @@ def _trials(everyone: Sequence[Contender], final: Sequence[Sequence[Result]]) ->
     return found
 
 
-def _times(everyone: Sequence[Contender], problems: Sequence[OnProblem]) -> Floats | None:
+def _times(compared: Sequence[Contender], problems: Sequence[OnProblem]) -> Floats | None:
     """(S, P, N) times to target of the N seeds that all contenders have; None where there are none, or no targets."""
-    table = [[_standing_of(problem, contender).times for problem in problems] for contender in everyone]
+    table = [[_standing_of(problem, contender).times for problem in problems] for contender in compared]
     seeds = set.intersection(*(set(times) for row in table for times in row)) if table else set()
     if not seeds or any(math.isinf(problem.target) for problem in problems):
         return None
@@ -271,15 +271,15 @@ def _standing_of(problem: OnProblem, contender: Contender) -> Standing:
     return next(s for s in problem.standings if s.contender.position == contender.position)
 
 
-def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Score, ...]:
+def _scores(compared: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Score, ...]:
     """Profile scores of the median times, best first; intervals from resampling the seeds within each problem."""
-    times = _times(everyone, problems)
+    times = _times(compared, problems)
     if times is None:
         return ()
     medians = median_times(times)
     found = profile_scores(medians)
     random, (_, count, seeds) = generator(seed), times.shape
-    draws = np.empty((RESAMPLES, len(everyone)))
+    draws = np.empty((RESAMPLES, len(compared)))
     for b in range(RESAMPLES):
         # The same seeds for all contenders, so that what a seed adds to all of them cancels.
         drawn = random.integers(0, seeds, (1, count, seeds))
@@ -292,21 +292,21 @@ def _scores(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: 
             tuple(medians[i].tolist()),
             speed_up(medians[i], medians[0]),
         )
-        for i, contender in enumerate(everyone)
+        for i, contender in enumerate(compared)
     ]
     return tuple(sorted(scores, key=lambda score: (-score.score.estimate, score.contender.position)))
 
 
-def _overall(everyone: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:
+def _overall(compared: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:
     """The pairs of contenders, by their profile scores with each seed as a study of its own."""
-    times = _times(everyone, problems)
+    times = _times(compared, problems)
     if times is None:
         return ()
     each = np.array([profile_scores(times[:, :, s]) for s in range(times.shape[2])])
     return tuple(
         differences(
             # From −1 to 0: less is better. Never all positive, so that differences are taken, not ratios.
-            {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(everyone)},
+            {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(compared)},
             seed=seed,
         )
     )

@@ -49,7 +49,7 @@ class MirrorProgress(Protocol):
     def unreported_studies(self, limit: int = 100) -> list[str]:
         """Ids of ended studies whose runs are mirrored, but not yet their ranking and report."""
 
-    def mark_study_reported(self, study_id: str, told: bool = True) -> None:
+    def mark_study_reported(self, study_id: str, reported: bool = True) -> None:
         """Record that MLflow has the study's ranking and report."""
 
 

@@ -81,19 +81,19 @@ def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
     """By path: the interactive page, the figures, and the record; {} before the run's first own step."""
     if run.step <= first_own(run):
         return {}
-    seen = shown(store, run)
+    page = shown(store, run)
     figures = {
-        "cost": run_figures.cost_curve(run, seen.costs, _validation(store, run), title=title),
+        "cost": run_figures.cost_curve(run, page.costs, _validation(store, run), title=title),
         "norms": run_figures.norm_curves(
             run, np.asarray(norms(store, run, 0, run.step), dtype=np.float64), title=title
         ),
     }
-    if seen.snapshots:
-        figures["histograms"] = run_figures.histograms(run, seen.snapshots, title=title)
-        if isinstance(seen.problem, SurfaceProblem) and seen.problem.layout.size == 2:
-            points = np.stack([each.parameters for each in seen.snapshots]).astype(np.float64)
-            figures["path"] = run_figures.path(seen.problem, points, title=title)
-    found = {PAGE: document(content(store, seen, title)).encode(), "record.parquet": parquet(store, run)}
+    if page.snapshots:
+        figures["histograms"] = run_figures.histograms(run, page.snapshots, title=title)
+        if isinstance(page.problem, SurfaceProblem) and page.problem.layout.size == 2:
+            points = np.stack([each.parameters for each in page.snapshots]).astype(np.float64)
+            figures["path"] = run_figures.path(page.problem, points, title=title)
+    found = {PAGE: document(content(store, page, title)).encode(), "record.parquet": parquet(store, run)}
     for name, figure in figures.items():
         found[f"figures/{name}.png"] = png(figure, dots_per_inch=100)
         found[f"figures/{name}.svg"] = svg(figure)

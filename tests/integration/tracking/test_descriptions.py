@@ -14,7 +14,7 @@ from talweg.tracking.mirror import Mirror
 
 
 def drain(laboratory: Any, destination: Destination, budget: int = 50_000) -> None:
-    """Mirror all there is."""
+    """Mirror everything."""
     mirror = Mirror(laboratory.store, destination, budget=budget)
     while mirror.drain():
         pass

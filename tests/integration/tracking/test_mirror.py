@@ -25,7 +25,7 @@ History = dict[str, list[tuple[int, float]]]
 
 
 def drain(mirror: Mirror) -> None:
-    """Mirror all there is."""
+    """Mirror everything."""
     while mirror.drain():
         pass
 

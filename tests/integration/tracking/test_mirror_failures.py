@@ -19,7 +19,7 @@ BUDGET = 50_000
 
 
 def drain(mirror: Mirror) -> None:
-    """Mirror all there is."""
+    """Mirror everything."""
     while mirror.drain():
         pass
 

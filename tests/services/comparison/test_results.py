@@ -10,7 +10,7 @@ def test_runs_that_differ_by_seed_only_form_a_group_in_order_of_appearance(resul
     assert [(group.label, len(group.results)) for group in found] == [("sgd", 2), ("adam", 2)]
 
 
-def test_settings_of_one_optimizer_are_told_apart_by_what_varies(result: Callable[..., Result]) -> None:
+def test_labels_of_one_optimizers_settings_show_what_varies(result: Callable[..., Result]) -> None:
     found = groups([result("adam", beta1=0.9), result("adam", beta1=0.8), result("sgd", momentum=0.9)])
     assert [group.label for group in found] == ["adam · beta1 0.9", "adam · beta1 0.8", "sgd"]
     assert [group.variant for group in found] == [0, 1, 0]

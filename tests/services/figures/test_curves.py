@@ -26,7 +26,7 @@ def test_no_runs_and_no_steps_have_no_curve() -> None:
     assert median_curve([np.ones(3), np.empty(0)]) is None
 
 
-def test_a_long_curve_is_thinned_and_says_so_and_keeps_its_spike() -> None:
+def test_a_long_curve_is_thinned_and_keeps_its_spike() -> None:
     costs = np.ones(50_000)
     costs[31_234] = 7.0
     curve = median_curve([costs])

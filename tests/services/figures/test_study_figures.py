@@ -66,7 +66,7 @@ def test_a_run_without_a_step_yet_is_no_error(result: Make, state: str) -> None:
     assert png(cost_curves([], title="empty"))
 
 
-def test_names_are_drawn_as_they_stand(result: Make) -> None:
+def test_names_are_drawn_literally(result: Make) -> None:
     title = r"$\frac{1}$ <script>alert(1)</script> & _x_"
     drawn = svg(cost_curves([result("$a$<b>")], title=title))
     root = ET.fromstring(drawn)  # noqa: S314 - our own output
