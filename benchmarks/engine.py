@@ -43,6 +43,7 @@ from typing import Any
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+from tables import print_rows
 
 from talweg_core import Cohort, optimizers
 from talweg_core.data import Dataset
@@ -189,14 +190,7 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         # The peers inherit it: told to take one thread, JAX takes two for some products.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    table = []
-    for row in rows(options):
-        print(json.dumps(row), flush=True)
-        table.append(row)
-    columns = list(dict.fromkeys(key for row in table for key in row))
-    print("\n| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    for row in table:
-        print("| " + " | ".join("" if row.get(key) is None else str(row[key]) for key in columns) + " |")
+    table = print_rows(rows(options))
     speed = large_products(options)
     print(f"\nlarge products: {speed:.0f} GFLOP/s on one core")
     for row in table:

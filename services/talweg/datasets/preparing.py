@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -50,15 +50,6 @@ class Options:
     kind: Kind = "auto"
     standardise: bool = True
     maximum: int = 128_000_000
-
-    def to_json(self) -> str:
-        """As one line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Options":
-        """What `to_json` wrote."""
-        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)

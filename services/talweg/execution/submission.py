@@ -19,8 +19,8 @@ from talweg.comparison.tuning import Stage, next_stage
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound, Unreachable
 from talweg.execution.planning import plan, require_room
+from talweg.records.coordinates import size_of
 from talweg.records.from_spec import fitting, normalise, normalise_study, problem_of
-from talweg.records.steps import size_of
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec

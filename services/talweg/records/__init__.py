@@ -1,6 +1,6 @@
 """Read any step of any run, recompute and check it, explain it, verify the record."""
 
-from talweg.records.coordinates import Part, part_of
+from talweg.records.coordinates import Part, part_of, size_of
 from talweg.records.explanation import Explanation, Next, StepExplanation, explain, explain_step, next_updates
 from talweg.records.fork_start import ForkStart, fork_start
 from talweg.records.from_spec import (
@@ -25,7 +25,6 @@ from talweg.records.steps import (
     parameters,
     records,
     seconds,
-    size_of,
 )
 from talweg.records.verify_and_repair import Repaired, Verification, repair, verify
 

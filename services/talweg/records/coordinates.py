@@ -1,5 +1,6 @@
 """Parts of a tensor by name and index: which of a run's P coordinates they are, and which shape they have."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -29,6 +30,11 @@ class Part:
 def layout_of(run: RunRow) -> Layout:
     """Which coordinates of the run's flat vectors are which tensor."""
     return Layout.of({tensor["name"]: tuple(tensor["shape"]) for tensor in run.tensors})
+
+
+def size_of(run: RunRow) -> int:
+    """P: how many coordinates the run's parameters have."""
+    return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
 
 
 def part_of(run: RunRow, tensor: str, index: Index = ()) -> Part:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talweg.errors import InvalidSpec, ReplayDiverged
-from talweg.records.from_spec import cohort_of, engine_rules
+from talweg.records.from_spec import cohort_of, cohort_of_run, engine_rules
 from talweg.records.replay import state_at
 from talweg.records.steps import gradient, owner, parameters, records
 from talweg.spec import OptimizerSpec, RunSpec, ScheduleSpec
@@ -32,7 +32,7 @@ def explain(
     """
     before, after = records(store, run, "parameters", step, step + 2)
     holder = owner(store, run, step)
-    cohort = cohort_of([RunSpec.model_validate(holder.spec)])
+    cohort = cohort_of_run(holder)
     cohort.parameters[0], cohort.step = before, step
     with engine_rules():
         position = cohort.problem.layout.position(tensor, tuple(index))
@@ -87,7 +87,7 @@ def explain_step(store: Store, run: RunRow, step: int, *, count: int = 10) -> St
     """Every tensor and the `count` coordinates that mattered most at a step; raises NoSuchStep."""
     before, after = records(store, run, "parameters", step, step + 2)
     slope = gradient(store, run, step)
-    cohort = cohort_of([RunSpec.model_validate(owner(store, run, step).spec)])
+    cohort = cohort_of_run(owner(store, run, step))
     cohort.parameters[0], cohort.step = before, step
     cost, cost_after = float(cohort.costs()[0]), float(cohort.costs(after[None])[0])
     layout, rule = cohort.problem.layout, type(cohort.optimizers[0]).__name__
@@ -103,7 +103,7 @@ def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:
 
     Under other numerics the state differs in its last bits; what is stored is true all the same.
     """
-    cohort = cohort_of([RunSpec.model_validate(holder.spec)])
+    cohort = cohort_of_run(holder)
     try:
         payload = state_at(store, holder, step)
     except ReplayDiverged:

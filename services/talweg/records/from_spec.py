@@ -8,6 +8,7 @@ from functools import lru_cache
 from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
+from talweg.store import RunRow
 from talweg.study_settings import Grid, Range, Search
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
@@ -59,6 +60,11 @@ def cohort_of(specs: Sequence[RunSpec]) -> Cohort:
             precision=first.precision,
             schedule=[schedule_of(spec.schedule) for spec in specs],
         )
+
+
+def cohort_of_run(run: RunRow) -> Cohort:
+    """A cohort of one submitted run, at step 0."""
+    return cohort_of([RunSpec.model_validate(run.spec)])
 
 
 def fitting(spec: RunSpec, memory: int) -> int:

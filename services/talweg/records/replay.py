@@ -6,7 +6,6 @@ its run: making one takes as long as fifty steps of a small network, and one tha
 same whatever it did before.
 """
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from talweg.errors import CorruptRecord, ReplayDiverged
-from talweg.records.coordinates import EVERY, Columns
+from talweg.records.coordinates import EVERY, Columns, size_of
 from talweg.records.from_spec import cohort_of, engine_rules
 from talweg.spec import RunSpec
 from talweg.store import ReplayBasis, RunRow, Store, codec
@@ -187,12 +186,11 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: ReplayBasis, end: int) ->
     if len(costs) != max(end - first, 0):
         raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(costs)}")
     # Not asked for at each step: it takes as long as the tensors are many.
-    every = _every(run)
+    every = checkpoint_interval(run)
     for step in range(first, end):
         yield step, None
         record = cohort.advance()
-        if not _same(record.costs[0], costs[step - first]):
-            raise _diverged(run, f"cost of step {step}", record.costs[0], costs[step - first])
+        check_cost(run, step, record.costs[0], costs[step - first])
         if (step + 1) % every == 0 or (run.ended and step + 1 == run.step):
             _compare(run, cohort, recorded.digests.get(step + 1))
         yield step, record
@@ -200,7 +198,7 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: ReplayBasis, end: int) ->
 
 def kept_checkpoints(run: RunRow) -> list[int]:
     """The steps of the checkpoints that the run must have by now; a fork begins with one."""
-    begin, every = run.parent_step, _every(run)
+    begin, every = run.parent_step, checkpoint_interval(run)
     found = {step for step in range(0, run.step + 1, every) if step > (begin or 0)}
     found |= ({run.step} if run.ended and run.step > (begin or 0) else set()) | (set() if begin is None else {begin})
     return sorted(found)
@@ -225,13 +223,13 @@ def restored(store: Store, run: RunRow, step: int) -> Array:
 
 def _next_checkpoint(run: RunRow, step: int) -> int:
     """The first kept checkpoint at or after `step`; where none is recorded yet, the last recorded step."""
-    every = _every(run)
+    every = checkpoint_interval(run)
     return min(-(-step // every) * every, run.step)
 
 
-def _every(run: RunRow) -> int:
-    size = sum(math.prod(tensor["shape"]) for tensor in run.tensors)
-    return checkpoint_every(run.record, size, run.total_steps)
+def checkpoint_interval(run: RunRow) -> int:
+    """K: every K-th step of the run has a kept checkpoint."""
+    return checkpoint_every(run.record, size_of(run), run.total_steps)
 
 
 def _compare(run: RunRow, cohort: Cohort, recorded: str | None) -> None:
@@ -242,9 +240,11 @@ def _compare(run: RunRow, cohort: Cohort, recorded: str | None) -> None:
         raise _diverged(run, f"checkpoint of step {cohort.step}", computed, recorded)
 
 
-def _same(computed: float, recorded: float) -> bool:
-    """Bit for bit; a cost that is no number has lost its sign and payload in SQL."""
-    return computed == recorded or (computed != computed and recorded != recorded)
+def check_cost(run: RunRow, step: int, computed: float, recorded: float) -> None:
+    """Raise ReplayDiverged where the cost of a step is not, bit for bit, the recorded one."""
+    # SQL keeps neither the sign nor the payload of a NaN.
+    if computed != recorded and (computed == computed or recorded == recorded):
+        raise _diverged(run, f"cost of step {step}", computed, recorded)
 
 
 def _diverged(run: RunRow, what: str, computed: object, recorded: object) -> ReplayDiverged:

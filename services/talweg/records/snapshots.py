@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.errors import ReplayDiverged
-from talweg.records.from_spec import cohort_of, engine_rules
+from talweg.records.from_spec import cohort_of_run, engine_rules
+from talweg.records.replay import check_cost
 from talweg.records.steps import records
-from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg_core import Cohort
 from talweg_core.checkpoint import unpack
@@ -47,7 +46,7 @@ def recompute_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iter
 
     Raises ReplayDiverged where a step's cost is not, bit for bit, the recorded one.
     """
-    cohort = cohort_of([RunSpec.model_validate(run.spec)])
+    cohort = cohort_of_run(run)
     recorded = store.steps(run.id, 0, run.step).cost
     for number, step in enumerate(steps):
         _go_to(store, run, cohort, step, first=number == 0)
@@ -83,8 +82,7 @@ def _snapshot(run: RunRow, cohort: Cohort, recorded: float) -> Snapshot:
     batch = cohort.batch(0, cohort.step)
     record = cohort.advance()
     cost = float(record.costs[0])
-    if cost != recorded and (cost == cost or recorded == recorded):
-        raise ReplayDiverged(f"run {run.name}: cost of step {record.step} must be {recorded!r} again, got {cost!r}")
+    check_cost(run, record.step, cost, recorded)
     return Snapshot(
         step=record.step,
         cost=cost,

@@ -4,7 +4,6 @@ A fork's own steps begin where it left its parent; those before are its ancestor
 in one pass; with each step's batch, evaluations and seconds.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.errors import CorruptRecord, NoSuchStep
-from talweg.records.coordinates import EVERY, Columns
-from talweg.records.from_spec import cohort_of
+from talweg.records.coordinates import EVERY, Columns, size_of
+from talweg.records.from_spec import cohort_of_run
 from talweg.records.replay import replay, replay_chosen, restored
-from talweg.spec import RunSpec
 from talweg.store import Chunk, Quantity, RunRow, Store
 from talweg.store.batch import CHUNK_STEPS
 from talweg_core.layout import Array
@@ -97,11 +95,6 @@ def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
     parts = [_stored(store, piece, "norms", width, dtype) for piece in pieces(store, run, start, stop)]
     flat = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return flat.reshape(len(flat), 3, tensors)
-
-
-def size_of(run: RunRow) -> int:
-    """P: how many coordinates the run's parameters have."""
-    return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
 
 
 def _own(store: Store, piece: Piece, quantity: VectorQuantity, columns: Columns) -> Array:
@@ -257,7 +250,7 @@ def batch(store: Store, run: RunRow, step: int) -> Batch:
     """What the gradient of `step` was taken over; raises NoSuchStep where that step is not recorded."""
     if not 0 <= step < run.step:
         raise NoSuchStep(f"run {run.name}: has batches of the steps 0 to {run.step - 1}, got {step}")
-    cohort = cohort_of([RunSpec.model_validate(owner(store, run, step).spec)])
+    cohort = cohort_of_run(owner(store, run, step))
     indices = cohort.batch(0, step)
     if not isinstance(cohort.problem, NetworkProblem):
         return Batch(indices, None, None)

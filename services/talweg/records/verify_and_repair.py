@@ -11,12 +11,13 @@ from itertools import pairwise
 import numpy as np
 
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
+from talweg.records.coordinates import size_of
 from talweg.records.from_spec import problem_of
-from talweg.records.replay import checkpoint_again, kept_checkpoints, recompute
-from talweg.records.steps import Piece, norms, pieces, records, size_of
+from talweg.records.replay import checkpoint_again, checkpoint_interval, kept_checkpoints, recompute
+from talweg.records.steps import Piece, norms, pieces, records
 from talweg.spec import Json, RunSpec
 from talweg.store import Chunk, Quantity, RunRow, Store
-from talweg.store.batch import CHUNK_STEPS, checkpoint_every
+from talweg.store.batch import CHUNK_STEPS
 from talweg_core import numerics
 from talweg_core.checks import check_gradient
 from talweg_core.layout import Array
@@ -183,11 +184,10 @@ def _stretches(store: Store, run: RunRow) -> Iterator[Piece]:
     if not run.step:
         return
     for piece in pieces(store, run, 0, run.step):
-        size = size_of(piece.run)
-        every = checkpoint_every(piece.run.record, size, piece.run.total_steps)
+        every = checkpoint_interval(piece.run)
         if piece.run.record == "full":
             # Vectors are compared too, and have to fit into memory.
-            every = min(every, max(1, _VALUES // size // CHUNK_STEPS) * CHUNK_STEPS)
+            every = min(every, max(1, _VALUES // size_of(piece.run) // CHUNK_STEPS) * CHUNK_STEPS)
         at = piece.start
         while at < piece.stop:
             end = min((at // every + 1) * every, piece.stop)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from talweg.records.from_spec import cohort_of
+from talweg.records.from_spec import cohort_of_run
 from talweg.records.steps import Point, norms, parameters, walk
-from talweg.spec import RunSpec
 from talweg.store import RunRow, Store
 from talweg.store.batch import CHUNK_STEPS
 from talweg_core import Cohort
@@ -63,11 +62,6 @@ class Instrument(ABC):
     @abstractmethod
     def measure(self, at: StepWindow) -> Sequence[float]:
         """A number for each column; NaN where there is none."""
-
-
-def by_tensor(name: str, run: RunRow) -> list[str]:
-    """One of all coordinates, and one for each tensor: `name`, `name.dense1.weight`, …"""
-    return [name, *(f"{name}.{tensor['name']}" for tensor in run.tensors)]
 
 
 def step_windows(
@@ -130,7 +124,7 @@ class _Reader:
         """Moves nothing; what it sees is the point's batch."""
         owner = point.owner
         if owner.id not in self._cohorts:
-            self._cohorts[owner.id] = cohort_of([RunSpec.model_validate(owner.spec)])
+            self._cohorts[owner.id] = cohort_of_run(owner)
         cohort = self._cohorts[owner.id]
         cohort.parameters[0], cohort.step = point.parameters, point.step
         return cohort

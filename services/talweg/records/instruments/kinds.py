@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from talweg.errors import InvalidSpec, NoSuchStep
-from talweg.records.instruments.base import Instrument, StepWindow, by_tensor, step_windows
+from talweg.records.instruments.base import Instrument, StepWindow, step_windows
 from talweg.store import RunRow, Store
 from talweg_core import Cohort
 from talweg_core.curvature import largest_eigenvalue, step_quality
@@ -28,32 +28,32 @@ _SIDE = 10.0 ** (np.arange(-32, 17) / 4)
 EDGES = np.concatenate([-_SIDE[::-1], _SIDE])
 
 
-class GradientNorm(Instrument):
+class _ByTensor(Instrument):
+    """One number of all coordinates and one of each tensor: `name`, `name.dense1.weight`, …"""
+
+    def columns(self, run: RunRow) -> list[str]:
+        """All coordinates, then each tensor."""
+        return [self.name, *(f"{self.name}.{tensor['name']}" for tensor in run.tensors)]
+
+
+class GradientNorm(_ByTensor):
     """|g_t|, of all coordinates and of each tensor's: as recorded."""
 
     name: ClassVar[str] = "gradient_norm"
     says: ClassVar[str] = "the length of the gradient, whole and by tensor"
     points: ClassVar[bool] = False
 
-    def columns(self, run: RunRow) -> list[str]:
-        """All coordinates, then each tensor."""
-        return by_tensor(self.name, run)
-
     def measure(self, at: StepWindow) -> Sequence[float]:
         """From the recorded norms."""
         return _whole_and_parts(at.norms()[0])
 
 
-class UpdateRatio(Instrument):
+class UpdateRatio(_ByTensor):
     """|θ_{t+1} − θ_t| / |θ_t|, of all coordinates and of each tensor's; infinite where a tensor is all zeros."""
 
     name: ClassVar[str] = "update_ratio"
     says: ClassVar[str] = "how far the update moved the parameters for their length, whole and by tensor"
     points: ClassVar[bool] = False
-
-    def columns(self, run: RunRow) -> list[str]:
-        """All coordinates, then each tensor."""
-        return by_tensor(self.name, run)
 
     def measure(self, at: StepWindow) -> Sequence[float]:
         """From the recorded norms."""
@@ -62,15 +62,11 @@ class UpdateRatio(Instrument):
         return ratios
 
 
-class Distance(Instrument):
+class Distance(_ByTensor):
     """|θ_t − θ_0|, of all coordinates and of each tensor's."""
 
     name: ClassVar[str] = "distance"
     says: ClassVar[str] = "how far the parameters are from where they began, whole and by tensor"
-
-    def columns(self, run: RunRow) -> list[str]:
-        """All coordinates, then each tensor."""
-        return by_tensor(self.name, run)
 
     def measure(self, at: StepWindow) -> Sequence[float]:
         """In float64."""
