@@ -2,7 +2,7 @@
 
 Each is read in one piece, and some steps, drawn at random, one by one. With fifty of those it takes a minute:
 
-    AGREEMENT_STEPS=50 pytest tests/services/records/test_agreement.py
+    AGREEMENT_STEPS=50 pytest tests/services/records/test_replay_agreement.py
 """
 
 import os
