@@ -1,16 +1,16 @@
-# Everything a newcomer or a developer does here, by name. It needs make and Python 3.11 or later, nothing else.
-# Where packages come from is the machine's own configuration; no index address stands in this repository.
+# Commands for users and developers. They need make and Python 3.11 or later only.
+# Package indexes come from the machine's configuration; this repository names none.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Added to pytest's, uv's and compose's command lines: make test ARGS="-k adam", make lock ARGS=--upgrade.
 ARGS ?=
-# Half of a test's time is waiting for processes of its own, so there are more of them than cores.
-SIDE_BY_SIDE := --numprocesses 4 --dist worksteal
+# Half of a test's time is waiting for its own processes, so use more test processes than cores.
+PARALLEL := --numprocesses 4 --dist worksteal
 
-# A shell may ask Python to keep no compiled code. Each of the many processes here would then compile, at each start,
-# all that it imports: three seconds in place of one.
+# A user's shell may set this. Each of the many processes here would then compile all of its imports at each start:
+# three seconds instead of one.
 export PYTHONDONTWRITEBYTECODE =
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -21,7 +21,7 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --g
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## the environment in .venv, as locked (the other targets do it by themselves)
+install: $(VENV)/.installed ## the locked environment in .venv (the other targets call this)
 	@:
 
 $(VENV)/.bootstrapped: requirements/build.lock
@@ -31,12 +31,12 @@ $(VENV)/.bootstrapped: requirements/build.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
 	@touch $@
 
-# uv takes seconds where pip takes a minute, but it does not read pip's configuration: on a machine that
-# configured pip alone, pip does it.
+# uv takes seconds and pip a minute, but uv does not read pip's configuration: where only pip is configured, fall back
+# to pip.
 $(VENV)/.installed: $(VENV)/.bootstrapped requirements/dev.lock pyproject.toml
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes \
 	    requirements/dev.lock requirements/build.lock \
-	 || { echo "uv could not; pip tries."; \
+	 || { echo "uv failed; trying pip."; \
 	      $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 	        -r requirements/dev.lock; }
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-index --no-deps --no-build-isolation --editable .
@@ -46,7 +46,7 @@ demo: install ## four optimizers compared on real data: a table, a picture, ever
 	@$(BIN)/talweg demo
 
 test: install ## the test suite, in random order (make test ARGS="-p no:randomly -n 0": in order, in one process)
-	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 check: install ## format, lint, types, import contracts, migrations, the list of guards
 	@$(BIN)/ruff format --check .
@@ -55,16 +55,16 @@ check: install ## format, lint, types, import contracts, migrations, the list of
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/services/store/test_migrate.py tests/security
 
-# Rules of bandit that ruff's S rules hold in `check` already, each exception with its reason beside it. Bandit does not
-# read those, and would list every one again.
+# Rules of bandit that ruff's S rules check in `check`, with a reason at each exception. Bandit does not read ruff's
+# exceptions and would report each again.
 BANDIT_IN_RUFF := B101,B102,B108,B310,B404,B603,B606,B608
 
-audit: install ## known holes: in the locked packages (asks PyPI's database), and in our own code
+audit: install ## known vulnerabilities in the locked packages (PyPI's database) and in our own code
 	@$(BIN)/ruff check --quiet --select S --ignore S101,S311
 	@$(BIN)/uv tool run --quiet bandit --quiet --recursive services core migrations --skip $(BANDIT_IN_RUFF)
 	@$(BIN)/uv tool run --quiet pip-audit --strict --disable-pip --require-hashes -r requirements/lab.lock
 
-format: install ## rewrite what check would refuse
+format: install ## reformat the code and fix lint errors
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -79,8 +79,8 @@ up: .env ## the whole laboratory in containers: PostgreSQL, Redis, MLflow, API, 
 down: ## stop the containers (make down ARGS=--volumes deletes their data too)
 	@docker compose down $(ARGS)
 
-# A random secret for each that the example leaves empty and .env has no line for: of a laboratory that is there already,
-# those that came with a later version.
+# A random secret for each name that is empty in .env.example and missing in .env: in an existing .env, the secrets that a
+# later version added.
 NEW_SECRETS = umask 077; grep -o '^[A-Z_]*=$$' .env.example | while IFS= read -r name; do \
 	grep -q "^$$name" .env || { printf '%s%s\n' "$$name" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')" >> .env; \
 	                            echo "Added $${name%=} to .env."; }; done
@@ -88,7 +88,7 @@ NEW_SECRETS = umask 077; grep -o '^[A-Z_]*=$$' .env.example | while IFS= read -r
 # A half-written file of secrets must not stay behind.
 .DELETE_ON_ERROR:
 
-# Every value that the example leaves empty becomes a random secret, readable by its owner only.
+# Every empty value of .env.example becomes a random secret; only the owner can read the file.
 .env:
 	@umask 077; while IFS= read -r line; do case "$$line" in \
 	    [A-Z]*=) printf '%s%s\n' "$$line" "$$(od -An -vtx1 -N24 /dev/urandom | tr -d ' \n')";; \
@@ -103,7 +103,7 @@ chromium:
 	 || { [ "$$(id -u)" = 0 ] && apt-get -qq update > /dev/null \
 	      && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium \
 	           fonts-dejavu-core > /dev/null; } \
-	 || echo "There is no chromium and none could be installed: the browser tests will fail."
+	 || echo "chromium is missing and could not be installed: the browser tests will fail."
 
 rabbitmq-test: install rabbitmq ## RabbitMQ as the broker, with a real server
 	@$(BIN)/pytest -m rabbitmq tests/rabbitmq $(ARGS)
@@ -113,19 +113,19 @@ rabbitmq:
 	 || { [ "$$(id -u)" = 0 ] && apt-get -qq update > /dev/null \
 	      && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends rabbitmq-server \
 	           > /dev/null; } \
-	 || echo "There is no rabbitmq-server and none could be installed: its tests will fail."
+	 || echo "rabbitmq-server is missing and could not be installed: its tests will fail."
 
-guards: install ## every guard of what must hold for security taken away in a copy, and its test seen to fail
+guards: install ## remove each security guard in a copy, and check that its test fails
 	@$(BIN)/python benchmarks/guards.py $(ARGS)
 
-chaos: install ## faults at random, for half an hour: 200 on each database, then 20 kills of the whole local stack
+chaos: install ## random faults for half an hour: 200 on each database, then 20 kills of the whole local stack
 	@$(BIN)/python benchmarks/reliability.py $(ARGS)
 	@$(BIN)/python benchmarks/local_stack.py $(ARGS)
 
-compose-test: install ## the same laboratory in containers, tested from outside (needs docker compose)
+compose-test: install ## the laboratory in containers, tested from outside (needs docker compose)
 	@$(BIN)/pytest -m compose tests/compose $(ARGS)
 
-compose-faults: install ## every service in containers killed and cut off in turn, while studies train: a quarter of an hour
+compose-faults: install ## kill and disconnect every container in turn while studies train: a quarter of an hour
 	@$(BIN)/pytest -m compose_faults tests/compose $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## resolve requirements/*.lock from pyproject.toml (ARGS=--upgrade takes newer versions)
@@ -138,6 +138,6 @@ lock: $(VENV)/.bootstrapped ## resolve requirements/*.lock from pyproject.toml (
 wheel: install ## dist/talweg-*.whl
 	@$(BIN)/python -m hatchling build --target wheel
 
-clean: ## remove what the targets above made, but not .talweg and .env: your runs and secrets
+clean: ## remove what the targets above made, except .talweg and .env (your runs and secrets)
 	@rm -rf $(VENV) dist build test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find core services migrations tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,22 +1,22 @@
-"""The engine against what a user would pick instead: PyTorch and JAX, one thread, float32, Adam.
+"""The engine compared with PyTorch and JAX: one thread, float32, Adam.
 
-    python benchmarks/engine.py --peers PEERS.py --peers-python PYTHON    ours and the peers' in turn
-    python benchmarks/engine.py                                           ours alone
+    python benchmarks/engine.py --peers PEERS.py --peers-python PYTHON    Talweg and the peers in turn
+    python benchmarks/engine.py                                           Talweg alone
 
-Add `--clock cpu` on a machine that does other things: it counts the seconds that the process computed, ours and the
-peers' alike. All of them are kept to one core.
+Add `--clock cpu` on a busy machine: it counts CPU seconds, for Talweg and the peers. Every process is pinned to one
+core.
 
-PEERS.py prints one JSON object a line (workload, peer, runs, us_per_run_step) when it is run by PYTHON, an
-interpreter of an environment of its own that holds PyTorch and JAX. Figures are microseconds per run-step: wall
-time / steps / runs, the minimum over repeats. Machines are noisy, so each row's peers run between two of ours, and
-the ratios, ours over the best peer and PyTorch eager over ours, are what to quote.
+PYTHON is an interpreter with PyTorch and JAX; PEERS.py, run by it, prints one line of JSON for each measurement
+(workload, peer, runs, us_per_run_step). Figures are microseconds per run-step: wall time / steps / runs, the minimum
+over repeats. Machines are noisy, so each row's peers run between two measurements of Talweg; quote the ratios, Talweg
+over the best peer and PyTorch eager over Talweg.
 
-What bounds each row, and which fall short (AMD EPYC with AVX-512, 2 quiet cores, `--clock wall`, one core each,
-OpenBLAS as NumPy brings it; "peer" is the best one):
+The bottleneck of each row, and the rows that miss their target (AMD EPYC with AVX-512, 2 idle cores, `--clock wall`,
+one core each, NumPy's own OpenBLAS; "peer" is the best one):
 
 * tiny-mlp, 1 run: 8.7 µs, 13 × PyTorch eager; 2.4 × slower than a loop compiled whole (JAX scan, 3.7). Nine calls from
-  Python into NumPy and Numba take 2 µs of it, and what lies between them (looking for divergence, the record, NumPy's
-  error state) 4; the arithmetic, 1,500 floating-point operations, is nothing.
+  Python into NumPy and Numba take 2 µs of it, and the Python between them (the check for divergence, the record,
+  NumPy's error state) 4; the arithmetic, 1,500 floating-point operations, is negligible.
 * tiny-mlp, 256 runs: 0.65 × the peer's time. Five calls to BLAS a run for products of a few hundred operations.
 * digits-mlp, 1 run: 14.5 µs, 9.0 to 9.7 × PyTorch eager, short of 10; 1.2 × slower than JAX scan (12.1). The 6 µs of
   Python as above; products 4, Adam 2, bound by the divider.
@@ -71,7 +71,7 @@ CNN: Description = [
     *dense(64, 10),
 ]
 
-# workload: network, batch size, steps timed, numbers of runs
+# Workload: network, batch size, steps timed, numbers of runs.
 WORKLOADS: dict[str, tuple[Description, int, int, tuple[int, ...]]] = {
     "tiny-mlp": (dense(8, 2), 16, 500, (1, 256)),
     "digits-mlp": (dense(64, 10), 32, 500, (1, 64)),
@@ -79,12 +79,12 @@ WORKLOADS: dict[str, tuple[Description, int, int, tuple[int, ...]]] = {
     "digits-cnn": (CNN, 32, 100, (1, 8)),
 }
 
-# Products of one step of wide-mlp: each weight's forward and backward, and back to the layer before but for the first.
+# Operations in products of one step of wide-mlp: forward, weight gradients, input gradients but for the first layer.
 WIDE_OPERATIONS = 2 * 128 * (2 * 64 * 256 + 3 * 256 * 256 + 3 * 256 * 10)
 
 
 def problem(workload: str) -> NetworkProblem:
-    """The workload on all 1,797 digits, as the peers see them."""
+    """The workload on all 1,797 digits, the same data as the peers have."""
     digits = bundled.load("digits")
     inputs, labels = digits.inputs, digits.targets
     if workload == "tiny-mlp":
@@ -96,7 +96,7 @@ def problem(workload: str) -> NetworkProblem:
 
 
 def fastest(body: Callable[[], None], options: argparse.Namespace) -> float:
-    """Seconds that one call of body takes, the minimum over repeats."""
+    """Seconds of one call of body, the minimum over repeats."""
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     times = []
     for _ in range(options.repeats):
@@ -107,7 +107,7 @@ def fastest(body: Callable[[], None], options: argparse.Namespace) -> float:
 
 
 def ours(workload: str, runs: int, *, seeds: list[int], options: argparse.Namespace) -> float:
-    """Microseconds per run-step, recording nothing."""
+    """Talweg's microseconds per run-step, without recording."""
     _, batch_size, steps, _ = WORKLOADS[workload]
     cohort = Cohort(problem(workload), [optimizers.create("adam")] * runs, seeds, batch_size=batch_size)
 
@@ -120,7 +120,7 @@ def ours(workload: str, runs: int, *, seeds: list[int], options: argparse.Namesp
 
 
 def large_products(options: argparse.Namespace) -> float:
-    """GFLOP/s of the product of two matrices 1024 wide, in float32: what one core's BLAS gives."""
+    """GFLOP/s of one core's BLAS for the product of two float32 matrices of 1024 × 1024."""
     size = 1024
     a = np.ones((size, size), np.float32)
     out = np.empty_like(a)
@@ -131,7 +131,7 @@ def large_products(options: argparse.Namespace) -> float:
     return 2 * size**3 / fastest(body, options) / 1e9
 
 
-# Runs a script with the clock that counts what its process computed, whatever else the machine does.
+# Runs a script with a clock that counts its process's CPU time.
 CPU_CLOCK = """
 import runpy, sys, time
 time.perf_counter = time.process_time
@@ -151,7 +151,7 @@ def peers(workload: str, options: argparse.Namespace) -> dict[tuple[str, int], f
 
 
 def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """One row a workload and number of runs; ours before and after the peers."""
+    """One row for each workload and number of runs; Talweg is timed before and after the peers."""
     for workload in options.workload or WORKLOADS:
         counts = WORKLOADS[workload][3]
 
@@ -167,14 +167,14 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         after = measured() if found else before
         best = {key: min(before[key], after[key]) for key in before}
         for runs in counts:
-            beside = {peer: figure for (peer, count), figure in found.items() if count == runs}
+            theirs = {peer: figure for (peer, count), figure in found.items() if count == runs}
             row: dict[str, Any] = {"workload": workload, "runs": runs, "talweg": round(best[runs, True], 2)}
             row["talweg, a seed per run"] = round(best[runs, False], 2) if runs > 1 else None
-            row |= beside
-            if beside:
-                row["ours / best peer"] = round(best[runs, True] / min(beside.values()), 2)
-            if "torch-eager" in beside:
-                row["torch eager / ours"] = round(beside["torch-eager"] / best[runs, True], 1)
+            row |= theirs
+            if theirs:
+                row["ours / best peer"] = round(best[runs, True] / min(theirs.values()), 2)
+            if "torch-eager" in theirs:
+                row["torch eager / ours"] = round(theirs["torch-eager"] / best[runs, True], 1)
             yield row
 
 
@@ -183,12 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workload", choices=WORKLOADS, action="append")
     parser.add_argument("--peers", type=Path, help="the script that times the peers")
-    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has them")
+    parser.add_argument("--peers-python", default=sys.executable, help="an interpreter with PyTorch and JAX")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu on a machine that is shared")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu on a busy machine")
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
-        # The peers inherit it: told to take one thread, JAX takes two for some products.
+        # The peers inherit it: with one thread requested, JAX uses two for some products.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     table = print_rows(rows(options))
     speed = large_products(options)

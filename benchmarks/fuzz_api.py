@@ -1,10 +1,10 @@
-"""The whole API against what its own document allows and forbids: `python benchmarks/fuzz_api.py [--requests 20000]`.
+"""Fuzz the whole API against its own OpenAPI document: `python benchmarks/fuzz_api.py [--requests 20000]`.
 
-A laboratory is served on loopback from a folder of its own, which holds runs, a study and a dataset.
-schemathesis makes up requests from the OpenAPI document, valid ones and broken ones, half of them about what is there,
-with a token of each scope and with none. Every answer is held against the document: no 5xx, no undocumented status or
-content type, answers of their schema, nothing but 401 (or what is public) without a token, and nothing but 403 where
-the token's scope is too small. Prints the number of requests by status; the exit status is 1 where anything was found.
+A laboratory with runs, a study and a dataset is served on loopback from a temporary folder. schemathesis generates
+valid and invalid requests from the document, half of them about existing runs, studies and datasets, with a token of
+each scope and without one. Every response is checked against the document: no 5xx, no undocumented status or content
+type, bodies of their schema, 401 without a token (but for public routes), 403 where the token's scope is too small.
+Prints the number of requests by status; the exit status is 1 where a check failed.
 """
 
 import argparse
@@ -41,20 +41,20 @@ from talweg.store import open_store
 
 TOKENS = {
     "admin": "a-token-that-may-do-everything-here",
-    "submit": "a-token-that-may-hand-in-its-work",
-    "read": "a-token-that-may-only-look-at-it",
+    "submit": "a-token-that-may-submit-its-work",
+    "read": "a-token-that-may-only-read-it",
 }
-# What a schema cannot say is the engine's to refuse (which layer fits which data), and what it does say more narrowly
-# than the API takes (a number as text in a query) does no harm: so neither of these two finds anything here.
+# These two report no defects here: the engine refuses what a schema cannot express (which layer fits which data), and
+# the API accepts some values that the schema does not (a number as text in a query), which does no harm.
 LEFT_OUT = {"positive_data_acceptance", "negative_data_rejection"}
-# Ends after ten minutes, or with the run: made-up runs have no worker.
+# The stream ends after ten minutes or with its run; these runs have no worker.
 ENDLESS = "/v1/runs/{run}/events"
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The API's address and its document."""
-    # Uploads are small, so that nothing made up takes long.
+    """The API's URL and its OpenAPI document."""
+    # A small limit for uploads keeps requests short.
     settings = Settings(port=0, upload_bytes=1_000_000, token_rate=1e6, token_runs=10**6)
     listener, url = listen(settings)
     with listener, open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
@@ -67,7 +67,7 @@ def served(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         thread.start()
         try:
             fill(url)
-            # What is handed in from here on waits for ever.
+            # Runs submitted later stay queued: there is no worker.
             for cohort_id in published[:-1]:
                 train(store, cohort_id, owner="fuzz", settings=settings)
             yield url, openapi(app)
@@ -77,7 +77,7 @@ def served(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def fill(url: str) -> None:
-    """Hand in what `THERE` names; the last one stays queued."""
+    """Submit what `EXISTING` names; the last run stays queued."""
     buffer = io.BytesIO()
     np.savez(buffer, inputs=np.random.default_rng(0).normal(size=(40, 3)), targets=np.arange(40) % 2)
     run = {"problem": "two-layer-line", "optimizer": "adam", "steps": 20, "record": "full", "name": "small"}
@@ -91,18 +91,18 @@ def fill(url: str) -> None:
         wire.post("/v1/runs", run | {"seed": 1, "name": "queued"})
 
 
-# Names by the parameter of a path that they may stand for.
-THERE = {"run": ("small", "replayed", "queued"), "study": ("compared",), "dataset": ("mine", "digits")}
+# Existing names for each path parameter.
+EXISTING = {"run": ("small", "replayed", "queued"), "study": ("compared",), "dataset": ("mine", "digits")}
 
 
 def fuzz(url: str, document: dict[str, Any], *, requests: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
-    """Requests by who asked and what was answered, and what was found."""
+    """The number of requests by token and status, and the failed checks."""
     load_all_checks()
     checks = [CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in LEFT_OUT]
     answered: Counter[str] = Counter()
     found: list[str] = []
     while (left := requests - answered.total()) > 0:
-        # Some routes take so little that there are few requests to be made: then the others get more.
+        # Routes with few parameters allow few different requests; further rounds make up the number.
         _round(url, document, left, seed, checks, answered, found)
         seed += 1
     return answered, found
@@ -117,8 +117,8 @@ def _round(
     answered: "Counter[str]",
     found: list[str],
 ) -> None:
-    for who, token in [*TOKENS.items(), ("nobody", None)]:
-        # With a token, a document that asks for none: else half of the requests would be about the token's header.
+    for who, token in [*TOKENS.items(), ("anonymous", None)]:
+        # With a token, remove security from the document: else half of the requests would vary the token's header.
         schema = schemathesis.openapi.from_dict(document if token is None else _without_security(document))
         operations = [one for one in map(_operation, schema.get_all_operations()) if one.path != ENDLESS]
         each = -(-requests // (len(operations) * (len(TOKENS) + 1) * 2))
@@ -126,15 +126,15 @@ def _round(
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 try:
                     strategy = operation.as_strategy(generation_mode=mode)
-                    owed = _refused(who, _needed(document, operation))
-                    _try(strategy, operation, url, who, token, owed, checks, each, seed, answered, found)
+                    refusal = _refused(who, _needed(document, operation))
+                    _try(strategy, operation, url, who, token, refusal, checks, each, seed, answered, found)
                 except hypothesis.errors.Unsatisfiable:
-                    # A route that takes nothing has nothing that could be broken.
+                    # A route without parameters has no invalid request.
                     continue
 
 
 def _operation(result: Any) -> Any:
-    """Of a document that FastAPI wrote, every route can be read."""
+    """The operation; every route of FastAPI's document can be parsed."""
     return result.ok()
 
 
@@ -149,23 +149,23 @@ def _without_security(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _needed(document: dict[str, Any], operation: Any) -> str:
-    """The scope that the document names for a route."""
+    """The scope that a route requires by the document; '' for a public one."""
     security = document["paths"][operation.path][operation.method.lower()]["security"]
     return str(security[0]["token"][0]) if security else ""
 
 
 def _refused(who: str, needed: str) -> int | None:
-    """The status that the guard owes whoever may not ask: 401 without a token, 403 where its scope is too small."""
+    """The expected refusal: 401 without a token, 403 where its scope is too small, None where access is allowed."""
     if not needed:
         return None
-    if who == "nobody":
+    if who == "anonymous":
         return 401
     scopes = list(reversed(TOKENS))
     return 403 if scopes.index(who) < scopes.index(needed) else None
 
 
 def _try(
-    strategy: Any, operation: Any, url: str, who: str, token: str | None, owed: int | None, checks: Any, each: int,
+    strategy: Any, operation: Any, url: str, who: str, token: str | None, refusal: int | None, checks: Any, each: int,
     seed: int, answered: "Counter[str]", found: list[str],
 ) -> None:  # fmt: skip
     chosen = random.Random(seed)
@@ -184,20 +184,20 @@ def _try(
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if case.headers is not None:
             case.headers.pop("Authorization", None)
-        for name in THERE.keys() & set(case.path_parameters or {}):
+        for name in EXISTING.keys() & set(case.path_parameters or {}):
             if chosen.random() < 0.5:
-                case.path_parameters[name] = chosen.choice(THERE[name])
+                case.path_parameters[name] = chosen.choice(EXISTING[name])
         response = case.call(base_url=url, headers=headers, timeout=60)
         answered[f"{who} {response.status_code}"] += 1
         try:
-            # What is no route at all (a parameter that brings a slash) is told to those alone who may read.
-            if owed is not None and response.status_code != owed:
-                raise AssertionError(f"{response.status_code} where {owed} is owed")
+            # A path that is no route (a parameter with a slash) is reported as such to tokens that may read only.
+            if refusal is not None and response.status_code != refusal:
+                raise AssertionError(f"{response.status_code} instead of {refusal}")
             if token is not None:
                 case.validate_response(response, checks=checks)
         except (FailureGroup, AssertionError) as error:
-            said = "; ".join(_short(inner) for inner in getattr(error, "exceptions", [error]))
-            text = f"{who} {operation.method.upper()} {operation.path}: {response.status_code}: {said}"
+            reasons = "; ".join(_short(inner) for inner in getattr(error, "exceptions", [error]))
+            text = f"{who} {operation.method.upper()} {operation.path}: {response.status_code}: {reasons}"
             if text not in found:
                 found.append(text)
 
@@ -210,15 +210,15 @@ def _short(error: BaseException) -> str:
 
 
 def main() -> int:
-    """Command line."""
+    """Fuzz and print the results; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (url, document):
-        answered, found = fuzz(url, document, requests=asked.requests, seed=asked.seed)
-    print(f"seed {asked.seed}: {sum(answered.values())} requests")
+        answered, found = fuzz(url, document, requests=options.requests, seed=options.seed)
+    print(f"seed {options.seed}: {sum(answered.values())} requests")
     for what, count in sorted(answered.items()):
         print(f"  {what}: {count}")
     for text in found:

@@ -1,8 +1,8 @@
-"""Specs, chunks and uploads that nobody would write: `python benchmarks/fuzz_parsers.py [--seconds 600] [--seed N]`.
+"""Fuzz the parsers of specs, chunks and uploads: `python benchmarks/fuzz_parsers.py [--seconds 600] [--seed N]`.
 
-Three parsers meet made-up input in turn until the time is up. A spec may be refused as InvalidSpec, a chunk as
-CorruptRecord, an upload as InvalidSpec or TooLarge; anything else is a crash, printed with what caused it, and the
-exit status is 1. Input is both made from nothing and made by damaging what is right, which gets further.
+The three parsers get generated input in turn until the time is up. A spec may raise InvalidSpec, a chunk CorruptRecord,
+an upload InvalidSpec or TooLarge; any other exception is a crash, printed with its input, and the exit status is 1.
+Input is random, or valid input with random damage, which gets past more checks.
 """
 
 import argparse
@@ -53,7 +53,7 @@ LAYERS = ("dense", "relu", "tanh", "conv2d", "flatten", "reshape", "dropout", "b
 
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
-    """A run or a study: right in some parts, damaged in others."""
+    """A run or a study, valid in some parts, damaged in others."""
     names = {"optimizer": optimizers.names(), "schedule": schedules.names()}
     problem: Any = draw(
         st.one_of(
@@ -92,7 +92,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def try_spec(spec: dict[str, Any]) -> None:
-    """As the API does, from text to what would be stored."""
+    """Parse and normalise, as the API does."""
     try:
         value = json.loads(json.dumps(spec))
         check(value)
@@ -106,7 +106,7 @@ def try_spec(spec: dict[str, Any]) -> None:
 
 @st.composite
 def chunks(draw: st.DrawFn) -> tuple[bytes, str, str, tuple[int, int]]:
-    """A payload with its digest, as what it is to be read."""
+    """A payload, its digest, and the dtype and shape to decode it as."""
     shape = (draw(st.integers(0, 9)), draw(st.integers(0, 9)))
     dtype = draw(st.sampled_from(["float32", "float64"]))
     payload = draw(st.one_of(st.binary(max_size=200), st.just(codec.encode(np.ones(shape, dtype))[0])))
@@ -121,7 +121,7 @@ def chunks(draw: st.DrawFn) -> tuple[bytes, str, str, tuple[int, int]]:
 
 
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """With some bytes changed, cut off or put in."""
+    """The content with some bytes changed, removed or inserted."""
     held = bytearray(content)
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(held)))
@@ -130,7 +130,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def try_chunk(chunk: tuple[bytes, str, str, tuple[int, int]]) -> None:
-    """As records do."""
+    """Decode, as the records room does."""
     try:
         array = codec.decode(*chunk)
     except CorruptRecord:
@@ -156,14 +156,14 @@ UPLOADS = _good_uploads()
 
 @st.composite
 def uploads(draw: st.DrawFn) -> tuple[str, bytes, str]:
-    """A file, damaged, and what it is said to be."""
+    """A file's format, its damaged content, and the kind of its targets."""
     form = draw(st.sampled_from(sorted(UPLOADS)))
     content = damaged(draw, draw(st.one_of(st.just(UPLOADS[form]), st.binary(max_size=300))))
     return form, content, draw(st.sampled_from(["auto", "labels", "values"]))
 
 
 def try_upload(upload: tuple[str, bytes, str]) -> None:
-    """As the child does, but in this process."""
+    """Read, as the parser process does, but in this process."""
     form, content, kind = upload
     with tempfile.TemporaryFile() as file:
         file.write(content)
@@ -175,24 +175,24 @@ def try_upload(upload: tuple[str, bytes, str]) -> None:
 
 
 def main() -> int:
-    """Command line."""
+    """Fuzz and print the results; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("error")
     tried: Counter[str] = Counter()
     crashes: list[str] = []
-    end, turn = time.monotonic() + asked.seconds, asked.seed
-    print(f"seed {asked.seed}")
+    end, seed = time.monotonic() + options.seconds, options.seed
+    print(f"seed {options.seed}")
     while time.monotonic() < end and len(crashes) < 20:
         for name, strategy, attempt in (
             ("specs", specs(), try_spec),
             ("chunks", chunks(), try_chunk),
             ("uploads", uploads(), try_upload),
         ):
-            _round(name, strategy, attempt, turn, tried, crashes)
-        turn += 1
+            _round(name, strategy, attempt, seed, tried, crashes)
+        seed += 1
     for name, count in tried.items():
         print(f"  {name}: {count}")
     for crash in crashes:
@@ -216,7 +216,7 @@ def _round(
         tried[name] += 1
         try:
             attempt(value)
-        except Exception as error:  # noqa: BLE001 - what it is, is what is looked for
+        except Exception as error:  # noqa: BLE001 - any other exception is a finding
             kind = f"{name}: {type(error).__name__}: {str(error)[:200]}"
             if not any(crash.startswith(kind[:60]) for crash in crashes):
                 crashes.append(f"{kind}: {value!r:.600}")

@@ -1,9 +1,9 @@
-"""Takes away each guard of what must hold for security, and sees its test fail: `python benchmarks/guards.py [LINE …]`.
+"""Remove each security guard in turn and check that its test fails: `python benchmarks/guards.py [LINE …]`.
 
-tests/security/guards.toml says which text is a guard, and which test must fail without it. Everything happens in a copy
-of the repository, with an interpreter that imports that copy, also in the processes that tests start. First the tests
-must pass there; then each is run with its guard taken away. Prints a line for each; the exit status is 1 where a test
-does not fail. Takes about a quarter of an hour.
+tests/security/guards.toml lists each guard's text, and the test that must fail without it. This works in a copy of the
+repository, with an interpreter that imports the copy, also in processes that tests start. First all tests must pass
+there; then each runs with its guard removed. Prints one line for each guard; the exit status is 1 where a test does not
+fail. Takes about a quarter of an hour.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 GUARDS = ROOT / "tests" / "security" / "guards.toml"
-# A guard without which a test waits for ever is as well shown.
+# A test that hangs without its guard counts as failed.
 SECONDS = 240
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One way in which a line could be broken, and the test that must see it."""
+    """One removal (`old` becomes `new` in `file`), and the test that must fail; `line` is that of the security list."""
 
     line: int
     file: str
@@ -39,12 +39,12 @@ class Guard:
 
 
 def read() -> list[Guard]:
-    """Every guard of the list, in its order."""
+    """Every guard, in the order of the list."""
     return [Guard(**one) for one in tomllib.loads(GUARDS.read_text(encoding="utf-8"))["guard"]]
 
 
 def copy(target: Path) -> None:
-    """The files that git knows or would know, and the kernels that were compiled already."""
+    """Copy the files that git tracks or does not ignore, and the compiled kernels."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git, as the user has it
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -53,12 +53,12 @@ def copy(target: Path) -> None:
     compiled = [str(path.relative_to(ROOT)) for path in (ROOT / "core").rglob("__pycache__/*.nb?")]
     for name in [*names, *compiled]:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        # With its times: by those Numba tells whether a kernel is current.
+        # With modification times: Numba compares them to decide whether a kernel is current.
         shutil.copy2(ROOT / name, target / name)
 
 
 def interpreter(target: Path) -> Path:
-    """A Python that finds the copy's packages before this environment's."""
+    """An interpreter that imports the copy's packages before this environment's."""
     venv.create(target / "environment", symlinks=True)
     python = target / "environment" / "bin" / "python"
     (found,) = (target / "environment").glob("lib/python*/site-packages")
@@ -70,11 +70,11 @@ def interpreter(target: Path) -> Path:
 
 @contextmanager
 def without(guard: Guard, folder: Path) -> Iterator[None]:
-    """The copy with the guard taken away, for as long as the block lasts."""
+    """Remove the guard in the copy for the block."""
     path = folder / guard.file
     whole = path.read_text(encoding="utf-8")
     if guard.old not in whole:
-        raise SystemExit(f"{guard.file}: must hold the guard of line {guard.line}: {guard.old}")
+        raise SystemExit(f"{guard.file}: must contain the guard of line {guard.line}: {guard.old}")
     path.write_text(whole.replace(guard.old, guard.new), encoding="utf-8")
     try:
         yield
@@ -82,9 +82,9 @@ def without(guard: Guard, folder: Path) -> Iterator[None]:
         path.write_text(whole, encoding="utf-8")
 
 
-def tried(python: Path, folder: Path, *tests: str) -> tuple[bool, str]:
-    """Whether the tests passed, and in a word how they ended."""
-    # Bytecode of the same second and size would be taken for current.
+def run_tests(python: Path, folder: Path, *tests: str) -> tuple[bool, str]:
+    """Whether the tests passed, and the first failure's message, or `broken` with the output where they did not run."""
+    # No bytecode: a source of the same second and size would look unchanged.
     options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", str(SECONDS)]
     done = subprocess.run(
         [python, "-m", "pytest", *options, *tests],
@@ -97,33 +97,34 @@ def tried(python: Path, folder: Path, *tests: str) -> tuple[bool, str]:
 
 
 def main() -> int:
-    """Command line."""
+    """Test the guards and print the results; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("lines", nargs="*", type=int, help="of these lines alone")
-    asked = parser.parse_args()
-    guards = [guard for guard in read() if not asked.lines or guard.line in asked.lines]
+    parser.add_argument("lines", nargs="*", type=int, help="only the guards of these lines")
+    options = parser.parse_args()
+    guards = [guard for guard in read() if not options.lines or guard.line in options.lines]
     weak = 0
     with tempfile.TemporaryDirectory(prefix="talweg-guards-") as name:
         folder = Path(name).resolve()
         copy(folder)
         python = interpreter(folder)
-        passed, said = tried(python, folder, *dict.fromkeys(guard.test for guard in guards))
+        passed, outcome = run_tests(python, folder, *dict.fromkeys(guard.test for guard in guards))
         if not passed:
-            print(f"the tests must pass before a guard is taken away: {said}")
+            print(f"the tests must pass before a guard is removed: {outcome}")
             return 1
         for guard in guards:
             began = time.monotonic()
             with without(guard, folder):
-                passed, said = tried(python, folder, guard.test)
-            broken = said.startswith("broken")
+                passed, outcome = run_tests(python, folder, guard.test)
+            broken = outcome.startswith("broken")
             weak += passed or broken
             word = "PASSES" if passed else "BROKEN" if broken else "fails"
             test = guard.test.rpartition("::")[2]
             print(
-                f"{guard.line:3} {word:7} {time.monotonic() - began:5.1f} s  {guard.file}: {test}  {said}", flush=True
+                f"{guard.line:3} {word:7} {time.monotonic() - began:5.1f} s  {guard.file}: {test}  {outcome}",
+                flush=True,
             )
     seen = {guard.line for guard in guards}
-    print(f"{len(guards)} guards of {len(seen)} lines taken away; {weak} were not missed")
+    print(f"{len(guards)} guards of {len(seen)} lines removed; {weak} without a failing test")
     return 1 if weak else 0
 
 

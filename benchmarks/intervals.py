@@ -1,13 +1,13 @@
-"""Do the intervals hold the truth, and are equal optimizers left equal? Simulated studies whose truth is known.
+"""Coverage of intervals and rate of false claims, in simulated studies with known true values.
 
     python benchmarks/intervals.py [--studies 10000]
 
-* Intervals of a mean difference over n seeds: how often the 95 % interval holds the true mean, by how the differences
-  of two optimizers are distributed. 93 to 97 % is what the project asks for; a share outside is marked.
-* Claims: how often any of k optimizers that are equal, with the same seeds, is called better than another. At most 5 %.
-  Costs of one seed have a part in common, as runs of the same start and the same batches have; "diverging" loses a
-  tenth of the runs.
-* Profile scores over 8 problems: how often the 95 % interval over seeds holds the score of the true median times.
+* Intervals of a mean difference over n seeds: how often the 95 % interval contains the true mean, by the distribution
+  of the differences of two optimizers. The project requires 93 to 97 %; a share outside is marked.
+* Claims: how often any of k equal optimizers, with the same seeds, is called better than another. At most 5 %. Costs of
+  one seed share a random part, as runs with the same start and the same batches do; "diverging" loses a tenth of the
+  runs.
+* Profile scores over 8 problems: how often the 95 % interval over seeds contains the score of the true median times.
 
 With 10,000 studies it takes about eight minutes on one core. A short seeded form is in the test suite.
 """
@@ -35,7 +35,7 @@ DISTRIBUTIONS: dict[str, tuple[Draw, float]] = {
 
 
 def coverage(draw: Draw, truth: float, seeds: int, studies: int, *, seed: int = 0) -> float:
-    """The share of studies whose interval holds the truth."""
+    """The share of studies whose interval contains the true value."""
     random = generator(seed)
     return float(np.mean([mean_interval(draw(random, seeds), seed=s).holds(truth) for s in range(studies)]))
 
@@ -54,13 +54,13 @@ def false_claims(optimizers: int, seeds: int, studies: int, *, lost: float = 0.0
 
 
 def score_coverage(seeds: int, studies: int, *, problems: int = 8, optimizers: int = 4, seed: int = 0) -> float:
-    """The share of intervals of profile scores that hold the score of the true medians."""
+    """The share of intervals of profile scores that contain the score of the true medians."""
     random, held = generator(seed), []
     for _ in range(studies):
         truth = np.exp(random.normal(5, 0.5, (optimizers, problems)))
         times = truth[:, :, None] * np.exp(random.normal(0, 0.2, (optimizers, problems, seeds)))
-        places = random.integers(0, seeds, (_DRAWS, 1, problems, seeds))
-        medians = np.median(np.take_along_axis(times[None], places, axis=3), axis=3)
+        resampled = random.integers(0, seeds, (_DRAWS, 1, problems, seeds))
+        medians = np.median(np.take_along_axis(times[None], resampled, axis=3), axis=3)
         draws = np.array([profile_scores(table) for table in medians])
         for i, known in enumerate(profile_scores(truth)):
             low, high = quantiles(draws[:, i])
@@ -69,7 +69,7 @@ def score_coverage(seeds: int, studies: int, *, problems: int = 8, optimizers: i
 
 
 def _marked(share: float) -> str:
-    """With a star where it lies outside of what is asked for."""
+    """The share, with a star where it is outside 93 to 97."""
     return f"{share:.1f}" if 93 <= share <= 97 else f"*{share:.1f}"
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     error = 100 * np.sqrt(0.05 * 0.95 / studies)
     print(f"Shares in %, of {studies:,} simulated studies each (standard error {error:.1f}).\n")
     counts = (5, 6, 8, 10, 20)
-    print(f"{'95 % intervals that hold the true mean':40}" + "".join(f"{n:>4} seeds" for n in counts))
+    print(f"{'95 % intervals with the true mean':40}" + "".join(f"{n:>4} seeds" for n in counts))
     for name, (draw, truth) in DISTRIBUTIONS.items():
         shares = [100 * coverage(draw, truth, n, studies) for n in counts]
         print(f"{name:40}" + "".join(f"{_marked(share):>10}" for share in shares), flush=True)
@@ -93,7 +93,7 @@ def main() -> None:
     few = max(studies // 5, 1)
     print(f"\n{f'profile scores ({few} studies of 4)':40}" + "".join(f"{n:>4} seeds" for n in counts))
     print(
-        f"{'95 % intervals that hold the true score':40}"
+        f"{'95 % intervals with the true score':40}"
         + "".join(f"{_marked(100 * score_coverage(n, few)):>10}" for n in counts)
     )
 

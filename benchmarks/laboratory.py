@@ -1,15 +1,15 @@
-"""The laboratory as a user meets it: how long things take from the client, on a local stack of its own.
+"""Times that a user of the client sees, on a local stack for this benchmark.
 
     python benchmarks/laboratory.py [--runs 100] [--steps 1000] [--many 10000] [--script-python PATH]
 
-Each figure is a row: what, the time or ratio, and what is to be reached. The stack lives in a temporary folder and is
-ended with the command. `--script-python` is an interpreter that has PyTorch and MLflow: it runs the script that a user
-would write instead (PyTorch eager, `mlflow.log_metric` each step, into SQLite) for a few hundred steps of one run; the
-ratio takes its time a step times all steps of the study.
+Each row has a name, a time or ratio, and its target. The stack has a temporary folder and ends with the command.
+`--script-python` is an interpreter with PyTorch and MLflow: it runs a script without Talweg (PyTorch eager,
+`mlflow.log_metric` each step, into SQLite) for a few hundred steps of one run; the ratio uses its time a step times all
+steps of the study.
 
-What bounds the rows: the study is bound by recording (a worker's writer takes a core beside its training, so that two
-workers on two cores do no more than one), the mirror by MLflow's server, which takes about 5,000 metrics a second, and
-by the figures of each run, which take half a second of another core.
+Bottlenecks: the study is limited by recording (a worker's writer process needs a second core, so that two workers on
+two cores are no faster than one), the mirror by MLflow's server, which accepts about 5,000 metrics a second, and by
+the figures of each run, which take half a second of another core.
 """
 
 import argparse
@@ -52,21 +52,21 @@ OPTIMIZERS = ["sgd", "momentum", "rmsprop", "adam"]
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def command(*arguments: str, repeats: int = 5) -> float:
-    """The quickest of several starts of a Python program, in seconds."""
+    """Seconds of the fastest of several starts of a Python program."""
     line = [sys.executable, *arguments]
     return min(seconds(lambda: subprocess.run(line, check=True, capture_output=True)) for _ in range(repeats))
 
 
 @contextmanager
 def laboratory(home: Path, **settings: str) -> Iterator[tuple[Lab, float]]:
-    """A local stack of its own with these TALWEG_* settings, and how long `Lab()` took."""
+    """A local stack with these TALWEG_* settings, and the seconds that `Lab()` took."""
     kept = {key: value for key, value in os.environ.items() if key.startswith("TALWEG_")}
     changed = {f"TALWEG_{key.upper()}": value for key, value in settings.items()}
     os.environ.update(changed)
@@ -82,7 +82,7 @@ def laboratory(home: Path, **settings: str) -> Iterator[tuple[Lab, float]]:
 
 
 def study(lab: Lab, runs: int, steps: int) -> float:
-    """Seconds from submitting a study of so many runs of digits-mlp until it is in SQL."""
+    """Seconds from submitting a study of `runs` runs of digits-mlp until all of it is in SQL."""
     made = None
 
     def whole() -> None:
@@ -105,19 +105,19 @@ def first_step(lab: Lab) -> float:
     return taken
 
 
-def mirrored(database: Path, patience: float = 900.0) -> float:
-    """Seconds until the outbox is empty; infinite where it is not within `patience`."""
+def mirrored(database: Path, timeout: float = 900.0) -> float:
+    """Seconds until every run is mirrored; infinite where `timeout` seconds are not enough."""
     start = time.perf_counter()
     with closing(sqlite3.connect(database)) as connection:
         while connection.execute("SELECT count(*) FROM runs WHERE unmirrored").fetchone()[0]:
-            if time.perf_counter() - start > patience:
+            if time.perf_counter() - start > timeout:
                 return float("inf")
             time.sleep(0.2)
     return time.perf_counter() - start
 
 
 def worker_memory(home: Path) -> float:
-    """The most memory of its own that a worker's process tree's largest member holds, in MB."""
+    """The resident memory, in MB, of the largest process of the workers' process trees."""
     state = status(home)
     assert state is not None
     pids = [child.pid for child in state.children if child.name.startswith("worker") and child.pid]
@@ -126,7 +126,7 @@ def worker_memory(home: Path) -> float:
 
 
 def script(python: str, steps: int) -> float:
-    """Seconds a step of what a user would write instead."""
+    """Seconds a step of the script without Talweg."""
     with tempfile.TemporaryDirectory() as folder:
         line = [python, "-W", "ignore", "-c", SCRIPT, str(steps), f"{folder}/mlflow.db"]
         done = subprocess.run(line, check=True, capture_output=True, text=True, cwd=folder)
@@ -137,17 +137,17 @@ Figure = tuple[str, float, str, str]
 
 
 def small_starts() -> Iterator[Figure]:
-    """What is paid before anything happens."""
+    """Start-up times of the command and the import."""
     yield "talweg --help", command("-m", "talweg", "--help"), "s", "0.4"
     yield "import talweg", command("-c", "import talweg") - command("-c", "pass"), "s", "0.3"
 
 
 def warm_stack(folder: Path, runs: int, steps: int, python: str | None, script_steps: int) -> Iterator[Figure]:
-    """One study through a warm stack, recorded and mirrored."""
+    """One study on a warm stack, recorded and mirrored."""
     home = folder / "warm"
     with laboratory(home) as (lab, started):
         yield "Lab(), caches warm", started, "s", "6"
-        # The second start of a process compiles nothing; its first task loads what is cached.
+        # Warm up: a worker's first task loads the cached kernels.
         study(lab, 8, 100)
         yield "submit to the first recorded step", statistics.median(first_step(lab) for _ in range(5)), "s", "0.5"
         mirrored(home / "talweg.db")
@@ -158,7 +158,7 @@ def warm_stack(folder: Path, runs: int, steps: int, python: str | None, script_s
         if python is not None:
             whole = script(python, script_steps) * runs * steps
             yield "PyTorch and log_metric, the same runs one by one", whole, "s", ""
-            yield "times as long as ours", whole / taken, "×", "50"
+            yield "its time over ours", whole / taken, "×", "50"
 
 
 def two_workers(folder: Path, runs: int, steps: int) -> Iterator[Figure]:
@@ -168,11 +168,11 @@ def two_workers(folder: Path, runs: int, steps: int) -> Iterator[Figure]:
         with laboratory(folder / f"workers-{workers}", workers=str(workers)) as (lab, _):
             study(lab, 8, 100)
             taken[workers] = min(study(lab, runs, steps) for _ in range(2))
-    yield "two workers, as times the runs of one", taken[1] / taken[2], "×", "1.8"
+    yield "two workers, speed over that of one", taken[1] / taken[2], "×", "1.8"
 
 
 def growth(folder: Path, many: int) -> Iterator[Figure]:
-    """What many runs in the store cost."""
+    """The effect of many stored runs on a new study."""
     home = folder / "many"
     with laboratory(home) as (lab, _):
         study(lab, 8, 100)
@@ -180,7 +180,7 @@ def growth(folder: Path, many: int) -> Iterator[Figure]:
         taken = study(lab, many, 1)
         yield f"{many} runs of one step each, a run", taken / many * 1e3, "ms", ""
         yield (
-            "64 runs beside them, as times what they took before",
+            "64 runs after them, over their time before",
             (min(study(lab, 64, 200) for _ in range(3)) / before),
             "×",
             "1.1",
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--many", type=int, default=10_000)
-    parser.add_argument("--script-python", help="an interpreter that has PyTorch and MLflow")
+    parser.add_argument("--script-python", help="an interpreter with PyTorch and MLflow")
     parser.add_argument("--script-steps", type=int, default=300)
     options = parser.parse_args()
     figures: list[Figure] = []
@@ -203,7 +203,7 @@ def main() -> None:
         for part in (
             small_starts(),
             warm_stack(folder, options.runs, options.steps, options.script_python, options.script_steps),
-            # Long enough for starts and ends not to count.
+            # Long enough for start and end to be negligible.
             two_workers(folder, options.runs, 5 * options.steps),
             growth(folder, options.many),
         ):

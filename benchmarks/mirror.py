@@ -1,14 +1,14 @@
-"""How quickly runs reach MLflow over HTTP: the mirror, against the bare client that sends the same points.
+"""Speed of the mirror to MLflow over HTTP, compared with MLflow's client sending the same points.
 
     python benchmarks/mirror.py [runs] [steps]
     python benchmarks/mirror.py study [runs] [steps]
 
-First form: both send to one server (SQLite, one worker, as the local stack starts it) in batches of 1000, in turn, run
-by run, so that a busy machine slows both. "points" is the mirror until every point is there, from reading SQL to
-marking it; "files" are each run's page, figures and record, drawn here and sent.
+First form: both send to one server (SQLite, one worker, as the local stack starts it) in batches of 1000, alternating
+by run, so that a busy machine slows both. "points" is the mirror's time from reading SQL until every point is sent and
+marked as sent; "files" is the time to draw and send each run's page, figures and record.
 
-Second form: a whole study with the settings that the local stack has, until its report is there: several runs at a
-time, files drawn beside, points thinned to the study's budget.
+Second form: a whole study with the local stack's settings, until its report is in MLflow: several runs at a time, files
+drawn in other processes, points thinned to the study's budget.
 """
 
 import sys
@@ -38,12 +38,12 @@ def rates(runs: int = 8, steps: int = 500) -> None:
     print(f"direct log_batch      {median(direct):8,.0f} points a second (median over runs)")
     print(f"mirror, points        {median(mirrored):8,.0f}")
     ratios = [ours / bare for ours, bare in zip(mirrored, direct, strict=True)]
-    print(f"ratio                 {median(ratios):8.2f} (median of each run's; at least 0.8 is wanted)")
+    print(f"ratio                 {median(ratios):8.2f} (median over runs; at least 0.8 is required)")
     print(f"files of a run        {files:8.2f} s (page, figures, record: drawn and sent)")
 
 
 def study(runs: int = 100, steps: int = 1000) -> None:
-    """Print how long the second form's study takes."""
+    """Print the seconds of the second form."""
     with laboratory() as (store, database, url):
         _, rows = trained(store, PROBLEM, OPTIMIZERS, runs=runs, steps=steps)
         from talweg.tracking.run_files_process import RunFilesProcesses
@@ -60,7 +60,7 @@ def study(runs: int = 100, steps: int = 1000) -> None:
 
 
 def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], list[float]]:
-    """Points a second of the bare client and of the mirror, run by run."""
+    """Points a second of MLflow's client and of the mirror, one pair for each run."""
     connect(url)
     from mlflow import MlflowClient
 
@@ -92,7 +92,7 @@ def _rates(store: Store, runs: list[RunRow], url: str) -> tuple[list[float], lis
 
 
 def _files(store: Store, runs: list[RunRow], url: str) -> float:
-    """Seconds a run for what is left once its points are there."""
+    """Seconds a run for its files, after its points were sent."""
     from talweg.tracking.mirror import CopyProgress
 
     mirror = mirror_to(url, store, budget=10**9, progress=CopyProgress(runs))

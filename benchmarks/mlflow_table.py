@@ -1,9 +1,9 @@
-"""How long MLflow takes to show the table of a large study: from asking for the page to its first page of rows.
+"""Time until MLflow shows the table of a large study, from requesting the page to its first page of rows.
 
     python benchmarks/mlflow_table.py [runs] [repeats]
 
-A study of two-layer-line is trained, its points are mirrored to a server that is started as the local stack starts it,
-and a headless Chromium opens the experiment's page, each time with an empty cache and as a new visitor.
+A study of two-layer-line is trained and its points are mirrored to a server started as the local stack starts it. A
+headless Chromium opens the experiment's page, each time with an empty cache and no cookies.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from talweg.store import Store
 
 OPTIMIZERS = [{"name": "sgd", "learning_rate": rate} for rate in (0.001, 0.01, 0.1, 1.0)]
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-PATIENCE = 120_000
+TIMEOUT_MILLISECONDS = 120_000
 
 
 def main(runs: int = 200, repeats: int = 5) -> None:
@@ -35,7 +35,7 @@ def main(runs: int = 200, repeats: int = 5) -> None:
 
 
 def _mirrored(store: Store, runs: int, url: str) -> str:
-    """The experiment of a study whose points are in MLflow."""
+    """Train a study and mirror its points; its experiment's id."""
     study, _ = trained(store, "two-layer-line", OPTIMIZERS, runs=runs, steps=20)
     repeat(mirror_to(url, store, budget=Settings().mirror_budget).send_metrics)
     return str(store.study(study.id).mlflow_experiment_id)
@@ -44,11 +44,11 @@ def _mirrored(store: Store, runs: int, url: str) -> str:
 def _visit(browser: Browser, page: str) -> float:
     context = browser.new_context(viewport={"width": 1680, "height": 1000})
     tab = context.new_page()
-    tab.set_default_timeout(PATIENCE)
+    tab.set_default_timeout(TIMEOUT_MILLISECONDS)
     begun = time.perf_counter()
     tab.goto(page)
     tab.get_by_text("sgd · learning_rate").first.wait_for()
-    # MLflow fetches a hundred runs, and says so.
+    # Shown when MLflow has fetched a hundred runs.
     tab.get_by_text("matching runs").first.wait_for()
     seconds = time.perf_counter() - begun
     context.close()

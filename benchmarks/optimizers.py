@@ -1,10 +1,10 @@
-"""Every per-coordinate rule on 10⁶ float32 coordinates, beside Adam, the memory that it moves and PyTorch's Adam.
+"""Every per-coordinate rule on 10⁶ float32 coordinates, compared with Adam, its memory traffic and PyTorch's Adam.
 
     python benchmarks/optimizers.py [--torch-python PATH] [--size N] [--repeats N]
 
-Times are the least of many, taken in turns, so that a noisy machine disturbs all alike; compare ratios of one run.
-The limit of a rule is a copy of as many bytes as it reads and writes: parameters and each state once in and once
-out, the gradient in. `--torch-python` is an interpreter that has PyTorch, which the project does not need.
+Times are the minimum over repeats; the rules alternate, so that a noisy machine slows all alike. Compare ratios of one
+run. The lower bound of a rule is a copy of as many bytes as it reads and writes: parameters and each state read and
+written, the gradient read. `--torch-python` is an interpreter with PyTorch, which the project does not need.
 """
 
 import argparse
@@ -69,14 +69,14 @@ def copy_bytes(count: int) -> Callable[[], None]:
 
 
 def measure(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """The least time of each, in turns."""
+    """The minimum time of each, alternating."""
     least = dict.fromkeys(steps, float("inf"))
     for repeat in range(repeats + 5):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             took = time.perf_counter() - start
-            # The first few compile and warm caches.
+            # The first five compile and warm caches.
             if repeat >= 5:
                 least[name] = min(least[name], took)
     return least
@@ -99,7 +99,7 @@ def main() -> None:
     found = measure(steps | copies, options.repeats)
 
     adam = found["adam"]
-    print(f"{options.size:,} float32 coordinates, one thread, least of {options.repeats}")
+    print(f"{options.size:,} float32 coordinates, one thread, minimum of {options.repeats}")
     print(f"{'rule':24}{'ms':>8}{'× adam':>9}{'× its traffic as a copy':>26}")
     for name in sorted(steps, key=found.__getitem__):
         copied = found[f"copy {streams[name]}"]
@@ -112,9 +112,9 @@ def main() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if torch.returncode:
-        print("PyTorch: not in that interpreter; give one by --torch-python")
+        print("PyTorch: not installed there; name an interpreter that has it with --torch-python")
         return
-    # Again beside it, as near in time as two processes can be.
+    # Measured again: closer in time to PyTorch's.
     again = measure({"adam": steps["adam"]}, options.repeats)["adam"]
     for name, took in zip(("fused", "foreach"), map(float, torch.stdout.split()), strict=True):
         print(f"{'PyTorch Adam ' + name:24}{took * 1e3:8.3f}{took / again:9.2f}   (ours then {again * 1e3:.3f} ms)")

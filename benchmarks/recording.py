@@ -1,21 +1,21 @@
-"""Recording: what it costs to keep every step, how much room it takes, how fast a step comes back.
+"""Recording: its cost in time and storage, and the time to read a step.
 
-    python benchmarks/recording.py                       all of it, on SQLite and PostgreSQL
+    python benchmarks/recording.py                       every part, on SQLite and PostgreSQL
     python benchmarks/recording.py --part overhead       one part: overhead, full, reading, size, peers
     python benchmarks/recording.py --database sqlite     one database
 
-PostgreSQL is a server of its own, with its settings as they come (so every commit is on disk). What the parts are:
+PostgreSQL is a server started for this benchmark with default settings (every commit is on disk). The parts:
 
-* overhead: 64 runs of digits-mlp under Adam, recorded as `auto` does it, over the same cohort with nothing recorded.
-  Both in turn, the minimum over repeats; the ratio is what to quote. The last two columns are ratios of CPU time, of
-  the thread that trains and of everything with the writer process: a machine that is busy with other things stretches
-  the wall's, since the writer process then waits for a core.
-* full: gradients and parameters of a real trajectory (digits-mlp, Adam) through the writer into the database,
-  encoded, digested and committed: million values a second, and bytes a value.
-* reading: one step of a run, stored or replayed: the median over steps drawn at random, in milliseconds.
-* size: the same run of digits-mlp under `full` and under `replay`: bytes of all that is stored for it.
-* peers: values of that same trajectory as metrics of MLflow (batches of 1,000, straight into SQLite), as scalars of
-  TensorBoard where it is installed, and as Parquet (zstd, a row group for 64 steps). Slow ones get fewer values.
+* overhead: 64 runs of digits-mlp under Adam, recorded as `auto`, over the same cohort without recording. The two
+  alternate; the minimum over repeats; quote the ratio. The last two columns are ratios of CPU time: of the training
+  thread, and of both processes. On a busy machine the ratio of wall times is too high, since the writer process waits
+  for a core.
+* full: gradients and parameters of a real trajectory (digits-mlp, Adam) through the writer into the database: encoded,
+  digested and committed. Million values a second, and bytes a value.
+* reading: one step of a run, stored or replayed: the median in milliseconds over randomly drawn steps.
+* size: bytes stored for the same run of digits-mlp under `full` and under `replay`.
+* peers: values of the same trajectory as metrics of MLflow (batches of 1,000, directly into SQLite), as scalars of
+  TensorBoard where it is installed, and as Parquet (zstd, a row group for 64 steps). Slow peers get fewer values.
 """
 
 import argparse
@@ -58,7 +58,7 @@ SETTINGS = Settings().model_copy(update={"workers": 1, "cohort_size": 64})
 
 @contextmanager
 def database(kind: str, folder: Path) -> Iterator[Store]:
-    """An empty laboratory on SQLite, or on a PostgreSQL server that ends with it."""
+    """An empty store on SQLite, or on a PostgreSQL server that stops at the end of the block."""
     if kind == "sqlite":
         with open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store:
             yield store
@@ -68,7 +68,7 @@ def database(kind: str, folder: Path) -> Iterator[Store]:
 
 
 def trained(store: Store, **asked: Any) -> RunRow:
-    """A run of digits-mlp under Adam, in the store."""
+    """A finished run of digits-mlp under Adam."""
     spec = RunSpec.model_validate(PROBLEM | {"optimizer": "adam"} | asked)
     run = submit_run(store, spec, publish=lambda _: None, settings=SETTINGS)
     assert train(store, run.cohort_id, owner="benchmark", settings=SETTINGS) == "finished"
@@ -76,7 +76,7 @@ def trained(store: Store, **asked: Any) -> RunRow:
 
 
 def overhead(store: Store, options: argparse.Namespace) -> Iterator[Row]:
-    """Recording `auto` over recording nothing."""
+    """Time with record `auto` over time without recording."""
     study = StudySpec.model_validate(PROBLEM | {"optimizers": ["adam"], "seeds": 64, "steps": options.steps})
     bare: list[Clocks] = []
     recorded: list[Clocks] = []
@@ -137,7 +137,7 @@ def full(store: Store, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def trajectory(run: RunRow) -> list[Segment]:
-    """A run's segments, computed beforehand; every fourth ends with a commit."""
+    """A run's segments, computed in advance; every fourth ends with a commit."""
     cohort = cohort_of([RunSpec.model_validate(run.spec)])
     segments: list[Segment] = []
     before = cohort.parameters.copy()
@@ -175,20 +175,20 @@ def reading(store: Store, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def size(store: Store, options: argparse.Namespace) -> Iterator[Row]:
-    """Bytes of all that is stored for one run under either policy."""
+    """Bytes stored for one run under either record policy."""
     found: dict[str, int] = {}
     for record in ("full", "replay"):
         run = trained(store, record=record, steps=options.long_steps)
         payloads = int(one(store, "SELECT SUM(LENGTH(payload)) FROM chunks WHERE run_id = :run", run))
         payloads += int(one(store, "SELECT SUM(LENGTH(payload)) FROM checkpoints WHERE run_id = :run", run))
-        # Five numbers, a step and an id, as both databases come to about.
+        # 100 bytes: about the size of a row of `steps` in both databases.
         found[record] = payloads + options.long_steps * 100
         yield {"what": f"{record}, {options.long_steps} steps", "megabytes": round(found[record] / 1e6, 1)}
     yield {"what": "full over replay", "ratio": round(found["full"] / found["replay"], 1)}
 
 
 def peers(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
-    """The same trajectory elsewhere."""
+    """The same trajectory written by the peers."""
     cohort = cohort_of([normalise(RunSpec.model_validate(PROBLEM | {"optimizer": "adam", "precision": "float64"}))])
     gradients = np.stack([record.gradient[0].copy() for record in cohort.run(options.steps)])
     yield _parquet(folder, gradients)
@@ -236,17 +236,17 @@ def _mlflow(folder: Path, values: np.ndarray[Any, Any]) -> Row:
 def _tensorboard(folder: Path, values: np.ndarray[Any, Any]) -> Row:
     from tensorboard.summary import Writer as SummaryWriter  # type: ignore[import-not-found]  # optional
 
-    place = folder / "tensorboard"
+    path = folder / "tensorboard"
 
     def write() -> None:
-        writer = SummaryWriter(str(place))
+        writer = SummaryWriter(str(path))
         for step, row in enumerate(values):
             for i, value in enumerate(row):
                 writer.add_scalar(f"d{i}", value, step)
         writer.close()
 
     taken = elapsed(write)
-    return _peer("TensorBoard scalars", values.size, taken, sum(path.stat().st_size for path in place.rglob("*.*")))
+    return _peer("TensorBoard scalars", values.size, taken, sum(file.stat().st_size for file in path.rglob("*.*")))
 
 
 def _peer(what: str, values: int, seconds: float, stored: int) -> Row:
@@ -259,32 +259,32 @@ def _peer(what: str, values: int, seconds: float, stored: int) -> Row:
 
 @contextmanager
 def writer_process_of(store: Store) -> Iterator[WriterProcess]:
-    """A writer process as a worker has one."""
+    """A started writer process, as a worker has one."""
     with WriterProcess(store.engine.url.render_as_string(hide_password=False)) as writer_process:
         writer_process.start()
         yield writer_process
 
 
 def clocks(writer_process: WriterProcess | None = None) -> Clocks:
-    """Wall time, this thread's CPU time, the process's and its writer process's."""
-    beside = sum(psutil.Process(writer_process.pid).cpu_times()[:2]) if writer_process else 0.0
-    return time.perf_counter(), time.thread_time(), time.process_time() + beside
+    """Wall time, this thread's CPU time, and the CPU time of this process and the writer process."""
+    writing = sum(psutil.Process(writer_process.pid).cpu_times()[:2]) if writer_process else 0.0
+    return time.perf_counter(), time.thread_time(), time.process_time() + writing
 
 
 def since(start: Clocks, writer_process: WriterProcess | None = None) -> Clocks:
-    """Seconds on each clock."""
+    """Seconds since `start` on each clock."""
     now = clocks(writer_process)
     return now[0] - start[0], now[1] - start[1], now[2] - start[2]
 
 
 def one(store: Store, query: str, run: RunRow) -> Any:
-    """The one number that the query gives of a run."""
+    """The result of a query for one number of a run."""
     with store.engine.connect() as connection:
         return connection.execute(text(query), {"run": run.id}).scalar_one()
 
 
 def elapsed(work: Callable[[], object]) -> float:
-    """Seconds."""
+    """Seconds that the work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -299,21 +299,21 @@ PARTS: dict[str, Callable[[Store, argparse.Namespace], Iterator[Row]]] = {
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """One row a measurement; each part has a database of its own."""
+    """One row for each measurement; each part has a new database."""
     for kind in options.database or ("sqlite", "postgresql"):
         for part in [part for part in PARTS if options.part in (None, part)]:
-            with folder() as place, database(kind, place) as store:
+            with folder() as path, database(kind, path) as store:
                 for row in PARTS[part](store, options):
                     yield {"part": part, "database": kind, **row}
     if options.part in (None, "peers"):
-        with folder() as place:
-            for row in peers(place, options):
+        with folder() as path:
+            for row in peers(path, options):
                 yield {"part": "peers", **row}
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder that goes again."""
+    """A temporary folder, removed at the end of the block."""
     path = Path(tempfile.mkdtemp(prefix="talweg-recording-"))
     try:
         yield path
@@ -327,9 +327,9 @@ def main() -> None:
     parser.add_argument("--part", choices=[*PARTS, "peers"])
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--long-steps", type=int, default=10_000, help="of the run whose size is taken")
+    parser.add_argument("--long-steps", type=int, default=10_000, help="steps of the run whose size is measured")
     parser.add_argument("--repeats", type=int, default=3)
-    # stdout is for rows.
+    # stdout is for rows only.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print_rows(rows(parser.parse_args()))
 

@@ -1,10 +1,10 @@
-"""How soon a running run heeds: cancel, pause, unpause, and SIGTERM to its worker.
+"""Time until a training run obeys cancel, pause, unpause, and SIGTERM to its worker.
 
     python benchmarks/steering.py [--times N] [--load N]
 
-One worker trains with the settings that everybody has (a commit every half second), beside `--load` processes that do
-nothing but compute. Each is asked N times, at a random moment of a commit's interval; the table has the median and the
-longest wait, in seconds. After SIGTERM the lease must be given back, and every step that was committed must be there.
+One worker trains with default settings (a commit every half second), next to `--load` processes that only compute. Each
+request is sent N times, at a random moment of a commit's interval; the table has the median and the longest wait in
+seconds. After SIGTERM the lease must be released, and every committed step must be recorded.
 """
 
 import argparse
@@ -34,10 +34,10 @@ SPEC = {"problem": "digits-mlp", "optimizer": "adam", "steps": 1_000_000, "batch
 
 
 class Steered:
-    """A laboratory with a run that trains, and the waits that were measured."""
+    """A laboratory with a training run, and the measured waits."""
 
     def __init__(self) -> None:
-        """Start it; settings are the defaults."""
+        """Start it with default settings."""
         defaults = Settings.model_construct()
         times = {name: float(getattr(defaults, name)) for name in TIMES}
         self.here = Laboratory(Sqlite, workers=1, reconcilers=1, times=times, whole=False)
@@ -45,45 +45,45 @@ class Steered:
         self._seed = 0
 
     def running(self) -> RunRow:
-        """A new run, some commits after its start."""
+        """A new run, after its first commit."""
         self._seed += 1
         spec = RunSpec.model_validate({**SPEC, "seed": self._seed})
         run = submit_run(self.here.store, spec, publish=self.here.publish, settings=self.here.settings)
-        self.moves(run)
+        self.wait_for_commit(run)
         return run
 
-    def moves(self, run: RunRow) -> None:
-        """Return when another of its commits was made, and some part of the next one's interval has passed."""
+    def wait_for_commit(self, run: RunRow) -> None:
+        """Wait for the run's next commit, and then up to a second, at random."""
         before = self.here.store.run(run.id).step
         until(lambda: self.here.store.run(run.id).step > before, "a commit", 300)
         time.sleep(random.random())
 
-    def measure(self, what: str, ask: Callable[[], object], heeded: Callable[[], bool]) -> None:
-        """Keep how long it took."""
+    def measure(self, what: str, request: Callable[[], object], obeyed: Callable[[], bool]) -> None:
+        """Send the request and keep the seconds until it is obeyed."""
         began = time.perf_counter()
-        ask()
-        until(heeded, what, 300)
+        request()
+        until(obeyed, what, 300)
         self.waits.setdefault(what, []).append(time.perf_counter() - began)
 
 
 def steer(lab: Steered) -> None:
-    """Each question once."""
+    """Send each request once."""
     store, run = lab.here.store, lab.running()
     worker = lab.here.workers[0]
     lab.measure("pause", partial(store.request_pause, [run.id]), lambda: store.run(run.id).state == "queued")
-    # The worker has left it; going on takes a message and a claim.
-    lab.measure("unpause", partial(_unpause, lab, run), partial(_held, lab, run))
-    lab.moves(run)
+    # The worker has released the cohort; continuing takes a message and a claim.
+    lab.measure("unpause", partial(_unpause, lab, run), partial(_leased, lab, run))
+    lab.wait_for_commit(run)
     lab.measure("cancel", partial(store.request_cancel, [run.id]), lambda: store.run(run.id).ended)
     run = lab.running()
     committed = store.run(run.id).step
     began = time.perf_counter()
-    lab.measure("SIGTERM: lease given back", worker.process.terminate, lambda: not _held(lab, run))
+    lab.measure("SIGTERM: lease released", worker.process.terminate, lambda: not _leased(lab, run))
     worker.process.wait(300)
-    lab.waits.setdefault("SIGTERM: process gone", []).append(time.perf_counter() - began)
+    lab.waits.setdefault("SIGTERM: process ended", []).append(time.perf_counter() - began)
     left = store.run(run.id)
     if left.step < committed or store.steps(run.id).step.tolist() != list(range(left.step)):
-        sys.exit(f"run {run.name}: had {committed} steps at SIGTERM, and has {left.step} now")
+        sys.exit(f"run {run.name}: must have at least the {committed} steps of before SIGTERM, got {left.step}")
     store.request_cancel([run.id])
     worker.start()
 
@@ -93,17 +93,17 @@ def _unpause(lab: Steered, run: RunRow) -> None:
         lab.here.publish(cohort)
 
 
-def _held(lab: Steered, run: RunRow) -> bool:
+def _leased(lab: Steered, run: RunRow) -> bool:
     return lab.here.store.cohort(lab.here.store.run(run.id).cohort_id).state == "leased"
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--load", type=int, default=0, help="processes that compute beside it")
+    parser.add_argument("--load", type=int, default=0, help="processes that compute at the same time")
     options = parser.parse_args()
-    # Whoever ends this command ends what it started, too.
+    # Raise on SIGTERM, so that `finally` ends the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.load)]
     lab = Steered()
@@ -116,7 +116,7 @@ def main() -> None:
             process.wait()
         left = lab.here.close()
     shutil.rmtree(lab.here.folder)
-    print(f"{options.times} times each, beside {options.load} processes that compute; load {os.getloadavg()[0]:.0f}")
+    print(f"{options.times} times each, with {options.load} processes that compute; load {os.getloadavg()[0]:.0f}")
     for what, waits in lab.waits.items():
         print(f"  {what:26}  median {statistics.median(waits):6.2f} s   longest {max(waits):6.2f} s")
     sys.exit(1 if left else 0)

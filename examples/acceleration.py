@@ -1,8 +1,8 @@
-"""Reproduce a published result: by how much momentum accelerates gradient descent on quadratics.
+"""Reproduce a published result: how much momentum accelerates gradient descent on quadratics.
 
 Lessard, Recht, Packard, "Analysis and Design of Optimization Algorithms via Integral Quadratic Constraints", SIAM
-Journal on Optimization 26(1), 2016, Proposition 1: on quadratics with curvatures from m to L, κ = L / m, each rule at
-its best constant settings comes nearer to the minimum by a factor ρ a step, which is
+Journal on Optimization 26(1), 2016, Proposition 1: on quadratics with curvatures from m to L, κ = L / m, the
+distance to the minimum falls by a factor ρ a step, for each rule at its best constant settings:
 
     gradient descent   (κ − 1) / (κ + 1)       learning rate 2 / (L + m)
     Nesterov           1 − 2 / √(3κ + 1)       learning rate 4 / (3L + m), momentum (√(3κ + 1) − 2) / (√(3κ + 1) + 2)
@@ -12,9 +12,9 @@ Costs fall by ρ² a step. Here ρ is measured over the second half of 1,000 ste
 
     python examples/acceleration.py
 
-Gradient descent comes out to 0.001 % of what is published, the other two are slower by 0.03 to 0.14 %: they have a
-double root at an end of the range, so that their error falls as t ρᵗ, and over steps 500 to 1,000 the factor t makes up
-to 2^(1/500), 0.14 %, of it.
+Gradient descent is within 0.001 % of the published rate; the other two are slower by 0.03 to 0.14 %: they have a double
+root at an end of the range, so that their error falls as t ρᵗ, and over steps 500 to 1,000 the factor t adds up to
+2^(1/500), 0.14 %.
 """
 
 from math import sqrt
@@ -57,10 +57,10 @@ def measured(costs: Any) -> float:
 
 
 def main() -> None:
-    """Run the three studies and print both rates side by side."""
+    """Run the three studies and print published and measured rates."""
     from talweg import Lab
 
-    print(f"{'κ':>6}  {'rule':10}{'published':>10}{'measured':>10}{'off by':>9}")
+    print(f"{'κ':>6}  {'rule':10}{'published':>10}{'measured':>10}{'difference':>12}")
     with Lab() as lab:
         for condition in CONDITIONS:
             found = lab.compare(**study(condition))
@@ -68,7 +68,7 @@ def main() -> None:
             for run in found.runs:
                 name = run.spec["optimizer"]["name"]
                 known, seen = published(condition)[name], measured(run.costs)
-                print(f"{condition:>6g}  {name:10}{known:10.5f}{seen:10.5f}{100 * (seen / known - 1):8.3f} %")
+                print(f"{condition:>6g}  {name:10}{known:10.5f}{seen:10.5f}{100 * (seen / known - 1):10.3f} %")
 
 
 if __name__ == "__main__":

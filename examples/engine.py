@@ -1,4 +1,4 @@
-"""Write a problem of your own and train it by the engine alone, with no laboratory and no service."""
+"""Define a problem and train it with the engine alone, without laboratory or services."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ x = np.linspace(-3, 3, 600)[:, None]
 layers = [{"layer": "dense", "units": 32}, {"layer": "tanh"}, {"layer": "dense", "units": 1}]
 problem = NetworkProblem("sine", split("sine", x, np.sin(2 * x)), layers, "squared_error")
 
-rates = [1e-3, 1e-2]  # two runs, side by side
+rates = [1e-3, 1e-2]  # two runs, trained together
 runs = Cohort(problem, [optimizers.create("adam", learning_rate=rate) for rate in rates], seeds=[0, 0])
 for record in runs.run(1000):
     if record.step % 200 == 0:

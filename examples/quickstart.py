@@ -1,4 +1,4 @@
-"""Compare three optimizers on handwritten digits, then ask about one derivative of one run."""
+"""Compare three optimizers on handwritten digits, then explain one derivative of one run."""
 
 from talweg import Lab
 

@@ -1,1 +1,1 @@
-"""What the reliability benchmarks share: real services that can be killed, and what must hold afterwards."""
+"""Support for the reliability benchmarks: services that can be killed, faults, and checks of the result."""

@@ -1,8 +1,8 @@
-"""A process whose clock can be set while it runs. `python -m chaos.jumping MODULE`
+"""Run a module with a clock that can be set from outside: `python -m chaos.jumping MODULE`.
 
-`time.time` is what a set clock moves, and what a worker's libraries look at: Celery, its broker's client, `logging`.
-Here it returns the real time and as many seconds as the file named by CHAOS_CLOCK says. What never jumps when a clock
-is set, `time.monotonic`, stays. Nothing outside of this process sees another time.
+Setting a system's clock changes `time.time`, which a worker's libraries read: Celery, its broker's client, `logging`.
+Here it returns the real time plus the seconds in the file named by CHAOS_CLOCK. `time.monotonic`, which a set clock
+does not change, stays as it is. Other processes are not affected.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ CLOCK = "CHAOS_CLOCK"
 
 
 def jumped(path: Path, real: Callable[[], float] = time.time) -> Callable[[], float]:
-    """The real time and what the file says; an absent one says nothing."""
+    """A clock that returns the real time plus the seconds in the file; 0 where there is no file."""
 
     def now() -> float:
         with contextlib.suppress(OSError, ValueError):
@@ -28,14 +28,14 @@ def jumped(path: Path, real: Callable[[], float] = time.time) -> Callable[[], fl
 
 
 def set_clock(path: Path, seconds: float) -> None:
-    """Let the process that reads the file be so many seconds ahead from now on, or behind."""
+    """Set the clock of the process that reads the file to real time plus `seconds`."""
     whole = path.with_suffix(".new")
     whole.write_text(str(seconds))
     whole.replace(path)
 
 
 if __name__ == "__main__":
-    # Before anything else is imported: many modules take `time` by name.
+    # Before other imports: many modules import `time` by name.
     time.time = jumped(Path(os.environ[CLOCK]))
     module = sys.argv[1]
     sys.argv[1:2] = []

@@ -1,4 +1,4 @@
-"""Whether MLflow holds what SQL holds: every point that is due, each once, with the same value."""
+"""Compare MLflow with SQL: every due point must be there once, with the same value."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ Point = tuple[str, int, float]
 
 
 def behind(store: Store, runs: Sequence[str]) -> int:
-    """How many of these runs have points that MLflow lacks."""
+    """How many of these runs are not fully mirrored."""
     now = [store.run(run) for run in runs]
     return sum(run.mirrored_state is None or run.mirrored_step < run.step for run in now)
 
 
 def compare_mlflow(store: Store, runs: Sequence[RunRow], database: Path, budget: int) -> tuple[int, list[str]]:
-    """How many points MLflow's `database` (SQLite) has of these runs, and the names of those that differ there.
+    """The number of points in MLflow's `database` (SQLite) of these runs, and the names of runs that differ there.
 
-    What is due is what one undisturbed pass of the mirror would send. Points are compared as (metric, step, value);
-    runs are found by their tag, so one that was made twice there is seen, too.
+    Due are the points that one undisturbed pass of the mirror sends. Points are compared as (metric, step, value). Runs
+    are found by their tag, so a run that was created twice in MLflow differs.
     """
     points, differing = 0, []
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         for run in runs:
             tagged = "SELECT run_uuid FROM tags WHERE key = 'talweg.run' AND value = ?"
             there = [row[0] for row in connection.execute(tagged, [run.id])]
-            # What a worker took of its machine depends on when it was asked.
+            # System metrics depend on when they were sampled.
             query = "SELECT key, step, value FROM metrics WHERE run_uuid = ? AND key NOT LIKE 'system/%'"
             found = [tuple(row) for one in there for row in connection.execute(query, [one])]
             points += len(found)

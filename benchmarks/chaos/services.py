@@ -1,4 +1,4 @@
-"""A broker, databases and processes of the laboratory, each of which can be ended at any moment and started again."""
+"""A broker, databases and processes of a laboratory; each can be killed at any moment and started again."""
 
 import os
 import shutil
@@ -30,16 +30,16 @@ from talweg.store import Store, open_store
 # A killed worker's cohort is free again after two seconds.
 QUICK = {"commit_seconds": 0.05, "heartbeat_seconds": 0.3, "lease_seconds": 2.0, "reconcile_seconds": 0.2}
 
-# The fewest points that a run may send to MLflow: what is to be seen is that none is lost there, and none twice.
+# Points that a run sends to MLflow: few are enough to see whether one is lost or sent twice.
 MIRROR_BUDGET = 100
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    """Return when `condition` holds; SystemExit that names `what` was waited for, when it does not in time."""
+    """Wait until `condition` holds; SystemExit that names `what` where it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"waited {seconds:.0f} s in vain for {what}")
+            sys.exit(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.1)
 
 
@@ -53,7 +53,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 get_binary_path(), "--port", "0", "--unixsocket", self.socket, "--dir", self.folder,
@@ -69,7 +69,7 @@ class Broker:
         self._process.wait()
 
     def flush(self) -> None:
-        """It forgets everything."""
+        """FLUSHALL: delete every message."""
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             client.flushall()
 
@@ -82,17 +82,17 @@ class Broker:
 
 
 class Sqlite:
-    """A SQLite file; what can happen to it is that someone else holds its lock."""
+    """A SQLite file; its fault is a lock held by another connection."""
 
     name = "SQLite"
 
     def __init__(self, folder: Path) -> None:
-        """A path in `folder`."""
+        """The file is created in `folder` by its first user."""
         self._path = folder / "talweg.db"
         self.url = f"sqlite:///{self._path}"
 
-    def trouble(self, kind: str, seconds: float) -> None:
-        """Hold the write lock for so long."""
+    def disturb(self, kind: str, seconds: float) -> None:
+        """Hold the write lock for `seconds`."""
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         time.sleep(seconds)
@@ -100,7 +100,7 @@ class Sqlite:
         connection.close()
 
     def locked(self) -> bool:
-        """Whether anyone still holds its write lock."""
+        """Whether another connection holds the write lock."""
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -112,24 +112,24 @@ class Sqlite:
         return False
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Nothing to end: SQLite has no server."""
 
 
 class Postgresql:
-    """A PostgreSQL server of one's own, which can be restarted and killed."""
+    """A PostgreSQL server that can be restarted and killed."""
 
     name = "PostgreSQL"
 
     def __init__(self, folder: Path) -> None:
-        """Start it; its data lies in a temporary folder, which the server's own user must be able to reach."""
+        """Start it, with its data in a new temporary folder: the server's user could not open one in `folder`."""
         self._folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
         self._server = postgres.start(self._folder)
         self.url = postgres.url_of(self._server)
 
-    def trouble(self, kind: str, seconds: float) -> None:
-        """End it, and start it some time later.
+    def disturb(self, kind: str, seconds: float) -> None:
+        """End it by the signal `kind`, and start it after `seconds`.
 
-        SIGINT: a fast restart. SIGQUIT: nothing is put in order. SIGKILL: every process of it at once.
+        SIGINT: fast shutdown. SIGQUIT: immediate shutdown, with recovery at the next start. SIGKILL: every process.
         """
         server = psutil.Process(self._server.get_pid())
         if kind == "SIGKILL":
@@ -141,7 +141,7 @@ class Postgresql:
         self._server.ensure_postgres_running()
 
     def locked(self) -> bool:
-        """Whether anyone still has a transaction open, or a lock of this database."""
+        """Whether another connection has an open transaction or a lock in this database."""
         engine = create_engine(self.url)
         query = text(
             "SELECT count(*) FROM pg_stat_activity AS a WHERE a.datname = current_database()"
@@ -160,7 +160,7 @@ class Postgresql:
 
 
 class Part:
-    """One process of the laboratory, with what it starts: a worker, the API, MLflow's server …"""
+    """One process of the laboratory and its children: a worker, the API, MLflow's server …"""
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
         """Start it."""
@@ -177,13 +177,13 @@ class Part:
             )
 
     def kill(self) -> None:
-        """SIGKILL: nothing is put in order."""
+        """SIGKILL, also for its children."""
         with suppress(psutil.NoSuchProcess):
             _kill(psutil.Process(self.process.pid))
         self.process.wait()
 
     def terminate(self) -> float:
-        """SIGTERM; the seconds until it had left, SystemExit where it did not leave in order."""
+        """SIGTERM; returns the seconds until it exited, SystemExit where its exit status is not that of a shutdown."""
         began = time.monotonic()
         self.process.terminate()
         code = self.process.wait(120)
@@ -195,7 +195,7 @@ class Part:
 class Laboratory:
     """Store, broker, workers, reconcilers, API, mirror and MLflow in a folder of their own."""
 
-    token = "of-a-laboratory-that-lives-for-minutes"  # noqa: S105
+    token = "token-of-a-laboratory-for-minutes"  # noqa: S105
 
     def __init__(
         self,
@@ -206,8 +206,8 @@ class Laboratory:
         times: Mapping[str, float] = QUICK,
         whole: bool = True,
     ) -> None:
-        """Start everything with these settings of time; without API, mirror and MLflow where it is not `whole`."""
-        # A socket's path has room for about 100 bytes.
+        """Start everything with `times` as settings; without API, mirror and MLflow unless `whole`."""
+        # A short path: a socket's path may have about 100 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="talweg-chaos-"))
         self.database = database(self.folder)
         self.broker = Broker(self.folder)
@@ -230,7 +230,7 @@ class Laboratory:
 
     @property
     def parts(self) -> list[Part]:
-        """Every process but those of the broker and the database."""
+        """Every process except the broker's and the database's."""
         return [*self.workers, *self.reconcilers, *self._others]
 
     def restart_ended(self) -> None:
@@ -241,11 +241,11 @@ class Laboratory:
                 part.start()
 
     def publish(self, cohort_id: str) -> None:
-        """Tell the workers of a cohort; raises Unreachable."""
+        """Publish a cohort to the workers; raises Unreachable."""
         publish(cohort_id, through=self._celery)
 
     def end(self) -> bool:
-        """End every part; whether one left a lock in the database, which the server may take a moment to notice."""
+        """End every part; returns whether a lock is left in the database. The server gets 10 s to release it."""
         for part in self.parts:
             part.process.send_signal(signal.SIGCONT)
             part.kill()
@@ -258,7 +258,7 @@ class Laboratory:
         return locked
 
     def close(self) -> list[int]:
-        """End everything; the ids of processes that were left behind (there must be none)."""
+        """End everything; returns the ids of processes that are left (there must be none)."""
         for part in self.parts:
             part.process.send_signal(signal.SIGCONT)
             part.kill()
@@ -270,7 +270,7 @@ class Laboratory:
         return [process.pid for process in [*children, *marked(str(self.folder))] if process.is_running()]
 
     def _environment(self, mlflow_port: int, times: Mapping[str, float]) -> dict[str, str]:
-        """What each process of ours finds; other settings of whoever starts this do not count."""
+        """The environment of each process; the caller's own TALWEG_* settings are removed."""
         kept = {name: value for name, value in inherited().items() if not name.startswith("TALWEG_")}
         chosen = dict(times) | {
             "database_url": self.database.url,
@@ -281,9 +281,10 @@ class Laboratory:
             "token": self.token,
         }
         settings = {f"TALWEG_{name.upper()}": str(value) for name, value in chosen.items()}
-        # `chaos.jumping` is found by its place, and a worker that pins its numerics starts anew without it.
-        place = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [kept.get("PYTHONPATH")])])
-        return kept | settings | numerics_environment("native") | {MARK: str(self.folder), "PYTHONPATH": place}
+        # Makes `chaos.jumping` importable. Numerics are set here, since a worker that has to set them restarts itself
+        # without `chaos.jumping`.
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [kept.get("PYTHONPATH")])])
+        return kept | settings | numerics_environment("native") | {MARK: str(self.folder), "PYTHONPATH": path}
 
     def _part(self, module: str, environment: dict[str, str], number: int = 0) -> Part:
         command = [sys.executable, "-m", "chaos.jumping", f"talweg.{module}"]
@@ -291,7 +292,7 @@ class Laboratory:
 
 
 def _kill(process: psutil.Process) -> None:
-    """SIGKILL for it and for what it started, all at once; returns when they are gone."""
+    """SIGKILL for the process and its children, all at once; waits until they are gone."""
     whole = [process, *process.children(recursive=True)]
     for each in whole:
         with suppress(psutil.NoSuchProcess):

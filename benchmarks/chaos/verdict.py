@@ -1,4 +1,4 @@
-"""What must hold after the faults: nothing lost, nothing repeated, no bit different."""
+"""Checks after the faults: no run lost, no step repeated, no bit different."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from talweg.spec import RunSpec
 from talweg.store import RunRow, Store, tables
 from talweg.store.codec import digest_of
 
-# Runs that train side by side in the reference: other company than they had, which must not matter.
-_SIDE_BY_SIDE = 50
+# Runs of a cohort in the reference: other cohorts than in the study, which must not change a bit.
+_REFERENCE_RUNS = 50
 
 
 @dataclass
 class Verdict:
-    """Counts of what must not be: runs that did not finish, step rows missing or twice, runs with other bits."""
+    """Counts of errors: runs that did not finish, step rows missing or repeated, runs with different bits."""
 
     runs: int = 0
     steps: int = 0
@@ -28,14 +28,14 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether all is as it was without any fault."""
+        """Whether there is no error."""
         return not (self.lost or self.repeated or self.missing or self.differing)
 
 
 def judge(store: Store, runs: Sequence[RunRow]) -> Verdict:
-    """Compare every run with one that this process trains, where nothing happens to it.
+    """Compare every run with the same run trained in this process without faults.
 
-    Costs and the last checkpoint (parameters and optimizer state) of all, and every gradient of one in fifty.
+    Compares costs and the last checkpoint (parameters and optimizer state) of each, and every gradient of one in fifty.
     """
     found = Verdict(len(runs))
     found.steps = sum(run.total_steps for run in runs)
@@ -49,8 +49,8 @@ def judge(store: Store, runs: Sequence[RunRow]) -> Verdict:
     for run in runs:
         by_rule.setdefault(run.optimizer, []).append(run)
     for group in by_rule.values():
-        for start in range(0, len(group), _SIDE_BY_SIDE):
-            found.differing += _differing(store, group[start : start + _SIDE_BY_SIDE])
+        for start in range(0, len(group), _REFERENCE_RUNS):
+            found.differing += _differing(store, group[start : start + _REFERENCE_RUNS])
     return found
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks of the mirror share: a trained study, and an MLflow server of its own beside it."""
+"""A store, an MLflow server, a trained study and a mirror for the benchmarks of the mirror."""
 
 import socket
 import tempfile
@@ -48,7 +48,7 @@ def repeat(send: Callable[[], bool]) -> None:
 def trained(
     store: Store, problem: str, optimizers: Sequence[str | dict[str, Any]], *, runs: int, steps: int
 ) -> tuple[StudyRow, list[RunRow]]:
-    """A study of about so many runs, submitted and trained in this process."""
+    """A study of about `runs` runs, submitted and trained in this process."""
     settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
     seeds = max(runs // len(optimizers), 1)
     spec = {"problem": problem, "optimizers": list(optimizers), "seeds": seeds, "steps": steps}

@@ -1,4 +1,4 @@
-"""An optimizer of one's own: its hyperparameters with their ranges, its state, and its rule for one coordinate."""
+"""An optimizer in a package of its own: hyperparameters with ranges, state, and the rule for one coordinate."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,12 +24,12 @@ class Signum(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """What a literal would turn into float64 comes in as a number of the run's precision."""
+        """Constants in the run's precision: a literal in `rule` would make it float64."""
         return h.values | {"rest1": 1 - h.beta1, "zero": 0 * h.beta1}
 
     @staticmethod
     def rule(gradient: Any, m: Any, learning_rate: Any, beta1: Any, rest1: Any, zero: Any) -> Any:
-        """One coordinate: its update, and its new state. Numba compiles it over all runs and coordinates."""
+        """The update and new state of one coordinate. Numba compiles it over all runs and coordinates."""
         m = beta1 * m + rest1 * gradient
         update = -learning_rate if m > zero else (learning_rate if m < zero else zero)
         return update, m

@@ -1,4 +1,4 @@
-"""Tables as people have them: CSV and Parquet, column by column, by Arrow."""
+"""Read CSV and Parquet tables by column, with Arrow."""
 
 from typing import IO, Final
 
@@ -23,12 +23,12 @@ _PIECE: Final = 1 << 20
 _DELIMITERS: Final = (",", ";", "\t")
 _BOM: Final = b"\xef\xbb\xbf"
 _BATCH: Final = 16_384
-# What the footer's own parser may allocate: names and lists of a table of some thousand columns.
+# Limits of the parser of the footer (bytes of a string, items of a list): enough for thousands of columns.
 _STRING_LIMIT, _CONTAINER_LIMIT = 10_000_000, 1_000_000
 
 
 def check_names(names: list[str]) -> None:
-    """Raises InvalidSpec where there are too few or too many columns, or two of one name."""
+    """Raise InvalidSpec where there are too few or too many columns, a bad name, or the same name twice."""
     if not 2 <= len(names) <= MAXIMUM_COLUMNS:
         raise InvalidSpec(f"columns: there must be 2 to {MAXIMUM_COLUMNS}, one of them the target, got {len(names)}")
     seen: set[str] = set()
@@ -41,7 +41,7 @@ def check_names(names: list[str]) -> None:
 
 
 def target_of(names: list[str], target: str | None) -> str:
-    """The target's name: the last column where none is named; raises InvalidSpec."""
+    """The target column's name, by default the last column; raises InvalidSpec."""
     if target is None:
         return names[-1]
     if target not in names:
@@ -57,12 +57,12 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers or truth values."""
+    """Whether a column of this type holds numbers or booleans."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def check_type(name: str, kind: pa.DataType, *, is_target: bool) -> None:
-    """Raises InvalidSpec where inputs are not numbers, or a target neither numbers nor text."""
+    """Raise InvalidSpec where an input is not numeric, or the target is neither numeric nor text."""
     if not (is_number(kind) or (is_target and is_text(kind))):
         allowed = "numbers or text" if is_target else "numbers"
         raise InvalidSpec(f"column {name!r}: must hold {allowed}, got {str(kind)[:80]}")
@@ -84,13 +84,13 @@ def column(name: str, values: pa.ChunkedArray) -> Column:
 
 
 def read_csv(handle: IO[bytes], target: str | None) -> tuple[dict[str, Column], str]:
-    """The columns by name, and which is the target; raises InvalidSpec or TooLarge."""
+    """The columns by name, and the target's name; raises InvalidSpec or TooLarge."""
     _scan(handle)
     handle.seek(0)
     first = handle.readline(MAXIMUM_LINE).removeprefix(_BOM).decode("utf-8", "replace").strip("\r\n")
     handle.seek(0)
     delimiter = max(_DELIMITERS, key=first.count)
-    # A quoted name may hold one; this only has to be no less than what there is.
+    # A quoted name may contain the delimiter: the count is an upper bound.
     if first.count(delimiter) >= MAXIMUM_COLUMNS:
         raise TooLarge(f"csv: must have at most {MAXIMUM_COLUMNS} columns, got {first.count(delimiter) + 1}")
     try:
@@ -98,7 +98,7 @@ def read_csv(handle: IO[bytes], target: str | None) -> tuple[dict[str, Column], 
             handle,
             read_options=arrow_csv.ReadOptions(use_threads=False),
             parse_options=arrow_csv.ParseOptions(delimiter=delimiter),
-            # Missing text is as missing as a missing number.
+            # Empty text counts as missing, like an empty number.
             convert_options=arrow_csv.ConvertOptions(strings_can_be_null=True, null_values=["", "NA", "N/A", "null"]),
         )
         names = list(table.column_names)
@@ -114,7 +114,7 @@ def read_csv(handle: IO[bytes], target: str | None) -> tuple[dict[str, Column], 
 
 
 def _scan(handle: IO[bytes]) -> None:
-    """Raises InvalidSpec or TooLarge for NULs, endless lines and endless files, in one pass over small pieces."""
+    """Raise InvalidSpec for NULs, TooLarge for too long lines or too many, in one pass over pieces of 1 MiB."""
     length = lines = 0
     while piece := handle.read(_PIECE):
         if b"\0" in piece:
@@ -138,7 +138,7 @@ def _is_number(name: str) -> bool:
 
 
 def read_parquet(handle: IO[bytes], target: str | None, maximum: int) -> tuple[dict[str, Column], str]:
-    """The columns by name, and which is the target; raises InvalidSpec or TooLarge."""
+    """The columns by name, and the target's name; raises InvalidSpec or TooLarge."""
     try:
         file = arrow_parquet.ParquetFile(
             handle,
@@ -160,7 +160,7 @@ def read_parquet(handle: IO[bytes], target: str | None, maximum: int) -> tuple[d
 
 
 def _batches(file: arrow_parquet.ParquetFile, maximum: int) -> "list[pa.RecordBatch]":
-    """Every row, as long as they are few enough; raises TooLarge at the first one that is too many."""
+    """Every row; raises TooLarge at the first batch past the limits."""
     found, rows, taken = [], 0, 0
     for batch in file.iter_batches(batch_size=_BATCH, use_threads=False):
         rows, taken = rows + batch.num_rows, taken + batch.nbytes

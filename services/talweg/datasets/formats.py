@@ -1,4 +1,4 @@
-"""Choose the parser for a file. Parsers get an open file, never a name, so no file can lead to another."""
+"""Choose the parser for a file. Parsers get an open file, never a name: no file can make them open another."""
 
 import os
 from typing import IO, Any, Final
@@ -33,7 +33,7 @@ def read(handle: IO[bytes], options: Options) -> Prepared:
 
 
 def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
-    """A table of numbers whose last column is the target: `numpy.save` keeps no names."""
+    """A table of numbers whose last column is the target: `numpy.save` stores no names."""
     from talweg.datasets.npy import read_npy
 
     table = read_npy("npy", handle, os.fstat(handle.fileno()).st_size, options.maximum)
@@ -45,13 +45,13 @@ def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
         )
     targets = table[:, -1]
     if options.kind == "labels" and targets.dtype.kind == "f" and _whole(targets):
-        # One array has one type: classes beside real numbers are whole numbers written as real ones.
+        # One array has one dtype: in a table of floats, classes are floats with integer values.
         targets = targets.astype(np.int64)
     return prepare(table[:, :-1], targets, options)
 
 
 def _whole(values: NDArray[Any]) -> bool:
-    """Whether all are integers that a float64 tells from their neighbours; NaN and infinity are none."""
+    """Whether all values are integers below 2**53, which float64 represents exactly; NaN and infinity are not."""
     return bool((np.abs(values) < _EXACT).all() and (values == np.round(values)).all())
 
 

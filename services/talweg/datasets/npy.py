@@ -1,4 +1,4 @@
-"""NumPy's files: `.npy` and `.npz`, read without pickle and within limits."""
+"""Read NumPy's `.npy` and `.npz` files, without pickle and within limits."""
 
 import math
 import zipfile
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from talweg.datasets.preparing import MAXIMUM_DIMENSIONS, MAXIMUM_ROWS
 from talweg.errors import InvalidSpec, TooLarge
 
-# Truth values, integers, floats, text. No objects (pickles), records, dates or raw bytes.
+# Booleans, integers, floats, text. No objects (pickles), records, dates or raw bytes.
 KINDS: Final = "buifU"
 _PIECE: Final = 1 << 20
-# What people call them, in the order in which they are looked for.
+# Accepted names, in order of preference.
 INPUTS: Final = ("inputs", "X", "x")
 TARGETS: Final = ("targets", "y", "Y")
 _MEMBERS: Final = 16
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED: Final = 0x1
-# A local header's fixed part; name and extra field come on top.
+# Bytes of a local header's fixed part, without name and extra field.
 _LOCAL_HEADER: Final = 30
 
 
@@ -36,7 +36,7 @@ def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[A
         else:
             raise InvalidSpec(f"{name}: must be npy of version 1.0 or 2.0, got {version[0]}.{version[1]}")
     except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, TokenError) as error:
-        # Header text is parsed as a Python literal; what it holds is not repeated.
+        # The header is a Python literal; the message must not repeat its text.
         raise InvalidSpec(f"{name}: is not an npy file that can be read ({type(error).__name__})") from None
     if dtype.hasobject or dtype.kind not in KINDS:
         raise InvalidSpec(f"{name}: must hold numbers or text, never objects, got dtype {str(dtype)[:80]}")
@@ -55,7 +55,7 @@ def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[A
 
 
 def _exactly(name: str, stream: IO[bytes], size: int) -> bytearray:
-    """`size` bytes, piece by piece: what a member of an archive claims is not allocated before it comes."""
+    """`size` bytes, read in pieces: a member's claimed size is not allocated before its data arrives."""
     data = bytearray()
     while len(data) < size:
         piece = stream.read(min(_PIECE, size - len(data)))
@@ -76,7 +76,7 @@ def read_npz(handle: IO[bytes], maximum: int) -> tuple[NDArray[Any], NDArray[Any
 
 
 def _checked(found: list[zipfile.ZipInfo], maximum: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by name; an archive that numpy.savez would not have written is refused before one is opened."""
+    """The members by name. Archives that numpy.savez does not write raise InvalidSpec or TooLarge."""
     if len(found) > _MEMBERS:
         raise InvalidSpec(f"npz: must have at most {_MEMBERS} members, got {len(found)}")
     members: dict[str, zipfile.ZipInfo] = {}
@@ -85,9 +85,9 @@ def _checked(found: list[zipfile.ZipInfo], maximum: int) -> dict[str, zipfile.Zi
         file = member.filename
         name = file.removesuffix(".npy")
         if name == file or not name.isidentifier():
-            raise InvalidSpec(f"npz: members are named NAME.npy, got {file[:80]!r}")
+            raise InvalidSpec(f"npz: members must be named NAME.npy, got {file[:80]!r}")
         if name in members:
-            raise InvalidSpec(f"npz: each member must be there once, got {name!r} twice")
+            raise InvalidSpec(f"npz: each member must occur once, got {name!r} twice")
         if member.compress_type not in _METHODS or member.flag_bits & _ENCRYPTED:
             raise InvalidSpec(f"npz: {name} must be stored or deflated, and not encrypted")
         if member.header_offset < end:
@@ -95,7 +95,7 @@ def _checked(found: list[zipfile.ZipInfo], maximum: int) -> dict[str, zipfile.Zi
         end = member.header_offset + _LOCAL_HEADER + len(file) + member.compress_size
         members[name] = member
     total = sum(member.file_size for member in found)
-    # Headers come on top of the data.
+    # Plus 64 KiB a member for its npy header.
     if total > maximum + 65536 * len(found):
         raise TooLarge(f"npz: must unpack to at most {maximum} bytes, but its members claim {total}")
     return members

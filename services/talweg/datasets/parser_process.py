@@ -1,7 +1,7 @@
-"""The process that parses: `python -m talweg.datasets.parser_process OPTIONS`, the file as its standard input.
+"""The process that parses an upload: `python -m talweg.datasets.parser_process OPTIONS`, with the file as stdin.
 
-What it made of the file goes to the descriptor that the options name, and one line of JSON about it to standard
-output. It limits itself before it loads any parser: a file that needs more than is allowed ends this process alone.
+It writes the packed dataset to the file descriptor `out` of the options, and one line of JSON to stdout. It limits its
+own memory and time before it loads any parser: a file that needs more ends this process only.
 """
 
 import json
@@ -10,14 +10,14 @@ import resource
 import sys
 from typing import Any
 
-# What an interpreter with NumPy and Arrow takes before it reads anything.
+# Bytes of address space of an interpreter with NumPy and Arrow before it reads anything.
 _BASE = 1_500_000_000
-# Copies of the data that are alive at once: columns, their stack, the canonical bytes, the compressed ones.
+# Copies of the data in memory at once: columns, their stack, the canonical bytes, the compressed bytes.
 _COPIES = 6
 
 
 def limit(maximum: int, seconds: float) -> None:
-    """From here on: so much memory, so much time, no core dump."""
+    """Limit this process's memory (by `maximum`) and CPU seconds, and switch off core dumps."""
     memory = _BASE + _COPIES * maximum
     for kind, value in (
         (resource.RLIMIT_AS, memory),
@@ -29,7 +29,7 @@ def limit(maximum: int, seconds: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Parse; the exit status is 0 also where the file is refused, which the answer says."""
+    """Parse; the exit status is 0 also where the file is refused: the answer has the error's code and message."""
     given: dict[str, Any] = json.loads(arguments[0])
     out, seconds = int(given.pop("out")), float(given.pop("seconds"))
     limit(int(given["maximum"]), seconds)
@@ -40,11 +40,11 @@ def main(arguments: list[str]) -> int:
     except (InvalidSpec, TooLarge) as error:
         answer = {"code": error.code, "message": str(error)}
     except MemoryError:
-        answer = {"code": TooLarge.code, "message": "dataset: reading it takes more memory than is allowed"}
+        answer = {"code": TooLarge.code, "message": "dataset: reading it takes more memory than allowed"}
     except Exception as error:  # noqa: BLE001
-        # What a parser raises over a file that means harm is not all foreseen; it is the file's fault.
+        # A hostile file can make a parser raise anything: the file is refused.
         answer = {"code": InvalidSpec.code, "message": f"dataset: cannot be read ({type(error).__name__})"}
-    # Text of the file may be in it: ASCII only, one line.
+    # json.dumps escapes the file's text: one line of ASCII.
     print(json.dumps(answer))  # noqa: T201
     return 0
 
@@ -57,7 +57,7 @@ def _parsed(given: dict[str, Any], out: int) -> dict[str, Any]:
     options = Options(**given)
     data = read(sys.stdin.buffer, options)
     packed = pack(data)
-    # The line that describes the data comes on top of it.
+    # 5 MB for the line that describes the data.
     if len(packed) > options.maximum + 5_000_000:
         raise TooLarge(f"dataset: must take at most {options.maximum} bytes, got {len(packed)}")
     with os.fdopen(out, "wb") as file:

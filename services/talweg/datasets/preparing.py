@@ -1,4 +1,4 @@
-"""Uploaded data made ready: limits, checks, labels as numbers; packed into bytes that have a digest."""
+"""Check uploaded data, encode labels as numbers, and pack it into canonical bytes with a digest."""
 
 import hashlib
 import json
@@ -17,16 +17,16 @@ Kind = Literal["auto", "labels", "values"]
 FORMATS: Final[tuple[Format, ...]] = ("npz", "npy", "csv", "parquet")
 KINDS: Final[tuple[Kind, ...]] = ("auto", "labels", "values")
 
-# Below this a split of 70 : 15 : 15 measures nothing.
+# A split of 70 : 15 : 15 needs this many rows to be of use.
 MINIMUM_ROWS: Final = 10
 MAXIMUM_ROWS: Final = 10_000_000
-# Of a table; arrays may be wider, since they need no name for each.
+# Of a table; arrays may have more, since their columns have no names.
 MAXIMUM_COLUMNS: Final = 10_000
 MAXIMUM_CLASSES: Final = 10_000
 MAXIMUM_DIMENSIONS: Final = 8
 MAXIMUM_LINE: Final = 1_000_000
 LONGEST_LABEL: Final = 200
-# A run may train in float32, and must not meet an infinity that float64 did not have.
+# A run may train in float32: a value above this would become infinite.
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_ONCE = 65_536
 Label = str | int | float | bool
@@ -39,9 +39,9 @@ class Options:
     """How to read a file.
 
     Attributes:
-        target: The column that is to be predicted; None for the last (in npz: the member `targets`).
-        kind: Whether targets are classes or numbers; "auto" takes text, truth values and integers for classes.
-        standardise: Give each input column mean 0 and deviation 1, as measured on the training split.
+        target: The column to predict; None for the last (in npz: the member `targets`).
+        kind: Whether targets are classes or numbers; with "auto", text, booleans and integers are classes.
+        standardise: Scale each input column to mean 0 and standard deviation 1, measured on the training split.
         maximum: Bytes that the data may take unpacked.
     """
 
@@ -65,11 +65,12 @@ Column = NDArray[Any] | Text
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is kept: inputs (n, *shape) in their own type, targets, and what they mean.
+    """A checked dataset.
 
     Attributes:
-        targets: (n,) int64 positions in `classes`, or (n, outputs) numbers where there are none.
-        columns: The inputs' names, where they came from a table; `target` the target's.
+        inputs: (n, *shape), in their own dtype.
+        targets: (n,) int64 positions in `classes`, or (n, outputs) numbers where `classes` is None.
+        columns, target: The names of the inputs and of the target, where they came from a table.
     """
 
     inputs: NDArray[Any]
@@ -88,11 +89,12 @@ def prepare(
     columns: list[str] | None = None,
     target: str = "targets",
 ) -> Prepared:
-    """Check and encode.
+    """Check inputs and targets, and encode labels.
 
     Raises:
-        InvalidSpec: lengths differ, rows are too few, something is not a finite number, a column is constant where
-            it is to be standardised, or targets are neither classes nor numbers.
+        InvalidSpec: Lengths differ, there are too few rows, a value is not finite, a column to standardise is constant,
+            or targets are neither classes nor numbers.
+        TooLarge: There are too many rows.
     """
     rows = len(targets.codes) if isinstance(targets, Text) else len(targets)
     if len(inputs) != rows:
@@ -114,7 +116,7 @@ def prepare(
 
 
 def stack(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Columns side by side (n, k), in the narrowest type that holds them all."""
+    """The columns as one array (n, k), in the narrowest dtype that holds all of them."""
     kind = np.result_type(*(column.dtype for column in columns))
     table = np.empty((len(columns[0]), len(columns)), kind)
     for position, column in enumerate(columns):
@@ -128,15 +130,15 @@ def _numbers(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype == np.float16 or values.dtype.itemsize > 8:
-        # Halves are widened without loss; what is longer than 8 bytes has no form that other machines read.
-        # What is too large for that becomes infinite, and is refused as such.
+        # float16 is widened without loss. Floats of more than 8 bytes are not portable: they become float64, and values
+        # too large for it become infinite, which is refused later.
         with np.errstate(over="ignore"):
             return values.astype(np.float32 if values.dtype.itemsize < 8 else np.float64)
     return values
 
 
 def _check_inputs(inputs: NDArray[Any], columns: list[str] | None, *, constant: bool) -> None:
-    """In pieces of rows, so that no copy of the whole is made."""
+    """Raise InvalidSpec for a value that is not finite or a constant column; blocks of rows avoid a copy of all."""
     flat = inputs.reshape(len(inputs), -1)
     low, high = flat[0].copy(), flat[0].copy()
     for start in range(0, len(flat), _ROWS_AT_ONCE):
@@ -147,15 +149,15 @@ def _check_inputs(inputs: NDArray[Any], columns: list[str] | None, *, constant: 
     if not constant and (same := np.flatnonzero(low == high)).size:
         where = _named(int(same[0]), columns)
         raise InvalidSpec(
-            f"{where}: is constant ({low[same[0]]}) and teaches nothing ({same.size} such); leave it out, or "
-            "upload without standardising, as pictures are"
+            f"{where}: must not be constant, got {low[same[0]]} in every row ({same.size} such columns); "
+            "leave it out, or upload with standardise=false, as for pictures"
         )
 
 
 def _check_finite(name: str, values: NDArray[Any], start: int, columns: list[str] | None) -> None:
     if values.dtype.kind != "f":
         return
-    # NaN compares false, so it is caught with the infinities.
+    # NaN compares false, so this catches it with the infinities.
     wrong = ~(np.abs(values) <= _LARGEST)
     if wrong.any():
         row, position = (int(index) for index in np.argwhere(wrong)[0])
@@ -173,7 +175,7 @@ def _named(position: int, columns: list[str] | None) -> str:
 def _are_labels(targets: Column, kind: Kind) -> bool:
     if isinstance(targets, Text) or targets.dtype.kind == "U":
         if kind == "values":
-            raise InvalidSpec("kind: targets are text, so they are labels and no values")
+            raise InvalidSpec("kind: must be 'labels' or 'auto' for targets that are text, got 'values'")
         return True
     return kind == "labels" or (kind == "auto" and targets.dtype.kind in "bui" and targets.ndim == 1)
 
@@ -189,7 +191,7 @@ def _values(name: str, targets: Column) -> NDArray[Any]:
 
 
 def _encoded(name: str, targets: Column) -> tuple[NDArray[np.int64], list[Label]]:
-    """(n,) positions in the classes, which are in order."""
+    """(n,) positions in the classes, and the classes, sorted."""
     if isinstance(targets, Text):
         order = sorted(range(len(targets.values)), key=targets.values.__getitem__)
         classes: list[Label] = [targets.values[position] for position in order]
@@ -198,22 +200,22 @@ def _encoded(name: str, targets: Column) -> tuple[NDArray[np.int64], list[Label]
         codes = rank[targets.codes]
     else:
         if targets.ndim != 1:
-            raise InvalidSpec(f"{name}: labels must be (rows,), one a row, got shape {targets.shape}")
+            raise InvalidSpec(f"{name}: labels must be (rows,), one for each row, got shape {targets.shape}")
         if targets.dtype.kind == "f" and not np.isfinite(targets).all():
             raise InvalidSpec(f"{name}: labels must be finite, got {targets[~np.isfinite(targets)][0]}")
         found, inverse = np.unique(targets, return_inverse=True)
         try:
             codes, classes = inverse.astype(np.int64), list(found[: MAXIMUM_CLASSES + 1].tolist())
         except ValueError:
-            # NumPy keeps any 32 bits as a character.
-            raise InvalidSpec(f"{name}: labels must be text, got characters that there are not") from None
+            # NumPy stores any 32 bits as a character.
+            raise InvalidSpec(f"{name}: labels must be valid Unicode, got code points that do not exist") from None
     if not 2 <= len(classes) <= MAXIMUM_CLASSES:
         raise InvalidSpec(f"{name}: there must be 2 to {MAXIMUM_CLASSES} classes, got {len(classes)}")
     for label in classes:
         if isinstance(label, str) and not (len(label) <= LONGEST_LABEL and _is_plain(label)):
             raise InvalidSpec(
-                f"{name}: a label must have at most {LONGEST_LABEL} characters, and neither NUL nor half a "
-                f"character, got {label[:40]!r}"
+                f"{name}: a label must have at most {LONGEST_LABEL} characters, without NUL and surrogates, "
+                f"got {label[:40]!r}"
             )
     return codes, classes
 
@@ -223,7 +225,7 @@ def _is_plain(label: str) -> bool:
 
 
 def pack(data: Prepared) -> bytes:
-    """The canonical bytes."""
+    """The canonical bytes: one line of JSON, then inputs and targets in little-endian order."""
     inputs, targets = _little(data.inputs), _little(data.targets)
     head = {
         "form": _FORM,
@@ -237,7 +239,7 @@ def pack(data: Prepared) -> bytes:
 
 
 def compress(packed: bytes) -> bytes:
-    """As it is stored."""
+    """The packed bytes as they are stored, in zstd."""
     return zstandard.ZstdCompressor(level=_LEVEL).compress(packed)
 
 

@@ -1,4 +1,4 @@
-"""Datasets: parsed in a process of its own with limits, and found again by name or digest."""
+"""Parse uploads in a separate process with limits; load datasets by name or digest."""
 
 import json
 import math
@@ -23,9 +23,9 @@ from talweg_core.data import Dataset, split
 from talweg_core.errors import UnknownName
 from talweg_core.problems import bundled
 
-# One parser at a time: each may take some hundred megabytes.
-_ONE: Final = threading.Lock()
-_PATIENCE: Final = 60.0
+# One parser at a time: each may take several hundred megabytes.
+_PARSER_LOCK: Final = threading.Lock()
+_LOCK_SECONDS: Final = 60.0
 _stores: WeakSet[Store] = WeakSet()
 
 S = TypeVar("S", RunSpec, StudySpec)
@@ -33,7 +33,7 @@ S = TypeVar("S", RunSpec, StudySpec)
 
 @dataclass(frozen=True)
 class Parsed:
-    """A dataset ready to be kept; `payload` unpacks to `size` bytes with this digest."""
+    """A dataset ready to store; `payload` unpacks to `size` bytes with this digest."""
 
     digest: str
     kind: str
@@ -43,29 +43,29 @@ class Parsed:
 
 
 def parse(file: IO[bytes], options: Options, seconds: float) -> Parsed:
-    """Read an open file, which must be a real one, in a process of its own.
+    """Parse an open file, which must have a file descriptor, in a separate process.
 
     Raises:
-        InvalidSpec: the file breaks a rule, which the message names.
-        TooLarge: it needs more bytes, memory or time than is allowed.
-        LimitReached: others are being read; later there will be room.
+        InvalidSpec: The file breaks a rule, which the message names.
+        TooLarge: It needs more bytes, memory or time than allowed.
+        LimitReached: Another upload was being parsed for 60 s.
     """
-    if not _ONE.acquire(timeout=_PATIENCE):
-        busy = LimitReached("datasets: others are being read; send it again later")
-        busy.retry_after = _PATIENCE
+    if not _PARSER_LOCK.acquire(timeout=_LOCK_SECONDS):
+        busy = LimitReached("datasets: another upload is being read; send this one again later")
+        busy.retry_after = _LOCK_SECONDS
         raise busy
     try:
         with tempfile.TemporaryFile() as made:
-            answer = _ask(file, options, seconds, made)
+            answer = _run_parser(file, options, seconds, made)
             if "code" in answer:
                 raise from_code(str(answer["code"]), str(answer["message"]))
             made.seek(0)
             return Parsed(answer["digest"], answer["kind"], answer["shape"], answer["size"], made.read())
     finally:
-        _ONE.release()
+        _PARSER_LOCK.release()
 
 
-def _ask(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> dict[str, Any]:
+def _run_parser(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> dict[str, Any]:
     given = json.dumps(asdict(options) | {"out": made.fileno(), "seconds": seconds})
     file.flush()
     file.seek(0)
@@ -76,7 +76,7 @@ def _ask(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> 
             capture_output=True,
             pass_fds=(made.fileno(),),
             timeout=seconds,
-            # No secret, no proxy, nothing of the user's: a parser that is taken over finds an empty room.
+            # No secret, no proxy, no variable of the user: an attacker who takes over the parser finds none.
             env={"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"},
             cwd="/",
             check=False,
@@ -84,7 +84,7 @@ def _ask(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> 
     except subprocess.TimeoutExpired:
         raise TooLarge(f"dataset: reading it takes longer than {seconds:g} s") from None
     if done.returncode < 0 or b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr:
-        raise TooLarge("dataset: reading it takes more memory or time than is allowed")
+        raise TooLarge("dataset: reading it takes more memory or time than allowed")
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
@@ -96,9 +96,9 @@ def _ask(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> 
 
 
 def unpack(name: str, digest: str, size: int, payload: bytes) -> Dataset:
-    """The engine's dataset; raises CorruptRecord where the payload is not what the digest was taken of."""
+    """The dataset for the engine; raises CorruptRecord where the payload does not have the digest."""
     try:
-        # Looked at before anything is allocated: a frame may claim any size.
+        # Checked before anything is allocated: a frame may claim any size.
         claimed = zstandard.frame_content_size(payload)
         if claimed != size:
             raise CorruptRecord(f"dataset {digest}: must unpack to {size} bytes, got {claimed}")
@@ -123,15 +123,15 @@ def _array(packed: bytes, start: int, about: dict[str, Any]) -> tuple[np.ndarray
 
 
 def serve(store: Store) -> None:
-    """Let this process find datasets in `store`; asking again changes nothing."""
+    """Let this process load datasets from `store`; a second call changes nothing."""
     _stores.add(store)
 
 
 def with_digest(store: Store, spec: S) -> S:
-    """The spec with its datasets' digests beside their names, where it names uploaded ones.
+    """The spec with the digest of each uploaded dataset that it names; calls `serve`.
 
     Raises:
-        InvalidSpec: there is no dataset of that name, or the digest that is given belongs to another.
+        InvalidSpec: There is no dataset of that name, or the given digest belongs to another.
     """
     serve(store)
     update: dict[str, object] = {}
@@ -149,7 +149,9 @@ def _named(store: Store, problem: ProblemSpec) -> ProblemSpec:
         return problem
     if name in bundled.NAMES:
         if "digest" in settings:
-            raise InvalidSpec(f"digest: {name} comes with Talweg and takes none, got {str(settings['digest'])[:80]!r}")
+            raise InvalidSpec(
+                f"digest: must be left out for {name}, which comes with Talweg, got {str(settings['digest'])[:80]!r}"
+            )
         return problem
     try:
         row = store.dataset(str(settings.get("digest", name)))
@@ -157,21 +159,21 @@ def _named(store: Store, problem: ProblemSpec) -> ProblemSpec:
         valid = [*bundled.NAMES, *(row.name for row in store.datasets())]
         raise InvalidSpec(str(UnknownName("dataset", name, valid))) from None
     if row.name != name:
-        raise InvalidSpec(f"dataset: {name!r} must have the digest of {row.name!r} to go with it, got {row.digest}")
+        raise InvalidSpec(f"digest: must be that of {name!r}, got that of {row.name!r}, {row.digest}")
     return problem.model_copy(update={"digest": row.digest})
 
 
 def loader(digest: str | None) -> Callable[[str], Dataset]:
-    """What gives the engine a dataset by its name: a bundled one, or that of the digest."""
+    """A function that returns a dataset by name: a bundled dataset, or the dataset with this digest."""
     if digest is None:
         return bundled.load
     return lambda name: replace(_load(digest), name=name)
 
 
-# Data is shared by the problems that are made of it.
+# Problems of the same dataset share its arrays.
 @lru_cache(maxsize=4)
 def _load(digest: str) -> Dataset:
-    trouble: TalwegError | None = None
+    failure: TalwegError | None = None
     for store in list(_stores):
         try:
             row = store.dataset(digest)
@@ -181,5 +183,5 @@ def _load(digest: str) -> Dataset:
         except CorruptRecord:
             raise
         except TalwegError as error:
-            trouble = error
-    raise trouble or NotFound(f"dataset {digest}: is in no laboratory that this process has open")
+            failure = error
+    raise failure or NotFound(f"dataset {digest}: must be in a laboratory that this process has open, got none")

@@ -1,4 +1,4 @@
-"""Read any step of any run, recompute and check it, explain it, verify the record."""
+"""Recorded steps of runs: read, recompute, explain and verify them."""
 
 from talweg.records.coordinates import Part, part_of, size_of
 from talweg.records.explanation import Explanation, Next, StepExplanation, explain, explain_step, next_updates

@@ -1,4 +1,4 @@
-"""Parts of a tensor by name and index: which of a run's P coordinates they are, and which shape they have."""
+"""Parts of a tensor by name and index: their positions among a run's P coordinates, and their shape."""
 
 import math
 from collections.abc import Sequence
@@ -15,32 +15,32 @@ from talweg_core.layout import Layout
 
 Columns: TypeAlias = "slice | NDArray[np.int64]"
 EVERY: Final = slice(None)
-# A position, or None for all of them along that axis.
+# For each axis a position, or None for all positions.
 Index: TypeAlias = Sequence[int | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Columns of the flat vector, and the shape in which they are meant."""
+    """Columns of the flat vector, and the shape of the part that they are."""
 
     columns: Columns
     shape: tuple[int, ...]
 
 
 def layout_of(run: RunRow) -> Layout:
-    """Which coordinates of the run's flat vectors are which tensor."""
+    """The tensors' places in the run's flat vectors."""
     return Layout.of({tensor["name"]: tuple(tensor["shape"]) for tensor in run.tensors})
 
 
 def size_of(run: RunRow) -> int:
-    """P: how many coordinates the run's parameters have."""
+    """P, the number of coordinates of the run's parameters."""
     return sum(math.prod(tensor["shape"]) for tensor in run.tensors)
 
 
 def part_of(run: RunRow, tensor: str, index: Index = ()) -> Part:
-    """A tensor of the run, or the part of it that `index` leaves: `(3, None)` is row 3, `()` is all of it.
+    """A tensor of the run, or the part that `index` selects: `(3, None)` is row 3, `()` is the whole tensor.
 
-    Raises InvalidSpec, which names the nearest tensor, or the shape that the index must lie in.
+    Raises InvalidSpec where there is no such tensor (the message names the nearest) or the index is outside the shape.
     """
     layout = layout_of(run)
     if tensor not in layout.names:

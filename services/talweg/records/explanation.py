@@ -1,4 +1,4 @@
-"""Explain a recorded step: one derivative, the coordinates that mattered, and what every optimizer would do there."""
+"""Explain a recorded step: one derivative, the coordinates that contributed most, every optimizer's next update."""
 
 import time
 from collections.abc import Sequence
@@ -21,13 +21,14 @@ from talweg_core.explain import Explanation as Explanation
 def explain(
     store: Store, run: RunRow, step: int, tensor: str, index: Sequence[int] = (), *, nudge: float | None = None
 ) -> Explanation:
-    """One coordinate at one step: its derivative, what a nudge does to the cost in truth, and the update made.
+    """One coordinate at one step: its derivative, the measured change of the cost under a nudge, and the update made.
 
-    `tensor` is a name as in `run.tensors`, `index` says which element of it. Without `nudge` the largest is taken at
-    which the derivative still holds. What the optimizer kept there is part of it where it can be recomputed.
+    `tensor` is a name as in `run.tensors`, `index` the position of the element in it. Without `nudge`, the largest one
+    is used for which the derivative still predicts the change. The optimizer's state of the coordinate is included
+    where it can be recomputed.
 
     Raises:
-        InvalidSpec: No tensor of that name, or an index outside it; names the nearest.
+        InvalidSpec: There is no tensor of that name (the message names the nearest), or the index is outside it.
         NoSuchStep: The run has not made that step.
     """
     before, after = records(store, run, "parameters", step, step + 2)
@@ -37,18 +38,18 @@ def explain(
     with engine_rules():
         position = cohort.problem.layout.position(tensor, tuple(index))
         update = float(after[position]) - float(before[position])
-        told = engine.explain(cohort, 0, tensor, tuple(index), update=update, nudge=nudge)
-    moving = at_step(store, holder, step)
-    if moving is None:
-        return told
-    rate, kept = float(moving.learning_rates()[0]), engine.state_at(moving, 0, position)
-    moving.advance()
-    return replace(told, learning_rate=rate, state=kept, state_after=engine.state_at(moving, 0, position))
+        explanation = engine.explain(cohort, 0, tensor, tuple(index), update=update, nudge=nudge)
+    own = at_step(store, holder, step)
+    if own is None:
+        return explanation
+    rate, state = float(own.learning_rates()[0]), engine.state_at(own, 0, position)
+    own.advance()
+    return replace(explanation, learning_rate=rate, state=state, state_after=engine.state_at(own, 0, position))
 
 
 @dataclass(frozen=True)
 class StepExplanation:
-    """What the update of one step did to the cost of its batch, and where that came from, to first order."""
+    """The change of the batch's cost by the update of one step, and each coordinate's share of it, to first order."""
 
     step: int
     optimizer: str
@@ -64,34 +65,34 @@ class StepExplanation:
 
     @property
     def sentence(self) -> str:
-        """As a person would say it."""
+        """The explanation in one or two English sentences."""
         way = "lowered" if self.cost_after < self.cost else "raised" if self.cost_after > self.cost else "kept"
-        said = (
+        change = (
             f"The update of step {self.step} {way} the cost of its batch from {self.cost:.4g} to "
             f"{self.cost_after:.4g}; by the derivatives it is a change of {self.predicted_change:.4g}."
         )
         if not self.predicted_change:
-            return said
+            return change
         shares = ", ".join(
             f"`{share.tensor}` {share.predicted_change / self.predicted_change:.0%}" for share in self.tensors[:3]
         )
         most = self.coordinates[0]
-        place = ", ".join(map(str, most.index))
+        index = ", ".join(map(str, most.index))
         return (
-            f"{said} Of that, {shares}. Most of all came from `{most.tensor}[{place}]`: its derivative was "
+            f"{change} Of that, {shares}. Most of all came from `{most.tensor}[{index}]`: its derivative was "
             f"{most.derivative:.4g}, and {self.optimizer} moved it by {most.update:.4g}."
         )
 
 
 def explain_step(store: Store, run: RunRow, step: int, *, count: int = 10) -> StepExplanation:
-    """Every tensor and the `count` coordinates that mattered most at a step; raises NoSuchStep."""
+    """Every tensor and the `count` coordinates with the largest shares at a step; raises NoSuchStep."""
     before, after = records(store, run, "parameters", step, step + 2)
     slope = gradient(store, run, step)
     cohort = cohort_of_run(owner(store, run, step))
     cohort.parameters[0], cohort.step = before, step
     cost, cost_after = float(cohort.costs()[0]), float(cohort.costs(after[None])[0])
     layout, rule = cohort.problem.layout, type(cohort.optimizers[0]).__name__
-    # A step that diverged has infinite numbers.
+    # A step that diverged has infinite values.
     with np.errstate(all="ignore"):
         update = after.astype(np.float64) - before
         shares = coordinate_shares(layout, before, slope, update, count)
@@ -99,9 +100,9 @@ def explain_step(store: Store, run: RunRow, step: int, *, count: int = 10) -> St
 
 
 def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:
-    """The run at a step that it recorded itself, with its optimizer's state; None where that cannot be recomputed.
+    """The run at a step that it recorded itself, with its optimizer's state; None where the state cannot be recomputed.
 
-    Under other numerics the state differs in its last bits; what is stored is true all the same.
+    Under other numerics the recomputed state differs in its last bits; stored values stay valid.
     """
     cohort = cohort_of_run(holder)
     try:
@@ -115,7 +116,7 @@ def at_step(store: Store, holder: RunRow, step: int) -> Cohort | None:
 
 @dataclass(frozen=True)
 class Next:
-    """One optimizer's answer; `own`: the run's own, with its settings and its state."""
+    """One optimizer's next update; `own`: it is the run's optimizer, with its settings and its state."""
 
     answer: NextUpdate
     own: bool
@@ -123,7 +124,7 @@ class Next:
 
 @dataclass(frozen=True)
 class NextUpdates:
-    """Some answers; `after` is the optimizer after which to go on, None where these were the last."""
+    """Some next updates; the next call continues after the optimizer `after`, None where these were the last."""
 
     items: list[Next]
     after: str | None
@@ -138,30 +139,31 @@ def next_updates(
     after: str | None = None,
     seconds: float = float("inf"),
 ) -> NextUpdates:
-    """The update that each optimizer would make at `step`, from a state that has seen nothing and by its defaults.
+    """The update that each optimizer would make at `step`, with its default settings and a fresh state.
 
-    The first is the run's own, with its real settings, schedule and state, where that state can be recomputed. Of
-    `names` only those; else the whole catalogue but what needs all examples in a batch, where the run's has fewer.
-    On a new machine each rule is compiled first, so once `seconds` are over the rest is left for another call.
+    The first is the run's own, with its settings, schedule and state, where that state can be recomputed. With `names`
+    only those optimizers follow; else the whole catalogue, without those that need all examples in a batch where the
+    run's batch has fewer. On a new machine each rule is compiled first: after `seconds` the rest is left for the next
+    call.
 
     Raises:
         NoSuchStep: The run has not made that step.
-        InvalidSpec: There is no optimizer of one of the names, or it cannot take this batch.
+        InvalidSpec: There is no optimizer of one of the names, or it cannot use this batch size.
     """
     if after is not None and after not in (names or optimizers.names()):
-        raise InvalidSpec(f"after: must be one of the optimizers asked for, got {after[:80]!r}")
+        raise InvalidSpec(f"after: must be one of the requested optimizers, got {after[:80]!r}")
     if "" in names:
-        raise InvalidSpec("optimizer: must be the name of one, got ''")
+        raise InvalidSpec("optimizer: must be the name of an optimizer, got ''")
     before = parameters(store, run, step)
     holder = owner(store, run, step)
     spec = RunSpec.model_validate(holder.spec)
     until, found = time.monotonic() + seconds, []
-    moving = at_step(store, holder, step) if after is None else None
-    if moving is not None:
-        found.append(Next(next_update(moving), own=True))
-    asked = list(names or optimizers.names())
-    for position, name in enumerate(asked):
-        if after is not None and position <= asked.index(after):
+    current = at_step(store, holder, step) if after is None else None
+    if current is not None:
+        found.append(Next(next_update(current), own=True))
+    requested = list(names or optimizers.names())
+    for position, name in enumerate(requested):
+        if after is not None and position <= requested.index(after):
             continue
         chosen = spec.model_copy(
             update={"optimizer": OptimizerSpec(name=name), "schedule": ScheduleSpec(name="constant")}
@@ -172,9 +174,9 @@ def next_updates(
             if names:
                 raise
             continue
-        # What a network keeps beside its parameters, such as running means, is not looked at while training.
+        # A network's other state, such as running means, is not read in training.
         cohort.parameters[0], cohort.step = before, step
         found.append(Next(next_update(cohort), own=False))
-        if time.monotonic() >= until and name != asked[-1]:
+        if time.monotonic() >= until and name != requested[-1]:
             return NextUpdates(found, name)
     return NextUpdates(found, None)

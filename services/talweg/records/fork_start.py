@@ -1,4 +1,4 @@
-"""Where a fork starts: its parent's parameters, and the optimizer's state, carried over or fresh."""
+"""The first checkpoint of a fork: its parent's parameters, and the optimizer's state, carried over or fresh."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,14 +23,14 @@ class ForkStart:
 def fork_start(
     store: Store, parent: RunRow, spec: RunSpec, step: int, *, state: Literal["carried", "fresh"] | None
 ) -> ForkStart:
-    """The checkpoint at `step` from which a run with this spec goes on; `step` must be recorded in the parent.
+    """The checkpoint at `step` from which a run with this spec continues; `step` must be recorded in the parent.
 
-    Without `state` it is carried where the rule is the same: the same optimizer, with the same choices and the same
-    things around it, whatever its numbers are. Raises InvalidSpec where it must be carried and cannot, ReplayDiverged
-    or CorruptRecord where the parent's state can neither be read nor recomputed.
+    Without `state` it is carried where the rule is the same: the same optimizer with the same options and wrappers;
+    numeric hyperparameters may differ. Raises InvalidSpec where the state must be carried and cannot, ReplayDiverged or
+    CorruptRecord where the parent's state can neither be read nor recomputed.
     """
     cohort = cohort_of([spec])
-    # Of a step that the parent shares with an ancestor, the state is the ancestor's rule's.
+    # At a step that the parent shares with an ancestor, the state belongs to the ancestor's rule.
     holder = owner(store, parent, step)
     before = optimizer_of(RunSpec.model_validate(holder.spec).optimizer)
     same = same_rule(before, cohort.optimizers[0])
@@ -39,7 +39,7 @@ def fork_start(
             f"state: can be carried to the same rule only, got {cohort.optimizers[0].name} after {before.name}"
         )
     wanted = same and state != "fresh"
-    # What is stored is exact on any machine; it is recomputed only where something else than parameters is needed.
+    # Stored parameters are exact on any machine, so recompute only where more than parameters is needed.
     if not wanted and holder.record == "full" and step < holder.step and not keeps_state(cohort):
         return ForkStart(fresh_checkpoint(cohort, step, parameters(store, parent, step)), carried=False)
     payload = state_at(store, holder, step)
@@ -47,5 +47,7 @@ def fork_start(
         if wanted and checkpoint_fits(cohort, payload):
             return ForkStart(payload, carried=True)
         if state == "carried":
-            raise InvalidSpec("state: has another shape under these settings, so it cannot be carried")
+            raise InvalidSpec(
+                "state: has another shape under these settings, so it cannot be carried; 'fresh' is possible"
+            )
         return ForkStart(fresh_checkpoint(cohort, step, *parameters_of(payload)), carried=False)

@@ -1,4 +1,4 @@
-"""Build what a spec names, with the engine, and the spec with every default filled in."""
+"""Problems, optimizers and cohorts built from specs, and specs with every default filled in."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from talweg_core.schedules import Schedule
 
 @contextmanager
 def engine_rules() -> Iterator[None]:
-    """What the engine refuses in here is an InvalidSpec, in the engine's words."""
+    """Turn an EngineError of the block into an InvalidSpec with the same message."""
     try:
         yield
     except EngineError as error:
@@ -28,17 +28,17 @@ def engine_rules() -> Iterator[None]:
 
 
 def problem_of(spec: RunSpec | StudyProblem) -> Problem:
-    """The problem that a spec names or spells out; raises InvalidSpec. Equal ones are made once."""
+    """The problem that a spec names or describes; raises InvalidSpec. Equal problems are made once."""
     return _problem(json.dumps(spec.problem.model_dump(mode="json"), sort_keys=True))
 
 
 def problems_of(spec: StudySpec) -> list[Problem]:
-    """Every problem of a study, in its order; raises InvalidSpec."""
+    """Every problem of a study, in the study's order; raises InvalidSpec."""
     return [problem_of(own) for own in spec.each_problem()]
 
 
 def optimizer_of(spec: OptimizerSpec) -> Optimizer:
-    """The optimizer with its hyperparameters; raises InvalidSpec. Equal ones are made once."""
+    """The optimizer with its hyperparameters; raises InvalidSpec. Equal optimizers are made once."""
     return _optimizer(json.dumps(spec.model_dump(mode="json"), sort_keys=True))
 
 
@@ -49,7 +49,7 @@ def schedule_of(spec: ScheduleSpec) -> Schedule:
 
 
 def cohort_of(specs: Sequence[RunSpec]) -> Cohort:
-    """Runs of one problem and one optimizer class, at step 0, a row for each spec; raises InvalidSpec."""
+    """Runs of one problem and one optimizer class at step 0, one row for each spec; raises InvalidSpec."""
     first = specs[0]
     with engine_rules():
         return Cohort(
@@ -68,9 +68,9 @@ def cohort_of_run(run: RunRow) -> Cohort:
 
 
 def fitting(spec: RunSpec, memory: int) -> int:
-    """How many runs like this one take at most `memory` bytes together; raises InvalidSpec where one takes more."""
+    """How many runs like this one fit into `memory` bytes; raises InvalidSpec where one does not."""
 
-    def taken(runs: int) -> int:
+    def bytes_of(runs: int) -> int:
         with engine_rules():
             return cohort_bytes(
                 problem_of(spec),
@@ -80,7 +80,7 @@ def fitting(spec: RunSpec, memory: int) -> int:
                 precision=spec.precision,
             )
 
-    one, two = taken(1), taken(2)
+    one, two = bytes_of(1), bytes_of(2)
     if one > memory:
         raise InvalidSpec(
             f"problem: one run takes {one:,} bytes with batches of {spec.batch_size}, and a cohort may take at most "
@@ -90,7 +90,7 @@ def fitting(spec: RunSpec, memory: int) -> int:
 
 
 def normalise(spec: RunSpec) -> RunSpec:
-    """The spec with every default spelled out, checked by the engine; raises InvalidSpec."""
+    """The spec with every default filled in, checked by the engine; raises InvalidSpec."""
     problem, batch_size = _on_its_problem(spec, [optimizer_of(spec.optimizer)])
     return spec.model_copy(
         update={
@@ -103,9 +103,9 @@ def normalise(spec: RunSpec) -> RunSpec:
 
 
 def normalise_study(spec: StudySpec) -> StudySpec:
-    """The same for a study: one check a setting, however many seeds; raises InvalidSpec."""
+    """The study spec with every default filled in; each setting is checked once for all seeds. Raises InvalidSpec."""
     seeds = spec.seed_list()
-    # Before anything is drawn or spelled out: a few bytes can ask for a thousand million runs.
+    # Before points are drawn and runs listed: a spec of a few bytes can name a thousand million runs.
     spec.size()
     filled = [_filled(optimizer) for optimizer in spec.optimizers]
     names = [json.dumps(optimizer.model_dump(mode="json"), sort_keys=True) for optimizer in filled]
@@ -124,7 +124,7 @@ def normalise_study(spec: StudySpec) -> StudySpec:
 
 
 def _on_its_problems(spec: StudySpec) -> Json:
-    """Of one problem its defaults where they always were; of several, each with its own."""
+    """`problem` and `batch_size` of a study of one problem; of a study of several, `problems`."""
     rules = [optimizer_of(optimizer) for optimizer in spec.optimizers]
     filled = []
     for own in spec.each_problem():
@@ -138,7 +138,7 @@ def _on_its_problems(spec: StudySpec) -> Json:
 
 
 def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) -> Json:
-    """What the protocol says, with its defaults and points; raises InvalidSpec where no optimizer could follow it."""
+    """The protocol's settings with defaults and points; raises InvalidSpec where an optimizer cannot use them."""
     for protocol in ("grid", "search"):
         if getattr(spec, protocol) is not None and spec.protocol != protocol:
             raise InvalidSpec(f"{protocol}: belongs to the protocol {protocol!r}, got {spec.protocol!r}")
@@ -158,7 +158,7 @@ def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) ->
 
 
 def _check(optimizers: Sequence[OptimizerSpec], space: Mapping[str, Range], where: str) -> None:
-    """Each optimizer takes both ends of each range that it has a hyperparameter for, and has one at least."""
+    """Raise InvalidSpec unless each optimizer has one of the hyperparameters, and accepts both ends of its range."""
     for optimizer in optimizers:
         own = [name for name in space if name in optimizer.settings]
         if not own:
@@ -169,7 +169,7 @@ def _check(optimizers: Sequence[OptimizerSpec], space: Mapping[str, Range], wher
 
 
 def _check_rungs(spec: StudySpec, search: Search) -> None:
-    """Between two rungs there is a step at least."""
+    """Raise InvalidSpec unless there is at least one step between two rungs."""
     least = min(own.steps or spec.steps for own in spec.each_problem())
     if search.pruning is not None and least < (needed := search.pruning.factor**search.pruning.rungs):
         raise InvalidSpec(f"search.pruning: needs at least factor^rungs = {needed:,} steps, got {least:,}")
@@ -190,7 +190,7 @@ def _filled(spec: OptimizerSpec) -> OptimizerSpec:
     return OptimizerSpec(name=spec.name, **optimizer_of(spec).settings())
 
 
-# Looking for plug-ins among all that is installed takes milliseconds, which is as long as a replay takes.
+# Searching the installed packages for plug-ins takes milliseconds, as long as a replay.
 @lru_cache(maxsize=4096)
 def _optimizer(text: str) -> Optimizer:
     settings: Json = json.loads(text)
@@ -201,30 +201,31 @@ def _optimizer(text: str) -> Optimizer:
 @lru_cache(maxsize=16)
 def _problem(text: str) -> Problem:
     settings: Json = json.loads(text)
-    # The engine knows datasets by name; which bytes a name stood for, the spec says.
+    # The engine knows datasets by name only; the spec's digest says which data the name stood for.
     digest = settings.pop("digest", None) if "dataset" in settings else None
     with engine_rules():
         return problems.create(settings.pop("name", None), datasets=loader(digest), **settings)
 
 
 def batch_size_for(problem: Problem, rules: Sequence[Optimizer], asked: int | None) -> int | None:
-    """What was asked for, or the problem's own, or all examples where no rule could do with less.
+    """The batch size asked for; else all examples where every rule needs them, else the problem's default.
 
     Raises:
-        InvalidSpec: More than there are, any for a problem without examples, or fewer than a rule needs.
+        InvalidSpec: It is more than the training examples, fewer than a rule needs, or given for a problem without
+            examples.
     """
     if not problem.examples:
         if asked is not None:
-            raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes none, got {asked}")
+            raise InvalidSpec(f"batch_size: {problem.name} has no examples, so it takes no batch size, got {asked}")
         return None
-    usual = problem.examples if all(rule.full_batch for rule in rules) else problem.default_batch_size
-    batch_size = asked or usual
+    default = problem.examples if all(rule.full_batch for rule in rules) else problem.default_batch_size
+    batch_size = asked or default
     if batch_size > problem.examples:
         raise InvalidSpec(
             f"batch_size: must be at most the {problem.examples} training examples of {problem.name}, got {batch_size}"
         )
     for rule in rules:
-        # A cohort would refuse it too, but only once a worker makes one.
+        # A cohort refuses it too, but only in the worker.
         if rule.full_batch and batch_size < problem.examples:
             raise InvalidSpec(
                 f"{rule.name}: batch_size must be all {problem.examples} training examples, got {batch_size}"
@@ -233,10 +234,10 @@ def batch_size_for(problem: Problem, rules: Sequence[Optimizer], asked: int | No
 
 
 def draw_points(search: Search, seeds: int) -> list[list[dict[str, float]]]:
-    """For each of so many seeds, a point of the space for each trial that it begins with but the first.
+    """For each seed, one point of the search space for each of its first trials except the first trial.
 
-    They are of a scrambled Halton sequence. It goes on from seed to seed: each seed's points, and all together, fill
-    the space evenly.
+    The points are those of one scrambled Halton sequence, continued from seed to seed: each seed's points, and all
+    points together, fill the space evenly.
 
     Source: Bousquet, Gelly, Kurach, Teytaud, Vincent, "Critical Hyper-Parameters: No Random, No Cry", 2017; Owen, "A
     randomized Halton algorithm in R", 2017.

@@ -1,9 +1,9 @@
 """Recompute steps from the checkpoint before them, and compare them with what was recorded.
 
-Every recomputed step's cost must be the recorded one bit for bit, and so must the next kept checkpoint, which
-comes after at most K steps: then everything between is what the engine held. A cohort is kept for the next replay of
-its run: making one takes as long as fifty steps of a small network, and one that is put back to a checkpoint is the
-same whatever it did before.
+Every recomputed cost must equal the recorded one bit for bit, and so must the next kept checkpoint, which comes after
+at most K steps: then every value between is what the engine computed in training. Cohorts are cached for the next
+replay of their run: making one takes as long as fifty steps of a small network. Restoring a checkpoint resets all of a
+cohort's state.
 """
 
 import threading
@@ -24,23 +24,23 @@ from talweg_core import Cohort, Record, numerics
 from talweg_core.layout import Array
 
 _CACHED_COHORTS = 8
-# Large ones are made anew: against their steps it does not count, and their memory would.
+# Larger cohorts are not cached: making one is quick against its steps, and it holds much memory.
 _CACHED_BYTES = 1_000_000
 
 _cache_lock = threading.Lock()
-# Spec, cohort and the checkpoint of its step 0; the longest unused comes first.
+# Spec, cohort and its checkpoint of step 0; least recently used first.
 _cached: list[tuple[str, Cohort, bytes]] = []
 ReplayedSteps = Iterator[tuple[int, Record | None]]
 
 
 @contextmanager
 def cached_cohort(spec: dict[str, Any]) -> Iterator[Cohort]:
-    """A cohort of the one run of this stored spec, at step 0, for the caller alone; raises InvalidSpec."""
-    asked = RunSpec.model_validate(spec)
-    key = asked.model_dump_json()
-    cohort, start = _take_cached(key) or _make_cohort(asked)
+    """A cohort of the one run of this stored spec, at step 0; no other caller uses it. Raises InvalidSpec."""
+    run = RunSpec.model_validate(spec)
+    key = run.model_dump_json()
+    cohort, start = _take_cached(key) or _make_cohort(run)
     yield cohort
-    # One that something went wrong with does not come back.
+    # Not reached after an exception: that cohort is dropped.
     if cohort.parameters.nbytes <= _CACHED_BYTES:
         with _cache_lock:
             _cached.append((key, cohort, start))
@@ -49,10 +49,10 @@ def cached_cohort(spec: dict[str, Any]) -> Iterator[Cohort]:
 
 def _take_cached(key: str) -> tuple[Cohort, bytes] | None:
     with _cache_lock:
-        place = next((i for i in reversed(range(len(_cached))) if _cached[i][0] == key), None)
-        if place is None:
+        position = next((i for i in reversed(range(len(_cached))) if _cached[i][0] == key), None)
+        if position is None:
             return None
-        _, cohort, start = _cached.pop(place)
+        _, cohort, start = _cached.pop(position)
     with engine_rules():
         cohort.restore(0, start)
     return cohort, start
@@ -72,9 +72,9 @@ def replay(
     columns: Columns = EVERY,
 ) -> Array:
     """Gradients or parameters (stop − start, P) of recorded steps; raises ReplayDiverged or CorruptRecord."""
-    with _replayed(store, run, start, stop) as (cohort, moved):
+    with _replayed(store, run, start, stop) as (cohort, replayed):
         values = np.empty((stop - start, len(cohort.parameters[0, columns])), cohort.parameters.dtype)
-        for step, record in moved:
+        for step, record in replayed:
             inside = start <= step < stop
             if record is None and quantity == "parameters" and inside:
                 values[step - start] = cohort.parameters[0, columns]
@@ -88,14 +88,14 @@ def replay_chosen(
 ) -> Iterator[tuple[int, float, Array, Array]]:
     """Chosen recorded steps, ascending: cost, parameters (P,) and gradient (P,) of each; raises as `replay` does.
 
-    Stretches between checkpoints that hold none of them are left out. `enough` is asked before each step; once it says
-    so, the stretch under way is still compared to its end.
+    Ranges between checkpoints without a chosen step are not recomputed. `enough` is called before each step; when it
+    returns true, the current range is still recomputed and compared to its end.
     """
     left = iter(steps)
     wanted = None if enough() else next(left, None)
     while wanted is not None:
-        with _replayed(store, run, wanted, wanted + 1) as (cohort, moved):
-            for step, record in moved:
+        with _replayed(store, run, wanted, wanted + 1) as (cohort, replayed):
+            for step, record in replayed:
                 if step != wanted:
                     continue
                 if record is None:
@@ -115,20 +115,20 @@ class Recomputed:
 
 
 def recompute(store: Store, run: RunRow, start: int, stop: int, *, keep: bool) -> Recomputed:
-    """Steps that this run itself recorded, computed again; raises as `replay` does.
+    """Steps that this run itself recorded, recomputed; raises as `replay` does.
 
-    With `keep` the vectors of all of them, else of the first one.
+    With `keep` the vectors of all steps, else of the first step only.
     """
-    with _replayed(store, run, start, stop) as (cohort, moved):
-        return _computed_again(cohort, moved, start, stop, keep=keep)
+    with _replayed(store, run, start, stop) as (cohort, replayed):
+        return _collect(cohort, replayed, start, stop, keep=keep)
 
 
-def _computed_again(cohort: Cohort, moved: ReplayedSteps, start: int, stop: int, *, keep: bool) -> Recomputed:
+def _collect(cohort: Cohort, replayed: ReplayedSteps, start: int, stop: int, *, keep: bool) -> Recomputed:
     size, dtype = cohort.parameters.shape[1], cohort.parameters.dtype
     tensors = len(cohort.problem.layout.names)
     gradients, parameters = (np.empty((stop - start if keep else 1, size), dtype) for _ in range(2))
     norms, before = np.empty((stop - start, 3 * tensors)), np.empty_like(cohort.parameters)
-    for step, record in moved:
+    for step, record in replayed:
         if not start <= step < stop:
             continue
         kept = keep or step == start
@@ -144,16 +144,16 @@ def _computed_again(cohort: Cohort, moved: ReplayedSteps, start: int, stop: int,
 
 
 def state_at(store: Store, run: RunRow, step: int) -> bytes:
-    """The checkpoint of `step`, which this run itself recorded or begins with, as the engine would have made it.
+    """The checkpoint of `step`, which this run itself recorded or starts with.
 
-    Read where one is stored, recomputed and checked where none is; raises as `replay` does.
+    Read where it is stored, else recomputed and checked; raises as `replay` does.
     """
     found = store.checkpoint_before(run.id, step)
     if found is not None and found[0] == step:
         return found[1]
-    with _replayed(store, run, step, step) as (cohort, moved):
+    with _replayed(store, run, step, step) as (cohort, replayed):
         made = cohort.checkpoint(0) if cohort.step == step else None
-        for at, record in moved:
+        for at, record in replayed:
             if at + 1 == step and record is not None:
                 made = cohort.checkpoint(0)
         if made is None:
@@ -165,15 +165,15 @@ def state_at(store: Store, run: RunRow, step: int) -> bytes:
 
 @contextmanager
 def _replayed(store: Store, run: RunRow, start: int, stop: int) -> Iterator[tuple[Cohort, ReplayedSteps]]:
-    """The cohort at its last checkpoint at or before `start`, and what moves it to the first kept one from `stop` on.
+    """The cohort at its last checkpoint up to `start`, and its steps to the first kept checkpoint from `stop` on.
 
-    Moved on, each step comes twice: before it is made, and with its record. That raises ReplayDiverged where a cost
-    or a kept checkpoint is not the recorded one, CorruptRecord where there is none.
+    The iterator yields each step twice: before it is made (None), and with its record. It raises ReplayDiverged where
+    a cost or a kept checkpoint is not the recorded one, CorruptRecord where one is missing.
     """
     end = _next_checkpoint(run, stop)
     recorded = store.replay_basis(run.id, start, end)
     if recorded.checkpoint is None and run.parent_run_id is not None:
-        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, where it began")
+        raise CorruptRecord(f"run {run.name}: must have a checkpoint of step {run.parent_step}, its first")
     with cached_cohort(run.spec) as cohort:
         if recorded.checkpoint is not None:
             with engine_rules():
@@ -185,7 +185,7 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: ReplayBasis, end: int) ->
     first, costs = cohort.step, recorded.costs
     if len(costs) != max(end - first, 0):
         raise CorruptRecord(f"run {run.name}: must have costs of the steps {first} to {end - 1}, got {len(costs)}")
-    # Not asked for at each step: it takes as long as the tensors are many.
+    # Once, not for each step: it loops over all tensors.
     every = checkpoint_interval(run)
     for step in range(first, end):
         yield step, None
@@ -197,7 +197,7 @@ def _recomputed(run: RunRow, cohort: Cohort, recorded: ReplayBasis, end: int) ->
 
 
 def kept_checkpoints(run: RunRow) -> list[int]:
-    """The steps of the checkpoints that the run must have by now; a fork begins with one."""
+    """The steps of the checkpoints that the run must have by now; a fork starts with one."""
     begin, every = run.parent_step, checkpoint_interval(run)
     found = {step for step in range(0, run.step + 1, every) if step > (begin or 0)}
     found |= ({run.step} if run.ended and run.step > (begin or 0) else set()) | (set() if begin is None else {begin})
@@ -205,9 +205,9 @@ def kept_checkpoints(run: RunRow) -> list[int]:
 
 
 def checkpoint_again(store: Store, run: RunRow, step: int) -> bytes:
-    """A kept checkpoint computed from the one before it, and equal to its own recorded digest; raises as `replay`."""
-    with _replayed(store, run, step - 1, step) as (cohort, moved):
-        for _ in moved:
+    """A kept checkpoint recomputed from the one before it, equal to its recorded digest; raises as `replay` does."""
+    with _replayed(store, run, step - 1, step) as (cohort, replayed):
+        for _ in replayed:
             pass
         return cohort.checkpoint(0)
 

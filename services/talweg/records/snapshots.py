@@ -1,4 +1,4 @@
-"""Snapshots of chosen steps, with all that the optimizer held, for pages that explain them."""
+"""Snapshots of chosen steps with the optimizer's state, for the pages that explain runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer, compiled
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One step as it was made.
+    """One step.
 
     Attributes:
         parameters, gradient, update: (P,), in the run's precision; update = θ_{t+1} − θ_t.
-        before, after: the optimizer's state by name around the update: those with a number a coordinate, (P,).
-        numbers: what the rule takes beside gradient and state, by name; empty where the rule is not one for a
-            single coordinate.
-        batch: which training examples the step saw (B,).
+        before, after: The optimizer's state before and after the update, by name: arrays with one value for each
+            coordinate, (P,).
+        numbers: The rule's scalars, by name; empty where the rule is not for single coordinates.
+        batch: Positions (B,) of the step's training examples.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Snapshot:
 
 
 def recompute_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Snapshot]:
-    """The steps, ascending and recorded, each from the nearest checkpoint before it.
+    """Snapshots of recorded `steps`, ascending, each recomputed from the nearest checkpoint before it.
 
     Raises ReplayDiverged where a step's cost is not, bit for bit, the recorded one.
     """
@@ -54,20 +54,20 @@ def recompute_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iter
 
 
 def stored_snapshots(store: Store, run: RunRow, steps: Sequence[int]) -> Iterator[Snapshot]:
-    """The same of a run whose record is full, as it was stored and on any machine; without what the optimizer held."""
+    """Snapshots of a run whose record is full, as stored, the same on any machine; without the optimizer's state."""
     table = store.steps(run.id, 0, run.step)
     for step in steps:
         gradient = records(store, run, "gradient", step, step + 1)[0]
         last = step + 1 == run.step and not run.ended
-        points = records(store, run, "parameters", step, step + (1 if last else 2))
-        update = points[-1] - points[0]
+        path = records(store, run, "parameters", step, step + (1 if last else 2))
+        update = path[-1] - path[0]
         batch = np.empty(0, dtype=np.int64)
         rate = float(table.learning_rate[step])
-        yield Snapshot(step, float(table.cost[step]), rate, points[0], gradient, update, {}, {}, {}, batch)
+        yield Snapshot(step, float(table.cost[step]), rate, path[0], gradient, update, {}, {}, {}, batch)
 
 
 def _go_to(store: Store, run: RunRow, cohort: Cohort, step: int, *, first: bool) -> None:
-    """Put the cohort to `step`, from where it stands or from a checkpoint, whichever is nearer."""
+    """Advance the cohort to `step`, from its current step or from a checkpoint, whichever is nearer."""
     found = store.checkpoint_before(run.id, step)
     if found is not None and (first or found[0] > cohort.step):
         with engine_rules():

@@ -1,7 +1,7 @@
-"""Read any step of any run: decoded where it was stored, recomputed and checked where it was not.
+"""Recorded steps of a run: decoded where they are stored, recomputed and checked where they are not.
 
-A fork's own steps begin where it left its parent; those before are its ancestors'. One step, a range, or chosen steps
-in one pass; with each step's batch, evaluations and seconds.
+A fork's own steps start at its parent's step; earlier steps are read from its ancestors. One step, a range, or chosen
+steps in one pass; also each step's batch, evaluations and seconds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ from talweg_core.problems import NetworkProblem
 
 VectorQuantity = Literal["gradient", "parameters"]
 _STEPS_AT_ONCE = 16 * CHUNK_STEPS
-# Read at once, at most.
+# Values read at once, at most.
 _VALUES = 4_000_000
 _ONE_GRADIENT = np.array([1, 0, 0], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Steps start … stop − 1, as `run` itself recorded them."""
+    """Steps start … stop − 1, recorded by `run` itself."""
 
     run: RunRow
     start: int
@@ -38,7 +38,7 @@ class Piece:
 
 
 def pieces(store: Store, run: RunRow, start: int, stop: int) -> list[Piece]:
-    """The steps start … stop − 1 of a run, by who recorded them, oldest first."""
+    """The steps start … stop − 1 of a run, split by the run that recorded them, oldest first."""
     found: list[Piece] = []
     while run.parent_run_id is not None and run.parent_step is not None and start < run.parent_step:
         if stop > run.parent_step:
@@ -49,7 +49,7 @@ def pieces(store: Store, run: RunRow, start: int, stop: int) -> list[Piece]:
 
 
 def owner(store: Store, run: RunRow, step: int) -> RunRow:
-    """The run that recorded `step`, or will: `run` itself, or the ancestor that it shares the step with."""
+    """The run that records `step`: `run` itself, or the ancestor with which it shares the step."""
     return pieces(store, run, step, step + 1)[0].run
 
 
@@ -70,11 +70,11 @@ def records(
 ) -> Array:
     """Gradients or parameters (stop − start, P) of steps start … stop − 1, in the run's precision.
 
-    With `columns` those of the P coordinates alone. Parameters also have the step after the last one.
-    Raises NoSuchStep for what is not recorded (yet),
-    CorruptRecord where a stored payload is damaged, ReplayDiverged where recomputing gives other bits.
+    With `columns` only those of the P coordinates. Parameters of an ended run also have the step after the last one.
+    Raises NoSuchStep for steps that are not recorded (yet), CorruptRecord where a stored payload is damaged,
+    ReplayDiverged where recomputing gives other bits.
     """
-    # Only an ended run's last checkpoint stays where it is.
+    # Only an ended run keeps its last checkpoint.
     after_last = quantity == "parameters" and run.ended
     end = run.step + after_last
     if not 0 <= start < stop <= end:
@@ -89,7 +89,7 @@ def records(
 
 
 def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
-    """(stop − start, 3, T) in float64: of each step and tensor, the norm of gradient, parameters and update."""
+    """(stop − start, 3, T) in float64: the norms of gradient, parameters and update of each step and tensor."""
     tensors = len(run.tensors)
     width, dtype = 3 * tensors, np.dtype(np.float64)
     parts = [_stored(store, piece, "norms", width, dtype) for piece in pieces(store, run, start, stop)]
@@ -98,7 +98,7 @@ def norms(store: Store, run: RunRow, start: int, stop: int) -> Array:
 
 
 def _own(store: Store, piece: Piece, quantity: VectorQuantity, columns: Columns) -> Array:
-    """What one run recorded of its own steps."""
+    """A quantity of steps that one run recorded itself."""
     run = piece.run
     if run.record == "replay":
         return replay(store, run, quantity, piece.start, piece.stop, columns)
@@ -108,9 +108,9 @@ def _own(store: Store, piece: Piece, quantity: VectorQuantity, columns: Columns)
 def _stored(
     store: Store, piece: Piece, quantity: Quantity, width: int, dtype: np.dtype[Any], columns: Columns = EVERY
 ) -> Array:
-    """(stop − start, width) out of the chunks that hold these steps; raises CorruptRecord where one is missing."""
+    """(stop − start, width) from the chunks of these steps; raises CorruptRecord where one is missing."""
     run, start, stop = piece.run, piece.start, piece.stop
-    _check_places(store, piece, quantity)
+    _check_overlaps(store, piece, quantity)
     values = np.empty((stop - start, len(np.empty(width, np.bool_)[columns])), dtype)
     filled = 0
     for chunk in _chunks(store, piece, quantity):
@@ -127,16 +127,16 @@ def _stored(
     return values
 
 
-def _check_places(store: Store, piece: Piece, quantity: Quantity) -> None:
-    """Raise CorruptRecord where a chunk reaches into its neighbour's steps, or out of the run's.
+def _check_overlaps(store: Store, piece: Piece, quantity: Quantity) -> None:
+    """Raise CorruptRecord where a chunk overlaps its neighbour, or has steps outside the run's.
 
-    A digest covers a chunk's bytes and not where its row puts them: a row that was moved by some steps would give other
-    steps' numbers. Moved, it overlaps one of its neighbours. A gap is none of these: what is gone is found by whoever
-    asks for it, and the rest stays readable.
+    A digest covers a chunk's bytes but not its row's `first_step`: a row with a changed `first_step` would give the
+    values of other steps, and overlaps one of its neighbours. A gap is no error here: reading the missing steps raises
+    one, and the rest stays readable.
     """
     run = piece.run
     bounds = store.chunk_bounds(run.id, quantity, piece.start, piece.stop)
-    # Of a run under way more may be recorded by now than its row said.
+    # A run in progress may have recorded more since its row was read.
     end = run.step if run.ended else max([run.step, *(last for _, last in bounds)])
     edges = [(run.parent_step or 0,) * 2, *bounds, (end, end)]
     for (first, last), (following, until) in pairwise(edges):
@@ -148,10 +148,10 @@ def _check_places(store: Store, piece: Piece, quantity: Quantity) -> None:
 
 
 def _chunks(store: Store, piece: Piece, quantity: Quantity) -> Iterator[Chunk]:
-    """The chunks of the steps, some at a time: a long range of a wide run would not fit into memory."""
+    """The chunks of the steps, read in parts: a long range of a run with many parameters does not fit into memory."""
     for first in range(piece.start, piece.stop, _STEPS_AT_ONCE):
         last = min(first + _STEPS_AT_ONCE, piece.stop)
-        # One that reaches across from before was given already.
+        # A chunk that starts before `first` was yielded by the previous part.
         yield from (
             chunk
             for chunk in store.chunks(piece.run.id, quantity, first, last)
@@ -165,7 +165,7 @@ def _span(start: int, stop: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Step t: C_t, θ_t (P,) and g_t (P,), as recorded; `owner` is the run that recorded it."""
+    """Step t: C_t, θ_t (P,) and g_t (P,), as recorded by the run `owner`."""
 
     owner: RunRow
     step: int
@@ -175,10 +175,10 @@ class Point:
 
 
 def walk(store: Store, run: RunRow, steps: Sequence[int], enough: Callable[[], bool]) -> Iterator[Point]:
-    """The recorded `steps`, ascending, until `enough`, which is asked before each.
+    """The recorded `steps`, ascending, until `enough` returns true; it is called before each.
 
-    Raises ReplayDiverged or CorruptRecord; of what is recomputed, the last costs and the next checkpoint are compared
-    only once all steps were given.
+    Raises ReplayDiverged or CorruptRecord. Where steps are recomputed, the last costs and the next checkpoint are
+    compared only after all steps were yielded.
     """
     for piece in pieces(store, run, steps[0], steps[-1] + 1) if steps else ():
         inside = [step for step in steps if piece.start <= step < piece.stop]
@@ -196,7 +196,7 @@ def _walk_stored(store: Store, piece: Piece, steps: Sequence[int], enough: Calla
         if enough():
             return
         if step >= stop:
-            # To the end of its chunk, which is decoded as a whole anyway.
+            # To the end of the chunk: it is decoded as a whole.
             end = min((step // CHUNK_STEPS + 1) * CHUNK_STEPS, piece.stop, step + max(1, _VALUES // size_of(run)))
             gradients, parameters = (records(store, run, kind, step, end) for kind in ("gradient", "parameters"))
             costs = store.steps(run.id, step, end).cost
@@ -206,27 +206,27 @@ def _walk_stored(store: Store, piece: Piece, steps: Sequence[int], enough: Calla
 
 
 def evaluations_made(store: Store, run: RunRow) -> NDArray[np.int64] | None:
-    """(n, 3) gradients, costs and Hessian products of each recorded step; None where each took one gradient."""
+    """(n, 3) counts of gradients, costs and Hessian products of each step; None where each step took one gradient."""
     made = evaluations_between(store, run, 0, run.step)
-    # A step that took one gradient has no record of its own.
+    # A step that took one gradient has no stored counts.
     return None if (made == _ONE_GRADIENT).all() else made
 
 
 def evaluations_between(store: Store, run: RunRow, start: int, stop: int) -> NDArray[np.int64]:
-    """(n, 3) gradients, costs and Hessian products of the steps start … stop − 1, which are recorded."""
+    """(n, 3) counts of gradients, costs and Hessian products of the recorded steps start … stop − 1."""
     made = np.tile(_ONE_GRADIENT, (stop - start, 1))
     _fill(store, run, "evaluations", made, start)
     return made
 
 
 def seconds(store: Store, run: RunRow) -> NDArray[np.float64] | None:
-    """(n,) what each recorded step took, the run's share of its cohort's; None where a step's is not known."""
+    """(n,) seconds of each recorded step, the run's share of its cohort's; None where one is not stored."""
     found = np.empty((run.step, 1))
     return found[:, 0] if _fill(store, run, "seconds", found, 0) == run.step else None
 
 
 def _fill(store: Store, run: RunRow, quantity: Quantity, values: NDArray[np.generic], start: int) -> int:
-    """Write what is stored of the steps from `start` into `values`, in place; returns how many that were."""
+    """Write the stored values of the steps from `start` into `values`, in place; returns how many steps were stored."""
     filled = 0
     for piece in pieces(store, run, start, start + len(values)):
         for chunk in store.chunks(piece.run.id, quantity, piece.start, piece.stop):
@@ -239,7 +239,7 @@ def _fill(store: Store, run: RunRow, quantity: Quantity, values: NDArray[np.gene
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Positions (B,) in the training split, and what stands there; None where the problem has no examples."""
+    """Positions (B,) in the training split, and their examples; None where the problem has no examples."""
 
     indices: NDArray[np.int64]
     inputs: NDArray[Any] | None
@@ -247,7 +247,7 @@ class Batch:
 
 
 def batch(store: Store, run: RunRow, step: int) -> Batch:
-    """What the gradient of `step` was taken over; raises NoSuchStep where that step is not recorded."""
+    """The batch of the gradient of `step`; raises NoSuchStep where that step is not recorded."""
     if not 0 <= step < run.step:
         raise NoSuchStep(f"run {run.name}: has batches of the steps 0 to {run.step - 1}, got {step}")
     cohort = cohort_of_run(owner(store, run, step))

@@ -1,6 +1,6 @@
-"""Verify a record, whole or a sample of it: what is stored is intact, and is what the engine computes.
+"""Verify a record, whole or a sample: stored bytes are intact and equal to what the engine computes.
 
-What is damaged is computed again, and put back only where it agrees with the rest.
+Damaged parts are recomputed, and replaced only where the result agrees with the rest of the record.
 """
 
 import time
@@ -23,20 +23,20 @@ from talweg_core.checks import check_gradient
 from talweg_core.layout import Array
 from talweg_core.randomness import stream
 
-# Central differences in float64 are good to about 1e-7 where the cost is smooth; a kink nearby (relu, |x|) spoils one.
+# Central differences in float64 have an error of about 1e-7 where the cost is smooth, more near a kink (relu, |x|).
 _CLOSE = 1e-5
-# The recorded gradient is in the run's precision: sums over a batch lose some digits of it.
+# The recorded gradient is in the run's precision: sums over a batch lose some digits.
 _ROUNDING = {"float32": 1e-3, "float64": 1e-9}
-# Of one stretch, in memory at a time.
+# Values of one range, in memory at a time.
 _VALUES = 4_000_000
 _QUANTITIES: dict[str, tuple[Quantity, ...]] = {"full": ("gradient", "parameters", "norms"), "replay": ("norms",)}
-# Chunks looked at together: their payloads are in memory.
+# Chunks read together: their payloads are in memory.
 _STEPS_AT_ONCE = 1024
 
 
 @dataclass
 class Finding:
-    """One kind of thing that was looked at: how many agreed, and what did not, in words."""
+    """One kind of check: how many values agreed, and a message for each that did not."""
 
     what: str
     agreed: int = 0
@@ -45,11 +45,12 @@ class Finding:
 
 @dataclass
 class Verification:
-    """What a verification of the steps `start` … `next` − 1 found; `next` is None where it came to the end.
+    """The result of verifying the steps `start` … `next` − 1; `next` is None where the end was reached.
 
     Attributes:
         steps: How many steps were recomputed.
-        numerics: The fingerprint under which they were.
+        recorded: The fingerprint of the numerics under which the run was recorded.
+        numerics: The fingerprint of the numerics under which the steps were recomputed.
     """
 
     run: str
@@ -62,27 +63,27 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether everything that was looked at did."""
+        """Whether every check agreed."""
         return not any(finding.broken for finding in self.findings)
 
 
-class _Look:
-    """The findings of one verification, by what they are about."""
+class _Verifier:
+    """The checks of one verification, and their findings by kind."""
 
     def __init__(self, store: Store, run: RunRow) -> None:
         self.store, self.run = store, run
         self.findings: dict[str, Finding] = {}
         self.steps = 0
 
-    def note(self, what: str, broken: str | None = None, count: int = 1) -> None:
+    def add(self, what: str, broken: str | None = None, count: int = 1) -> None:
         finding = self.findings.setdefault(what, Finding(what))
         if broken is None:
             finding.agreed += count
         else:
             finding.broken.append(broken)
 
-    def stretch(self, piece: Piece) -> None:
-        """Read, recompute and compare a few steps that one run recorded."""
+    def check(self, piece: Piece) -> None:
+        """Read, recompute and compare steps that one run recorded."""
         run, start, stop = piece.run, piece.start, piece.stop
         stored = {"norms": self._read("norms", piece)}
         if run.record == "full":
@@ -90,23 +91,23 @@ class _Look:
         try:
             found = recompute(self.store, run, start, stop, keep=run.record == "full")
         except ReplayDiverged as error:
-            self.note("costs and checkpoints", str(error))
+            self.add("costs and checkpoints", str(error))
             return
         except CorruptRecord as error:
-            self.note("stored bytes", str(error))
+            self.add("stored bytes", str(error))
             return
         self.steps += stop - start
-        self.note("costs and checkpoints", count=stop - start)
+        self.add("costs and checkpoints", count=stop - start)
         for quantity, values in stored.items():
             if values is None:
                 continue
             differing = np.flatnonzero((_bits(values) != _bits(getattr(found, quantity))).any(axis=1))
             if len(differing):
                 steps = f"{start + differing[0]}" + (f" and {len(differing) - 1} more" if len(differing) > 1 else "")
-                self.note(quantity, f"run {run.name}: {quantity} of step {steps} must be what is recomputed")
+                self.add(quantity, f"run {run.name}: {quantity} of step {steps} must equal the recomputed one")
             else:
-                self.note(quantity, count=stop - start)
-        self.derivatives(piece, found.parameters[0], found.gradient[0])
+                self.add(quantity, count=stop - start)
+        self._check_gradient(piece, found.parameters[0], found.gradient[0])
 
     def _read(self, quantity: str, piece: Piece) -> Array | None:
         try:
@@ -116,12 +117,12 @@ class _Look:
             else:
                 values = records(self.store, piece.run, quantity, piece.start, piece.stop)  # type: ignore[arg-type]  # one of the two
         except CorruptRecord as error:
-            self.note("stored bytes", str(error))
+            self.add("stored bytes", str(error))
             return None
-        self.note("stored bytes", count=piece.stop - piece.start)
+        self.add("stored bytes", count=piece.stop - piece.start)
         return values
 
-    def derivatives(self, piece: Piece, point: Array, slope: Array) -> None:
+    def _check_gradient(self, piece: Piece, point: Array, slope: Array) -> None:
         """Compare the gradient of the first step with the one in float64, and that with central differences."""
         run, spec, step = piece.run, RunSpec.model_validate(piece.run.spec), piece.start
         if not (np.isfinite(slope).all() and np.isfinite(point).all()):
@@ -133,12 +134,12 @@ class _Look:
         size = float(np.linalg.norm(checked.gradient))
         away = float(np.linalg.norm(slope - checked.gradient)) / (size or 1.0)
         where = f"run {run.name}: the gradient of step {step}"
-        self.note(
+        self.add(
             "central differences",
             None if error <= _CLOSE else f"{where} must be within {_CLOSE} of central differences, got {error:.2g}",
         )
         allowed = _ROUNDING[run.precision]
-        self.note(
+        self.add(
             "gradients in float64",
             None if away <= allowed else f"{where} must be within {allowed} of the one in float64, got {away:.2g}",
         )
@@ -147,46 +148,46 @@ class _Look:
 def verify(
     store: Store, run: RunRow, *, sample: int | None = None, start: int = 0, seconds: float = 5.0
 ) -> Verification:
-    """Look at every stretch from `start` on, or at `sample` of them drawn by the run's id, until time is up.
+    """Verify every range of steps from `start` on, or `sample` ranges drawn by the run's id, for `seconds`.
 
-    At least one stretch is looked at; `next` of the answer is where to go on. Raises InvalidSpec for a start past the
-    end. What does not agree is in the answer, not raised.
+    At least one range is verified; `next` of the result is where to continue. A disagreement is in the result, not
+    raised. Raises InvalidSpec for a `start` outside the run or a `sample` below 1.
     """
     if not 0 <= start <= run.step:
         raise InvalidSpec(f"start: must lie in [0, {run.step}], got {start}")
     if sample is not None and sample < 1:
         raise InvalidSpec(f"sample: must be at least 1, got {sample}")
-    until, look, at = time.monotonic() + seconds, _Look(store, run), start
-    for piece in _chosen(list(_stretches(store, run)), run, sample):
+    until, verifier, at = time.monotonic() + seconds, _Verifier(store, run), start
+    for piece in _chosen(list(_ranges(store, run)), run, sample):
         if piece.stop <= start:
             continue
-        if look.findings and time.monotonic() >= until:
-            return _answer(look, start, at)
-        look.stretch(piece)
+        if verifier.findings and time.monotonic() >= until:
+            return _result(verifier, start, at)
+        verifier.check(piece)
         at = piece.stop
-    return _answer(look, start, None)
+    return _result(verifier, start, None)
 
 
-def _answer(look: _Look, start: int, following: int | None) -> Verification:
+def _result(verifier: _Verifier, start: int, following: int | None) -> Verification:
     return Verification(
-        look.run.name,
+        verifier.run.name,
         start,
         following,
-        look.steps,
-        list(look.findings.values()),
-        look.run.numerics,
+        verifier.steps,
+        list(verifier.findings.values()),
+        verifier.run.numerics,
         numerics.fingerprint(),
     )
 
 
-def _stretches(store: Store, run: RunRow) -> Iterator[Piece]:
-    """From one kept checkpoint to the next, through the ancestors."""
+def _ranges(store: Store, run: RunRow) -> Iterator[Piece]:
+    """The steps from one kept checkpoint to the next, ancestors' steps included."""
     if not run.step:
         return
     for piece in pieces(store, run, 0, run.step):
         every = checkpoint_interval(piece.run)
         if piece.run.record == "full":
-            # Vectors are compared too, and have to fit into memory.
+            # Vectors are compared too, and must fit into memory.
             every = min(every, max(1, _VALUES // size_of(piece.run) // CHUNK_STEPS) * CHUNK_STEPS)
         at = piece.start
         while at < piece.stop:
@@ -195,12 +196,12 @@ def _stretches(store: Store, run: RunRow) -> Iterator[Piece]:
             at = end
 
 
-def _chosen(stretches: Sequence[Piece], run: RunRow, sample: int | None) -> list[Piece]:
-    """All, or some: drawn by the run's id, so that a verification in several parts looks at the same ones."""
-    if sample is None or sample >= len(stretches):
-        return list(stretches)
-    drawn = stream(int(run.id.replace("-", "")[-12:], 16), "check").choice(len(stretches), sample, replace=False)
-    return [stretches[int(i)] for i in sorted(drawn)]
+def _chosen(ranges: Sequence[Piece], run: RunRow, sample: int | None) -> list[Piece]:
+    """All ranges, or a sample drawn by the run's id: every part of a verification has the same sample."""
+    if sample is None or sample >= len(ranges):
+        return list(ranges)
+    drawn = stream(int(run.id.replace("-", "")[-12:], 16), "check").choice(len(ranges), sample, replace=False)
+    return [ranges[int(i)] for i in sorted(drawn)]
 
 
 def _bits(
@@ -227,7 +228,7 @@ def repair(store: Store, run: RunRow) -> list[Repaired]:
     same steps are not either.
     """
     begin = run.parent_step or 0
-    # The chunks are computed from the checkpoints.
+    # Checkpoints first: chunks are recomputed from them.
     return [
         *_checkpoints(store, run),
         *(one for kind in _QUANTITIES[run.record] for one in _of(store, run, kind, begin)),
@@ -259,14 +260,14 @@ def _of(store: Store, run: RunRow, quantity: Quantity, begin: int) -> Iterator[R
     for chunk, damage in _damaged(store, run, quantity, begin):
         yield _repair_chunk(store, run, quantity, chunk.first_step, chunk.first_step + chunk.steps, damage)
     bounds = store.chunk_bounds(run.id, quantity, begin, run.step) if run.step > begin else []
-    beside = list(pairwise([(begin, begin), *bounds, (run.step, run.step)]))
-    claimed = [first for (_, last), (first, _) in beside if first < last]
+    neighbours = list(pairwise([(begin, begin), *bounds, (run.step, run.step)]))
+    claimed = [first for (_, last), (first, _) in neighbours if first < last]
     for first in claimed:
         where = f"run {run.name}: {quantity} of the steps from {first} on: are in two chunks"
         yield Repaired(where, "which of them is right, only a verification says")
-    # What is missing may be what was moved.
-    for (_, last), (first, _) in () if claimed else beside:
-        # As quick runs have them.
+    # Where chunks overlap, the gap may belong to one whose `first_step` was changed.
+    for (_, last), (first, _) in () if claimed else neighbours:
+        # In chunks of CHUNK_STEPS, as quick runs are recorded.
         while last < first:
             end = min((last // CHUNK_STEPS + 1) * CHUNK_STEPS, first)
             gone = f"run {run.name}: {quantity} of steps {last} to {end - 1}: are gone"

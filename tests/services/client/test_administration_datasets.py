@@ -56,7 +56,7 @@ def test_wrong_data_are_refused_by_client_or_api(lab: Lab, tmp_path: Path) -> No
         lab.upload("wrong", np.array([[object()]] * 20), LABELS[:20])
     with pytest.raises(InvalidSpec, match="a row for each of the 40 rows of inputs, got 39"):
         lab.upload("wrong", INPUTS, LABELS[1:])
-    with pytest.raises(InvalidSpec, match="column 1: is constant"):
+    with pytest.raises(InvalidSpec, match="column 1: must not be constant"):
         lab.upload("wrong", INPUTS * [1, 0, 1], LABELS)
     with pytest.raises(NotFound, match="dataset"):
         lab.dataset("wrong")

@@ -73,12 +73,12 @@ def test_07_objects_are_refused_and_a_planted_pickle_never_runs(here: Read, tmp_
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("../inputs.npy", "members are named NAME.npy"),
-        ("/etc/inputs.npy", "members are named NAME.npy"),
-        ("..\\inputs.npy", "members are named NAME.npy"),
-        ("a/inputs.npy", "members are named NAME.npy"),
-        ("inputs", "members are named NAME.npy"),
-        ("C:inputs.npy", "members are named NAME.npy"),
+        ("../inputs.npy", "members must be named NAME.npy"),
+        ("/etc/inputs.npy", "members must be named NAME.npy"),
+        ("..\\inputs.npy", "members must be named NAME.npy"),
+        ("a/inputs.npy", "members must be named NAME.npy"),
+        ("inputs", "members must be named NAME.npy"),
+        ("C:inputs.npy", "members must be named NAME.npy"),
     ],
 )
 def test_08_members_with_places_in_their_names_are_refused(here: Read, name: str, said: str) -> None:
@@ -88,7 +88,7 @@ def test_08_members_with_places_in_their_names_are_refused(here: Read, name: str
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_08_repeated_and_overlapping_members_are_refused(here: Read) -> None:
-    with pytest.raises(InvalidSpec, match="must be there once"):
+    with pytest.raises(InvalidSpec, match="must occur once"):
         here(archive(("inputs.npy", GOOD), ("targets.npy", LABELS), ("inputs.npy", GOOD)), "npz")
     with pytest.raises(InvalidSpec, match="overlaps the member before it"):
         here(_overlapping(), "npz")

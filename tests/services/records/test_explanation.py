@@ -57,7 +57,7 @@ def test_gradient_descent_goes_straight_down(store: Store, run: RunRow) -> None:
 def test_what_cannot_be_answered_says_why(store: Store, run: RunRow) -> None:
     with pytest.raises(InvalidSpec, match="did you mean 'adam'"):
         next_updates(store, run, 70, ["adm"])
-    with pytest.raises(InvalidSpec, match="optimizer: must be the name of one, got ''"):
+    with pytest.raises(InvalidSpec, match="optimizer: must be the name of an optimizer, got ''"):
         next_updates(store, run, 3, ["sgd", ""])
     with pytest.raises(InvalidSpec, match="batch_size must be all"):
         next_updates(store, run, 70, ["lbfgs"])
@@ -129,5 +129,5 @@ def test_the_answers_may_come_in_parts(store: Store, run: RunRow) -> None:
             break
         assert after == found[-1][0]
     assert found == [("adam", True), ("sgd", False), ("adam", False), ("lion", False)]
-    with pytest.raises(InvalidSpec, match="after: must be one of the optimizers asked for, got 'adagrad'"):
+    with pytest.raises(InvalidSpec, match="after: must be one of the requested optimizers, got 'adagrad'"):
         next_updates(store, run, 70, names, after="adagrad")

@@ -101,7 +101,7 @@ def test_values_that_are_not_what_is_computed_are_named(
     found = verify(store, run)
     assert not found.agrees
     assert {f.what: f.broken for f in found.findings if f.broken} == {
-        what: [f"run {run.name}: {quantity} of step 70 must be what is recomputed"]
+        what: [f"run {run.name}: {quantity} of step 70 must equal the recomputed one"]
     }
 
 

@@ -1,6 +1,6 @@
-"""What can be read off a recorded step when someone asks, and so costs nothing while training.
+"""Instruments: numbers about recorded steps, computed when asked for, at no cost in training.
 
-What Cockpit offers during training (Schneider, Dangel & Hennig 2021, arXiv 2102.06604), computed from the record.
+They are those that Cockpit computes in training (Schneider, Dangel & Hennig 2021, arXiv 2102.06604).
 """
 
 from talweg.records.instruments.base import Instrument

@@ -1,4 +1,4 @@
-"""What an instrument is: some numbers about one recorded step and the steps beside it, read in one pass."""
+"""The base class of instruments, and the recorded steps that they read in one pass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -16,14 +16,14 @@ from talweg_core.layout import Array
 
 @dataclass(frozen=True, eq=False)
 class StepWindow:
-    """One step and what lies around it, each only where the instrument asks for it.
+    """One step and its neighbours; callables read the record when they are called.
 
     Attributes:
-        norms: (3, T): of each tensor, the norm of gradient, parameters and update.
-        point: Cost, parameters and gradient of the step itself.
-        earlier, later: Those of the steps before and after; None where the record has none.
+        norms: (3, T), the norms of each tensor's gradient, parameters and update.
+        point: Cost, parameters and gradient of the step.
+        earlier, later: The steps before and after; None where they are not recorded.
         start: θ_0 (P,).
-        cohort: What makes a point's cohort of one run, on its batch.
+        cohort: A cohort of one run, at the step and parameters of the argument.
     """
 
     step: int
@@ -39,9 +39,10 @@ class Instrument(ABC):
     """One instrument; its docstring is its formula.
 
     Attributes:
-        says: What it shows, in a line.
-        points: Whether it looks at parameters and gradients; `earlier` and `later` whether at those beside, too.
-        edges: Of a histogram, the bounds between its bins.
+        says: What it shows, in one line.
+        points: Whether it reads parameters and gradients.
+        earlier, later: Whether it also reads those of the step before, or after.
+        edges: A histogram's bounds between its bins.
     """
 
     name: ClassVar[str]
@@ -52,22 +53,22 @@ class Instrument(ABC):
     edges: ClassVar[Array | None] = None
 
     def columns(self, run: RunRow) -> list[str]:
-        """The names of its numbers; the first is what it is about."""
+        """The names of its numbers; the first is the main one."""
         return [self.name]
 
     def check(self, at: StepWindow) -> str | None:
-        """Why it has nothing to say about runs like this one; None where it has."""
+        """The reason why it cannot measure runs like this one; None where it can."""
         return None
 
     @abstractmethod
     def measure(self, at: StepWindow) -> Sequence[float]:
-        """A number for each column; NaN where there is none."""
+        """One number for each column; NaN where it is not defined."""
 
 
 def step_windows(
     store: Store, run: RunRow, chosen: Sequence[Instrument], steps: range, enough: Callable[[], bool]
 ) -> Iterator[StepWindow]:
-    """The recorded `steps`, ascending, with what the chosen instruments look at, until `enough`; raises as `walk`."""
+    """The recorded `steps`, ascending, with what the chosen instruments read, until `enough`; raises as `walk` does."""
     reader = _Reader(store, run)
     if not any(made.points for made in chosen):
         for step in steps:
@@ -76,9 +77,9 @@ def step_windows(
             yield reader.at(step, {})
         return
     before, after = any(made.earlier for made in chosen), any(made.later for made in chosen)
-    beside = {near for step in steps for near in range(step - before, step + after + 1) if 0 <= near < run.step}
+    needed = {near for step in steps for near in range(step - before, step + after + 1) if 0 <= near < run.step}
     seen: dict[int, Point] = {}
-    for point in walk(store, run, sorted(beside), enough):
+    for point in walk(store, run, sorted(needed), enough):
         seen[point.step] = point
         for old in [step for step in seen if step < point.step - 2]:
             del seen[old]
@@ -88,7 +89,7 @@ def step_windows(
 
 
 class _Reader:
-    """One run's record, as it is asked for."""
+    """Reads one run's record when a value is first used, and caches norms, start and cohorts."""
 
     def __init__(self, store: Store, run: RunRow) -> None:
         self._store, self._run = store, run
@@ -103,25 +104,25 @@ class _Reader:
             point=partial(seen.copy().__getitem__, step),
             earlier=seen.get(step - 1),
             later=seen.get(step + 1),
-            start=self._begun,
+            start=self._first_parameters,
             cohort=self._cohort,
         )
 
     def _norms_of(self, step: int) -> Array:
-        """(3, T), a chunk at a time, so that damage elsewhere is not in the way."""
+        """(3, T); reads one chunk at a time, so that damage elsewhere does not matter."""
         first = step // CHUNK_STEPS * CHUNK_STEPS
         if self._norms is None or self._norms[0] != first:
             self._norms = first, norms(self._store, self._run, first, min(first + CHUNK_STEPS, self._run.step))
         row: Array = self._norms[1][step - first]
         return row
 
-    def _begun(self) -> Array:
+    def _first_parameters(self) -> Array:
         if self._start is None:
             self._start = parameters(self._store, self._run, 0)
         return self._start
 
     def _cohort(self, point: Point) -> Cohort:
-        """Moves nothing; what it sees is the point's batch."""
+        """The cohort must not be advanced; its batch is the point's."""
         owner = point.owner
         if owner.id not in self._cohorts:
             self._cohorts[owner.id] = cohort_of_run(owner)

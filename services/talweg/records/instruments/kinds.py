@@ -1,4 +1,4 @@
-"""The instruments (norms, angles, curvature, signal and noise, histograms), and measuring them at chosen steps."""
+"""The instruments (norms, angles, curvature, signal and noise, histograms), and `measure` at chosen steps."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from talweg_core.errors import EngineError, UnknownName
 from talweg_core.layout import Array
 from talweg_core.randomness import stream
 
-# A pass backward over the batch for each example that is looked at: so many examples go through it at most, or 32
-# times the batch.
+# Each example's gradient takes a backward pass over the whole batch. At most _WORK examples go through these passes,
+# but at least _FEWEST gradients are taken.
 _WORK = 65_536
 _FEWEST = 32
-# Cockpit's, so that a derivative that is always 0 has no signal either.
+# Cockpit's value: a derivative that is always 0 has ratio 0.
 _EPSILON = 1e-5
-# Four a decade from 1e-8 to 1e4, on either side of 0.
+# Four bounds a decade from 1e-8 to 1e4, of either sign.
 _SIDE = 10.0 ** (np.arange(-32, 17) / 4)
 EDGES = np.concatenate([-_SIDE[::-1], _SIDE])
 
@@ -37,7 +37,7 @@ class _ByTensor(Instrument):
 
 
 class GradientNorm(_ByTensor):
-    """|g_t|, of all coordinates and of each tensor's: as recorded."""
+    """|g_t| of all coordinates and of each tensor, as recorded."""
 
     name: ClassVar[str] = "gradient_norm"
     says: ClassVar[str] = "the length of the gradient, whole and by tensor"
@@ -49,10 +49,10 @@ class GradientNorm(_ByTensor):
 
 
 class UpdateRatio(_ByTensor):
-    """|θ_{t+1} − θ_t| / |θ_t|, of all coordinates and of each tensor's; infinite where a tensor is all zeros."""
+    """|θ_{t+1} − θ_t| / |θ_t| of all coordinates and of each tensor; infinite where a tensor is all zeros."""
 
     name: ClassVar[str] = "update_ratio"
-    says: ClassVar[str] = "how far the update moved the parameters for their length, whole and by tensor"
+    says: ClassVar[str] = "the length of the update over the length of the parameters, whole and by tensor"
     points: ClassVar[bool] = False
 
     def measure(self, at: StepWindow) -> Sequence[float]:
@@ -63,10 +63,10 @@ class UpdateRatio(_ByTensor):
 
 
 class Distance(_ByTensor):
-    """|θ_t − θ_0|, of all coordinates and of each tensor's."""
+    """|θ_t − θ_0| of all coordinates and of each tensor."""
 
     name: ClassVar[str] = "distance"
-    says: ClassVar[str] = "how far the parameters are from where they began, whole and by tensor"
+    says: ClassVar[str] = "the distance of the parameters from their first values, whole and by tensor"
 
     def measure(self, at: StepWindow) -> Sequence[float]:
         """In float64."""
@@ -98,21 +98,21 @@ def _whole_and_parts(parts: Array) -> list[float]:
 class HessianEigenvalue(Instrument):
     """The largest eigenvalue of H = ∂²C/∂θ², on the step's batch; gradient descent needs η < 2/λ.
 
-    By Lanczos' iteration in at most 64 products H v, each a central difference of two gradients of the same batch and
-    noise in float64, which rounds by about 1e-7 of the gradient (Cohort.hessian_product).
-    `hessian_eigenvalue.error` is what the iteration itself leaves: an eigenvalue lies within it, and 1e-4 of the value
-    is where it ends.
+    By Lanczos' iteration in at most 64 products H v, each a central difference in float64 of two gradients with the
+    same batch and noise, with a rounding error of about 1e-7 of the gradient (Cohort.hessian_product).
+    `hessian_eigenvalue.error` is the iteration's own bound: an eigenvalue lies within it. The iteration ends at 1e-4 of
+    the value.
     """
 
     name: ClassVar[str] = "hessian_eigenvalue"
-    says: ClassVar[str] = "the largest eigenvalue of the batch's Hessian, and within what an eigenvalue lies of it"
+    says: ClassVar[str] = "the largest eigenvalue of the batch's Hessian, and a bound on its error"
 
     def columns(self, run: RunRow) -> list[str]:
         """The eigenvalue, and its error."""
         return [self.name, f"{self.name}.error"]
 
     def measure(self, at: StepWindow) -> Sequence[float]:
-        """From a start that the run's seed and the step draw."""
+        """From a start vector drawn by the run's seed and the step."""
         cohort = at.cohort(at.point())
         start = stream(cohort.seeds[0], "probe", at.step).normal(size=(cohort.problem.layout.size,))
         found = largest_eigenvalue(cohort.hessian_product, start)
@@ -123,22 +123,22 @@ class GradientSnr(Instrument):
     """|g|² / (Σ_j s_j² / B), s_j² the sample variance of the B examples' derivatives by coordinate j.
 
     Where the true gradient is 0 it is about 1: noise alone. `gradient_snr.mean` is Cockpit's MeanGSNR: the mean over
-    coordinates of g_j² / (v_j + 1e-5), v_j = s_j² (B − 1) / B. Of a batch of more than 256, s_j is measured on as many
-    of its examples (drawn in random order) as make 65,536 examples seen in all, and on 32 at least.
+    coordinates of g_j² / (v_j + 1e-5), v_j = s_j² (B − 1) / B. For a batch of more than 256, s_j is measured on
+    65,536 / B of its examples, at least 32, drawn in random order.
 
     Sources: Byrd, Chin, Nocedal & Wu 2012, equation 3.9 (the norm test, whose θ is the inverse of this one's root);
     Liu, Jiang, Bai, Chen & Wang 2020, "Understanding why neural networks generalize well through GSNR of parameters".
     """
 
     name: ClassVar[str] = "gradient_snr"
-    says: ClassVar[str] = "the gradient's square for the variance of a mean over the batch: about 1 is noise alone"
+    says: ClassVar[str] = "the gradient's squared length over the variance of a batch's mean: about 1 is noise alone"
 
     def columns(self, run: RunRow) -> list[str]:
-        """Of the whole vector, and the mean of single coordinates'."""
+        """The ratio of the whole vector, and the mean of the coordinates' ratios."""
         return [self.name, f"{self.name}.mean"]
 
     def check(self, at: StepWindow) -> str | None:
-        """Without examples there is no noise."""
+        """Problems without examples have no noise."""
         cohort = at.cohort(at.point())
         try:
             found = next(cohort.examples(), None)
@@ -150,7 +150,7 @@ class GradientSnr(Instrument):
         """In float64, from gradients in the run's precision."""
         cohort = at.cohort(at.point())
         g = at.point().gradient.astype(np.float64)
-        # Around the batch's gradient, so that the squares lose no digits.
+        # Relative to the batch's gradient: squares of differences lose no digits.
         total, squares, seen = np.zeros_like(g), np.zeros_like(g), 0
         for _, gradient in _examples(cohort):
             away = gradient - g
@@ -166,14 +166,16 @@ class GradientSnr(Instrument):
 
 
 class Alpha(Instrument):
-    """α of the step from θ_t to θ_{t+1}: −1 stayed, 0 in the valley's lowest point, 1 as high on its other side.
+    """α of the step from θ_t to θ_{t+1}: −1 no movement, 0 the minimum along its line, 1 as high on the other side.
 
-    From C and g · d of both steps, d the update's direction, each weighted by the variance of its batch's examples;
-    all alike where there are none. NaN at the last recorded step. See talweg_core.curvature.
+    From C and g · d of both steps, d the update's direction, each weighted by its variance over the batch's examples;
+    equal weights where there are none. NaN at the last recorded step. See talweg_core.curvature.
     """
 
     name: ClassVar[str] = "alpha"
-    says: ClassVar[str] = "where the step ended in its valley: -1 stayed, 0 the lowest point, 1 as high beyond it"
+    says: ClassVar[str] = (
+        "where the step ended along its line: -1 at its start, 0 at the minimum, 1 as high on the other side"
+    )
     later: ClassVar[bool] = True
 
     def measure(self, at: StepWindow) -> Sequence[float]:
@@ -191,7 +193,7 @@ class Alpha(Instrument):
 
 
 def _scatter(cohort: Cohort, direction: Array) -> tuple[float, float]:
-    """The variance of the batch's cost, and of its slope along `direction`; zeros where it has no examples."""
+    """The variances of the batch's cost and of its slope along `direction`; 0 where there are no examples."""
     try:
         seen = np.array([(cost, float(gradient @ direction)) for cost, gradient in _examples(cohort)])
     except EngineError:
@@ -208,32 +210,32 @@ def _examples(cohort: Cohort) -> Iterator[tuple[float, Array]]:
 
 
 class _Histogram(Instrument):
-    """Counts of coordinates in [−∞, −1e4), …, [−1e-8, 1e-8), …, [1e4, ∞], four bins a decade; NaN counts nowhere."""
+    """Counts of coordinates in [−∞, −1e4), …, [−1e-8, 1e-8), …, [1e4, ∞], four bins a decade; NaN is not counted."""
 
     edges: ClassVar[Array | None] = EDGES
 
     def columns(self, run: RunRow) -> list[str]:
-        """A bin each, by its bounds."""
+        """One for each bin, named by its bounds."""
         bounds = [f"{edge:.3g}" for edge in (-np.inf, *EDGES, np.inf)]
         return [f"{self.name}[{low}, {high})" for low, high in pairwise(bounds)]
 
     def vector(self, at: StepWindow) -> Array:
-        """Whose coordinates are counted."""
+        """The vector whose coordinates are counted."""
         raise NotImplementedError
 
     def measure(self, at: StepWindow) -> Sequence[float]:
-        """Whole numbers."""
+        """The counts, as whole numbers."""
         values = self.vector(at)
-        places = np.searchsorted(EDGES, values[~np.isnan(values)], side="right")
-        counts: Sequence[float] = np.bincount(places, minlength=len(EDGES) + 1).tolist()
+        bins = np.searchsorted(EDGES, values[~np.isnan(values)], side="right")
+        counts: Sequence[float] = np.bincount(bins, minlength=len(EDGES) + 1).tolist()
         return counts
 
 
 class GradientHistogram(_Histogram):
-    """Of g_t."""
+    """The histogram of g_t."""
 
     name: ClassVar[str] = "gradient_histogram"
-    says: ClassVar[str] = "how many derivatives are of which size"
+    says: ClassVar[str] = "the distribution of the derivatives by size"
 
     def vector(self, at: StepWindow) -> Array:
         """g_t."""
@@ -241,10 +243,10 @@ class GradientHistogram(_Histogram):
 
 
 class ParameterHistogram(_Histogram):
-    """Of θ_t."""
+    """The histogram of θ_t."""
 
     name: ClassVar[str] = "parameter_histogram"
-    says: ClassVar[str] = "how many parameters are of which size"
+    says: ClassVar[str] = "the distribution of the parameters by size"
 
     def vector(self, at: StepWindow) -> Array:
         """θ_t."""
@@ -258,17 +260,19 @@ INSTRUMENTS: Final[dict[str, Instrument]] = {
         GradientHistogram(), ParameterHistogram(),
     )
 }  # fmt: skip
-# Numbers in one answer.
+# Numbers in one result, at most.
 _MOST = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What instruments showed at `steps`: `columns` of each by its name, and `rows` (n, columns of all of them).
+    """Measurements of instruments at `steps`.
 
     Attributes:
-        next: The step at which to go on; None where all that was asked for is here.
-        left_out: Why instruments that nobody named have nothing to say of this run, by their names.
+        columns: Each instrument's column names.
+        rows: (n, columns of all instruments).
+        next: The step at which to continue; None where all requested steps are measured.
+        left_out: The instruments that were not named and cannot measure this run, with the reason.
     """
 
     columns: dict[str, list[str]]
@@ -281,19 +285,19 @@ class Measured:
 def measure(
     store: Store, run: RunRow, names: Sequence[str], steps: range, *, seconds: float = float("inf")
 ) -> Measured:
-    """Instruments by name, or all of them, at ascending steps: so many as there is time and room for, one at least.
+    """Measure the named instruments, or all, at ascending steps, for `seconds` or 100,000 numbers, at least one step.
 
     Raises:
-        InvalidSpec: There is no instrument of one of the names (names the nearest), or it has nothing to say of such a
-            run.
+        InvalidSpec: There is no instrument of one of the names (the message names the nearest), or it cannot measure
+            this run.
         NoSuchStep: One of the steps is not recorded (yet).
-        ReplayDiverged, CorruptRecord: Where the record cannot be read.
+        ReplayDiverged, CorruptRecord: The record cannot be read.
     """
     for name in names:
         if name not in INSTRUMENTS:
             raise InvalidSpec(str(UnknownName("instrument", name, INSTRUMENTS)))
     if not steps or steps.step < 1 or not 0 <= steps[0] <= steps[-1] < run.step:
-        raise NoSuchStep(f"run {run.name}: has instruments of the steps 0 to {run.step - 1}, got {_said(steps)}")
+        raise NoSuchStep(f"run {run.name}: has instruments of the steps 0 to {run.step - 1}, got {_shown(steps)}")
     chosen = [INSTRUMENTS[name] for name in dict.fromkeys(names or INSTRUMENTS)]
     columns = {made.name: made.columns(run) for made in chosen}
     most = max(1, _MOST // sum(map(len, columns.values())))
@@ -321,7 +325,7 @@ def measure(
     )
 
 
-def _said(steps: range) -> str:
+def _shown(steps: range) -> str:
     if len(steps) < 2:
         return str(steps.start)
     return f"{steps[0]} to {steps[-1]}" + (f" by {steps.step}" if steps.step != 1 else "")

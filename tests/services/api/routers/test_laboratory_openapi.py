@@ -27,7 +27,7 @@ def test_16_no_answer_is_outside_of_the_document() -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     counted = dict(line.strip().rsplit(": ", 1) for line in done.stdout.splitlines()[1:])
     # The requests reached every kind of answer.
-    assert {"admin 200", "admin 422", "submit 403", "read 403", "nobody 401"} <= counted.keys()
+    assert {"admin 200", "admin 422", "submit 403", "read 403", "anonymous 401"} <= counted.keys()
 
 
 @pytest.mark.parametrize(
