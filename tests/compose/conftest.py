@@ -1,4 +1,4 @@
-"""The laboratory in containers, started once for all tests of this folder, under a name and ports of its own."""
+"""The laboratory in containers, started once for the tests of this folder, with a new name and free ports."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ SECRETS = (
     "GRAFANA_PASSWORD",
 )
 
-# About 10 seconds of one worker: long enough for something to happen meanwhile.
+# About 10 seconds of one worker: long enough for a fault while it trains.
 STEPS = 2000
 STUDY = {
     "problem": "digits-mlp",
@@ -55,18 +55,18 @@ class Containers:
 
     @property
     def url(self) -> str:
-        """Of the API, from this machine."""
+        """The URL of the API on this machine."""
         return f"http://127.0.0.1:{self.settings['TALWEG_PORT']}"
 
     @property
     def mlflow_url(self) -> str:
-        """Of MLflow, from this machine."""
+        """The URL of MLflow on this machine."""
         return f"http://127.0.0.1:{self.settings['TALWEG_MLFLOW_PORT']}"
 
     def compose(self, *arguments: str, check: bool = True) -> str:
-        """What `docker compose` with these arguments prints."""
+        """The output of `docker compose` with these arguments."""
         base = ["docker", "compose", "--project-name", self.name, "--env-file", str(self.env_file)]
-        # The environment would come before the file.
+        # Variables of the environment would override the file.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
         done = subprocess.run(
             [*base, *arguments],
@@ -78,40 +78,40 @@ class Containers:
             check=False,
         )
         if check and done.returncode:
-            pytest.fail(f"docker compose {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+            pytest.fail(f"docker compose {' '.join(arguments)}: exit status {done.returncode}:\n{done.stderr[-4000:]}")
         return done.stdout
 
     def up(self, *arguments: str) -> None:
-        """`docker compose up --detach --wait`; fails with the logs of what is not well."""
+        """`docker compose up --detach --wait`; fails with the logs of services that are not healthy."""
         started = self.compose("up", "--detach", "--wait", "--wait-timeout", "300", *arguments, check=False)
-        unwell = [line for line in _states(self) if not line.endswith((" healthy", " exited 0"))]
-        if unwell:
-            logs = self.compose("logs", "--tail", "40", *(line.split()[0] for line in unwell))
-            pytest.fail(f"not up: {unwell}\n{started}\n{logs}")
+        unhealthy = [line for line in _states(self) if not line.endswith((" healthy", " exited 0"))]
+        if unhealthy:
+            logs = self.compose("logs", "--tail", "40", *(line.split()[0] for line in unhealthy))
+            pytest.fail(f"not up: {unhealthy}\n{started}\n{logs}")
 
     def query(self, sql: str, *, check: bool = True) -> str:
-        """The answer of PostgreSQL, unadorned; without `check` nothing, where it is away."""
+        """PostgreSQL's answer as plain text; without `check`, '' where PostgreSQL does not answer."""
         psql = ["psql", "-U", "talweg", "-d", "talweg", "-At", "-c", sql]
         return self.compose("exec", "-T", "postgres", *psql, check=check).strip()
 
     def docker(self, *arguments: str) -> str:
-        """What `docker` with these arguments prints."""
+        """The output of `docker` with these arguments."""
         done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.fail(f"docker {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+            pytest.fail(f"docker {' '.join(arguments)}: exit status {done.returncode}:\n{done.stderr[-2000:]}")
         return done.stdout.strip()
 
     def container(self, service: str) -> str:
-        """The id of the service's one container."""
+        """The id of the service's only container."""
         (found,) = self.compose("ps", "--all", "--quiet", service).split()
         return found
 
-    def said(self, service: str, text: str) -> int:
-        """How often the service's containers have logged the text."""
+    def logged(self, service: str, text: str) -> int:
+        """How often the text is in the logs of the service's containers."""
         return self.compose("logs", "--no-log-prefix", service).count(text)
 
     def ready(self) -> tuple[int, dict[str, Any]]:
-        """Status and body of `/readyz`; 0 and nothing where the API does not answer."""
+        """Status and body of `/readyz`; 0 and {} where the API does not answer."""
         try:
             answer = httpx2.get(f"{self.url}/readyz", timeout=15)
         except httpx2.HTTPError:
@@ -123,29 +123,29 @@ class Containers:
         return Lab(self.url, token=self.settings["TALWEG_TOKEN"])
 
     def begin(self, lab: Lab) -> Study:
-        """STUDY, submitted and under way."""
+        """Submit STUDY and wait for its first steps."""
         study = lab.compare(STUDY)
-        self.within(120, lambda: study.refresh().view["steps_done"], "the study to be under way")
+        self.within(120, lambda: study.refresh().view["steps_done"], "the first steps of the study")
         return study
 
     def end(self, study: Study) -> dict[str, str]:
-        """The study's digests once every run of it has finished, and MLflow has them all."""
+        """Wait until every run has finished and is mirrored; returns the study's digests."""
         left = "SELECT count(*) FROM runs WHERE state <> 'finished' OR unmirrored"
         self.within(400, lambda: self.query(left, check=False) == "0", "the study to finish and to be mirrored")
         return digests(study)
 
     @staticmethod
-    def within(seconds: float, look: Callable[[], T | None], what: str) -> T:
-        """What `look` finds, asked for until it finds something; fails when the time is up."""
+    def within(seconds: float, find: Callable[[], T | None], what: str) -> T:
+        """Call `find` until it returns a true value, and return that; fails after `seconds`."""
         deadline = time.monotonic() + seconds
-        while not (found := look()):
+        while not (found := find()):
             if time.monotonic() > deadline:
-                pytest.fail(f"waited {seconds:g} s in vain for {what}")
+                pytest.fail(f"{what}: not within {seconds:g} s")
             time.sleep(0.5)
         return found
 
     def inspect(self) -> dict[str, Any]:
-        """`docker inspect` of every container that runs, by service."""
+        """The output of `docker inspect` for every running container, by service."""
         ids = self.compose("ps", "--quiet").split()
         done = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True)
         return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in json.loads(done.stdout)}
@@ -153,7 +153,7 @@ class Containers:
 
 @pytest.fixture(scope="session")
 def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
-    """The project, built, up and healthy; with its volumes removed at the end."""
+    """The project, built and healthy; its volumes are removed at the end."""
     settings = {name: secrets.token_hex(24) for name in SECRETS}
     settings |= {"TALWEG_PORT": str(_free_port()), "TALWEG_MLFLOW_PORT": str(_free_port())}
     env_file = tmp_path_factory.mktemp("compose") / "env"
@@ -167,7 +167,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]
 
 
 def _states(containers: Containers) -> list[str]:
-    """A line a service: its name, then its health, or how it ended."""
+    """One line for each service: its name, then its health, or its state and exit status."""
     rows = [json.loads(line) for line in containers.compose("ps", "--all", "--format", "json").splitlines()]
     assert rows, "docker compose started nothing"
     return [f"{row['Service']} {row['Health'] or row['State'] + ' ' + str(row['ExitCode'])}" for row in rows]
@@ -181,10 +181,10 @@ def _free_port() -> int:
 
 
 def digests(study: Study) -> dict[str, str]:
-    """What every run of the study recorded, by its optimizer and seed: one digest over all of its bits.
+    """A digest of each run's record, by optimizer and seed.
 
-    Costs and norms of every step (norms are those of gradient, parameters and update, so that no step's bits can
-    differ unseen), gradients of three steps, the last parameters, and the evaluations.
+    Of costs and norms of every step (norms of gradient, parameters and update, so that a difference in any step shows),
+    gradients of three steps, the last parameters, and the evaluations.
     """
     found = {}
     for run in study.runs:
@@ -201,8 +201,8 @@ def digests(study: Study) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The digests of STUDY as a local stack trains it, to which nothing happens, under the containers' numerics."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of STUDY trained by a local stack without faults, under the containers' numerics."""
     home = tmp_path_factory.mktemp("local") / ".talweg"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"NUMERICS": "portable", "PORT": "0", "MLFLOW_PORT": "0"}.items():

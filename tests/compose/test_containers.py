@@ -1,4 +1,4 @@
-"""What the containers may do, what they show, and what they refuse."""
+"""Isolation of the containers: ports, users, secrets, roles, hosts."""
 
 import subprocess
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_only_the_api_and_mlflow_are_published_and_on_loopback(containers: "Cont
         assert {each["HostIp"] for each in bindings} <= {"127.0.0.1"}
 
 
-def test_our_containers_run_as_nobody_special(containers: "Containers") -> None:
+def test_our_containers_run_without_privileges(containers: "Containers") -> None:
     inspected = containers.inspect()
     assert set(inspected) >= OURS
     for service in OURS:
@@ -34,14 +34,14 @@ def test_our_containers_run_as_nobody_special(containers: "Containers") -> None:
         assert inspected[service]["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
 
 
-def test_the_image_holds_no_compiler_and_a_root_that_nobody_changes(containers: "Containers") -> None:
-    look = "for tool in cc gcc g++ c++ clang ld make; do command -v $tool; done; touch /made && echo written; id -u"
-    assert containers.compose("exec", "-T", "worker", "sh", "-c", look).split() == ["10001"]
+def test_the_image_has_no_compiler_and_a_read_only_root(containers: "Containers") -> None:
+    script = "for tool in cc gcc g++ c++ clang ld make; do command -v $tool; done; touch /made && echo written; id -u"
+    assert containers.compose("exec", "-T", "worker", "sh", "-c", script).split() == ["10001"]
     assert containers.docker("image", "inspect", "--format", "{{.Config.User}}", "talweg") == "talweg"
     assert "health.py" in containers.docker("image", "inspect", "--format", "{{.Config.Healthcheck.Test}}", "talweg")
 
 
-def test_no_secret_stands_in_arguments_or_in_the_image(containers: "Containers") -> None:
+def test_no_secret_is_in_arguments_or_in_the_image(containers: "Containers") -> None:
     ids = containers.compose("ps", "--quiet").split()
     shown = "".join(
         subprocess.run(["docker", "top", each, "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
@@ -54,9 +54,9 @@ def test_no_secret_stands_in_arguments_or_in_the_image(containers: "Containers")
         assert name.endswith("_PORT") or value not in shown, name
 
 
-def test_redis_needs_its_password_and_writes_a_log(containers: "Containers") -> None:
-    asked = ["exec", "-T", "-e", "REDISCLI_AUTH=", "redis", "redis-cli", "ping"]
-    assert "NOAUTH" in containers.compose(*asked)
+def test_redis_needs_its_password_and_appends_to_a_file(containers: "Containers") -> None:
+    ping = ["exec", "-T", "-e", "REDISCLI_AUTH=", "redis", "redis-cli", "ping"]
+    assert "NOAUTH" in containers.compose(*ping)
     assert "yes" in containers.compose("exec", "-T", "redis", "redis-cli", "config", "get", "appendonly")
 
 
@@ -68,7 +68,7 @@ def test_mlflow_cannot_open_the_laboratorys_database(containers: "Containers") -
 
 
 @pytest.mark.parametrize("host", ["10.evil.example", "localhost.evil.example", "mlflow.evil.example:5055"])
-def test_foreign_hosts_are_refused(containers: "Containers", host: str) -> None:
+def test_other_host_headers_are_refused(containers: "Containers", host: str) -> None:
     search = f"{containers.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
     assert httpx2.get(search).status_code == 200
     assert httpx2.get(search, headers={"Host": host}).status_code == 403
@@ -89,7 +89,7 @@ def test_services_log_in_as_roles_that_change_no_schema(containers: "Containers"
     assert containers.settings["POSTGRES_PASSWORD"] not in shown
 
 
-def test_prometheus_s_token_reads_and_does_nothing_else(containers: "Containers") -> None:
+def test_the_metrics_token_can_only_read(containers: "Containers") -> None:
     token = {"Authorization": f"Bearer {containers.settings['METRICS_TOKEN']}"}
     page = httpx2.get(
         f"{containers.url}/metrics", headers=token | {"Host": f"api:{containers.settings['TALWEG_PORT']}"}

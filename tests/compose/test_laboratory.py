@@ -1,4 +1,4 @@
-"""The README's ten lines, run on this machine against the laboratory in containers."""
+"""examples/quickstart.py, run on this machine against the laboratory in containers."""
 
 import json
 import os
@@ -21,7 +21,7 @@ RUNS, STEPS = 9, 300
 
 @pytest.fixture(scope="module")
 def printed(containers: "Containers") -> str:
-    """What the ten lines print."""
+    """The output of the example."""
     environment = os.environ | {
         "TALWEG_URL": containers.url,
         "TALWEG_TOKEN": containers.settings["TALWEG_TOKEN"],
@@ -33,14 +33,14 @@ def printed(containers: "Containers") -> str:
     return done.stdout
 
 
-def test_the_ten_lines_rank_and_explain(printed: str) -> None:
+def test_the_quickstart_ranks_and_explains(printed: str) -> None:
     assert all(name in printed for name in ("sgd", "momentum", "adam"))
     assert "(64, 64)" in printed
     assert "derivative is" in printed
 
 
 @pytest.mark.usefixtures("printed")
-def test_every_step_stands_in_postgresql(containers: "Containers") -> None:
+def test_every_step_is_in_postgresql(containers: "Containers") -> None:
     assert containers.query("SELECT count(*), count(DISTINCT run_id) FROM steps") == f"{RUNS * STEPS}|{RUNS}"
     assert containers.query("SELECT DISTINCT state, step FROM runs") == f"finished|{STEPS}"
     assert containers.query("SELECT DISTINCT state FROM cohorts") == "finished"
@@ -56,8 +56,8 @@ def test_mlflow_holds_the_same_costs_step_by_step(containers: "Containers") -> N
 
 
 @pytest.mark.usefixtures("printed")
-def test_no_kernel_was_compiled_by_a_first_run(containers: "Containers") -> None:
-    """Each container starts with the kernels that were compiled with the image, and the study needed no others."""
+def test_the_first_runs_compile_no_kernel(containers: "Containers") -> None:
+    """Each container starts with the image's compiled kernels, and the study needs no others."""
     lists = [
         containers.compose("exec", "-T", "worker", "sh", "-c", f"cd {folder} && find . -type f | sort").split()
         for folder in ("/opt/kernels", "/tmp/numba")  # noqa: S108 - inside the container
@@ -72,7 +72,7 @@ def test_an_unknown_token_is_refused(containers: "Containers") -> None:
 
 
 def _mirrored(containers: "Containers") -> dict[str, dict[int, float]] | None:
-    """Costs by laboratory's run id and step, as MLflow has them; None until every run's are whole."""
+    """MLflow's costs by the laboratory's run id and step; None until every run is complete."""
     experiments = _mlflow(containers, "experiments/search", max_results=100)["experiments"]
     ids = [experiment["experiment_id"] for experiment in experiments]
     runs = _mlflow(containers, "runs/search", experiment_ids=ids, max_results=100).get("runs", [])

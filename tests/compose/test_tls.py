@@ -1,4 +1,4 @@
-"""TLS URLs against real servers whose certificate an authority of the test's own has signed, for the name localhost."""
+"""TLS URLs of real servers, with a certificate for localhost signed by an authority of this test."""
 
 import secrets
 import subprocess
@@ -22,7 +22,7 @@ from talweg.store.migrate import upgrade
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
 
 PASSWORD = secrets.token_hex(24)
-# The key must be the server's alone, and the folder of certificates is the test's.
+# The server must own its key, but the folder of certificates belongs to the test's user.
 REDIS = (
     "install -o redis -m 600 /certificates/key.pem /tmp/key.pem && exec docker-entrypoint.sh redis-server --port 0"
     " --tls-port 6390 --tls-cert-file /certificates/server.pem --tls-key-file /tmp/key.pem"
@@ -36,7 +36,7 @@ POSTGRES = (
 
 @dataclass(frozen=True)
 class Server:
-    """A server that speaks TLS, on this machine's loopback."""
+    """A TLS server on loopback."""
 
     port: int
     ca: Path
@@ -57,7 +57,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "key.pem").write_bytes(
         own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    # Containers run as others, and pytest's folders are private.
+    # Containers run as other users, and pytest's folders are private.
     for path in (folder, *folder.parents):
         if path.name.startswith("pytest-"):
             path.chmod(0o711)
@@ -67,14 +67,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def redis(certificates: Path) -> Iterator[Server]:
-    """Redis over TLS and nothing else."""
+    """Redis that accepts TLS only."""
     with _Container("redis:7", REDIS, 6390, certificates) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def postgres(certificates: Path) -> Iterator[Server]:
-    """PostgreSQL that speaks TLS."""
+    """PostgreSQL that accepts TLS."""
     with _Container("postgres:16", POSTGRES, 5432, certificates, f"POSTGRES_PASSWORD={PASSWORD}") as server:
         yield server
 
@@ -86,19 +86,19 @@ def test_redis_is_reached_over_tls(redis: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "template",
     [
-        # An authority that nobody trusts, one that has not signed, a name that is not the server's, and no TLS.
+        # No trusted authority, an authority that has not signed, another name, and no TLS.
         "rediss://:{password}@localhost:{port}/0",
         "rediss://:{password}@localhost:{port}/0?ssl_ca_certs={other}",
         "rediss://:{password}@127.0.0.1:{port}/0?ssl_ca_certs={ca}",
         "redis://:{password}@localhost:{port}/0",
     ],
 )
-def test_redis_is_refused_where_it_cannot_be_trusted(redis: Server, place: str) -> None:
-    url = place.format(password=PASSWORD, port=redis.port, ca=redis.ca, other=redis.other_ca)
+def test_redis_is_refused_where_it_cannot_be_trusted(redis: Server, template: str) -> None:
+    url = template.format(password=PASSWORD, port=redis.port, ca=redis.ca, other=redis.other_ca)
     with pytest.raises(Unreachable) as caught:
-        # Not `publish`: connections of one address are pooled in a process, whatever they were told to check.
+        # Not `publish`: its connections are pooled by address, with any TLS options.
         depth(through=create_app(lambda: url))
     assert PASSWORD not in str(caught.value)
 
@@ -121,7 +121,7 @@ def test_postgresql_is_refused_where_it_cannot_be_trusted(postgres: Server, host
 
 
 class _Container:
-    """A container of an image's own server, for as long as the context lasts."""
+    """A container with an image's server, removed at the end of the context."""
 
     def __init__(self, image: str, script: str, port: int, certificates: Path, *environment: str) -> None:
         self._port, self._certificates = port, certificates
@@ -143,7 +143,7 @@ class _Container:
 
 
 def _eventually(call: object) -> None:
-    """Call it until the server is up."""
+    """Call it until the server answers, for up to 60 s."""
     import stamina
 
     assert callable(call)

@@ -1,4 +1,4 @@
-"""A real broker, real stores and real worker processes, each started by the test that needs it."""
+"""A real broker, real stores and real worker processes, started by the tests that need them."""
 
 import shutil
 import signal
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -27,32 +26,32 @@ from talweg.settings import Settings
 from talweg.spec import RunSpec, StudySpec
 from talweg.store import RunRow, Store, StudyRow, open_store
 
-# Far more than anything here takes on a busy machine, where compiling a kernel alone took two minutes beside another
-# suite; a test that waits this long has failed.
-PATIENCE = 600.0
-# Short leases, so that a killed worker's cohort is free again soon.
+# Longer than any condition takes on a busy machine, where another suite made the compilation of one kernel take two
+# minutes.
+TIMEOUT_SECONDS = 600.0
+# Short leases: a killed worker's cohort can be claimed again soon.
 QUICK = {"commit_seconds": 0.05, "heartbeat_seconds": 0.3, "lease_seconds": 2.0, "reconcile_seconds": 0.2}
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Return when `condition` holds; fail, naming `what` was waited for, when it does not in time."""
-    deadline = time.monotonic() + patience
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Wait until `condition` holds; fail with `what` where it does not within `seconds`."""
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {patience:g} s in vain for {what}")
+            pytest.fail(f"{what}: not within {seconds:g} s")
         time.sleep(0.02)
 
 
 @contextmanager
-def _nobody_writes(database: Path) -> Iterator[None]:
-    """Hold the one lock for writing that an SQLite database has."""
-    with closing(sqlite3.connect(database, timeout=PATIENCE, isolation_level=None)) as connection:
+def _write_lock(database: Path) -> Iterator[None]:
+    """Hold the write lock of a SQLite database."""
+    with closing(sqlite3.connect(database, timeout=TIMEOUT_SECONDS, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
 
 
 def _transactions(url: str) -> int:
-    """How many transactions others have open in a PostgreSQL database."""
+    """How many transactions other connections have open in a PostgreSQL database."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
@@ -67,23 +66,23 @@ def _transactions(url: str) -> int:
 
 @dataclass
 class Broker:
-    """A Valkey server on a Unix socket in a folder of its own; its queue survives `kill` and `start`."""
+    """A Valkey server on a Unix socket; its queue survives `kill` and `start`."""
 
     folder: Path
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def socket(self) -> Path:
-        """Where it listens."""
+        """The socket on which it listens."""
         return self.folder / "broker.sock"
 
     @property
     def url(self) -> str:
-        """What Celery connects to."""
+        """The URL for Celery."""
         return f"redis+socket://{self.socket}?virtual_host=0"
 
     def client(self) -> "redis.Redis":
-        """A plain client, for what Celery would not do."""
+        """A Redis client, for commands that Celery does not send."""
         return redis.Redis(unix_socket_path=str(self.socket))
 
     def start(self) -> None:
@@ -99,7 +98,7 @@ class Broker:
         wait_until(self._answers, "the broker")
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it with SIGKILL, like a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -115,35 +114,35 @@ class Broker:
 
 @dataclass
 class Worker:
-    """A worker process and what it says."""
+    """A process of the stack, a worker or another, and its log."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
 
     def kill(self) -> None:
-        """SIGKILL: nothing is put in order."""
+        """SIGKILL, without cleanup."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self) -> int:
-        """SIGTERM, and the exit code."""
+        """SIGTERM; returns the exit status."""
         self.process.terminate()
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:
         """Any other signal."""
         self.process.send_signal(number)
 
     def pause(self, url: str) -> None:
-        """SIGSTOP at a moment when it holds no lock of the database at `url`: others would wait for that one."""
+        """SIGSTOP at a moment when it holds no lock of the database at `url`: others would wait for the lock."""
         if url.startswith("sqlite"):
-            with _nobody_writes(Path(make_url(url).database or "")):
+            with _write_lock(Path(make_url(url).database or "")):
                 self._stop()
             return
 
         def stopped_outside_of_transactions() -> bool:
             self._stop()
-            # Its last words may still be on the way to the server.
+            # Its last statements may still be on the way to the server.
             time.sleep(0.2)
             if not _transactions(url):
                 return True
@@ -158,13 +157,13 @@ class Worker:
         wait_until(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED, "it to stop")
 
     def says(self, text: str) -> bool:
-        """Whether its log holds the text."""
+        """Whether its log contains the text."""
         return text in self.log.read_text()
 
 
 @dataclass
 class Stack:
-    """Store, broker and workers that know each other. Workers are started by the test."""
+    """A store, a broker, and workers that use them. The test starts the workers."""
 
     url: str
     store: Store
@@ -175,17 +174,17 @@ class Stack:
     workers: list[Worker] = field(default_factory=list)
 
     def start_worker(self, **settings: object) -> Worker:
-        """Start a worker process, without waiting for it: messages wait in the queue meanwhile."""
+        """Start a worker process without waiting for it: messages wait in the queue."""
         return self._start("talweg.execution.worker", settings)
 
     def start_reconciler(self, **settings: object) -> Worker:
-        """Start the process that publishes again what was lost."""
+        """Start a reconciler process."""
         return self._start("talweg.execution.reconciler", settings)
 
     def _start(self, module: str, settings: dict[str, object]) -> Worker:
         chosen = QUICK | settings
         environment = {name: value for name, value in inherited().items() if not name.startswith("TALWEG_")}
-        # As the local stack starts it: one that finds another environment imports half of all, and starts anew.
+        # As in the local stack: with another environment, a worker restarts itself after half of its imports.
         environment |= numerics_environment("native")
         environment |= {f"TALWEG_{name.upper()}": str(value) for name, value in chosen.items()}
         environment |= {"TALWEG_DATABASE_URL": self.url, "TALWEG_BROKER_URL": self.broker.url}
@@ -206,7 +205,7 @@ class Stack:
         return depth(through=self.celery)
 
     def publish(self, cohort_id: str) -> None:
-        """Tell the workers of a cohort."""
+        """Publish a cohort to the workers."""
         publish(cohort_id, through=self.celery)
 
     def submit(self, spec: RunSpec) -> RunRow:
@@ -218,7 +217,7 @@ class Stack:
         return submit_study(self.store, spec, publish=self.publish, settings=self.settings)
 
     def wait(self, run: RunRow, state: str = "finished") -> RunRow:
-        """The run's row once it has reached the state; fails at once where it ended in another."""
+        """Wait until the run is in `state` and return its row; fails at once where it ended in another."""
 
         def reached() -> bool:
             now = self.store.run(run.id)
@@ -236,15 +235,15 @@ class Stack:
         return self.store.run(run.id)
 
     def wait_step(self, run: RunRow, step: int) -> None:
-        """Return when that many steps of the run are committed."""
+        """Wait until `step` steps of the run are committed."""
         wait_until(lambda: self.store.run(run.id).step >= step, f"step {step} of run {run.name}")
 
     def logs(self) -> str:
-        """What every worker said."""
+        """The logs of every worker."""
         return "\n".join(f"--- {worker.log.name}\n{worker.log.read_text()}" for worker in self.workers)
 
     def close(self) -> None:
-        """End what still runs."""
+        """End every process that still runs."""
         for worker in self.workers:
             worker.kill()
         self.broker.kill()
@@ -254,8 +253,8 @@ class Stack:
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    """A broker that answers."""
-    # A socket's path has room for about 100 bytes, so pytest's own folders are too deep.
+    """A running broker."""
+    # A socket's path may have about 100 bytes; those of pytest's folders are longer.
     folder = Path(tempfile.mkdtemp(prefix="talweg-"))
     broker = Broker(folder)
     broker.start()
@@ -266,13 +265,13 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def broker_url(broker: Broker) -> str:
-    """The URL of a broker that answers."""
+    """The URL of a running broker."""
     return broker.url
 
 
 @pytest.fixture
 def make_stack(tmp_path: Path, broker: Broker) -> Iterator[Callable[[str], Stack]]:
-    """Make a stack on a database URL; each is ended with the test."""
+    """Creates a stack on a database URL; every stack is closed at the end of the test."""
     stacks: list[Stack] = []
 
     def make(url: str) -> Stack:
@@ -291,17 +290,17 @@ def make_stack(tmp_path: Path, broker: Broker) -> Iterator[Callable[[str], Stack
 
 @pytest.fixture
 def stack(make_stack: Callable[[str], Stack], sqlite_url: str) -> Stack:
-    """A stack on SQLite, with no worker yet."""
+    """A stack on SQLite, without workers."""
     return make_stack(sqlite_url)
 
 
 @pytest.fixture(params=["sqlite_url", "postgres_url"], ids=["sqlite", "postgres"])
 def any_stack(make_stack: Callable[[str], Stack], request: pytest.FixtureRequest) -> Stack:
-    """A stack on SQLite, then one on PostgreSQL, with no worker yet."""
+    """A stack without workers, on SQLite and on PostgreSQL."""
     return make_stack(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool], str], None]:
-    """Wait for a condition with a deadline."""
-    return partial(wait_until, patience=PATIENCE)
+    """Waits for a condition, and fails at a deadline."""
+    return wait_until

@@ -1,4 +1,4 @@
-"""A shell full of other work's variables starts a stack that trains."""
+"""A local stack trains in a shell with variables of other programs."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from talweg.environment import inherited, is_foreign
 from talweg.local import stop
 from talweg.queue import create_app
 
-# What each would do to a process that took it over.
+# Each would break or change a process that inherits it.
 HOSTILE = {
     "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
     "CELERY_BROKER_READ_URL": "redis://127.0.0.1:1/0",
@@ -73,13 +73,13 @@ HOSTILE = {
 
 @pytest.fixture
 def hostile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them at once."""
+    """The environment with all of them."""
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_stack_that_is_started_in_it_trains(tmp_path: Path) -> None:
+def test_a_stack_started_in_a_hostile_environment_trains(tmp_path: Path) -> None:
     try:
         with Lab(home=tmp_path / "lab") as lab:
             run = lab.submit(problem="quadratic", optimizer="sgd", steps=20).wait(progress=False, timeout=600)
@@ -89,7 +89,7 @@ def test_a_stack_that_is_started_in_it_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_broker_that_is_set_here_is_the_one_that_is_used() -> None:
+def test_the_broker_of_our_setting_is_used() -> None:
     with create_app(lambda: "redis://here:6379/0") as app:
         assert app.conf.broker_url == "redis://here:6379/0"
         assert app.conf.broker_read_url is None or "here" in app.conf.broker_read_url
@@ -97,11 +97,11 @@ def test_a_broker_that_is_set_here_is_the_one_that_is_used() -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_what_is_inherited_lets_a_process_start_and_is_the_same_twice() -> None:
+def test_the_inherited_environment_starts_python_and_is_idempotent() -> None:
     once = inherited()
     assert inherited(once) == once
     done = subprocess.run(
-        [sys.executable, "-c", "import warnings; warnings.warn('unheard of'); print('\N{BULLET}')"],
+        [sys.executable, "-c", "import warnings; warnings.warn('ignored'); print('\N{BULLET}')"],
         env=once | {"PYTHONUTF8": "1"},
         capture_output=True,
         check=True,
@@ -110,20 +110,20 @@ def test_what_is_inherited_lets_a_process_start_and_is_the_same_twice() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_no_variable_of_other_work_is_inherited_as_it_is(name: str) -> None:
+def test_no_hostile_variable_is_inherited_unchanged(name: str) -> None:
     found = inherited({name: HOSTILE[name], "PATH": os.defpath, "PYTHONPATH": "mine", "PGPASSWORD": "mine"})
     assert (found["PATH"], found["PYTHONPATH"], found["PGPASSWORD"]) == (os.defpath, "mine", "mine")
     if name.lower().endswith("_proxy"):
-        # The way to the outside stays; this machine is reached without it.
+        # The proxy stays for other hosts; loopback is reached without it.
         assert found["no_proxy"] == found["NO_PROXY"] == "localhost,127.0.0.1,::1"
     elif name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        # The numerics set them, whatever they were.
+        # The numerics environment sets them.
         assert not is_foreign(name)
     else:
         assert name not in found
 
 
-def test_hosts_that_are_reached_past_a_proxy_stay() -> None:
+def test_hosts_of_no_proxy_stay() -> None:
     found = inherited({"https_proxy": "http://proxy:3128", "no_proxy": "intranet,localhost"})
     assert found["no_proxy"] == "intranet,localhost,127.0.0.1,::1"
     assert inherited({"no_proxy": "intranet"}) == {"no_proxy": "intranet"}

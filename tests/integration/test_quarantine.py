@@ -67,7 +67,7 @@ def test_a_poison_cohort_is_quarantined_while_twenty_others_finish(
 
     try:
         # Each death takes a lease and the start of another worker, which a busy machine makes long.
-        eventually(all_over, "every run to end", patience=500.0)
+        eventually(all_over, "every run to end", seconds=500.0)
     except pytest.fail.Exception:
         print(stack.logs())  # noqa: T201 - shown by pytest with the failure
         raise

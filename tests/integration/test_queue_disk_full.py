@@ -1,4 +1,4 @@
-"""A broker that cannot write its file refuses every message; workers and the API outlast that."""
+"""A broker whose disk is full refuses every message; a worker waits until there is space."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,24 +17,24 @@ SHORT = RunSpec.model_validate({"problem": "quadratic", "optimizer": "sgd", "ste
 
 
 def fill(broker: "Broker", eventually: Eventually) -> None:
-    """Its next file is a device on which there is never room; without root, and on any machine."""
+    """Make the broker's next file a device that is always full; needs no root."""
     (broker.folder / "appendonlydir" / "appendonly.aof.2.incr.aof").symlink_to("/dev/full")
     with broker.client() as client:
         client.bgrewriteaof()
         eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the new file")
-        client.set("anything", "it is written when this is answered")
+        client.set("anything", "written when the broker answers")
         eventually(lambda: client.info("persistence")["aof_last_write_status"] == "err", "the full disk to be noticed")
 
 
-def make_room(broker: "Broker", eventually: Eventually) -> None:
-    """A file that is none of the device's."""
+def free_space(broker: "Broker", eventually: Eventually) -> None:
+    """Let the broker write to a new file on a real disk."""
     with broker.client() as client:
         client.config_set("appendonly", "no")
         client.config_set("appendonly", "yes")
-        eventually(lambda: client.info("persistence")["aof_last_write_status"] == "ok", "room")
+        eventually(lambda: client.info("persistence")["aof_last_write_status"] == "ok", "space")
 
 
-def test_a_broker_whose_disk_is_full_says_so_and_a_worker_waits_for_room(
+def test_a_full_disk_of_the_broker_is_reported_and_a_worker_waits_for_space(
     sqlite_url: str, make_stack: Callable[[str], "Stack"], eventually: Eventually
 ) -> None:
     stack = make_stack(sqlite_url)
@@ -46,9 +46,9 @@ def test_a_broker_whose_disk_is_full_says_so_and_a_worker_waits_for_room(
         with pytest.raises(DiskFull, match="No space left on device"):
             ask()
     eventually(lambda: worker.says("MISCONF"), "the worker to be refused")
-    make_room(stack.broker, eventually)
+    free_space(stack.broker, eventually)
     ended = stack.wait(stack.submit(SHORT))
     assert ended.step == SHORT.steps
-    # The same worker took it up.
+    # The same worker trained it.
     assert worker.process.poll() is None
     assert "Unrecoverable" not in worker.log.read_text()

@@ -1,4 +1,4 @@
-"""Who listens at a broker, as the broker itself knows it."""
+"""The number of workers that wait for messages, as the broker reports it."""
 
 import threading
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import redis
 
 from talweg.queue import QUEUE, create_app, listeners
 
-# The fixtures' classes live in conftest.py, which no test imports.
+# The fixtures' classes are in conftest.py, which no test imports.
 Broker = Any
 Eventually = Callable[[Callable[[], bool], str], None]
 
 
-def test_a_broker_tells_who_listens_in_our_database(broker: Broker, eventually: Eventually) -> None:
+def test_a_broker_reports_the_listeners_of_our_database(broker: Broker, eventually: Eventually) -> None:
     app = create_app(lambda: broker.url)
     socket = str(broker.socket)
 
@@ -32,7 +32,7 @@ def test_a_broker_tells_who_listens_in_our_database(broker: Broker, eventually: 
         assert found() == 1
         sender.lpush(QUEUE, "a message")
         waiting[0].join(timeout=600)
-        # Whoever took a message and does something else listens no more.
+        # A client that took a message and sends another command listens no more.
         here.ping()
         assert found() == 0
         sender.execute_command("SELECT", 1)

@@ -1,4 +1,4 @@
-"""A broker behind TLS: its certificate is looked at, also where the URL does not ask for that."""
+"""A broker behind TLS: its certificate is verified, also where the URL does not request it."""
 
 import ipaddress
 import socket
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a broker for tests")])
     now = datetime.now(UTC)
@@ -40,21 +40,21 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    shown, kept = tmp_path / "broker.pem", tmp_path / "broker.key"
-    shown.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    kept.write_bytes(
+    public, private = tmp_path / "broker.pem", tmp_path / "broker.key"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return shown, kept
+    return public, private
 
 
 @pytest.fixture
 def port(broker: "Broker", certificate: tuple[Path, Path]) -> Iterator[int]:
-    """Where TLS is spoken; behind it is a real broker."""
+    """The port of a TLS proxy in front of a real broker."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
 
-    def carry(one: socket.socket, other: socket.socket) -> None:
+    def forward(one: socket.socket, other: socket.socket) -> None:
         try:
             while piece := one.recv(65536):
                 other.sendall(piece)
@@ -75,44 +75,44 @@ def port(broker: "Broker", certificate: tuple[Path, Path]) -> Iterator[int]:
                 try:
                     inside = context.wrap_socket(client, server_side=True)
                 except OSError:
-                    # The client did not like what it was shown.
+                    # The client refused the certificate.
                     client.close()
                     continue
-                behind = socket.socket(socket.AF_UNIX)
-                behind.connect(str(broker.socket))
-                for pair in ((inside, behind), (behind, inside)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
+                upstream = socket.socket(socket.AF_UNIX)
+                upstream.connect(str(broker.socket))
+                for pair in ((inside, upstream), (upstream, inside)):
+                    threading.Thread(target=forward, args=pair, daemon=True).start()
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]
-        # Closing alone would not wake it.
+        # Closing alone does not end `accept`.
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def test_a_broker_is_spoken_to_through_tls(port: int, certificate: tuple[Path, Path]) -> None:
+def test_a_broker_is_reached_over_tls(port: int, certificate: tuple[Path, Path]) -> None:
     app = create_app(lambda: f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate[0]}")
     publish("an id", through=app)
     assert depth(through=app) == 1
     app.close()
 
 
-@pytest.mark.parametrize("query", ["", "?ssl_ca_certs={shown}"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+@pytest.mark.parametrize("query", ["", "?ssl_ca_certs={public}"])
+def test_a_certificate_of_an_unknown_authority_or_name_is_refused(
     port: int, certificate: tuple[Path, Path], query: str
 ) -> None:
-    # Known authority, other name; or no authority at all.
+    # A known authority with another name; or no authority.
     host = "localhost" if query else "127.0.0.1"
-    app = create_app(lambda: f"rediss://:secret@{host}:{port}/0{query.format(shown=certificate[0])}")
-    # Publishing gives up after one more attempt; asking for the queue's depth takes six seconds to.
+    app = create_app(lambda: f"rediss://:secret@{host}:{port}/0{query.format(public=certificate[0])}")
+    # `publish` gives up after two attempts; `depth` would take six seconds.
     with pytest.raises(Unreachable, match="certificate verify failed") as caught:
         publish("an id", through=app)
     assert "secret" not in str(caught.value)
     app.close()
 
 
-def test_who_wants_no_certificate_has_to_say_so(port: int) -> None:
+def test_verification_can_be_switched_off_in_the_url(port: int) -> None:
     app = create_app(lambda: f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")
     assert depth(through=app) == 0
     app.close()

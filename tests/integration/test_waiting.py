@@ -1,4 +1,4 @@
-"""Waits while what they wait for comes and goes: workers, the API, and the whole local stack."""
+"""`wait` while workers, the API or the whole local stack stop and start."""
 
 import asyncio
 import multiprocessing
@@ -22,7 +22,7 @@ from talweg.errors import LocalStackError
 from talweg.local import StackState, status, stop
 from talweg.settings import settings
 
-# The fixtures' classes live in conftest.py, which no test imports.
+# The fixtures' classes are in conftest.py, which no test imports.
 Stack = Any
 Eventually = Callable[[Callable[[], bool], str], None]
 
@@ -32,7 +32,7 @@ SPEC: dict[str, Any] = {"problem": "digits-mlp", "optimizer": "adam", "steps": 4
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines that waits say, sooner than people need them."""
+    """The messages of waits, printed after a shorter time than by default."""
     lines: list[str] = []
     monkeypatch.setattr(waiting, "IDLE", 0.5)
     monkeypatch.setattr(waiting, "ASK_AGAIN", 0.2)
@@ -42,7 +42,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def test_a_wait_without_workers_says_so_and_goes_on_through_a_killed_api(
+def test_a_wait_reports_missing_workers_and_continues_when_the_api_is_killed(
     stack: Stack, said: list[str], eventually: Eventually
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -51,7 +51,7 @@ def test_a_wait_without_workers_says_so_and_goes_on_through_a_killed_api(
     def start_api() -> "subprocess.Popen[bytes]":
         started = stack._start("talweg.api", {"token": TOKEN, "port": port})
         process: subprocess.Popen[bytes] = started.process
-        # Who asks for more than the first time gives up sooner than a busy machine starts it.
+        # A client that has connected before gives up sooner than a busy machine starts the API.
         eventually(lambda: started.says('"listening"'), "the API to listen")
         return process
 
@@ -80,7 +80,7 @@ def test_a_wait_without_workers_says_so_and_goes_on_through_a_killed_api(
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a local stack with one worker and no MLflow, whose port is another each time."""
+    """The folder of a local stack with one worker and without MLflow, on a free port at each start."""
     for name, value in {"PORT": "0", "WORKERS": "1", "MLFLOW_URL": "http://127.0.0.1:1", "URL": None}.items():
         if value is None:
             monkeypatch.delenv(f"TALWEG_{name}", raising=False)
@@ -92,22 +92,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
-def standing(home: Path) -> StackState:
-    """What the stack's supervisor said of it last."""
+def state_of(home: Path) -> StackState:
+    """The state of the stack, as its supervisor last wrote it."""
     state = status(home)
     assert state is not None
     return state
 
 
-def test_a_wait_starts_a_stack_again_that_was_killed_and_not_one_that_was_stopped(
+def test_a_wait_restarts_a_killed_stack_but_not_a_stopped_one(
     home: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     with Lab(home=home) as lab:
         run = lab.submit(SPEC)
         pickled, before = pickle.dumps(run), lab.url
         assert (home / "token").read_bytes() not in pickled
-        os.kill(standing(home).pid, signal.SIGKILL)
-        eventually(lambda: {child.pid for child in standing(home).children} == {None}, "the watchdog to end all")
+        os.kill(state_of(home).pid, signal.SIGKILL)
+        eventually(lambda: {child.pid for child in state_of(home).children} == {None}, "the watchdog to end all")
         assert run.wait(timeout=600).state == "finished"
         assert f"run {run.name} waits: the local stack in {home.resolve()} ended" in said[0]
         assert said[0].endswith("starting it again now")

@@ -1,4 +1,4 @@
-"""A real RabbitMQ of the session's own, and workers that know it by its URL alone."""
+"""A real RabbitMQ for the session, and workers that only get its URL."""
 
 import os
 import shutil
@@ -20,24 +20,24 @@ from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import RunRow, Store, open_store
 
-# Erlang takes long to start on a busy machine.
-PATIENCE = 180.0
+# Erlang starts slowly on a busy machine.
+TIMEOUT_SECONDS = 180.0
 QUICK = {"commit_seconds": 0.05, "heartbeat_seconds": 0.3, "lease_seconds": 2.0, "reconcile_seconds": 0.2}
-# Debian's wrapper in /usr/sbin changes the user; this is the server itself.
+# The first is the server itself; Debian's wrapper in /usr/sbin changes the user.
 _SERVERS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/usr/sbin/rabbitmq-server"))
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return when `condition` holds; fail, naming `what` was waited for, when it does not in time."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until `condition` holds; fail with `what` where it does not in time."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE:g} s in vain for {what}")
+            pytest.fail(f"{what}: not within {TIMEOUT_SECONDS:g} s")
         time.sleep(0.05)
 
 
 def free_port() -> int:
-    """One that nobody listens on just now."""
+    """A port on which no process listens at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 @dataclass
 class RabbitMQ:
-    """A node on loopback with a folder of its own; its durable queues survive `kill` and `start`."""
+    """A node on loopback; its durable queues survive `kill` and `start`."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -53,11 +53,11 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        """What Celery connects to."""
+        """The URL for Celery."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def __post_init__(self) -> None:
-        """Ports stay the same through restarts."""
+        """Choose the ports, which stay the same after a restart."""
         self._environment = os.environ | {
             "HOME": str(self.folder),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -78,7 +78,7 @@ class RabbitMQ:
         """Start it and wait until it answers."""
         server = next((path for path in _SERVERS if path.exists()), None)
         if server is None:
-            pytest.fail("there is no rabbitmq-server: apt-get install rabbitmq-server (make rabbitmq-test does)")
+            pytest.fail("rabbitmq-server must be installed: apt-get install rabbitmq-server (make rabbitmq-test does)")
         with (self.folder / "out.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [server], env=self._environment, stdout=log, stderr=log, start_new_session=True
@@ -86,14 +86,14 @@ class RabbitMQ:
         wait_until(self._answers, "RabbitMQ")
 
     def kill(self) -> None:
-        """End it at once, as a crash would; the shell that started Erlang goes with it."""
+        """End Erlang and its shell with SIGKILL, like a crash."""
         if self.process is not None:
             os.killpg(self.process.pid, 9)
             self.process.wait()
             self.process = None
 
     def close(self) -> None:
-        """End it and Erlang's register of names, which would outlive it."""
+        """End the node and epmd, Erlang's name server, which would keep running."""
         self.kill()
         if epmd := shutil.which("epmd"):
             subprocess.run([epmd, "-kill"], env=self._environment, capture_output=True, check=False)
@@ -120,12 +120,12 @@ class Laboratory:
     processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """One app for all that is published here."""
+        """Create the Celery app and the settings."""
         self.celery = create_app(lambda: self.broker.url)
         self.settings = Settings().model_copy(update={"workers": 1, **QUICK})
 
     def start(self, what: str) -> "subprocess.Popen[bytes]":
-        """A worker or a reconciler."""
+        """Start a worker or a reconciler."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TALWEG_")}
         environment |= {f"TALWEG_{name.upper()}": str(value) for name, value in QUICK.items()}
         environment |= {"TALWEG_DATABASE_URL": self.url, "TALWEG_BROKER_URL": self.broker.url}
@@ -135,7 +135,7 @@ class Laboratory:
         return self.processes[-1]
 
     def publish(self, cohort_id: str) -> None:
-        """Tell the workers of a cohort."""
+        """Publish a cohort to the workers."""
         publish(cohort_id, through=self.celery)
 
     def messages(self) -> int:
@@ -147,7 +147,7 @@ class Laboratory:
         return submit_run(self.store, spec, publish=self.publish, settings=self.settings)
 
     def wait(self, run: RunRow) -> RunRow:
-        """The run's row once it has finished."""
+        """Wait until the run has finished and return its row."""
         try:
             wait_until(lambda: self.store.run(run.id).ended, f"run {run.name} to end")
         except pytest.fail.Exception:
@@ -159,7 +159,7 @@ class Laboratory:
         return found
 
     def close(self) -> None:
-        """End what still runs."""
+        """End every process that still runs."""
         for process in self.processes:
             process.kill()
             process.wait()
@@ -169,7 +169,7 @@ class Laboratory:
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
-    """A node that answers."""
+    """A running node."""
     folder = Path(tempfile.mkdtemp(prefix="talweg-rabbitmq-"))
     node = RabbitMQ(folder)
     node.start()
@@ -179,7 +179,7 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 
 @pytest.fixture
 def laboratory(rabbitmq: RabbitMQ, sqlite_url: str, tmp_path: Path) -> Iterator[Laboratory]:
-    """A laboratory on SQLite and RabbitMQ, with no worker yet and nothing in its queue."""
+    """A laboratory on SQLite and RabbitMQ, without workers, with an empty queue."""
     made = Laboratory(sqlite_url, open_store(sqlite_url), rabbitmq, tmp_path)
     with made.celery.connection_for_write() as connection:
         connection.SimpleQueue("talweg.train").clear()
@@ -189,5 +189,5 @@ def laboratory(rabbitmq: RabbitMQ, sqlite_url: str, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool], str], None]:
-    """Wait for a condition with a deadline."""
+    """Waits for a condition, and fails at a deadline."""
     return wait_until

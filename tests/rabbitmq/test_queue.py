@@ -1,4 +1,4 @@
-"""RabbitMQ in place of Valkey, by its URL: the same promises."""
+"""RabbitMQ instead of Valkey, by its URL, with the same guarantees."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from talweg.errors import Unreachable
 from talweg.spec import RunSpec
 
-# Erlang takes long to start on a busy machine.
+# Erlang starts slowly on a busy machine.
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -38,7 +38,7 @@ def test_ten_deliveries_give_one_result(laboratory: Any, eventually: Eventually)
     assert laboratory.store.cohort(run.cohort_id).fence == 1
 
 
-def test_a_killed_worker_is_survived_to_the_same_steps(laboratory: Any, eventually: Eventually) -> None:
+def test_a_run_of_a_killed_worker_has_each_step_once(laboratory: Any, eventually: Eventually) -> None:
     laboratory.start("reconciler")
     first = laboratory.start("worker")
     run = laboratory.submit(LONG)
@@ -58,8 +58,8 @@ def test_a_killed_broker_loses_nothing(laboratory: Any, rabbitmq: Any, eventuall
     rabbitmq.kill()
     with pytest.raises(Unreachable):
         laboratory.publish(waiting.cohort_id)
-    unheard = laboratory.submit(SHORT.model_copy(update={"seed": 1}))
-    assert laboratory.store.cohort(unheard.cohort_id).published_at is None
+    unpublished = laboratory.submit(SHORT.model_copy(update={"seed": 1}))
+    assert laboratory.store.cohort(unpublished.cohort_id).published_at is None
     rabbitmq.start()
-    for run in (long, waiting, unheard):
+    for run in (long, waiting, unpublished):
         laboratory.wait(run)

@@ -1,4 +1,4 @@
-"""Files as users and attackers write them, and reading them as the API does: in a process of its own."""
+"""Uploaded files, and reading them in this process or, as the API does, in a parser process."""
 
 import io
 import tempfile
@@ -17,7 +17,7 @@ Npz = Callable[..., bytes]
 
 @pytest.fixture
 def npz() -> Npz:
-    """An npz file of inputs (20, 3) and targets; either may be replaced."""
+    """An npz file of inputs (20, 3) and targets; each may be replaced, or left out with None."""
 
     def write(**changed: Any) -> bytes:
         rng = np.random.default_rng(0)
@@ -30,8 +30,8 @@ def npz() -> Npz:
 
 
 @pytest.fixture
-def here() -> Callable[..., Prepared]:
-    """Reads bytes in this process, under the rules of the options but without the child's limits."""
+def read_file() -> Callable[..., Prepared]:
+    """Read bytes in this process: checks and limits of the options, without the parser process's limits."""
 
     def run(content: bytes, form: str, **options: Any) -> Prepared:
         with tempfile.TemporaryFile() as file:
@@ -43,8 +43,8 @@ def here() -> Callable[..., Prepared]:
 
 
 @pytest.fixture
-def apart() -> Callable[..., Parsed]:
-    """Reads bytes as the API does."""
+def parse_file() -> Callable[..., Parsed]:
+    """Parse bytes as the API does, in a separate process."""
 
     def run(content: bytes, form: str, *, seconds: float = 60.0, **options: Any) -> Parsed:
         with tempfile.TemporaryFile() as file:

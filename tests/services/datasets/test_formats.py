@@ -1,4 +1,4 @@
-"""What is read, and what is refused in words: columns, rows, classes."""
+"""Reading files of every format, and the messages for invalid columns, rows and classes."""
 
 import io
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def as_npy(array: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_csv_and_parquet_of_the_same_numbers_have_one_digest(apart: Read) -> None:
+def test_csv_and_parquet_of_the_same_numbers_have_one_digest(parse_file: Read) -> None:
     x = np.arange(12)
     animals = ["cat" if i % 3 else "dog" for i in x]
-    from_csv, from_parquet = apart(CSV, "csv"), apart(as_parquet(x=x, y=x * 0.5, animal=animals), "parquet")
+    from_csv, from_parquet = parse_file(CSV, "csv"), parse_file(as_parquet(x=x, y=x * 0.5, animal=animals), "parquet")
     assert from_csv.digest == from_parquet.digest
     assert from_csv.payload == from_parquet.payload
     assert from_csv.shape["classes"] == ["cat", "dog"]
@@ -54,48 +54,48 @@ def test_csv_and_parquet_of_the_same_numbers_have_one_digest(apart: Read) -> Non
         (["1", "01"], ["01", "1"]),
     ],
 )
-def test_labels_of_any_kind_are_encoded_and_told(here: Read, npz: Read, labels: list[Any], classes: list[Any]) -> None:
-    made = here(npz(targets=np.array(labels * 10)), "npz")
+def test_labels_of_any_kind_are_encoded(read_file: Read, npz: Read, labels: list[Any], classes: list[Any]) -> None:
+    made = read_file(npz(targets=np.array(labels * 10)), "npz")
     assert made.classes == classes
     assert [made.classes[code] for code in made.targets] == labels * 10
 
 
-def test_numbers_are_values_unless_told_otherwise(here: Read, npz: Read) -> None:
-    wholes = np.arange(20) % 3
-    assert here(npz(targets=wholes), "npz").classes == [0, 1, 2]
-    assert here(npz(targets=wholes), "npz", kind="values").targets.shape == (20, 1)
-    assert here(npz(targets=wholes * 0.5), "npz").classes is None
-    assert here(npz(targets=wholes * 0.5), "npz", kind="labels").classes == [0.0, 0.5, 1.0]
-    table = np.column_stack([np.random.default_rng(0).normal(size=(20, 2)), wholes])
-    assert here(as_npy(table), "npy", kind="labels").classes == [0, 1, 2]
-    assert here(as_npy(table), "npy").classes is None
+def test_floats_are_values_unless_kind_is_labels(read_file: Read, npz: Read) -> None:
+    integers = np.arange(20) % 3
+    assert read_file(npz(targets=integers), "npz").classes == [0, 1, 2]
+    assert read_file(npz(targets=integers), "npz", kind="values").targets.shape == (20, 1)
+    assert read_file(npz(targets=integers * 0.5), "npz").classes is None
+    assert read_file(npz(targets=integers * 0.5), "npz", kind="labels").classes == [0.0, 0.5, 1.0]
+    table = np.column_stack([np.random.default_rng(0).normal(size=(20, 2)), integers])
+    assert read_file(as_npy(table), "npy", kind="labels").classes == [0, 1, 2]
+    assert read_file(as_npy(table), "npy").classes is None
 
 
 @pytest.mark.parametrize("far", [1e300, -(2.0**63), 2.0**53, np.inf, np.nan])
-def test_numbers_that_are_no_whole_ones_are_no_classes_of_those(here: Read, far: float) -> None:
-    """They were cast to integers, which gave the most negative one for all of them."""
+def test_floats_without_an_integer_value_are_not_cast_to_integer_classes(read_file: Read, far: float) -> None:
+    """Regression: they were cast to integers, and all became the most negative one."""
     table = np.column_stack([np.random.default_rng(0).normal(size=(20, 2)), np.append(np.arange(19.0) % 3, far)])
     if np.isfinite(far):
-        assert here(as_npy(table), "npy", kind="labels").classes == sorted([0.0, 1.0, 2.0, far])
+        assert read_file(as_npy(table), "npy", kind="labels").classes == sorted([0.0, 1.0, 2.0, far])
     else:
         with pytest.raises(InvalidSpec, match="finite"):
-            here(as_npy(table), "npy", kind="labels")
+            read_file(as_npy(table), "npy", kind="labels")
 
 
-def test_a_number_longer_than_a_float_must_fit_into_one(here: Read, npz: Read) -> None:
+def test_a_longdouble_must_fit_into_float64(read_file: Read, npz: Read) -> None:
     inputs = np.full((20, 2), 1, np.longdouble)
     inputs[3, 1] = np.longdouble("1e400")
     with pytest.raises(InvalidSpec, match="finite"):
-        here(npz(inputs=inputs), "npz")
+        read_file(npz(inputs=inputs), "npz")
 
 
-def test_pictures_keep_their_shape_and_type(here: Read, npz: Read) -> None:
+def test_pictures_keep_their_shape_and_type(read_file: Read, npz: Read) -> None:
     pictures = np.zeros((20, 1, 4, 4), np.uint8)
     pictures[:, 0, 1, 1] = np.arange(20)
-    made = here(npz(inputs=pictures), "npz", standardise=False)
+    made = read_file(npz(inputs=pictures), "npz", standardise=False)
     assert (made.inputs.shape, made.inputs.dtype) == ((20, 1, 4, 4), np.uint8)
     with pytest.raises(InvalidSpec, match=r"column 0: must not be constant, got 0 in every row \(15 such"):
-        here(npz(inputs=pictures), "npz")
+        read_file(npz(inputs=pictures), "npz")
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,17 @@ def test_pictures_keep_their_shape_and_type(here: Read, npz: Read) -> None:
         ({"surplus.data": np.ones(3)}, "members must be named NAME.npy"),
     ],
 )
-def test_what_breaks_a_rule_is_named(here: Read, npz: Read, changed: dict[str, Any], said: str) -> None:
+def test_what_breaks_a_rule_is_named(read_file: Read, npz: Read, changed: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSpec, match=said):
-        here(npz(**changed), "npz")
+        read_file(npz(**changed), "npz")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_a_number_that_is_none_is_found_by_row_and_column(here: Read, npz: Read, value: float) -> None:
+def test_a_number_that_is_not_finite_is_named_by_row_and_column(read_file: Read, npz: Read, value: float) -> None:
     inputs = np.random.default_rng(0).normal(size=(20, 3))
     inputs[17, 1] = value
     with pytest.raises(InvalidSpec, match=r"inputs: column 1: must be finite.* in row 17 \(counted from 0\)"):
-        here(npz(inputs=inputs), "npz")
+        read_file(npz(inputs=inputs), "npz")
 
 
 @pytest.mark.parametrize(
@@ -150,25 +150,25 @@ def test_a_number_that_is_none_is_found_by_row_and_column(here: Read, npz: Read,
         ("x,y\n" + "1,2\n" * 20, {}, "column 'x': must not be constant"),
     ],
 )
-def test_a_table_that_breaks_a_rule(here: Read, text: str, options: dict[str, Any], said: str) -> None:
+def test_a_table_that_breaks_a_rule_is_refused(read_file: Read, text: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidSpec, match=said):
-        here(text.encode(), "csv", **options)
+        read_file(text.encode(), "csv", **options)
 
 
-def test_semicolons_marks_and_line_ends_of_other_programs_are_read(here: Read) -> None:
-    made = here(b"\xef\xbb\xbf" + CSV.replace(b",", b";").replace(b"\n", b"\r\n"), "csv")
+def test_semicolons_byte_order_marks_and_crlf_are_read(read_file: Read) -> None:
+    made = read_file(b"\xef\xbb\xbf" + CSV.replace(b",", b";").replace(b"\n", b"\r\n"), "csv")
     assert (made.columns, made.classes) == (["x", "y"], ["cat", "dog"])
 
 
-def test_nested_and_dated_columns_are_refused(here: Read) -> None:
+def test_nested_and_dated_columns_are_refused(read_file: Read) -> None:
     x = np.arange(12.0)
     for column in (pa.array([[1, 2]] * 12), pa.array(np.zeros(12, "datetime64[s]"))):
         with pytest.raises(InvalidSpec, match="column 'x': must hold numbers"):
-            here(as_parquet(x=column, y=x), "parquet")
+            read_file(as_parquet(x=column, y=x), "parquet")
 
 
-def test_what_was_kept_is_checked_before_it_is_used(here: Read, npz: Read) -> None:
-    packed = pack(here(npz(), "npz"))
+def test_a_stored_dataset_is_checked_before_it_is_used(read_file: Read, npz: Read) -> None:
+    packed = pack(read_file(npz(), "npz"))
     digest, payload = digest_of(packed), compress(packed)
     assert unpack("mine", digest, len(packed), payload).classes == 2
     for wrong in (payload[:-9] + b"123456789", compress(packed[:-1] + b"x"), b"nothing", compress(bytes(10**8))):
@@ -176,7 +176,7 @@ def test_what_was_kept_is_checked_before_it_is_used(here: Read, npz: Read) -> No
             unpack("mine", digest, len(packed), wrong)
 
 
-def test_a_limit_holds_for_what_it_unpacks_to(here: Read, npz: Read) -> None:
+def test_the_limit_is_for_the_unpacked_size(read_file: Read, npz: Read) -> None:
     zeros = npz(inputs=np.zeros((100_000, 10)), targets=np.arange(100_000) % 2)
     with pytest.raises(TooLarge, match="at most 1000000 bytes"):
-        here(zeros, "npz", maximum=1_000_000)
+        read_file(zeros, "npz", maximum=1_000_000)

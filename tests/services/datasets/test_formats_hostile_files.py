@@ -1,4 +1,4 @@
-"""Files that mean harm. Numbers in names are lines of the list of what must hold for security."""
+"""Hostile files. Numbers in test names are lines of the security list (tests/security/guards.toml)."""
 
 import io
 import os
@@ -23,7 +23,7 @@ HEADER = "{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
 
 
 class Planted:
-    """Unpickling it makes a folder."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class Planted:
 
 
 def npy(shape: Any, data: bytes = b"", descr: Any = "<f8", header: str | None = None) -> bytes:
-    """An npy file that claims what it likes."""
+    """An npy file with any header."""
     text = header if header is not None else HEADER.format(descr=descr, shape=shape)
     line = text.encode("latin1") + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(line)) + line + data
@@ -52,19 +52,19 @@ LABELS = npy((20,), (np.arange(20) % 2).astype("<i8").tobytes(), "<i8")
 
 
 @pytest.mark.parametrize("form", ["npz", "npy"])
-def test_07_objects_are_refused_and_a_planted_pickle_never_runs(here: Read, tmp_path: Path, form: str) -> None:
+def test_07_objects_are_refused_and_a_planted_pickle_never_runs(read_file: Read, tmp_path: Path, form: str) -> None:
     canary = tmp_path / "canary"
     pickled = pickle.dumps(np.array([Planted(canary)] * 20, dtype=object))
     planted = npy((20,), pickled, "|O")
     content = archive(("inputs.npy", planted), ("targets.npy", LABELS)) if form == "npz" else planted
     with pytest.raises(InvalidSpec, match=r"never objects, got dtype object"):
-        here(content, form)
-    # Bare pickles, and records with an object inside, are no better.
+        read_file(content, form)
+    # Also bare pickles, and records with an object.
     for other in (pickled, npy((20,), pickled, [("a", "|O"), ("b", "<f8")])):
         with pytest.raises(InvalidSpec):
-            here(other, "npy")
+            read_file(other, "npy")
     assert not canary.exists()
-    # It would have: the trap works.
+    # Check the test itself: loaded with pickle, it creates the folder.
     with np.load(io.BytesIO(archive(("a.npy", planted))), allow_pickle=True) as loaded, pytest.raises(Exception):  # noqa: B017, PT011
         assert loaded["a"] is None
     assert canary.exists()
@@ -81,24 +81,24 @@ def test_07_objects_are_refused_and_a_planted_pickle_never_runs(here: Read, tmp_
         ("C:inputs.npy", "members must be named NAME.npy"),
     ],
 )
-def test_08_members_with_places_in_their_names_are_refused(here: Read, name: str, said: str) -> None:
+def test_08_members_with_paths_as_names_are_refused(read_file: Read, name: str, said: str) -> None:
     with pytest.raises(InvalidSpec, match=said):
-        here(archive(("inputs.npy", GOOD), ("targets.npy", LABELS), (name, GOOD)), "npz")
+        read_file(archive(("inputs.npy", GOOD), ("targets.npy", LABELS), (name, GOOD)), "npz")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_08_repeated_and_overlapping_members_are_refused(here: Read) -> None:
+def test_08_repeated_and_overlapping_members_are_refused(read_file: Read) -> None:
     with pytest.raises(InvalidSpec, match="must occur once"):
-        here(archive(("inputs.npy", GOOD), ("targets.npy", LABELS), ("inputs.npy", GOOD)), "npz")
+        read_file(archive(("inputs.npy", GOOD), ("targets.npy", LABELS), ("inputs.npy", GOOD)), "npz")
     with pytest.raises(InvalidSpec, match="overlaps the member before it"):
-        here(_overlapping(), "npz")
+        read_file(_overlapping(), "npz")
     many = [(f"a{number}.npy", LABELS) for number in range(17)]
     with pytest.raises(InvalidSpec, match="at most 16 members, got 17"):
-        here(archive(*many), "npz")
+        read_file(archive(*many), "npz")
 
 
 def _overlapping() -> bytes:
-    """Both entries of the directory lead to the first member, each by its own name and of its own size."""
+    """An archive whose two directory entries point to the first member."""
     content = bytearray(archive(("inputs.npy", GOOD), ("targets.npy", GOOD)))
     directory = content.find(b"PK\x01\x02", content.find(b"PK\x01\x02") + 1)
     struct.pack_into("<I", content, directory + 42, 0)
@@ -124,27 +124,29 @@ def _overlapping() -> bytes:
         (b"\x93NUMPY\x09\x09", "version"),
     ],
 )
-def test_09_a_header_is_held_against_the_bytes_before_any_is_allocated(here: Read, content: bytes, said: str) -> None:
+def test_09_a_header_is_compared_with_the_file_before_any_allocation(
+    read_file: Read, content: bytes, said: str
+) -> None:
     import tracemalloc
 
     for form, file in (("npy", content), ("npz", archive(("inputs.npy", content), ("targets.npy", LABELS)))):
         tracemalloc.start()
         with pytest.raises((InvalidSpec, TooLarge), match=said):
-            here(file, form)
+            read_file(file, form)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 30_000_000, (form, peak)
 
 
-def test_09_a_bomb_is_refused_by_what_it_claims(here: Read) -> None:
+def test_09_a_zip_bomb_is_refused_by_its_claimed_size(read_file: Read) -> None:
     bomb = npy((125_000, 128), bytes(125_000 * 128 * 8))
     content = archive(("inputs.npy", bomb), ("targets.npy", bomb), method=zipfile.ZIP_DEFLATED)
     assert len(content) < 400_000
     with pytest.raises(TooLarge, match="must unpack to at most 128000000 bytes, but its members claim"):
-        here(content, "npz")
+        read_file(content, "npz")
 
 
-def test_10_a_parquet_file_of_twenty_million_rows_is_refused_in_little_memory(apart: Read) -> None:
+def test_10_a_parquet_file_of_twenty_million_rows_is_refused_in_little_memory(parse_file: Read) -> None:
     rows = 20_000_000
     buffer = io.BytesIO()
     with parquet.ParquetWriter(buffer, pa.schema([("x", pa.float64()), ("y", pa.int64())])) as writer:
@@ -154,15 +156,15 @@ def test_10_a_parquet_file_of_twenty_million_rows_is_refused_in_little_memory(ap
     content = buffer.getvalue()
     assert len(content) < 2_000_000
     with pytest.raises(TooLarge, match=r"parquet: must unpack to at most 128000000 bytes"):
-        apart(content, "parquet")
-    # A footer that denies its rows helps no one: they are counted as they come, or do not fit together.
-    lie = content.replace(pa_varint(rows), pa_varint(1))
-    if lie != content:
+        parse_file(content, "parquet")
+    # Also with a footer that claims one row: rows are counted while reading, or the file is inconsistent.
+    forged = content.replace(varint(rows), varint(1))
+    if forged != content:
         with pytest.raises((TooLarge, InvalidSpec)):
-            apart(lie, "parquet")
+            parse_file(forged, "parquet")
 
 
-def pa_varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """A number as Parquet's footer writes it: zigzag, seven bits a byte."""
     left, out = number << 1, bytearray()
     while left > 0x7F:
@@ -172,7 +174,7 @@ def pa_varint(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("damage", ["footer", "length", "cut", "noise"])
-def test_10_a_damaged_parquet_file_is_refused(apart: Read, damage: str) -> None:
+def test_10_a_damaged_parquet_file_is_refused(parse_file: Read, damage: str) -> None:
     buffer = io.BytesIO()
     parquet.write_table(pa.table({"x": np.arange(50.0), "y": np.arange(50.0)}), buffer)
     content = bytearray(buffer.getvalue())
@@ -185,7 +187,7 @@ def test_10_a_damaged_parquet_file_is_refused(apart: Read, damage: str) -> None:
     else:
         content = bytearray(b"PAR1" + os.urandom(1000) + b"PAR1")
     with pytest.raises((InvalidSpec, TooLarge)):
-        apart(bytes(content), "parquet")
+        parse_file(bytes(content), "parquet")
 
 
 @pytest.mark.parametrize(
@@ -201,15 +203,15 @@ def test_10_a_damaged_parquet_file_is_refused(apart: Read, damage: str) -> None:
         (b"\xad\x02,y\n" + b"1,2\n" * 20, "csv: cannot be read: 'utf-8' codec"),
     ],
 )
-def test_11_endless_lines_columns_and_nuls_are_refused(here: Read, content: bytes, said: str) -> None:
+def test_11_long_lines_many_columns_and_nuls_are_refused(read_file: Read, content: bytes, said: str) -> None:
     with pytest.raises((InvalidSpec, TooLarge), match=said):
-        here(content, "csv")
+        read_file(content, "csv")
 
 
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[bytes]]]:
-    """A server that notes who comes."""
-    came: list[bytes] = []
+    """A server that records connections."""
+    connections: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         ending = threading.Event()
@@ -220,37 +222,37 @@ def listener() -> Iterator[tuple[str, list[bytes]]]:
                     connection, _ = server.accept()
                 except TimeoutError:
                     continue
-                came.append(b"somebody")
+                connections.append(b"connection")
                 connection.close()
 
         thread = threading.Thread(target=listen)
         thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/data.csv", came
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/data.csv", connections
         ending.set()
         thread.join()
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "csv", "parquet"])
-def test_12_an_address_is_never_followed(apart: Read, listener: tuple[str, list[bytes]], form: str) -> None:
-    url, came = listener
+def test_12_an_address_is_never_followed(parse_file: Read, listener: tuple[str, list[bytes]], form: str) -> None:
+    url, connections = listener
     with pytest.raises(InvalidSpec):
-        apart(url.encode(), form)
+        parse_file(url.encode(), form)
     with pytest.raises(InvalidSpec):
-        apart(b"/etc/passwd", form)
-    assert came == []
+        parse_file(b"/etc/passwd", form)
+    assert connections == []
 
 
-def test_22_a_parse_that_takes_too_long_or_too_much_fails_alone(apart: Read, npz: Read) -> None:
+def test_22_a_parse_over_its_time_or_memory_fails_alone(parse_file: Read, npz: Read) -> None:
     with pytest.raises(TooLarge, match=r"longer than 0\.01 s"):
-        apart(npz(), "npz", seconds=0.01)
-    # Labels so long that all of them take ten times what is allowed.
+        parse_file(npz(), "npz", seconds=0.01)
+    # Labels that take 12 times the limit.
     wide = npy((200_000,), b"\0" * 200_000 * 4 * 150, "<U150")
     with pytest.raises(TooLarge, match="at most"):
-        apart(archive(("inputs.npy", GOOD), ("targets.npy", wide)), "npz", maximum=10_000_000)
-    assert apart(npz(), "npz").kind == "labels"
+        parse_file(archive(("inputs.npy", GOOD), ("targets.npy", wide)), "npz", maximum=10_000_000)
+    assert parse_file(npz(), "npz").kind == "labels"
 
 
-def test_22_the_child_holds_itself_to_its_memory() -> None:
+def test_22_the_parser_process_limits_its_memory() -> None:
     import subprocess
     import sys
 

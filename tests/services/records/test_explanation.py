@@ -1,4 +1,4 @@
-"""What every optimizer would do from a recorded state, which coordinates mattered, and why an update has its size."""
+"""Every optimizer's next update from a recorded state, the shares of coordinates, and explanations of updates."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ def test_the_runs_own_next_update_is_the_one_it_made(store: Store, run: RunRow) 
     assert (own.own, own.answer.optimizer, own.answer.learning_rate) == (True, "adam", 1e-4)
     assert own.answer.update.tobytes() == made.tobytes()
     assert own.answer.cost == store.steps(run.id, 70, 71).cost[0]
-    # All of them but the one that takes every example at once.
+    # All except those that need every example in a batch.
     assert {o.answer.optimizer for o in others} == {
         name for name, kind in optimizers.catalogue().items() if not kind.full_batch
     }
@@ -54,7 +54,7 @@ def test_gradient_descent_goes_straight_down(store: Store, run: RunRow) -> None:
     assert momentum.answer.angle == pytest.approx(0, abs=1e-4)
 
 
-def test_what_cannot_be_answered_says_why(store: Store, run: RunRow) -> None:
+def test_invalid_requests_name_the_reason(store: Store, run: RunRow) -> None:
     with pytest.raises(InvalidSpec, match="did you mean 'adam'"):
         next_updates(store, run, 70, ["adm"])
     with pytest.raises(InvalidSpec, match="optimizer: must be the name of an optimizer, got ''"):
@@ -66,38 +66,38 @@ def test_what_cannot_be_answered_says_why(store: Store, run: RunRow) -> None:
 
 
 def test_the_shares_of_a_step_add_up_to_its_change(store: Store, run: RunRow) -> None:
-    told = explain_step(store, run, 70, count=275)
+    found = explain_step(store, run, 70, count=275)
     slope, before, after = gradient(store, run, 70), parameters(store, run, 70), parameters(store, run, 71)
-    assert told.predicted_change == pytest.approx(float(slope @ (after - before)))
-    assert sum(share.predicted_change for share in told.coordinates) == pytest.approx(told.predicted_change)
-    assert told.cost_after - told.cost == pytest.approx(told.predicted_change, rel=0.1)
-    sizes = [abs(share.predicted_change) for share in told.coordinates]
+    assert found.predicted_change == pytest.approx(float(slope @ (after - before)))
+    assert sum(share.predicted_change for share in found.coordinates) == pytest.approx(found.predicted_change)
+    assert found.cost_after - found.cost == pytest.approx(found.predicted_change, rel=0.1)
+    sizes = [abs(share.predicted_change) for share in found.coordinates]
     assert sizes == sorted(sizes, reverse=True)
-    first = told.coordinates[0]
+    first = found.coordinates[0]
     shape = {tensor["name"]: tensor["shape"] for tensor in run.tensors}[first.tensor]
     assert len(first.index) == len(shape)
     assert explain(store, run, 70, first.tensor, first.index).derivative == first.derivative
-    assert f"`{first.tensor}[" in told.sentence
-    assert "lowered the cost of its batch" in told.sentence
+    assert f"`{first.tensor}[" in found.sentence
+    assert "lowered the cost of its batch" in found.sentence
 
 
 def test_an_explanation_has_the_optimizers_terms(store: Store, run: RunRow) -> None:
-    told = explain(store, run, 70, "dense1.weight", (3, 5))
+    found = explain(store, run, 70, "dense1.weight", (3, 5))
     g = gradient(store, run, 70)[3 * 16 + 5]
-    assert told.learning_rate == 1e-4
-    assert told.descent == -1e-4 * g
+    assert found.learning_rate == 1e-4
+    assert found.descent == -1e-4 * g
     # Kingma & Ba, algorithm 1.
-    m, v = (told.state_after[name] for name in list(told.state_after)[:2])
-    m0, v0 = (told.state[name] for name in list(told.state)[:2])
+    m, v = (found.state_after[name] for name in list(found.state_after)[:2])
+    m0, v0 = (found.state[name] for name in list(found.state)[:2])
     assert m == pytest.approx(0.9 * m0 + 0.1 * g, rel=1e-12)
     assert v == pytest.approx(0.999 * v0 + 0.001 * g * g, rel=1e-12)
     expected = -1e-4 * (m / (1 - 0.9**71)) / (np.sqrt(v / (1 - 0.999**71)) + 1e-8)
-    assert told.update == pytest.approx(expected, rel=1e-6)
-    assert "At its learning rate of 0.0001, gradient descent would have answered" in told.sentence
-    assert "What Adam keeps there went with this derivative: " in told.sentence
+    assert found.update == pytest.approx(expected, rel=1e-6)
+    assert "At its learning rate of 0.0001, gradient descent would have answered" in found.sentence
+    assert "What Adam keeps there went with this derivative: " in found.sentence
 
 
-def test_of_a_step_of_its_history_a_fork_says_what_its_parent_would(store: Store, run: RunRow) -> None:
+def test_a_fork_explains_a_step_of_its_history_as_its_parent_does(store: Store, run: RunRow) -> None:
     asked = {"step": 100, "optimizer": "sgd", "batch_size": 16}
     fork = end(store, fork_run(store, run, parse_fork(asked), publish=lambda _: None))
     assert explain(store, fork, 70, "dense1.weight", (3, 5)) == explain(store, run, 70, "dense1.weight", (3, 5))
@@ -106,19 +106,19 @@ def test_of_a_step_of_its_history_a_fork_says_what_its_parent_would(store: Store
     assert next_updates(store, fork, 100, ["adam"]).items[0].answer.optimizer == "sgd"
 
 
-def test_a_diverged_step_is_answered_as_far_as_there_are_numbers(store: Store, spec: Callable[..., RunSpec]) -> None:
+def test_a_diverged_step_is_explained_as_far_as_numbers_are_finite(store: Store, spec: Callable[..., RunSpec]) -> None:
     asked = spec(problem="two-layer-line", optimizer={"name": "sgd", "learning_rate": 1e38}, steps=50)
     wild = end(store, submit_run(store, asked, publish=lambda _: None, settings=SETTINGS))
     assert wild.stop_reason == "diverged"
-    told = explain_step(store, wild, wild.step - 1)
-    assert not np.isfinite(told.cost)
-    assert told.sentence
+    found = explain_step(store, wild, wild.step - 1)
+    assert not np.isfinite(found.cost)
+    assert found.sentence
     own, sgd = next_updates(store, wild, wild.step - 1, ["sgd"]).items
     assert own.answer.update.tolist() == sgd.answer.update.tolist() == [0.0] * 4
     assert (own.answer.angle, own.answer.size) == (None, 0.0)
 
 
-def test_the_answers_may_come_in_parts(store: Store, run: RunRow) -> None:
+def test_next_updates_may_be_requested_in_parts(store: Store, run: RunRow) -> None:
     names = ["sgd", "adam", "lion"]
     found, after = [], None
     while True:

@@ -1,4 +1,4 @@
-"""Specs with every default filled in, and the engine's refusals in the laboratory's words."""
+"""Specs with every default filled in, and the engine's errors as InvalidSpec."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def run_of(**changed: Any) -> RunSpec:
     return RunSpec.model_validate({"problem": "digits-mlp", "optimizer": "adam"} | changed)
 
 
-def test_normalising_spells_out_every_default() -> None:
+def test_normalising_fills_in_every_default() -> None:
     filled = normalise(run_of())
     assert filled.optimizer.settings == {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     assert filled.batch_size == 32
@@ -35,7 +35,7 @@ def test_equal_settings_have_equal_digests_however_they_are_written() -> None:
     assert normalise(run_of(optimizer=spelled)).digest == normalise(run_of()).digest
 
 
-def test_a_problem_can_be_spelled_out() -> None:
+def test_a_problem_can_be_described() -> None:
     problem = {
         "dataset": "digits",
         "network": [{"layer": "dense", "units": 8}, {"layer": "relu"}, {"layer": "dense", "units": 10}],
@@ -63,17 +63,17 @@ def test_what_the_engine_refuses_is_an_invalid_spec(changed: dict[str, Any], mes
         normalise(run_of(**changed))
 
 
-def test_rules_for_the_full_batch_get_it() -> None:
+def test_rules_that_need_the_full_batch_get_it() -> None:
     filled = normalise(run_of(optimizer="lbfgs"))
     assert filled.batch_size == 1257
     assert cohort_of([filled]).batch_size == 1257
     assert normalise(run_of(problem="rosenbrock", optimizer="lbfgs")).batch_size is None
 
 
-def test_more_runs_fit_into_more_memory_and_one_that_does_not_is_refused() -> None:
+def test_more_memory_fits_more_runs_and_a_run_that_does_not_fit_is_refused() -> None:
     spec = normalise(run_of(problem="digits-cnn", optimizer="adam"))
     few, many = fitting(spec, 50_000_000), fitting(spec, 1_000_000_000)
-    # A run of digits-cnn takes some 1.6 MB, and the data 0.7.
+    # A run of digits-cnn takes about 1.6 MB, and the data 0.7.
     assert 20 < few < 40
     assert many > 15 * few
     with pytest.raises(InvalidSpec, match=r"problem: one run takes .* at most TALWEG_COHORT_MEMORY, 1,000,000"):

@@ -1,6 +1,6 @@
-"""What is recomputed is what would have been stored: ten problems × four optimizers, every step of them.
+"""Replayed steps equal stored steps: ten problems × four optimizers, every step.
 
-Each is read in one piece, and some steps, drawn at random, one by one. With fifty of those it takes a minute:
+Each run is read at once, and randomly drawn steps one by one; with fifty of those it takes a minute:
 
     AGREEMENT_STEPS=50 pytest tests/services/records/test_replay_agreement.py
 """
@@ -29,7 +29,7 @@ OPTIMIZERS = ("momentum", "adam", "lion", "schedule_free_adamw")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """One laboratory for all of them."""
+    """One store for all runs."""
     path: Path = tmp_path_factory.mktemp("agreement") / "talweg.db"
     with open_store(f"sqlite:///{path}", create=True) as opened:
         yield opened
@@ -40,7 +40,7 @@ def trained(store: Store, problem: str, optimizer: str, record: str) -> RunRow:
     asked = RunSpec.model_validate(
         {
             "problem": problem,
-            # Small enough for all of them.
+            # Small enough for every pair.
             "optimizer": {"name": optimizer, "learning_rate": 1e-4},
             "steps": STEPS,
             "seed": 11,

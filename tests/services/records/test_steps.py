@@ -1,4 +1,4 @@
-"""Reading what was stored, recomputing what was not, and refusing what is damaged."""
+"""Read stored steps, recompute others, and refuse damaged ones."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def change(store: Store, statement: str, **values: object) -> None:
 
 
 @pytest.mark.parametrize("record", ["full", "replay"])
-def test_both_policies_answer_the_same_calls(store: Store, trained: Trained, record: str) -> None:
+def test_both_record_policies_give_the_same_values(store: Store, trained: Trained, record: str) -> None:
     run, other = trained(record=record), trained(record="full")
     for step in (0, 1, 63, 64, 65, 149):
         assert gradient(store, run, step).tobytes() == gradient(store, other, step).tobytes()
@@ -81,7 +81,7 @@ def test_a_flipped_byte_is_caught(store: Store, trained: Trained) -> None:
         r=run.id,
     )
     assert len(gradient(store, run, 63)) == 275
-    # Where the chunk ends depends on when a commit came.
+    # The chunk's end depends on the time of a commit.
     with pytest.raises(CorruptRecord, match=f"gradient of steps 64 to {64 + chunk.steps - 1}"):
         gradient(store, run, 64)
 
@@ -97,7 +97,7 @@ def test_a_missing_chunk_is_caught(store: Store, trained: Trained) -> None:
         records(store, run, "gradient", 60, 70)
 
 
-def test_a_replay_that_meets_another_cost_is_refused_with_both_fingerprints(store: Store, trained: Trained) -> None:
+def test_a_replay_with_a_different_cost_is_refused_with_both_fingerprints(store: Store, trained: Trained) -> None:
     run = trained(record="replay")
     cost = float(np.nextafter(store.steps(run.id, 140, 141).cost[0], 1))
     change(store, "UPDATE steps SET cost = :c WHERE run_id = :r AND step = 140", c=cost, r=run.id)
@@ -106,7 +106,7 @@ def test_a_replay_that_meets_another_cost_is_refused_with_both_fingerprints(stor
         gradient(store, run, 130)
 
 
-def test_a_replay_that_meets_another_checkpoint_is_refused(store: Store, trained: Trained) -> None:
+def test_a_replay_with_a_different_checkpoint_is_refused(store: Store, trained: Trained) -> None:
     run = trained(record="replay")
     change(store, "UPDATE checkpoints SET digest = 'other' WHERE run_id = :r AND step = 128", r=run.id)
     with pytest.raises(ReplayDiverged, match="checkpoint of step 128"):
@@ -124,17 +124,17 @@ def test_a_replay_under_another_spec_is_refused(store: Store, trained: Trained) 
 @pytest.mark.parametrize("record", ["full", "replay"])
 def test_an_explanation_holds_what_was_recorded(store: Store, trained: Trained, record: str) -> None:
     run = trained(record=record, precision="float64")
-    told = explain(store, run, 70, "dense1.weight", (3, 5))
+    found = explain(store, run, 70, "dense1.weight", (3, 5))
     position = 3 * 16 + 5
-    assert told.derivative == gradient(store, run, 70)[position]
-    assert told.parameter == parameters(store, run, 70)[position]
-    assert told.update == parameters(store, run, 71)[position] - parameters(store, run, 70)[position]
-    assert told.cost == store.steps(run.id, 70, 71).cost[0]
-    assert told.sentence.startswith("Raising `dense1.weight[3, 5]` from ")
-    assert "Adam answered with an update of " in told.sentence
+    assert found.derivative == gradient(store, run, 70)[position]
+    assert found.parameter == parameters(store, run, 70)[position]
+    assert found.update == parameters(store, run, 71)[position] - parameters(store, run, 70)[position]
+    assert found.cost == store.steps(run.id, 70, 71).cost[0]
+    assert found.sentence.startswith("Raising `dense1.weight[3, 5]` from ")
+    assert "Adam answered with an update of " in found.sentence
 
 
-def test_an_explanation_names_what_is_wrong(store: Store, trained: Trained) -> None:
+def test_explain_names_what_is_wrong(store: Store, trained: Trained) -> None:
     run = trained()
     with pytest.raises(InvalidSpec, match=r"did you mean 'dense1\.weight'"):
         explain(store, run, 0, "dense1.weigth", (0, 0))

@@ -1,4 +1,4 @@
-"""What steps took: counted as the engine counts it, timed without changing a bit."""
+"""Evaluations and seconds of each step: counts equal the engine's, timing changes no bit."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ SETTINGS = Settings().model_copy(update={"workers": 1, "commit_seconds": 0.02})
 
 @pytest.fixture
 def trained(store: Store, spec: Callable[..., RunSpec]) -> Callable[..., RunRow]:
-    """Submit a run and train it to its end, with a new claim every few steps where `pieces` says so."""
+    """Submit a run and train it to its end, with `pieces` under a new claim every 40 steps."""
 
     def train_it(pieces: bool = False, **changed: object) -> RunRow:
         run = submit_run(store, spec(**changed), publish=lambda _: None, settings=SETTINGS)
@@ -29,12 +29,12 @@ def trained(store: Store, spec: Callable[..., RunSpec]) -> Callable[..., RunRow]
 
 
 def _after(steps: int) -> Callable[[], bool]:
-    """True once it was asked so many times."""
+    """Returns true after `steps` calls."""
     calls = iter(range(steps))
     return lambda: next(calls, None) is None
 
 
-def test_a_gradient_a_step_is_not_written_down(store: Store, trained: Callable[..., RunRow]) -> None:
+def test_steps_of_one_gradient_store_no_counts(store: Store, trained: Callable[..., RunRow]) -> None:
     run = trained(optimizer={"name": "adam", "learning_rate": 0.01})
     assert evaluations_made(store, run) is None
     assert store.chunks(run.id, "evaluations", 0, run.step) == []
@@ -45,7 +45,7 @@ def test_a_gradient_a_step_is_not_written_down(store: Store, trained: Callable[.
 def test_evaluations_are_those_that_the_engine_counted(
     store: Store, trained: Callable[..., RunRow], optimizer: str, pieces: bool
 ) -> None:
-    # L-BFGS takes all 124 examples, and finds its own steps.
+    # L-BFGS needs all 124 examples in a batch.
     changed: dict[str, object] = {"batch_size": 124, "optimizer": {"name": optimizer, "learning_rate": 0.1}}
     run = trained(pieces=pieces, **changed)
     cohort = cohort_of([RunSpec.model_validate(run.spec)])

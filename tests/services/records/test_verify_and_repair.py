@@ -1,4 +1,4 @@
-"""A verification says what agrees, and names what was damaged, whatever it is."""
+"""A verification counts what agrees and names what is damaged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def end(store: Store, run: RunRow) -> RunRow:
 
 @pytest.fixture
 def trained(store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> Trained:
-    """A run that has ended, in chunks of 64 steps: no commit but at the end, however slow this machine is."""
+    """A finished run in chunks of 64 steps: no commit before its end, also on a slow machine."""
     monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
     return lambda **changed: end(store, submit_run(store, spec(**changed), publish=lambda _: None, settings=SETTINGS))
 
@@ -82,14 +82,14 @@ def test_a_verification_may_come_in_parts_or_be_a_sample(store: Store, trained: 
     ("record", "quantity", "what"),
     [("full", "gradient", "gradient"), ("full", "parameters", "parameters"), ("replay", "norms", "norms")],
 )
-def test_values_that_are_not_what_is_computed_are_named(
+def test_values_that_differ_from_the_recomputed_are_named(
     store: Store, trained: Trained, record: str, quantity: str, what: str
 ) -> None:
     run = trained(record=record)
     (chunk,) = store.chunks(run.id, quantity, 70, 71)  # type: ignore[arg-type]  # parametrised as plain strings
     kind = np.float64 if quantity == "norms" else np.float32
     values = chunk.array(kind, 12 if quantity == "norms" else 275).copy()
-    # One bit of one number, with a digest that fits: only computing it again can tell.
+    # One bit of one number, with a matching digest: only recomputing shows it.
     at = 70 - chunk.first_step
     values[at, 3] = np.nextafter(values[at, 3], kind(9))
     other = Chunk.of(run.id, quantity, chunk.first_step, values)  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def test_values_that_are_not_what_is_computed_are_named(
     }
 
 
-def test_a_damaged_chunk_is_named_and_the_rest_is_still_looked_at(store: Store, trained: Trained) -> None:
+def test_a_damaged_chunk_is_named_and_the_rest_is_still_verified(store: Store, trained: Trained) -> None:
     run = trained(record="full")
     change(
         store,
@@ -120,7 +120,7 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_still_looked_at(store: Store, 
     assert agreed["costs and checkpoints"] == agreed["parameters"] == 150
 
 
-def test_a_cost_that_is_not_the_recorded_one_comes_with_both_fingerprints(store: Store, trained: Trained) -> None:
+def test_a_cost_that_differs_is_reported_with_both_fingerprints(store: Store, trained: Trained) -> None:
     run = trained(record="replay")
     change(store, "UPDATE steps SET cost = 0.125 WHERE run_id = :r AND step = 70", r=run.id)
     found = verify(store, run)

@@ -1,4 +1,4 @@
-"""Damage of what is stored is an error that says where, never a wrong number."""
+"""Damage of stored data is an error that names the place, never a wrong number."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def trained(store: Store, spec: Callable[..., RunSpec], monkeypatch: pytest.Monk
     def train_it(record: str, *, joined: bool = False) -> RunRow:
         if not joined:
             monkeypatch.setattr("talweg.execution.segment_store._JOINED_STEPS", CHUNK_STEPS)
-        # No commit but where a checkpoint is kept and most is done, however slow this machine is.
+        # No commits by time: chunks are the same on a slow machine.
         monkeypatch.setattr("talweg.execution.recorder._FIRST_COMMIT", 1e6)
         settings = Settings().model_copy(update={"workers": 1, "commit_seconds": 1e6})
         run = submit_run(store, spec(record=record), publish=lambda _: None, settings=settings)
@@ -93,7 +93,7 @@ def test_a_chunk_whose_row_is_damaged_is_never_a_number(
     store: Store, trained: Callable[[str], RunRow], change: str
 ) -> None:
     run = trained("full")
-    # Nothing here comes from outside.
+    # `change` is a constant of this file.
     write(
         store,
         f"UPDATE chunks SET {change} WHERE run_id = :run AND quantity = 'gradient' AND first_step = 64",  # noqa: S608

@@ -1,4 +1,4 @@
-"""Instruments off a record: by hand, the same whatever was recorded, and errors that say what there is."""
+"""Instruments compared with formulas, equal under both record policies, and their errors."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -16,7 +16,7 @@ from talweg.store import RunRow, Store
 from talweg_core.layout import Array
 
 SETTINGS = Settings().model_copy(update={"workers": 1})
-BOWL = {"problem": {"name": "quadratic"}, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "steps": 70}
+QUADRATIC = {"problem": {"name": "quadratic"}, "optimizer": {"name": "sgd", "learning_rate": 0.1}, "steps": 70}
 
 
 def finished(store: Store, spec: RunSpec) -> RunRow:
@@ -33,11 +33,11 @@ def column(found: Measured, name: str) -> Array:
 
 @pytest.fixture
 def run(store: Store, spec: Callable[..., RunSpec]) -> RunRow:
-    """150 steps of a small network under Adam, all of it stored."""
+    """150 steps of a small network under Adam, with record `full`."""
     return finished(store, spec(record="full"))
 
 
-def test_every_policy_shows_the_same(store: Store, spec: Callable[..., RunSpec], run: RunRow) -> None:
+def test_both_record_policies_measure_the_same(store: Store, spec: Callable[..., RunSpec], run: RunRow) -> None:
     replayed = finished(store, spec(record="replay"))
     for steps in (range(0, 150, 37), range(62, 67), range(149, 150)):
         one, other = (measure(store, row, [], steps) for row in (run, replayed))
@@ -71,16 +71,16 @@ def test_norms_ratios_distances_and_cosines_are_those_of_the_vectors(store: Stor
     assert own[7] == pytest.approx(float(np.linalg.norm((path[21] - path[0])[:size])), rel=1e-12)
 
 
-def test_on_a_bowl_curvature_and_quality_are_known(store: Store) -> None:
-    bowl = finished(store, RunSpec.model_validate(BOWL | {"precision": "float64", "record": "replay"}))
-    found = measure(store, bowl, ["alpha", "hessian_eigenvalue", "gradient_cosine"], range(70))
-    problem = cohort_of([RunSpec.model_validate(bowl.spec)]).problem
+def test_on_a_quadratic_curvature_and_alpha_are_known(store: Store) -> None:
+    quadratic = finished(store, RunSpec.model_validate(QUADRATIC | {"precision": "float64", "record": "replay"}))
+    found = measure(store, quadratic, ["alpha", "hessian_eigenvalue", "gradient_cosine"], range(70))
+    problem = cohort_of([RunSpec.model_validate(quadratic.spec)]).problem
     size = problem.layout.size
-    hessian = np.stack([_hessian_column(bowl, k) for k in range(size)])
+    hessian = np.stack([_hessian_column(quadratic, k) for k in range(size)])
     largest = float(np.linalg.eigvalsh(hessian)[-1])
     np.testing.assert_allclose(column(found, "hessian_eigenvalue"), largest, rtol=1e-4)
     # Along u = −η g: C falls with slope −|g| and bends by gᵀ H g / |g|², so α = η gᵀ H g / |g|² − 1.
-    gradients = records(store, bowl, "gradient", 0, 70)
+    gradients = records(store, quadratic, "gradient", 0, 70)
     expected = [0.1 * float(g @ hessian @ g / (g @ g)) - 1 for g in gradients[:-1]]
     np.testing.assert_allclose(column(found, "alpha")[:-1], expected, rtol=1e-6, atol=1e-6)
     assert np.isnan(column(found, "alpha")[-1])
@@ -105,7 +105,7 @@ def test_signal_and_noise_are_those_of_the_examples(store: Store, run: RunRow) -
 
 
 def test_noise_alone_has_a_ratio_of_one(store: Store) -> None:
-    # At the noisy bowl's lowest point the true gradient is 0, and no step leads away from it.
+    # At the minimum of the noisy quadratic the true gradient is 0, and the learning rate is too small to leave it.
     spec = {"name": "noisy-quadratic", "start": [0.0] * 100}
     still = {"problem": spec, "optimizer": {"name": "sgd", "learning_rate": 1e-12}, "steps": 64, "record": "replay"}
     found = measure(store, finished(store, RunSpec.model_validate(still)), ["gradient_snr"], range(64))
@@ -126,19 +126,19 @@ def test_histograms_count_every_coordinate_once(store: Store, run: RunRow) -> No
         assert counts[f"{name}[-1e-08, 1e-08)"] == np.sum(np.abs(values) < 1e-8)
 
 
-def test_a_fork_is_looked_at_through_its_parent(store: Store, run: RunRow) -> None:
+def test_a_fork_is_measured_through_its_parent(store: Store, run: RunRow) -> None:
     asked = parse_fork({"step": 100, "optimizer": "sgd", "steps": 120})
     fork = fork_run(store, run, asked, publish=lambda _: None)
     train(store, fork.cohort_id, owner="test", settings=SETTINGS)
     names = ["distance", "gradient_snr", "gradient_cosine", "hessian_eigenvalue", "update_ratio"]
     one, other = (measure(store, store.run(row.id), names, range(96, 101)) for row in (fork, run))
-    # Up to the step at which they part, and that step's gradient: the update from it is another.
+    # Equal up to step 100 and its gradient; the update of step 100 differs.
     ratios = [k for k, name in enumerate(chain(*one.columns.values())) if name.startswith("update_ratio")]
     np.testing.assert_array_equal(one.rows[:4], other.rows[:4])
     np.testing.assert_array_equal(np.delete(one.rows[4], ratios), np.delete(other.rows[4], ratios))
 
 
-def test_a_long_question_is_answered_in_parts(store: Store, run: RunRow) -> None:
+def test_measuring_may_be_done_in_parts(store: Store, run: RunRow) -> None:
     whole = measure(store, run, ["gradient_cosine", "alpha"], range(0, 150, 10))
     parts, at = [], 0
     while True:
@@ -152,27 +152,27 @@ def test_a_long_question_is_answered_in_parts(store: Store, run: RunRow) -> None
     np.testing.assert_array_equal(np.concatenate([part.rows for part in parts]), whole.rows)
 
 
-def test_what_cannot_be_shown_says_why(store: Store, run: RunRow) -> None:
+def test_invalid_requests_name_the_reason(store: Store, run: RunRow) -> None:
     with pytest.raises(InvalidSpec, match="instrument: there is no 'gradient_nrm'; did you mean 'gradient_norm'"):
         measure(store, run, ["gradient_nrm"], range(1))
     for steps, said in ((range(150, 151), "150"), (range(0, 200, 10), "0 to 190 by 10"), (range(-3, 2), "-3 to 1")):
         with pytest.raises(NoSuchStep, match=f"has instruments of the steps 0 to 149, got {said}$"):
             measure(store, run, ["alpha"], steps)
-    valley = finished(store, RunSpec.model_validate({"problem": "rosenbrock", "optimizer": "adam", "steps": 5}))
+    rosenbrock = finished(store, RunSpec.model_validate({"problem": "rosenbrock", "optimizer": "adam", "steps": 5}))
     with pytest.raises(InvalidSpec, match="gradient_snr: rosenbrock has no examples"):
-        measure(store, valley, ["gradient_snr"], range(5))
-    found = measure(store, valley, [], range(5))
+        measure(store, rosenbrock, ["gradient_snr"], range(5))
+    found = measure(store, rosenbrock, [], range(5))
     assert found.left_out.keys() == {"gradient_snr"}
     assert "gradient_snr" not in found.columns
     assert found.rows.shape == (5, sum(map(len, found.columns.values())))
 
 
-def test_a_run_that_diverged_is_shown_up_to_its_end(store: Store, spec: Callable[..., RunSpec]) -> None:
+def test_a_diverged_run_is_measured_to_its_end(store: Store, spec: Callable[..., RunSpec]) -> None:
     asked = spec(problem="diabetes-linear", optimizer={"name": "sgd", "learning_rate": 1e6}, record="replay")
     diverged = finished(store, asked)
     assert diverged.stop_reason == "diverged"
     found = measure(store, diverged, [], range(diverged.step))
     assert found.steps[-1] == diverged.step - 1
     assert np.isfinite([column(found, name)[0] for name in ("gradient_snr", "alpha", "hessian_eigenvalue")]).all()
-    # Its last cost is not finite, so no parabola goes through it.
+    # Its last cost is not finite, so alpha is not defined.
     assert np.isnan(column(found, "alpha")[-2:]).all()
