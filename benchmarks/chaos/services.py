@@ -193,7 +193,7 @@ class Part:
 
 
 class Laboratory:
-    """Store, broker, workers, reconcilers, API, mirror and MLflow in a folder of their own."""
+    """Store, broker, workers, reconcilers, API, mirror and MLflow in a temporary folder."""
 
     token = "token-of-a-laboratory-for-minutes"  # noqa: S105
 

@@ -18,7 +18,7 @@ from talweg_core.layout import Array
 
 @dataclass(frozen=True)
 class Held:
-    """One run's costs (n,), gradients (n, P) and parameters (n + 1, P), straight from the engine."""
+    """One run's costs (n,), gradients (n, P) and parameters (n + 1, P), directly from the engine."""
 
     costs: Array
     gradients: Array
@@ -27,7 +27,7 @@ class Held:
 
 @pytest.fixture
 def held() -> Callable[[RunSpec], Held]:
-    """Train a spec in this process, alone, with nothing between engine and answer."""
+    """Trains a spec with the engine alone, in this process."""
 
     def train(spec: RunSpec) -> Held:
         cohort = cohort_of([normalise(spec)])
@@ -43,7 +43,7 @@ def held() -> Callable[[RunSpec], Held]:
 
 @pytest.fixture
 def same_bits() -> Callable[[Array, Array], bool]:
-    """Whether two arrays are equal in type, shape and every bit, NaN included."""
+    """Whether two arrays are equal in dtype, shape and every bit, NaN included."""
 
     def same(one: Array, other: Array) -> bool:
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
@@ -53,7 +53,7 @@ def same_bits() -> Callable[[Array, Array], bool]:
 
 @pytest.fixture
 def spec() -> Callable[..., RunSpec]:
-    """A small run on real data, with some of its settings changed."""
+    """Returns the spec of a small run on real data, with the given settings changed."""
 
     def make(**changed: object) -> RunSpec:
         base: dict[str, object] = {"problem": "wine-mlp", "optimizer": "adam", "steps": 150, "seed": 0}
@@ -64,12 +64,12 @@ def spec() -> Callable[..., RunSpec]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool], str], None]:
-    """Waits for a condition, for far longer than any takes on a busy machine."""
+    """Waits for a condition, up to 120 s: longer than any takes on a busy machine."""
 
     def wait(condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + 120
         while not condition():
-            assert time.monotonic() < deadline, f"in vain waited for: {what}"
+            assert time.monotonic() < deadline, f"{what}: not within 120 s"
             time.sleep(0.02)
 
     return wait
