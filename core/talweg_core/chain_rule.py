@@ -1,11 +1,10 @@
 """The factors of the chain rule in a network of dense layers: what one derivative is a product and a sum of."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.layers.base import BoundLayer, Slot, Space
 from talweg_core.layers.dense import Dense
 from talweg_core.layout import Array
 from talweg_core.problems import NetworkProblem
@@ -48,42 +47,19 @@ def factors(problem: NetworkProblem, parameters: Array, examples: NDArray[np.int
     """Each layer's factors at `parameters` (P,) on these training examples (B,), in float64; first layer first."""
     inputs, targets = problem.dataset.part("train")
     network, row = problem.network, parameters.astype(np.float64)[None]
-    gradient = np.zeros_like(row)
-    values, slopes = network.layout.views(row), network.layout.views(gradient)
-    space = Space(
-        runs=1,
-        batch=len(examples),
-        inputs=inputs[examples][None].astype(np.float64),
-        input_derivative=None,
-        parameters=row,
-        gradient=gradient,
-        slots={},
-        training=True,
-    )
-    bound: list[BoundLayer] = []
-    for name, layer in zip(network.stack.names, network.layers, strict=True):
-        own = [full for full in network.layout.names if full.startswith(f"{name}.")]
-        slots = {
-            full.removeprefix(f"{name}."): Slot(network.layout.slice(full).start, values[full], slopes[full])
-            for full in own
-        }
-        bound.append(layer.bind(replace(space, slots=slots)))
-        space = replace(space, inputs=bound[-1].outputs, input_derivative=bound[-1].output_derivative)
-    derivative = bound[-1].output_derivative
-    assert derivative is not None
-    cost = network.cost.bind(bound[-1].outputs, as_targets(targets[examples], row.dtype)[None], derivative)
-    for each in bound:
-        each.forward(0)
-    cost.forward()
+    batch = inputs[examples][None].astype(np.float64)
+    labels = as_targets(targets[examples], row.dtype)[None]
+    bound = network.bind(batch, labels, row, np.zeros_like(row), training=True)
+    bound.forward(0)
     found = []
-    for position in reversed(range(len(bound))):
-        layer, output = network.layers[position], bound[position].output_derivative
+    for position in reversed(range(len(bound.layers))):
+        layer, own = network.layers[position], bound.layers[position]
         assert isinstance(layer, Dense)
-        assert output is not None
-        before = inputs[examples].astype(np.float64) if position == 0 else bound[position - 1].outputs[0].copy()
-        outputs, arriving = bound[position].outputs[0].copy(), output[0].copy()
+        assert own.output_derivative is not None
+        before = batch[0] if position == 0 else bound.layers[position - 1].outputs[0].copy()
+        outputs, arriving = own.outputs[0].copy(), own.output_derivative[0].copy()
         # In place, a dense layer turns ∂C/∂y into ∂C/∂z.
-        bound[position].backward()
+        own.backward()
         name = network.stack.names[position]
-        found.append(Factors(name, layer.activation, before, outputs, arriving, output[0].copy()))
+        found.append(Factors(name, layer.activation, before, outputs, arriving, own.output_derivative[0].copy()))
     return found[::-1]

@@ -242,9 +242,8 @@ class Cohort:
         """
         facts, arrays = unpack(payload)
         expected = self._kept()
-        found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-        if found != {name: (array.dtype, array.shape[1:]) for name, array in expected.items()}:
-            raise InvalidCheckpoint(f"checkpoint: must hold {sorted(expected)} of this cohort, got {sorted(found)}")
+        if _forms(arrays) != _forms({name: array[row] for name, array in expected.items()}):
+            raise InvalidCheckpoint(f"checkpoint: must hold {sorted(expected)} of this cohort, got {sorted(arrays)}")
         for name, array in arrays.items():
             expected[name][row] = array
         self.step = int(facts["step"])
@@ -331,7 +330,8 @@ def fresh_checkpoint(cohort: Cohort, step: int, parameters: Array, network: Arra
 
 def checkpoint_fits(cohort: Cohort, payload: bytes) -> bool:
     """Whether the run that `cohort` holds alone could go on from this checkpoint."""
-    found, own = unpack(payload)[1], unpack(cohort.checkpoint(0))[1]
-    return {name: (array.dtype, array.shape) for name, array in found.items()} == {
-        name: (array.dtype, array.shape) for name, array in own.items()
-    }
+    return _forms(unpack(payload)[1]) == _forms(unpack(cohort.checkpoint(0))[1])
+
+
+def _forms(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    return {name: (array.dtype, array.shape) for name, array in arrays.items()}

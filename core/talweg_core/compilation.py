@@ -163,6 +163,7 @@ def ready(compiled: Kernel, *arguments: Any, integers: int = 0) -> Callable[...,
     return partial(entry, *arguments)
 
 
+@cache
 def specialise(template: Callable[..., Any], **functions: Callable[..., Any]) -> Kernel:
     """A compiled copy of `template` in which these global names stand for these scalar functions.
 

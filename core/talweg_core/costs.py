@@ -3,13 +3,13 @@
 Bound to its buffers, a cost's `forward` writes C (R,) in float64, the mean over the batch, and ∂C/∂prediction
 (R, B, *shape). Targets are (R, B, …), or (1, B, …) where all runs share a batch.
 
-A cost may add L1 and L2 terms of the weights while it trains; `penalties.py` has them. What is measured on a split
+A cost may add L1 and L2 terms of the weights while it trains (`BoundPenalty`). What is measured on a split
 is without them, so that settings can be compared.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, log, log1p
 from typing import Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.compilation import Kernel, kernel, ready
+from talweg_core.compilation import kernel, ready, specialise
 from talweg_core.errors import InvalidNetwork, UnknownName
 from talweg_core.layout import Array
 
@@ -114,82 +114,89 @@ def _real(value: object) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
-class _Elementwise(BoundCost):
-    """A cost that compares prediction and target number by number."""
+@dataclass(frozen=True, kw_only=True)
+class _ElementwiseCost(Cost):
+    """The mean of `element(prediction, target, scale, *settings)` over batch and outputs, scale = 1 / (B · outputs).
 
-    def __init__(self, rule: Kernel, predictions: Array, targets: Any, derivative: Array, *settings: float) -> None:
+    `element` returns one number's cost, and `scale` times its derivative by the prediction.
+    """
+
+    targets: ClassVar[Literal["labels", "values"]] = "values"
+    element: ClassVar[Callable[..., Any]]
+
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """The settings that `element` takes."""
+        return ()
+
+    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
+        """On buffers."""
+        return _BoundElementwise(self, predictions, targets, derivative)
+
+
+class _BoundElementwise(BoundCost):
+    def __init__(self, cost: _ElementwiseCost, predictions: Array, targets: Any, derivative: Array) -> None:
         super().__init__(predictions, targets, derivative)
         self._targets = targets.reshape(len(targets), predictions.shape[1], -1)
-        self._rule = ready(rule, self._predictions, self._targets, self._derivative, self.costs, *settings)
+        buffers = self._predictions, self._targets, self._derivative, self.costs
+        self._mean = ready(specialise(_mean_of_elements, element=type(cost).element), *buffers, cost.constants)
 
     def forward(self) -> None:
-        self._rule()
+        self._mean()
+
+
+def element(*_: Any) -> Any:
+    """Stand for the cost's element that `specialise` puts here."""
+
+
+def _mean_of_elements(predictions: Any, targets: Any, derivative: Any, costs: Any, constants: Any) -> None:
+    runs, batch, outputs = predictions.shape
+    scale = 1 / (batch * outputs)
+    for r in range(runs):
+        y = targets[r if len(targets) > 1 else 0]
+        total = 0.0
+        for b in range(batch):
+            for k in range(outputs):
+                cost, derivative[r, b, k] = element(predictions[r, b, k], y[b, k], scale, *constants)
+                total += cost
+        costs[r] = total * scale
 
 
 @dataclass(frozen=True, kw_only=True)
-class SquaredError(Cost):
+class SquaredError(_ElementwiseCost):
     """C = mean (ŷ − y)² over batch and outputs (PyTorch's MSELoss); ∂C/∂ŷ = 2 (ŷ − y) / (B · outputs)."""
 
     name: ClassVar[str] = "squared_error"
-    targets: ClassVar[Literal["labels", "values"]] = "values"
 
-    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
-        return _Elementwise(_squared_error, predictions, targets, derivative)
-
-
-@kernel
-def _squared_error(predictions: Any, targets: Any, derivative: Any, costs: Any) -> None:
-    runs, batch, outputs = predictions.shape
-    scale = 1 / (batch * outputs)
-    for r in range(runs):
-        y = targets[r if len(targets) > 1 else 0]
-        total = 0.0
-        for b in range(batch):
-            for k in range(outputs):
-                error = predictions[r, b, k] - y[b, k]
-                total += float(error) * error
-                derivative[r, b, k] = 2 * scale * error
-        costs[r] = total * scale
+    @staticmethod
+    def element(prediction: Any, target: Any, scale: Any) -> Any:
+        """(ŷ − y)²."""
+        error = prediction - target
+        return float(error) * error, 2 * scale * error
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbsoluteError(Cost):
+class AbsoluteError(_ElementwiseCost):
     """C = mean |ŷ − y| over batch and outputs; ∂C/∂ŷ = sign(ŷ − y) / (B · outputs), 0 where ŷ = y."""
 
     name: ClassVar[str] = "absolute_error"
-    targets: ClassVar[Literal["labels", "values"]] = "values"
 
-    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
-        return _Elementwise(_absolute_error, predictions, targets, derivative)
-
-
-@kernel
-def _absolute_error(predictions: Any, targets: Any, derivative: Any, costs: Any) -> None:
-    runs, batch, outputs = predictions.shape
-    scale = 1 / (batch * outputs)
-    for r in range(runs):
-        y = targets[r if len(targets) > 1 else 0]
-        total = 0.0
-        for b in range(batch):
-            for k in range(outputs):
-                error = float(predictions[r, b, k]) - y[b, k]
-                total += abs(error)
-                # np.sign keeps NaN, so that divergence reaches the gradient.
-                derivative[r, b, k] = scale * np.sign(error)
-        costs[r] = total * scale
+    @staticmethod
+    def element(prediction: Any, target: Any, scale: Any) -> Any:
+        """|ŷ − y|."""
+        error = float(prediction) - target
+        # np.sign keeps NaN, so that divergence reaches the gradient.
+        return abs(error), scale * np.sign(error)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Huber(Cost):
+class Huber(_ElementwiseCost):
     """C = mean of ½ e² where |e| ≤ δ, else δ (|e| − ½ δ), e = ŷ − y; ∂C/∂ŷ = e or δ sign e, over B · outputs.
 
     delta: δ in (0, ∞). Source: Huber 1964. PyTorch: HuberLoss(delta).
     """
 
     name: ClassVar[str] = "huber"
-    targets: ClassVar[Literal["labels", "values"]] = "values"
 
     delta: float = 1.0
 
@@ -198,32 +205,22 @@ class Huber(Cost):
         super().__post_init__()
         self.require("delta", self.delta, "(0, ∞)", 0 < _real(self.delta) < np.inf)
 
-    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
-        return _Elementwise(_huber, predictions, targets, derivative, float(self.delta))
+    @property
+    def constants(self) -> tuple[float, ...]:
+        """δ."""
+        return (float(self.delta),)
 
-
-@kernel
-def _huber(predictions: Any, targets: Any, derivative: Any, costs: Any, delta: float) -> None:
-    runs, batch, outputs = predictions.shape
-    scale = 1 / (batch * outputs)
-    for r in range(runs):
-        y = targets[r if len(targets) > 1 else 0]
-        total = 0.0
-        for b in range(batch):
-            for k in range(outputs):
-                error = float(predictions[r, b, k]) - y[b, k]
-                if abs(error) > delta:
-                    total += delta * (abs(error) - 0.5 * delta)
-                    derivative[r, b, k] = scale * delta * np.sign(error)
-                else:
-                    total += 0.5 * error * error
-                    derivative[r, b, k] = scale * error
-        costs[r] = total * scale
+    @staticmethod
+    def element(prediction: Any, target: Any, scale: Any, delta: Any) -> Any:
+        """½ e² or δ (|e| − ½ δ)."""
+        error = float(prediction) - target
+        if abs(error) > delta:
+            return delta * (abs(error) - 0.5 * delta), scale * delta * np.sign(error)
+        return 0.5 * error * error, scale * error
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryCrossEntropy(Cost):
+class BinaryCrossEntropy(_ElementwiseCost):
     """C = mean of log(1 + exp ŷ) − y ŷ over batch and outputs, ŷ the logit of p and y in [0, 1].
 
     ∂C/∂ŷ = (σ(ŷ) − y) / (B · outputs). As max(ŷ, 0) − y ŷ + log(1 + exp −|ŷ|), which cannot overflow.
@@ -231,28 +228,14 @@ class BinaryCrossEntropy(Cost):
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
-    targets: ClassVar[Literal["labels", "values"]] = "values"
 
-    def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
-        return _Elementwise(_binary_cross_entropy, predictions, targets, derivative)
-
-
-@kernel
-def _binary_cross_entropy(predictions: Any, targets: Any, derivative: Any, costs: Any) -> None:
-    runs, batch, outputs = predictions.shape
-    scale = 1 / (batch * outputs)
-    for r in range(runs):
-        y = targets[r if len(targets) > 1 else 0]
-        total = 0.0
-        for b in range(batch):
-            for k in range(outputs):
-                x = predictions[r, b, k]
-                small = float(exp(-abs(x)))
-                total += (x if x > 0 else 0.0) - float(x) * y[b, k] + log1p(small)
-                chance = (1 if x > 0 else small) / (1 + small)
-                derivative[r, b, k] = scale * (chance - y[b, k])
-        costs[r] = total * scale
+    @staticmethod
+    def element(prediction: Any, target: Any, scale: Any) -> Any:
+        """max(ŷ, 0) − y ŷ + log(1 + exp −|ŷ|)."""
+        small = float(exp(-abs(prediction)))
+        chance = (1 if prediction > 0 else small) / (1 + small)
+        cost = (prediction if prediction > 0 else 0.0) - float(prediction) * target + log1p(small)
+        return cost, scale * (chance - target)
 
 
 @dataclass(frozen=True, kw_only=True)

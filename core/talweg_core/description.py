@@ -1,11 +1,14 @@
 """What the catalogues of optimizers, schedules and problems have in common as a person reads them."""
 
+import dataclasses
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, ClassVar, Generic, TypeVar
+
+from talweg_core.errors import UnknownName
 
 # Inline and half transparent: notebooks show it on light and on dark, and keep it when saved.
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);text-align:left;vertical-align:top"
@@ -46,6 +49,13 @@ class Entry(ABC):
         """What the catalogue's table shows of it, by COLUMNS."""
         raise NotImplementedError
 
+    def assigned(self) -> str:
+        """The settings in a table's cell: "steps, end=0"."""
+        return ", ".join(
+            setting.name if setting.default is None else f"{setting.name}={setting.cells()[2]}"
+            for setting in self.settings
+        )
+
     def __str__(self) -> str:
         """As plain text, for a terminal."""
         title, texts, source = self.said()
@@ -63,7 +73,15 @@ Said = TypeVar("Said", bound=Entry)
 class Table(dict[str, Kind], Generic[Kind, Said]):
     """What there is, by name; it shows itself as a table."""
 
+    # What one of them is called in an error: "optimizer".
+    noun: ClassVar[str]
     entry: ClassVar[type[Entry]]
+
+    def find(self, name: str) -> Kind:
+        """The one of that name; raises UnknownName."""
+        if name not in self:
+            raise UnknownName(self.noun, name, self)
+        return self[name]
 
     def describe(self, kind: Kind) -> Said:
         """One of them."""
@@ -81,6 +99,17 @@ class Table(dict[str, Kind], Generic[Kind, Said]):
 
     def _repr_html_(self) -> str:
         return as_html(self.entry.COLUMNS, [described.row() for described in self.descriptions()])
+
+
+def settings_of_fields(fields: "Iterable[dataclasses.Field[Any]]") -> tuple[Setting, ...]:
+    """A dataclass's fields as settings, with the range in each one's metadata."""
+    return tuple(Setting(field.name, range_of(field.metadata), _default(field)) for field in fields)
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default is dataclasses.MISSING:
+        return None
+    return int(field.default) if getattr(field.metadata.get("range"), "whole", False) else field.default
 
 
 def settings_of(plain: Mapping[str, Any]) -> tuple[Setting, ...]:

@@ -16,7 +16,7 @@ from talweg_core.costs import BoundCost, BoundPenalty, Cost
 from talweg_core.data import Targets
 from talweg_core.errors import InvalidNetwork
 from talweg_core.initial import Initial
-from talweg_core.layers.base import Layer, Shape, Slot, Space
+from talweg_core.layers.base import BoundLayer, Layer, Shape, Slot, Space
 from talweg_core.layers.stack import Stack, fused
 from talweg_core.layout import Array, Layout
 from talweg_core.matrix_products import one_thread
@@ -131,6 +131,11 @@ class BoundNetwork:
             ]
             slices = [network.layout.slice(name) for name in matrices]
             self._penalty = BoundPenalty(space.parameters, space.gradient, slices, network.cost.l1, network.cost.l2)
+
+    @property
+    def layers(self) -> list[BoundLayer]:
+        """The layers on their buffers, first layer first."""
+        return self._stack.layers
 
     def forward(self, step: int) -> NDArray[np.float64]:
         """The costs (R,), float64, of what inputs and targets hold now; a live buffer."""

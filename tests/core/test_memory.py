@@ -76,11 +76,14 @@ def test_float64_takes_twice_as_much_where_the_parameters_count() -> None:
 
 def test_foretelling_compiles_nothing() -> None:
     script = """
+import gc
+from numba.core.dispatcher import Dispatcher
 from talweg_core import optimizers, problems
-from talweg_core.layers import dense
 from talweg_core.memory import cohort_bytes
 assert cohort_bytes(problems.create("digits-mlp"), optimizers.create("adam"), 64) > 4_000_000
-print([len(kernel.overloads) for pair in dense._COMPILED.values() for kernel in pair])
+kernels = [kernel for kernel in gc.get_objects() if isinstance(kernel, Dispatcher)]
+assert len(kernels) > 10
+print(sorted({len(kernel.overloads) for kernel in kernels}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert set(done.stdout.strip("[]\n").split(", ")) == {"0"}
+    assert done.stdout == "[0]\n"

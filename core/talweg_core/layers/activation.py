@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from talweg_core.activations import activation as named_activation
-from talweg_core.compilation import Kernel, specialise
+from talweg_core.compilation import specialise
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 
 
@@ -34,7 +34,8 @@ class _BoundActivation(BoundLayer):
         self.outputs = space.empty(space.shape)
         self._x, self._y = space.inputs.reshape(len(space.inputs), -1), self.outputs.reshape(space.runs, -1)
         self._constants = space.number(*activation.constants)
-        self._value, self._slope = _kernels(layer.activation)
+        self._value = specialise(_forward, value=activation.value)
+        self._slope = specialise(_backward, derivative=activation.derivative)
         self._dx = None if space.input_derivative is None else space.input_derivative.reshape(self._y.shape)
         if self._dx is not None:
             self.output_derivative = space.empty(space.shape)
@@ -46,19 +47,6 @@ class _BoundActivation(BoundLayer):
     def backward(self) -> None:
         if self._dx is not None:
             self._slope(self._x, self._y, self._dy, self._dx, self._constants)
-
-
-_COMPILED: dict[str, tuple[Kernel, Kernel]] = {}
-
-
-def _kernels(name: str) -> tuple[Kernel, Kernel]:
-    if name not in _COMPILED:
-        activation = named_activation(name)
-        _COMPILED[name] = (
-            specialise(_forward, value=activation.value),
-            specialise(_backward, derivative=activation.derivative),
-        )
-    return _COMPILED[name]
 
 
 def value(*_: Any) -> Any:

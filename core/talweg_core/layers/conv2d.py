@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from talweg_core.activations import Activation
 from talweg_core.activations import activation as named_activation
-from talweg_core.compilation import Kernel, kernel, specialise
+from talweg_core.compilation import kernel, specialise
 from talweg_core.initial import Initial, weight_initial
-from talweg_core.layers.activation import ActivationLayer
+from talweg_core.layers.activation import ActivationLayer, derivative, value
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 
 
@@ -97,7 +96,8 @@ class _BoundConv2d(BoundLayer):
         self._parameters, self._gradient = space.parameters, space.gradient
         activation = named_activation(layer.activation)
         self._constants = space.number(*activation.constants)
-        self._value, self._slope = _kernels(activation)
+        self._value = specialise(_bias_value_order, value=activation.value)
+        self._slope = specialise(_slope_bias_order, derivative=activation.derivative)
         if space.training:
             self.output_derivative = space.empty((o, high, wide))
             self._dy = self.output_derivative.reshape(self._y.shape)
@@ -183,26 +183,6 @@ def _add_patches(patches: Any, x: Any, high: int, wide: int, size: int, stride: 
                     patch = patches[(b * high + h) * wide + w, i * length : (i + 1) * length]
                     for m in range(length):
                         out[m] += patch[m]
-
-
-_COMPILED: dict[str, tuple[Kernel, Kernel]] = {}
-
-
-def _kernels(activation: Activation) -> tuple[Kernel, Kernel]:
-    if activation.name not in _COMPILED:
-        _COMPILED[activation.name] = (
-            specialise(_bias_value_order, value=activation.value),
-            specialise(_slope_bias_order, derivative=activation.derivative),
-        )
-    return _COMPILED[activation.name]
-
-
-def value(*_: Any) -> Any:
-    """Stand for the activation that `specialise` puts here."""
-
-
-def derivative(*_: Any) -> Any:
-    """Stand for the activation's derivative that `specialise` puts here."""
 
 
 def _bias_value_order(z: Any, y: Any, parameters: Any, bias: int, constants: Any) -> None:

@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from talweg_core.activations import Activation
 from talweg_core.activations import activation as named_activation
-from talweg_core.compilation import Kernel, ready, specialise
+from talweg_core.compilation import ready, specialise
 from talweg_core.initial import Initial, weight_initial
-from talweg_core.layers.activation import ActivationLayer
+from talweg_core.layers.activation import ActivationLayer, derivative, value
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 from talweg_core.matrix_products import address, multiply, multiply_left_transposed, multiply_right_transposed
 
@@ -70,13 +69,16 @@ class _BoundDense(BoundLayer):
         bias = space.slots["bias"].offset if layer.bias else -1
         activation = named_activation(layer.activation)
         constants = space.number(*activation.constants)
-        value, slope = _kernels(activation)
+        forward = _bias_then_value if activation.needs_input else _bias_and_value
+        backward = specialise(_slope_and_bias, derivative=activation.derivative)
         # z turns into y in place, unless the derivative is told by z alone.
         z = space.array(*self._y.shape) if activation.needs_input else self._y
         self._z = z
         outputs = (z, self._y) if activation.needs_input else (z,)
         where = self._weight.offset, bias, constants
-        self._value = ready(value, gemm, self._inputs, *outputs, space.parameters, *where)
+        self._value = ready(
+            specialise(forward, value=activation.value), gemm, self._inputs, *outputs, space.parameters, *where
+        )
         if not space.training:
             return
         self.output_derivative = space.empty(layer.output(space.shape))
@@ -88,7 +90,7 @@ class _BoundDense(BoundLayer):
         if space.input_derivative is not None:
             self._dx = space.input_derivative.reshape(space.runs, rows, width)
         self._slope = ready(
-            slope, gemm, self._inputs, z, self._y, self._dz, self._dx, space.parameters, space.gradient, *where
+            backward, gemm, self._inputs, z, self._y, self._dz, self._dx, space.parameters, space.gradient, *where
         )
 
     def forward(self, step: int) -> None:
@@ -102,26 +104,6 @@ class _BoundDense(BoundLayer):
             np.matmul(self._inputs_t, self._dz, out=self._weight.gradient)
             if self._asked:
                 np.matmul(self._dz, self._weight_t, out=self._dx)
-
-
-_COMPILED: dict[str, tuple[Kernel, Kernel]] = {}
-
-
-def _kernels(activation: Activation) -> tuple[Kernel, Kernel]:
-    if activation.name not in _COMPILED:
-        _COMPILED[activation.name] = (
-            specialise(_bias_then_value if activation.needs_input else _bias_and_value, value=activation.value),
-            specialise(_slope_and_bias, derivative=activation.derivative),
-        )
-    return _COMPILED[activation.name]
-
-
-def value(*_: Any) -> Any:
-    """Stand for the activation that `specialise` puts here."""
-
-
-def derivative(*_: Any) -> Any:
-    """Stand for the activation's derivative that `specialise` puts here."""
 
 
 def _bias_and_value(gemm: int, x: Any, z: Any, parameters: Any, weight: int, bias: int, constants: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from talweg_core.compilation import kernel
 from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
+from talweg_core.layers.reshaping import BoundView
 from talweg_core.randomness import keys, uniform
 
 
@@ -29,7 +30,7 @@ class Dropout(Layer):
 
     def bind(self, space: Space) -> BoundLayer:
         """On buffers."""
-        return _BoundDropout(self, space) if space.training else _BoundNothing(space)
+        return _BoundDropout(self, space) if space.training else BoundView(space.shape, space)
 
 
 class _BoundDropout(BoundLayer):
@@ -53,17 +54,6 @@ class _BoundDropout(BoundLayer):
     def backward(self) -> None:
         if self._dx is not None:
             _times(self._dy, self._mask, self._dx)
-
-
-class _BoundNothing(BoundLayer):
-    def __init__(self, space: Space) -> None:
-        self.outputs = space.inputs
-
-    def forward(self, step: int) -> None:
-        pass
-
-    def backward(self) -> None:
-        pass
 
 
 @kernel

@@ -20,7 +20,7 @@ class Flatten(Layer):
 
     def bind(self, space: Space) -> BoundLayer:
         """On buffers."""
-        return _BoundView(self.output(space.shape), space)
+        return BoundView(self.output(space.shape), space)
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,23 @@ class Reshape(Layer):
 
     def bind(self, space: Space) -> BoundLayer:
         """On buffers."""
-        return _BoundView(self.shape, space)
+        return BoundView(self.shape, space)
 
 
-class _BoundView(BoundLayer):
+class BoundView(BoundLayer):
+    """The inputs themselves, in another shape."""
+
     def __init__(self, shape: Shape, space: Space) -> None:
+        """Outputs of this shape."""
         self.outputs = _seen(space.inputs, shape)
         if space.input_derivative is not None:
             self.output_derivative = _seen(space.input_derivative, shape)
 
     def forward(self, step: int) -> None:
-        pass
+        """Nothing to compute."""
 
     def backward(self) -> None:
-        pass
+        """Nothing to compute."""
 
 
 def _seen(buffer: Any, shape: Shape) -> Any:

@@ -83,7 +83,7 @@ class BoundStack:
 
     def __init__(self, stack: Stack, space: Space) -> None:
         """Bind each layer to the outputs of the one before."""
-        self._layers: list[BoundLayer] = []
+        self.layers: list[BoundLayer] = []
         inputs, derivative = space.inputs, space.input_derivative
         for name, layer in zip(stack.names, stack.layers, strict=True):
             bound = layer.bind(
@@ -96,17 +96,17 @@ class BoundStack:
                     path=f"{space.path}{name}.",
                 )
             )
-            self._layers.append(bound)
+            self.layers.append(bound)
             inputs, derivative = bound.outputs, bound.output_derivative
         self.outputs: Array = inputs
         self.output_derivative: Array | None = derivative
-        self._backward = tuple(reversed(self._layers))
-        self._costs = [layer for layer in self._layers if layer.cost is not None]
-        self._settling = [layer for layer in self._layers if type(layer).settle is not BoundLayer.settle]
+        self._backward = tuple(reversed(self.layers))
+        self._costs = [layer for layer in self.layers if layer.cost is not None]
+        self._settling = [layer for layer in self.layers if type(layer).settle is not BoundLayer.settle]
 
     def forward(self, step: int) -> None:
         """Write outputs."""
-        for layer in self._layers:
+        for layer in self.layers:
             layer.forward(step)
 
     def backward(self) -> None:

@@ -3,7 +3,6 @@
 from functools import cache
 from typing import Any
 
-from talweg_core.errors import UnknownName
 from talweg_core.optimizers.adabelief import AdaBelief
 from talweg_core.optimizers.adadelta import AdaDelta
 from talweg_core.optimizers.adafactor import Adafactor
@@ -116,7 +115,7 @@ def catalogue() -> Catalogue:
 
 def describe(name: str) -> Description:
     """The optimizer of that name in words: formula, ranges, defaults, source; raises UnknownName."""
-    return _describe(_kind(name))
+    return _describe(catalogue().find(name))
 
 
 def surroundings() -> list[AroundDescription]:
@@ -131,7 +130,7 @@ def names() -> list[str]:
 
 def create(name: str, **hyperparameters: Any) -> Optimizer:
     """The optimizer of that name; raises UnknownName or InvalidHyperparameter, which give the nearest valid name."""
-    kind = _kind(name)
+    kind = catalogue().find(name)
     kind.check_names(hyperparameters)
     return kind(**hyperparameters)
 
@@ -141,10 +140,3 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
 @cache
 def _installed() -> dict[str, type[Optimizer]]:
     return load_installed({kind.name for kind in _BUILT_IN})
-
-
-def _kind(name: str) -> type[Optimizer]:
-    kinds = catalogue()
-    if name not in kinds:
-        raise UnknownName("optimizer", name, kinds)
-    return kinds[name]

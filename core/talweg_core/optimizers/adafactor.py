@@ -65,13 +65,13 @@ class _BoundAdafactor(BoundOptimizer):
     def update(self, situation: Situation) -> None:
         h = situation.hyperparameters
         t = situation.updates + 1
-        for r in np.flatnonzero(situation.active):
+        for r in map(int, np.flatnonzero(situation.active)):
             # Run by run: a sum over an axis may round otherwise in another cohort.
-            row = {name: float(values[r]) for name, values in h.values.items()}
+            row = h.of_run(r)
             parameters = self._layout.tensors(situation.parameters[r])
             gradients = self._layout.tensors(situation.gradient[r])
             for name, p in parameters.items():
-                self._one(name, int(r), p, gradients[name].astype(np.float64), row, float(t[r]))
+                self._one(name, r, p, gradients[name].astype(np.float64), row, float(t[r]))
 
     def _one(self, name: str, r: int, p: Array, g: Array, h: dict[str, float], t: float) -> None:
         weight = t ** h["beta2_decay"]

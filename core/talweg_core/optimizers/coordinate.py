@@ -4,6 +4,7 @@ import inspect
 import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from operator import is_
 from types import FunctionType
 from typing import Any, ClassVar
@@ -136,17 +137,13 @@ class BoundCoordinates(BoundOptimizer):
             self._buffer[:steps, k] = np.broadcast_to(scalars[name], (steps * runs,)).reshape(steps, runs)
 
 
-_COMPILED: dict[type[CoordinateOptimizer], tuple[Kernel, tuple[str, ...]]] = {}
-
-
+@cache
 def compiled(kind: type[CoordinateOptimizer]) -> tuple[Kernel, tuple[str, ...]]:
     """The compiled loop of a rule, and the names of its scalars in order."""
-    if kind not in _COMPILED:
-        arguments = list(inspect.signature(kind.rule).parameters)
-        names = tuple(n for n in arguments if n not in {"gradient", "parameter", *kind.state})
-        loop = _loop(kind.name, arguments, kind.state, names)
-        _COMPILED[kind] = specialise(loop, rule=kind.rule), names
-    return _COMPILED[kind]
+    arguments = list(inspect.signature(kind.rule).parameters)
+    names = tuple(n for n in arguments if n not in {"gradient", "parameter", *kind.state})
+    loop = _loop(kind.name, arguments, kind.state, names)
+    return specialise(loop, rule=kind.rule), names
 
 
 def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tuple[str, ...]) -> FunctionType:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from talweg_core.description import Entry, Setting, Table, defaults_and_ranges, paragraphs, range_of, settings_of
+from talweg_core.description import (
+    Entry,
+    Setting,
+    Table,
+    defaults_and_ranges,
+    paragraphs,
+    settings_of,
+    settings_of_fields,
+)
 from talweg_core.optimizers.base import Around, Optimizer
 
 _FAMILIES = {
@@ -85,8 +93,7 @@ class AroundDescription(Entry):
 
     def row(self) -> tuple[str, ...]:
         """What a table shows of it, by COLUMNS."""
-        settings = ", ".join(f"{setting.name}={setting.cells()[2]}" for setting in self.settings)
-        return self.name, self.formula.partition("\n")[0], settings
+        return self.name, self.formula.partition("\n")[0], self.assigned()
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
@@ -110,19 +117,20 @@ def describe(kind: type[Optimizer]) -> Description:
         formula=formula,
         details=details,
         source=source,
-        settings=_settings(kind),
+        settings=settings_of_fields(kind.ranged()),
     )
 
 
 def describe_around(kind: type[Around]) -> AroundDescription:
     """What `talweg optimizers --around <name>` prints."""
     formula, details, source = _said(kind)
-    return AroundDescription(kind.name, formula, details, source, _settings(kind))
+    return AroundDescription(kind.name, formula, details, source, settings_of_fields(kind.ranged()))
 
 
 class Catalogue(Table[type[Optimizer], Description]):
     """Optimizers by name, which shows itself as a table."""
 
+    noun = "optimizer"
     entry = Description
 
     def describe(self, kind: type[Optimizer]) -> Description:
@@ -136,15 +144,3 @@ def _said(kind: type[Optimizer] | type[Around]) -> tuple[str, str, str]:
     body, _, source = text.partition("Source:")
     formula, _, details = body.strip().partition("\n\n")
     return paragraphs(formula), paragraphs(details), paragraphs(source)
-
-
-def _settings(kind: type[Optimizer] | type[Around]) -> tuple[Setting, ...]:
-    return tuple(
-        Setting(field.name, range_of(field.metadata), _plain(field.default, field.metadata)) for field in kind.ranged()
-    )
-
-
-def _plain(default: Any, metadata: Mapping[str, Any]) -> Any:
-    if default is dataclasses.MISSING:
-        return None
-    return int(default) if getattr(metadata["range"], "whole", False) else default

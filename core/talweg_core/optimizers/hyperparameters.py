@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg_core.errors import InvalidCohort, InvalidHyperparameter, UnknownName
+from talweg_core.errors import EngineError, InvalidCohort, InvalidHyperparameter, UnknownName
 
 Numbers = NDArray[np.float64]
 
@@ -34,15 +34,15 @@ class Interval:
         ends = [f"{end:g}".replace("inf", "∞").replace("-", "−") for end in (self.low, self.high)]
         return f"{self.closed[0]}{ends[0]}, {ends[1]}{self.closed[1]}"
 
-    def check(self, what: str, value: Any) -> float:
-        """The value as a float (1 and 1.0 are one setting); raises InvalidHyperparameter, naming `what`."""
+    def check(self, what: str, value: Any, error: type[EngineError] = InvalidHyperparameter) -> float:
+        """The value as a float (1 and 1.0 are one setting); raises `error`, naming `what`."""
         kind = "a whole number" if self.whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidHyperparameter(f"{what} must be {kind} in {self}, got {value!r}")
+            raise error(f"{what} must be {kind} in {self}, got {value!r}")
         if value not in self:
-            raise InvalidHyperparameter(f"{what} must lie in {self}, got {value}")
+            raise error(f"{what} must lie in {self}, got {value}")
         if self.whole and value != int(value):
-            raise InvalidHyperparameter(f"{what} must be a whole number in {self}, got {value}")
+            raise error(f"{what} must be {kind} in {self}, got {value}")
         return float(value)
 
 
@@ -158,6 +158,10 @@ class Hyperparameters:
         copy.__dict__.update(self.__dict__)
         copy.values = self.values | dict(changed)
         return copy
+
+    def of_run(self, row: int) -> dict[str, float]:
+        """The numbers of run `row` by name."""
+        return {name: float(values[row]) for name, values in self.values.items()}
 
     def repeated(self, times: int) -> "Hyperparameters":
         """The same runs so many times over, one after another."""

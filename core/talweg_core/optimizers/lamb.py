@@ -19,7 +19,7 @@ from talweg_core.optimizers.base import (
     not_negative,
     positive,
 )
-from talweg_core.optimizers.norms import norms
+from talweg_core.optimizers.norms import trust_ratios
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class _BoundLAMB(BoundOptimizer):
         adam = Adam.scalars(h | {"learning_rate": np.ones(h.runs)}, situation.updates)
         scalars = tuple(values.astype(p.dtype) for values in (*adam.values(), h.weight_decay))
         _direction(situation.active, p, situation.gradient, self._m, self._v, self._u, scalars)
-        sizes, lengths = norms(p, self._offsets), norms(self._u, self._offsets)
-        ratio = np.where((sizes == 0) | (lengths == 0), 1.0, sizes / lengths)
-        rates = (h.learning_rate[:, None] * ratio).astype(p.dtype)
+        rates = (h.learning_rate[:, None] * trust_ratios(p, self._u, self._offsets)).astype(p.dtype)
         _move(situation.active, p, self._u, self._offsets, rates)
 
 

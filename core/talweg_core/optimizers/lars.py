@@ -17,7 +17,7 @@ from talweg_core.optimizers.base import (
     not_negative,
     positive,
 )
-from talweg_core.optimizers.norms import norms
+from talweg_core.optimizers.norms import trust_ratios
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ class _BoundLARS(BoundOptimizer):
         h, p = situation.hyperparameters, situation.parameters
         dtype = p.dtype
         u = situation.gradient + h.weight_decay[:, None].astype(dtype) * p
-        sizes, lengths = norms(p, self._offsets), norms(u, self._offsets)
-        ratio = h.trust_coefficient[:, None] * sizes / (lengths + h.epsilon[:, None])
-        ratio = np.where((sizes == 0) | (lengths == 0), 1.0, ratio)
+        ratio = trust_ratios(p, u, self._offsets, h.trust_coefficient[:, None], h.epsilon[:, None])
         rates = (h.learning_rate[:, None] * ratio).astype(dtype)
         _move(situation.active, p, u, self._velocity, self._offsets, rates, h.momentum.astype(dtype))
 

@@ -1,6 +1,7 @@
 """Which tensors of a layout are matrices, and a rule for one coordinate on those that are not."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,5 @@ class Vectors:
         p = np.ascontiguousarray(situation.parameters[:, self._places])
         g = np.ascontiguousarray(situation.gradient[:, self._places])
         h = situation.hyperparameters | {"learning_rate": learning_rate}
-        self._rule.update(
-            Situation(p, situation.costs, g, situation.updates, h, situation.active, situation.evaluations)
-        )
+        self._rule.update(replace(situation, parameters=p, gradient=g, hyperparameters=h))
         situation.parameters[:, self._places] = p

@@ -17,6 +17,15 @@ def norms(values: Array, offsets: NDArray[np.int64]) -> Numbers:
     return np.sqrt(out)
 
 
+def trust_ratios(
+    parameters: Array, u: Array, offsets: NDArray[np.int64], coefficient: float | Numbers = 1.0,
+    epsilon: float | Numbers = 0.0,
+) -> Numbers:  # fmt: skip
+    """ζ |θ| / (|u| + ε) (R, T) of the T tensors; 1 where |θ| or |u| is 0. ζ and ε are numbers or (R, 1)."""
+    sizes, lengths = norms(parameters, offsets), norms(u, offsets)
+    return np.where((sizes == 0) | (lengths == 0), 1.0, coefficient * sizes / (lengths + epsilon))
+
+
 def row_norms(values: Array) -> Numbers:
     """Euclidean norm (R,) in float64 of every row."""
     return norms(values, np.array([0, values.shape[1]]))[:, 0]

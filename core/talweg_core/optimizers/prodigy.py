@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from talweg_core.layout import Layout
-from talweg_core.optimizers.adaptation import descend, moments
 from talweg_core.optimizers.base import (
     BoundOptimizer,
     Hyperparameters,
@@ -17,6 +16,7 @@ from talweg_core.optimizers.base import (
     not_negative,
     positive,
 )
+from talweg_core.optimizers.dadaptation import BoundAdaptation, descend, moments
 from talweg_core.optimizers.norms import row_dots
 
 
@@ -51,31 +51,24 @@ class Prodigy(Optimizer):
         return _BoundProdigy(hyperparameters, layout, dtype)
 
 
-class _BoundProdigy(BoundOptimizer):
+class _BoundProdigy(BoundAdaptation):
     def __init__(self, h: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> None:
-        self._m, self._v, self._s, self._start = (np.zeros((h.runs, layout.size), dtype) for _ in range(4))
-        self._distance, self._numerator = h.initial_distance.copy(), np.zeros(h.runs)
-        self.state = {
-            "m": self._m, "v": self._v, "s": self._s, "start": self._start,
-            "distance": self._distance, "numerator": self._numerator,
-        }  # fmt: skip
+        super().__init__(h, layout, dtype, "start")
+        self._start = self.state["start"]
 
     def update(self, situation: Situation) -> None:
         h, p, g, active = situation.hyperparameters, situation.parameters, situation.gradient, situation.active
-        t, d, dtype = situation.updates + 1, self._distance, p.dtype
+        # A copy: `_learn` changes the distance in place.
+        d, dtype = self._distance.copy(), p.dtype
         begun = active & (situation.updates == 0)
         self._start[begun] = p[begun]
-        beta3 = np.sqrt(h.beta2)
-        rate = h.learning_rate * d * np.sqrt(1 - h.beta2**t) / (1 - h.beta1**t)
+        beta3, rate = np.sqrt(h.beta2), self._rate(h, situation.updates)
         weight = rate * d / h.initial_distance
         numerator = beta3 * self._numerator + weight * row_dots(g, self._start - p)
         scalars = (h.beta1, (1 - h.beta1) * d, h.beta2, (1 - h.beta2) * d * d, beta3, weight)
         lengths = np.zeros(h.runs)
         moments(active, g, self._m, self._v, self._s, tuple(x.astype(dtype) for x in scalars), lengths)
-        # Where no gradient has been seen, nothing is known about the distance.
-        estimate = np.where(lengths > 0, h.growth * numerator / np.where(lengths > 0, lengths, 1), 0)
-        np.copyto(self._numerator, numerator, where=active)
-        np.copyto(self._distance, np.maximum(d, estimate), where=active)
+        self._learn(active, numerator, h.growth * numerator, lengths, lengths)
         epsilon = np.maximum(self._distance * h.epsilon, np.finfo(dtype).tiny)
         descend(
             active, p, self._m, self._v, rate.astype(dtype), epsilon.astype(dtype),

@@ -1,6 +1,6 @@
 """A preconditioner for each side of a matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,13 +78,7 @@ class _BoundShampoo(BoundOptimizer):
                 velocity = self.state[f"velocity.{name}"][r]
                 velocity[:] = h.momentum[r] * velocity + roots[0][r] @ g @ roots[1][r]
                 situation.parameters[r, where] -= (h.learning_rate[r] * velocity).ravel()
-        self._vectors.update(
-            Situation(
-                situation.parameters, situation.costs, situation.gradient, situation.updates, h | self._plain,
-                situation.active, situation.evaluations,
-            ),
-            h.learning_rate,
-        )  # fmt: skip
+        self._vectors.update(replace(situation, hyperparameters=h | self._plain), h.learning_rate)
 
 
 def _inverse_fourth_root(matrix: Array) -> Array:

@@ -68,12 +68,12 @@ class _BoundSOAP(BoundOptimizer):
 
     def update(self, situation: Situation) -> None:
         h = situation.hyperparameters
-        for r in np.flatnonzero(situation.active):
-            row = {name: float(values[r]) for name, values in h.values.items()}
+        for r in map(int, np.flatnonzero(situation.active)):
+            row = h.of_run(r)
             for name, where, shape in self._matrices:
                 g = situation.gradient[r, where].reshape(shape).astype(np.float64)
                 p = situation.parameters[r, where].reshape(shape)
-                self._one(name, int(r), p, g, row, int(situation.updates[r]))
+                self._one(name, r, p, g, row, int(situation.updates[r]))
         self._vectors.update(situation, h.learning_rate)
 
     def _one(self, name: str, r: int, p: Array, g: Array, h: dict[str, float], k: int) -> None:

@@ -55,7 +55,7 @@ class SurfaceProblem(Problem):
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
         """On buffers."""
-        return _SurfaceOracle(_compiled(self._surface), parameters, gradient, self._constants)
+        return _SurfaceOracle(specialise(_every_row, surface=self._surface), parameters, gradient, self._constants)
 
 
 class _SurfaceOracle(Oracle):
@@ -71,15 +71,6 @@ class _SurfaceOracle(Oracle):
     def gradient(self, step: int) -> NDArray[np.float64]:
         self._rows(self._parameters, self._gradient, self._costs, self._constants)
         return self._costs
-
-
-_COMPILED: dict[Surface, Kernel] = {}
-
-
-def _compiled(surface: Surface) -> Kernel:
-    if surface not in _COMPILED:
-        _COMPILED[surface] = specialise(_every_row, surface=surface)
-    return _COMPILED[surface]
 
 
 def surface(*_: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from talweg_core.errors import UnknownName
 from talweg_core.schedules.base import Schedule
 from talweg_core.schedules.decays import (
     Constant,
@@ -37,7 +36,7 @@ def catalogue() -> Catalogue:
 
 def describe(name: str) -> Description:
     """The schedule of that name in words: formula, ranges, defaults; raises UnknownName."""
-    return _describe(_kind(name))
+    return _describe(catalogue().find(name))
 
 
 def names() -> list[str]:
@@ -47,13 +46,6 @@ def names() -> list[str]:
 
 def create(name: str, **settings: Any) -> Schedule:
     """The schedule of that name; raises UnknownName or InvalidProblem, which name setting, rule and value."""
-    kind = _kind(name)
+    kind = catalogue().find(name)
     kind.check_names(settings)
     return kind(**settings)
-
-
-def _kind(name: str) -> type[Schedule]:
-    kinds = catalogue()
-    if name not in kinds:
-        raise UnknownName("schedule", name, kinds)
-    return kinds[name]

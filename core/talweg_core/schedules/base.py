@@ -25,19 +25,8 @@ class Schedule(ABC):
         for field in dataclasses.fields(self):
             allowed = field.metadata.get("range")
             if isinstance(allowed, Interval):
-                self._check(field.name, allowed)
-
-    def _check(self, name: str, allowed: Interval) -> None:
-        value = getattr(self, name)
-        what = f"{self.name}: {name} must"
-        kind = "a whole number" if allowed.whole else "a number"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidProblem(f"{what} be {kind} in {allowed}, got {value!r}")
-        if value not in allowed:
-            raise InvalidProblem(f"{what} lie in {allowed}, got {value}")
-        if allowed.whole and value != int(value):
-            raise InvalidProblem(f"{what} be {kind} in {allowed}, got {value}")
-        object.__setattr__(self, name, int(value) if allowed.whole else float(value))
+                value = allowed.check(f"{self.name}: {field.name}", getattr(self, field.name), InvalidProblem)
+                object.__setattr__(self, field.name, int(value) if allowed.whole else value)
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name."""

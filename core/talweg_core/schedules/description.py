@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from talweg_core.description import Entry, Setting, Table, defaults_and_ranges, paragraphs, range_of, settings_of
+from talweg_core.description import (
+    Entry,
+    Setting,
+    Table,
+    defaults_and_ranges,
+    paragraphs,
+    settings_of,
+    settings_of_fields,
+)
 from talweg_core.schedules.base import Schedule
 
 
@@ -24,11 +32,7 @@ class Description(Entry):
 
     def row(self) -> tuple[str, ...]:
         """What the catalogue's table shows of it, by COLUMNS."""
-        settings = (
-            setting.name if setting.default is None else f"{setting.name}={setting.cells()[2]}"
-            for setting in self.settings
-        )
-        return self.name, self.formula, ", ".join(settings)
+        return self.name, self.formula, self.assigned()
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data, for JSON: what the API answers. `read` makes it this again."""
@@ -47,22 +51,17 @@ class Description(Entry):
 
 def describe(kind: type[Schedule]) -> Description:
     """What `talweg schedules <name>` prints."""
-    settings = tuple(
-        Setting(field.name, range_of(field.metadata), _default(field)) for field in dataclasses.fields(kind)
-    )
     formula = paragraphs(inspect.getdoc(kind.factor) or "").removesuffix(".")
+    settings = settings_of_fields(dataclasses.fields(kind))
     return Description(kind.name, formula, paragraphs(inspect.getdoc(kind) or ""), settings)
 
 
 class Catalogue(Table[type[Schedule], Description]):
     """Schedules by name, which shows itself as a table."""
 
+    noun = "schedule"
     entry = Description
 
     def describe(self, kind: type[Schedule]) -> Description:
         """One of them."""
         return describe(kind)
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    return None if field.default is dataclasses.MISSING else field.default
