@@ -1,4 +1,4 @@
-"""Activations against their definitions; their derivatives are in test_gradients.py."""
+"""Activations against their definitions; their derivatives are in test_network_gradients.py."""
 
 import math
 from collections.abc import Callable

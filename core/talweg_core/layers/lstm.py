@@ -7,7 +7,7 @@ import numpy as np
 
 from talweg_core.compilation import kernel
 from talweg_core.layers.base import BoundLayer, Space
-from talweg_core.layers.recurrence import BoundRecurrence, Recurrence
+from talweg_core.layers.recurrent import BoundRecurrence, Recurrence
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,12 @@
-"""The catalogue of optimizers."""
+"""The catalogue of optimizers: the engine's own, and those of installed packages (entry point `talweg.optimizers`)."""
 
+import warnings
+from collections.abc import Collection
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from talweg_core.errors import EngineError
 from talweg_core.optimizers.adabelief import AdaBelief
 from talweg_core.optimizers.adadelta import AdaDelta
 from talweg_core.optimizers.adafactor import Adafactor
@@ -27,7 +31,6 @@ from talweg_core.optimizers.momentum import Momentum
 from talweg_core.optimizers.muon import Muon
 from talweg_core.optimizers.nadam import NAdam
 from talweg_core.optimizers.nesterov import Nesterov
-from talweg_core.optimizers.plugins import load_installed
 from talweg_core.optimizers.prodigy import Prodigy
 from talweg_core.optimizers.radam import RAdam
 from talweg_core.optimizers.rmsprop import RMSProp
@@ -38,11 +41,7 @@ from talweg_core.optimizers.sgd import SGD
 from talweg_core.optimizers.shampoo import Shampoo
 from talweg_core.optimizers.soap import SOAP
 from talweg_core.optimizers.sophia import SophiaH
-from talweg_core.optimizers.wrappers.accumulate import Accumulate
-from talweg_core.optimizers.wrappers.average import Average
-from talweg_core.optimizers.wrappers.clip import ClipNorm, ClipValue
-from talweg_core.optimizers.wrappers.decay import L2, WeightDecay
-from talweg_core.optimizers.wrappers.sharpness import Sharpness
+from talweg_core.optimizers.wrappers import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
 from talweg_core.optimizers.yogi import Yogi
 
 _BUILT_IN: tuple[type[Optimizer], ...] = (
@@ -140,3 +139,37 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
 @cache
 def _installed() -> dict[str, type[Optimizer]]:
     return load_installed({kind.name for kind in _BUILT_IN})
+
+
+class UnusableOptimizer(UserWarning):
+    """A package announces an optimizer that cannot be used; the others can."""
+
+
+def load_installed(taken: Collection[str]) -> dict[str, type[Optimizer]]:
+    """Each by its name, but for those that are broken or whose name is taken: those are warned of."""
+    found: dict[str, type[Optimizer]] = {}
+    for point in entry_points(group="talweg.optimizers"):
+        try:
+            kind = _checked(point, taken)
+        except EngineError as error:
+            warnings.warn(str(error), UnusableOptimizer, stacklevel=2)
+        else:
+            found[point.name] = kind
+    return found
+
+
+def _checked(point: EntryPoint, taken: Collection[str]) -> type[Optimizer]:
+    """The class behind an entry point; raises EngineError, which names package, optimizer and rule."""
+    what = f"optimizer {point.name} of {point.dist.name if point.dist else 'a package'}:"
+    if point.name in taken:
+        raise EngineError(f"{what} the name must not be one of Talweg's own")
+    try:
+        kind = point.load()
+    # Anything may go wrong in another's module, and nobody else's optimizer should suffer from it.
+    except Exception as error:
+        raise EngineError(f"{what} {point.value} must be importable, got {type(error).__name__}: {error}") from error
+    if not isinstance(kind, type) or not issubclass(kind, Optimizer):
+        raise EngineError(f"{what} {point.value} must be a subclass of Optimizer, got {kind!r}")
+    if kind.name != point.name:
+        raise EngineError(f"{what} the class must have that name, got {kind.name!r}")
+    return kind

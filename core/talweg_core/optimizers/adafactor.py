@@ -17,7 +17,7 @@ from talweg_core.optimizers.base import (
     positive,
     within,
 )
-from talweg_core.optimizers.norms import row_norms
+from talweg_core.optimizers.tensors import row_norms
 
 
 @dataclass(frozen=True)

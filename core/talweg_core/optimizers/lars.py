@@ -17,7 +17,7 @@ from talweg_core.optimizers.base import (
     not_negative,
     positive,
 )
-from talweg_core.optimizers.norms import trust_ratios
+from talweg_core.optimizers.tensors import trust_ratios
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from talweg_core.optimizers.base import (
     size,
 )
 from talweg_core.optimizers.line_search import Search, Trial, strong_wolfe
-from talweg_core.optimizers.norms import row_dots
+from talweg_core.optimizers.tensors import row_dots
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from talweg_core.optimizers.base import (
     positive,
     size,
 )
-from talweg_core.optimizers.matrices import Vectors, matrices
-from talweg_core.optimizers.norms import row_norms
+from talweg_core.optimizers.tensors import Vectors, matrices, row_norms
 
 _A, _B, _C = 3.4445, -4.775, 2.0315
 _LEAST = 1e-7

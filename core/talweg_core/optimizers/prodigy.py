@@ -17,7 +17,7 @@ from talweg_core.optimizers.base import (
     positive,
 )
 from talweg_core.optimizers.dadaptation import BoundAdaptation, descend, moments
-from talweg_core.optimizers.norms import row_dots
+from talweg_core.optimizers.tensors import row_dots
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from talweg_core.optimizers.base import (
 )
 from talweg_core.optimizers.coordinate import BoundCoordinates, CoordinateOptimizer
 from talweg_core.optimizers.momentum import Momentum
-from talweg_core.optimizers.wrappers.sharpness import Sharpness
+from talweg_core.optimizers.wrappers import Sharpness
 
 
 @dataclass(frozen=True)

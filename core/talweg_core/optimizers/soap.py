@@ -19,7 +19,7 @@ from talweg_core.optimizers.base import (
     positive,
     whole,
 )
-from talweg_core.optimizers.matrices import Vectors, matrices
+from talweg_core.optimizers.tensors import Vectors, matrices
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,21 @@
 
 from typing import Any
 
-from talweg_core.schedules.base import Schedule
-from talweg_core.schedules.decays import (
+from talweg_core.schedules.base import Catalogue, Description, Schedule
+from talweg_core.schedules.base import describe as _describe
+from talweg_core.schedules.formulas import (
     Constant,
     Cosine,
     CosineRestarts,
     Exponential,
     InverseSquareRoot,
     Linear,
+    OneCycle,
     Polynomial,
     Step,
+    WarmUp,
+    WarmUpStableDecay,
 )
-from talweg_core.schedules.description import Catalogue, Description
-from talweg_core.schedules.description import describe as _describe
-from talweg_core.schedules.phases import OneCycle, WarmUp, WarmUpStableDecay
 
 __all__ = [
     "Catalogue", "Constant", "Cosine", "CosineRestarts", "Description", "Exponential", "InverseSquareRoot", "Linear",

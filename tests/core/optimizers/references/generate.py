@@ -1,4 +1,4 @@
-"""Trajectories of PyTorch and optax, float64, for tests/core/optimizers/test_references.py.
+"""Trajectories of PyTorch and optax, float64, for tests/core/optimizers/test_catalogue_references.py.
 
 Run once in an environment of its own, `pip install torch==2.13.0 optax==0.2.8`, then
 `python generate.py`; it writes cases.json, schedules.json and trajectories.npz beside itself. Neither library is a
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 import library_rules  # noqa: F401  adds its cases
-import library_surroundings  # noqa: F401  adds its cases
+import library_wrappers  # noqa: F401  adds its cases
 import numpy as np
 import optax
 import torch

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from talweg_core.optimizers.plugins import UnusableOptimizer, load_installed
+from talweg_core.optimizers import UnusableOptimizer, load_installed
 
 MODULE = """
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Every layer against central differences in float64, over drawn shapes and settings; see test_gradients.py.
+"""Every layer against central differences in float64, over drawn shapes and settings; see test_network_gradients.py.
 
 Where a layer takes inputs from another, a dense layer stands before it, so that ∂C/∂x is checked as well.
 """

@@ -62,8 +62,8 @@ def test_trajectory_equals_the_reference(
 
 
 def worked_by_hand() -> set[str]:
-    """The optimizers of the tests `test_<name>_of_…_worked_by_hand` in test_by_hand.py."""
-    tree = ast.parse((Path(__file__).parent / "test_by_hand.py").read_text())
+    """The optimizers of the tests `test_<name>_of_…_worked_by_hand` in test_catalogue_by_hand.py."""
+    tree = ast.parse((Path(__file__).parent / "test_catalogue_by_hand.py").read_text())
     found = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
     claims = [name for name in found if name.endswith("_worked_by_hand")]
     return {name.removeprefix("test_").partition("_of_")[0] for name in claims if "_of_" in name}

@@ -5,7 +5,6 @@ import pytest
 
 from talweg_core import Cohort, optimizers, problems
 from talweg_core.evaluations import Trials
-from talweg_core.optimizers.line_search import strong_wolfe
 
 
 def trials(problem_name: str, precision: str = "float64") -> tuple[Trials, Cohort]:
@@ -57,25 +56,3 @@ def test_probes_are_drawn_from_seed_and_step_alone() -> None:
     found.begin(3)
     assert found.probe(0).integers(1 << 60) == first
     assert len({first, other, later}) == 3
-
-
-@pytest.mark.parametrize("first", [1e-3, 0.3, 1.0, 50.0])
-def test_a_line_search_ends_where_the_strong_wolfe_conditions_hold(first: float) -> None:
-    """Along f(t) = (t − 2)⁴ + t² − 5 t."""
-
-    def cost(t: float) -> float:
-        return (t - 2) ** 4 + t * t - 5 * t
-
-    def slope(t: float) -> float:
-        return 4 * (t - 2) ** 3 + 2 * t - 5
-
-    search = strong_wolfe(cost(0), slope(0), first, 1.0, 1e-9)
-    length = next(search)
-    while True:
-        try:
-            length = search.send((cost(length), slope(length)))
-        except StopIteration as end:
-            trial = end.value
-            break
-    assert trial.cost <= cost(0) + 1e-4 * trial.length * slope(0)
-    assert abs(trial.slope) <= 0.9 * abs(slope(0))
