@@ -1,7 +1,7 @@
-"""Scalar functions and their derivatives, side by side; layers compile them into their own loops.
+"""Activation functions and their derivatives for one coordinate; layers compile them into their loops.
 
-Constants enter as arguments, already in the run's precision: a literal 1 would make Numba compute in float64.
-NaN passes through each of them, so that divergence is seen.
+Constants are arguments, in the run's precision: a literal 1 would make Numba compute in float64.
+Every function returns NaN for NaN, so that divergence is detected.
 """
 
 import math
@@ -17,7 +17,7 @@ from talweg_core.errors import UnknownName
 class Activation:
     """y = value(x, *constants) and ∂y/∂x = derivative(x, y, *constants), for one coordinate.
 
-    Where the derivative `needs_input`, a layer keeps x; otherwise it may hand over y for both.
+    Where `needs_input` is set, the derivative reads x and the layer keeps it; otherwise the layer may pass y as x.
     """
 
     name: str
@@ -43,7 +43,7 @@ def relu(x: Any, zero: Any, one: Any) -> Any:
 
 
 def relu_derivative(x: Any, y: Any, zero: Any, one: Any) -> Any:
-    """1 where y > 0, else 0 (at 0 too, as PyTorch)."""
+    """1 where y > 0, else 0 (0 at x = 0, as in PyTorch)."""
     return one if y > zero else zero
 
 
@@ -80,7 +80,7 @@ def gelu_derivative(x: Any, y: Any, one: Any, half: Any, root: Any, density: Any
 def gelu_tanh(x: Any, one: Any, two: Any, scale: Any, cubic: Any, three: Any) -> Any:
     """y = ½ x (1 + tanh u) = x σ(2 u), u = √(2/π) (x + 0.044715 x³). Source: Hendrycks & Gimpel 2016, section 2.
 
-    By σ, since exp takes a sixth of the time of tanh.
+    Computed with σ, since exp takes a sixth of the time of tanh.
     """
     return x / (one + exp(-two * scale * (x + cubic * x * x * x)))
 
@@ -103,7 +103,7 @@ def silu_derivative(x: Any, y: Any, one: Any) -> Any:
 
 
 def sigmoid(x: Any, one: Any) -> Any:
-    """y = 1 / (1 + exp(−x)); exp overflows to infinity harmlessly for very negative x."""
+    """y = 1 / (1 + exp(−x)). For very negative x, exp overflows to infinity and y is 0, as it should be."""
     return one / (one + exp(-x))
 
 

@@ -1,4 +1,4 @@
-"""The factors of the chain rule in a network of dense layers: what one derivative is a product and a sum of."""
+"""The factors of the chain rule in a network of dense layers: the arrays whose products sum to a derivative."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ Floats = NDArray[np.float64]
 class Factors:
     """One layer y = f(z), z = x W + b, on a batch: ∂C/∂W[i, j] = Σ_n inputs[n, i] deltas[n, j].
 
-    And ∂C/∂b[j] = Σ_n deltas[n, j]. The terms that a cost adds for the size of the weights are not part of it.
+    And ∂C/∂b[j] = Σ_n deltas[n, j]. The L1 and L2 terms of the cost are not included.
 
     Attributes:
-        name: "dense1", as the tensors are named.
+        name: The layer's name, as in the tensor names: "dense1".
         activation: f, by name.
         inputs: x (B, in). outputs: y (B, units).
-        arriving: ∂C/∂y (B, units), from the layer after it: δ W′ᵀ there, or the cost's derivative.
+        arriving: ∂C/∂y (B, units), from the next layer (its δ Wᵀ) or, for the last layer, from the cost.
         deltas: δ = ∂C/∂z = ∂C/∂y ⊙ f′(z) (B, units).
     """
 
@@ -36,7 +36,7 @@ class Factors:
 
 
 def has_factors(problem: object) -> bool:
-    """The problem is a network of dense layers on plain rows of numbers, and nothing else."""
+    """Whether the problem is a network of dense layers alone, on one-dimensional inputs."""
     if not isinstance(problem, NetworkProblem):
         return False
     network = problem.network
@@ -58,7 +58,7 @@ def factors(problem: NetworkProblem, parameters: Array, examples: NDArray[np.int
         assert own.output_derivative is not None
         before = batch[0] if position == 0 else bound.layers[position - 1].outputs[0].copy()
         outputs, arriving = own.outputs[0].copy(), own.output_derivative[0].copy()
-        # In place, a dense layer turns ∂C/∂y into ∂C/∂z.
+        # A dense layer overwrites ∂C/∂y with ∂C/∂z.
         own.backward()
         name = network.stack.names[position]
         found.append(Factors(name, layer.activation, before, outputs, arriving, own.output_derivative[0].copy()))

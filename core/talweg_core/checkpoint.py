@@ -1,4 +1,4 @@
-"""Named arrays as bytes and back: the form of a checkpoint. No pickle; every length is checked first."""
+"""The binary format of a checkpoint: named arrays as bytes and back. No pickle; every length is checked before use."""
 
 import json
 import math
@@ -16,7 +16,7 @@ _KINDS = {"float32", "float64", "int64", "bool"}
 
 
 def pack(facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
-    """Plain facts and arrays as bytes, little-endian, in the mapping's order; equal input gives equal bytes."""
+    """Facts (JSON values) and arrays as bytes, little-endian, in the mapping's order; equal input gives equal bytes."""
     described = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
     header = json.dumps({"facts": facts, "arrays": described}, sort_keys=True, separators=(",", ":")).encode()
     bodies = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
@@ -24,10 +24,10 @@ def pack(facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 def unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """What `pack` was given; raises InvalidCheckpoint for anything else."""
+    """The arguments of `pack`; raises InvalidCheckpoint for bytes that `pack` did not write."""
     start = len(_MAGIC) + _LENGTH.size
     if payload[: len(_MAGIC)] != _MAGIC or len(payload) < start:
-        raise InvalidCheckpoint("checkpoint: must begin with its mark, got other bytes")
+        raise InvalidCheckpoint(f"checkpoint: must start with {_MAGIC!r}, got {payload[: len(_MAGIC)]!r}")
     (length,) = _LENGTH.unpack_from(payload, len(_MAGIC))
     try:
         header = json.loads(payload[start : start + length])

@@ -1,4 +1,4 @@
-"""The gradient against central differences."""
+"""Check a gradient against central differences."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from talweg_core.randomness import stream
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """How far backpropagation is from central differences along random directions."""
+    """The differences between backpropagation and central differences along random directions."""
 
     relative_errors: Array
-    # The one by backpropagation (P,), in float64.
+    # By backpropagation, (P,) in float64.
     gradient: Array
 
     @property
@@ -37,9 +37,9 @@ def check_gradient(
 ) -> GradientCheck:
     """Compare g · d with (C(θ + h d) − C(θ − h d)) / 2h in float64, h = `width`, for random unit directions d.
 
-    A single wrong coordinate shows in nearly every direction. Relative to the larger of the two, or to |g| / √P
-    where a direction happens to be nearly level; NaN where a cost is not finite. At `parameters` (P,), else at those
-    that `seed` starts from, and on the batch of `step`.
+    A single wrong coordinate changes nearly every direction. An error is relative to the larger of the two values, or
+    to |g| / √P where both are smaller than that; NaN where a cost is not finite. The point is `parameters` (P,), by
+    default the initial parameters of `seed`; the batch is that of `step`.
     Source: Gill, Murray & Wright 1981, section 8.6.
     """
     if directions < 1:

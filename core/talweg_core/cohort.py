@@ -1,7 +1,7 @@
-"""R runs of one problem under one rule, trained in lock-step.
+"""The cohort: R runs of one problem under one optimizer, trained in lock-step.
 
-A step is a pure function of (spec, seed, step, parameters, optimizer state). So a cohort can be put back to any
-checkpoint, and a run's bits depend neither on who shares its cohort nor on where it was interrupted.
+A step is a pure function of (spec, seed, step, parameters, optimizer state). So a cohort can be restored from any
+checkpoint, and a run's bits depend neither on the other runs of its cohort nor on where it was interrupted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,17 +23,17 @@ from talweg_core.schedules import Constant, Schedule
 
 StopReason = Literal["finished", "diverged", "target", "time", "cancelled", "failed"]
 STOP_REASONS: tuple[str, ...] = get_args(StopReason)
-# Of differences of gradients in float64 that only look: see `Cohort.hessian_product`.
+# The width of the central difference in `Cohort.hessian_product`, in float64.
 _NARROW = 1e-9
 
 
 @dataclass(frozen=True)
 class Record:
-    """What step `step` was: of each run its cost C_t (float64), gradient g_t and learning rate.
+    """Step `step` of every run: its cost C_t (float64), gradient g_t and learning rate.
 
-    `gradient` (R, P) is a live buffer, overwritten by the next step. `stepped` (R,) says whose record this is: runs
-    that were still active. `diverged` (R,) are those among them whose cost or gradient was not finite; their
-    parameters stay as they were, and it is their last step.
+    `gradient` (R, P) is a live buffer, overwritten by the next step. `stepped` (R,) is true for the runs that were
+    active: the record is valid for those alone. `diverged` (R,) is true for the runs among them whose cost or gradient
+    was not finite; their parameters do not change, and this is their last step.
     """
 
     step: int
@@ -42,19 +42,19 @@ class Record:
     learning_rates: Numbers
     stepped: Flags
     diverged: Flags
-    # (3, R): what the rule asked for beyond this gradient; None where it asked for nothing.
+    # (3, R): the evaluations that the optimizer made in addition to this gradient; None where it made none.
     trials: NDArray[np.int64] | None = None
 
     @property
     def evaluations(self) -> Counts:
-        """How many gradients, costs and Hessian products (R,) this step took; a gradient comes with its cost."""
+        """How many gradients, costs and Hessian products (R,) this step took; a gradient includes its cost."""
         counts = np.zeros((3, len(self.stepped)), dtype=np.int64) if self.trials is None else self.trials.copy()
         counts[0] += self.stepped
         return Counts(*counts)
 
 
 class Cohort:
-    """Runs in lock-step. Everything that a run's future depends on is in `checkpoint(row)`."""
+    """Runs in lock-step; `checkpoint(row)` holds everything that a run's further steps depend on."""
 
     def __init__(
         self,
@@ -66,15 +66,19 @@ class Cohort:
         precision: Precision = "float32",
         schedule: Schedule | Sequence[Schedule] | None = None,
     ) -> None:
-        """One optimizer and one seed a run; one schedule for all, or one a run. Raises InvalidCohort."""
+        """One optimizer and one seed for each run; one schedule for all, or one for each. Raises InvalidCohort."""
         runs = len(seeds)
         if not runs or len(optimizers) != runs:
-            raise InvalidCohort(f"cohort: needs one optimizer a seed, got {len(optimizers)} and {runs}")
+            raise InvalidCohort(
+                f"cohort: needs one optimizer for each seed, got {len(optimizers)} optimizers and {runs} seeds"
+            )
         if precision not in ("float32", "float64"):
             raise InvalidCohort(f"precision: must be float32 or float64, got {precision!r}")
         schedules = [schedule or Constant()] * runs if not isinstance(schedule, Sequence) else list(schedule)
         if len(schedules) != runs:
-            raise InvalidCohort(f"cohort: needs one schedule a run, got {len(schedules)} for {runs}")
+            raise InvalidCohort(
+                f"cohort: needs one schedule for each run, got {len(schedules)} schedules for {runs} runs"
+            )
         self.problem, self.optimizers, self.seeds = problem, tuple(optimizers), tuple(seeds)
         self.batch_size = batch_size or (problem.examples if optimizers[0].full_batch else problem.default_batch_size)
         if optimizers[0].full_batch and self.batch_size != problem.examples:
@@ -96,7 +100,7 @@ class Cohort:
         self._rule = optimizers[0].bind(optimizers, problem.layout, dtype)
         self._oracle = problem.bind(self.parameters, self._gradient, self.seeds, self.batch_size)
         self._trials = Trials(problem, self._oracle, self.parameters, self._gradient, self.seeds, self.batch_size)
-        # Updates that each run's rule has made: what Adam corrects its moments by.
+        # The number of updates of each run, from which Adam corrects its moments.
         self._updates = np.zeros(runs)
         self._count = ready(_add, self.active, self._updates)
 
@@ -107,16 +111,16 @@ class Cohort:
 
     @property
     def state(self) -> dict[str, NDArray[Any]]:
-        """The optimizer's state by name, each with a row a run; live."""
+        """The optimizer's state by name, one row for each run; live buffers."""
         return self._rule.state
 
-    def look(self) -> tuple[Numbers, Array]:
-        """Costs (R,) and gradient (R, P) at this step's parameters and batch, moving nothing; live buffers."""
+    def gradient(self) -> tuple[Numbers, Array]:
+        """Costs (R,) and gradient (R, P) at this step's parameters and batch, without a step; live buffers."""
         with np.errstate(all="ignore"):
             return self._oracle.gradient(self.step), self._gradient
 
     def costs(self, parameters: Array | None = None) -> Numbers:
-        """The costs (R,) of `parameters` (R, P), or of the current ones, on this step's batch; moves nothing."""
+        """The costs (R,) of `parameters` (R, P), by default the current ones, on this step's batch; without a step."""
         kept = self.parameters.copy()
         with np.errstate(all="ignore"):
             if parameters is not None:
@@ -126,14 +130,14 @@ class Cohort:
         return costs
 
     def examples(self) -> Iterator[tuple[float, Array]]:
-        """Of the one run, each example's own cost and gradient (P,) at this step; moves nothing; a live buffer.
+        """For a cohort of one run: each example's cost and gradient (P,) at this step, without a step; a live buffer.
 
-        Their means are the batch's; they come in the order in which they were drawn, none where the problem has none.
-        Raises EngineError where an example has no cost of its own.
+        Their means are the batch's cost and gradient. In the order of the batch; none where the problem has no
+        examples. Raises EngineError where the cost is not a mean over examples.
         """
         found = self._oracle.examples(self.step)
         while True:
-            # Not around the yield: what is done between two examples keeps its own warnings.
+            # Not across the yield, where the caller's warnings must stay as they are.
             with np.errstate(all="ignore"):
                 cost = next(found, None)
             if cost is None:
@@ -141,10 +145,11 @@ class Cohort:
             yield cost, self._gradient[0]
 
     def hessian_product(self, vector: Array) -> Array:
-        """H v (P,) in float64 for the one run, on this step's batch.
+        """For a cohort of one run: H v (P,) in float64 on this step's batch.
 
-        As talweg_core.evaluations has it, with a width of 1e-9: a product rounds by about 1e-7 of the gradient's size,
-        which an eigenvalue bears, and hardly ever meets a relu's kink, where a secant may be a thousand times H.
+        By central differences as in talweg_core.evaluations, with a width of 1e-9. The rounding error is about 1e-7 of
+        the gradient's size, small enough for an eigenvalue. Such a short difference hardly ever crosses the kink of a
+        relu, where a secant may be a thousand times H.
         """
         self._trials.begin(self.step)
         with np.errstate(all="ignore"):
@@ -161,7 +166,7 @@ class Cohort:
             if _not_finite(stepped, costs, self._gradient, diverged):
                 for row in np.flatnonzero(diverged):
                     self.freeze(int(row), "diverged")
-            # Before the rule looks anywhere else: state follows what was seen at θ_t.
+            # Before the optimizer evaluates other points: the network's state must follow the evaluation at θ_t.
             self._oracle.settle(self.active)
             rates = self.learning_rates()
             self._trials.begin(self.step)
@@ -175,26 +180,26 @@ class Cohort:
         return record
 
     def run(self, steps: int) -> Iterator[Record]:
-        """Make steps until `steps` have been made in all or no run is active; yields each record."""
+        """Make steps until `self.step` is `steps` or no run is active; yields each record."""
         while self.step < steps and self.active.any():
             yield self.advance()
 
     def learning_rates(self) -> Numbers:
-        """η_t (R,) of the step to come."""
+        """η_t (R,) of the next step."""
         if self._constant:
             return self._learning_rates
         factors = [schedule.factor(self.step) for schedule in self._schedules]
         return self._learning_rates * factors
 
     def freeze(self, row: int, reason: StopReason) -> None:
-        """End one run: it is moved and recorded no more."""
+        """End one run: later steps neither update nor record it."""
         self.active[row] = False
         self.stop_reasons[row] = reason
 
     def norms(self, previous: Array, record: Record) -> Numbers:
-        """Euclidean norms (3, R, T), a tensor each: of g_t, of θ_t = `previous` and of θ_{t+1} − θ_t.
+        """Euclidean norms (3, R, T) of each tensor: of g_t, of θ_t = `previous` and of θ_{t+1} − θ_t.
 
-        `previous` then becomes θ_{t+1}: whoever watches every step goes through memory once instead of twice.
+        In place, `previous` becomes θ_{t+1}, so that a caller who reads every step passes over memory once, not twice.
         """
         offsets = self.problem.layout.offsets
         out = np.empty((3, self.runs, len(offsets) - 1))
@@ -211,16 +216,16 @@ class Cohort:
 
     @property
     def evaluation_parameters(self) -> Array:
-        """Where (R, P) the runs are judged: an average that the rule keeps, or simply the parameters."""
+        """The point (R, P) at which runs are evaluated: an average that the optimizer keeps, or else the parameters."""
         with np.errstate(all="ignore"):
             return self._rule.evaluation_parameters(self.parameters, self._updates)
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
-        """Which training examples (B,) run `row` sees at `step`."""
+        """The indices (B,) of the training examples in the batch of run `row` at `step`."""
         return self._oracle.batch(row, step)
 
     def checkpoint(self, row: int) -> bytes:
-        """Everything that the future of run `row` depends on, beside its spec."""
+        """Everything except its spec that the further steps of run `row` depend on."""
         facts = {
             "step": self.step,
             "stop_reason": self.stop_reasons[row],
@@ -229,16 +234,16 @@ class Cohort:
         return pack(facts, {name: array[row] for name, array in self._kept().items()})
 
     def _kept(self) -> dict[str, NDArray[Any]]:
-        """What moves from step to step: parameters, the rule's state and, where there is one, the network's."""
+        """The arrays that a step changes: parameters, the optimizer's state and, where it has any, the network's."""
         network = self._oracle.state
         kept: dict[str, NDArray[Any]] = {"parameters": self.parameters}
         kept |= {f"state.{name}": array for name, array in self.state.items()}
         return kept if network is None or not network.size else kept | {"network": network}
 
     def restore(self, row: int, payload: bytes) -> None:
-        """Put run `row` back to a checkpoint, and the cohort to its step; raises InvalidCheckpoint.
+        """Restore run `row` from a checkpoint, and set the cohort to its step; raises InvalidCheckpoint.
 
-        All rows must be put back to the same step before the next step is made.
+        All rows must be restored to the same step before the next step is made.
         """
         facts, arrays = unpack(payload)
         expected = self._kept()
@@ -254,20 +259,20 @@ class Cohort:
 
 @kernel
 def _add(active: Any, updates: Any) -> None:
-    """NumPy takes ten times as long for one number."""
+    """Add 1 where active. NumPy takes ten times as long for one number."""
     for r in range(len(active)):
         updates[r] += active[r]
 
 
 @summing_kernel
 def _not_finite(stepped: Any, costs: Any, gradient: Any, out: Any) -> Any:
-    """Which runs, of those that stepped, have a cost or derivative that is NaN or infinite; whether any has."""
+    """Write which of the stepped runs have a cost or derivative that is NaN or infinite; return whether any has."""
     found = False
     for r in range(len(costs)):
         out[r] = False
         if stepped[r]:
             row = gradient[r]
-            # A finite number times 0 is 0; NaN and infinity give NaN, and NaN stays, in whatever order they are summed.
+            # A finite number times 0 is 0; NaN and infinity give NaN, and a sum with NaN is NaN in any order.
             none = row.dtype.type(0)
             probe = none
             for i in range(row.size):
@@ -286,7 +291,7 @@ def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> No
             g, p, q = gradient[r, first:last], before[r, first:last], after[r, first:last]
             slope = size = moved = 0.0
             for i in range(g.size):
-                # `float` would leave float32 as it is, and add squares up in it.
+                # `float` would leave float32 as it is, and squares would be summed in float32.
                 a, b = np.float64(g[i]), np.float64(p[i])
                 c = np.float64(q[i]) - b
                 p[i] = q[i]
@@ -297,7 +302,7 @@ def _norms(gradient: Any, before: Any, after: Any, offsets: Any, out: Any) -> No
 
 
 def same_rule(one: Optimizer, other: Optimizer) -> bool:
-    """Whether the state of one rule means the same to the other: same kind, same choices, the same things around.
+    """Whether one optimizer's state is valid for the other: the same kind, choices and wrappers.
 
     Numbers such as the learning rate or β₁ may differ.
     """
@@ -305,31 +310,34 @@ def same_rule(one: Optimizer, other: Optimizer) -> bool:
 
 
 def parameters_of(payload: bytes) -> tuple[Array, Array | None]:
-    """The parameters (P,) in a checkpoint, and the network's own state (S,) where it has any."""
+    """The parameters (P,) in a checkpoint, and the network's state (S,) or None."""
     _, arrays = unpack(payload)
     return arrays["parameters"], arrays.get("network")
 
 
 def keeps_state(cohort: Cohort) -> bool:
-    """Whether the network keeps something beside its parameters, as batch norm does."""
+    """Whether the network has state besides its parameters, as batch norm does."""
     return parameters_of(cohort.checkpoint(0))[1] is not None
 
 
 def fresh_checkpoint(cohort: Cohort, step: int, parameters: Array, network: Array | None = None) -> bytes:
-    """The checkpoint of a run at `step` whose rule has seen nothing yet.
+    """The checkpoint of a run at `step` with the optimizer's initial state.
 
-    `cohort` holds that run alone, at its start. Raises InvalidCheckpoint where the arrays are not of its shape.
+    `cohort` must hold that run alone, at step 0. Raises InvalidCheckpoint where an array has another shape or
+    precision.
     """
     facts, arrays = unpack(cohort.checkpoint(0))
     given = {"parameters": parameters} if network is None else {"parameters": parameters, "network": network}
     for name, array in given.items():
         if name not in arrays or (array.dtype, array.shape) != (arrays[name].dtype, arrays[name].shape):
-            raise InvalidCheckpoint(f"{name}: must be of this run's shape and precision, got {array.shape}")
+            raise InvalidCheckpoint(
+                f"{name}: must have this run's shape and precision, got {array.dtype} {array.shape}"
+            )
     return pack(facts | {"step": step}, arrays | given)
 
 
 def checkpoint_fits(cohort: Cohort, payload: bytes) -> bool:
-    """Whether the run that `cohort` holds alone could go on from this checkpoint."""
+    """Whether the only run of `cohort` can continue from this checkpoint."""
     return _forms(unpack(payload)[1]) == _forms(unpack(cohort.checkpoint(0))[1])
 
 

@@ -1,7 +1,7 @@
-"""Compiled kernels: cached on disk, without the interpreter's lock, IEEE arithmetic to the letter.
+"""Compiled kernels: cached on disk, without the interpreter's lock, in strict IEEE arithmetic.
 
-No kernel of the training path is compiled with fast-math: its licence to reorder is what would make a run's
-bits depend on the compiler's mood.
+No kernel of the training path is compiled with fast-math: with it, the order of a sum, and so a run's bits, would
+depend on the compiler.
 """
 
 import hashlib
@@ -26,27 +26,28 @@ except ImportError:  # Windows, where each process compiles for itself
 
 Kernel = Callable[..., Any]
 
-# Seconds. Compiling a kernel takes one; after so many, the process that does it is taken for stopped.
+# Seconds. Compiling a kernel takes about one; after this time, a process that compiles counts as stopped.
 _LONGEST_WAIT = 60.0
 
 
 def kernel(function: Callable[..., Any]) -> Kernel:
-    """The function compiled, and cached where there is a place for it."""
+    """The compiled function, cached on disk where a folder for the cache can be written."""
     return _compiled(function)
 
 
 def summing_kernel(function: Callable[..., Any]) -> Kernel:
-    """The same for sums that are only reported (norms): reordered for vector registers, products and sums in one."""
+    """The same for sums that are only reported (norms): sums may be reordered, multiply and add may be fused."""
     return _compiled(function, fastmath={"reassoc", "nsz", "contract"})
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
     made: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
     try:
-        # Beside the source; where that is read-only, in the user's cache; NUMBA_CACHE_DIR comes before both.
+        # In __pycache__ next to the source; where that is read-only, in the user's cache. NUMBA_CACHE_DIR overrides
+        # both.
         own = _OnceCache(function)
     except RuntimeError:
-        # No place to write at all, or no file to tell a change by, as for a rule typed at a prompt.
+        # No folder can be written, or the function has no source file, as when it is typed at a prompt.
         return made  # type: ignore[no-any-return]
     compile_it = made.compile
 
@@ -56,14 +57,14 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Kernel:
         finally:
             own.release()
 
-    # What `cache=True` sets; Numba offers no way to give it another cache.
+    # `cache=True` sets these attributes; Numba has no option for another cache.
     made._cache, made.compile = own, compile_once
     return made  # type: ignore[no-any-return]
 
 
 @cache
 def engine_digest() -> str:
-    """Of every source file of the engine, in hex."""
+    """SHA-256 over every source file of the engine, in hex."""
     found = hashlib.sha256()
     folder = Path(__file__).parent
     for path in sorted(folder.rglob("*.py")):
@@ -75,29 +76,29 @@ class _OnceCache(FunctionCache):
     """Numba's cache, in which a process waits for a kernel that another process compiles.
 
     Without the wait, processes that start together on a new machine each compile every kernel, and two processes that
-    save kernels of one function at the same time lose one of them. There is a lock file for each function, beside its
-    kernels, while one of them is compiled.
+    save kernels of one function at the same time lose one of them. While a kernel is compiled, a lock file for its
+    function exists in the cache folder.
 
-    A kernel is compiled anew when any file of the engine changes. Numba itself looks at the function's own file alone,
-    although functions of other files are compiled into it: after an upgrade it would run what those files held before.
+    A kernel is compiled again when any file of the engine changes. Numba itself checks the function's own file alone,
+    although functions of other files are compiled into it: after an upgrade it would run their old code.
     """
 
     _lock: int | None = None
 
     def __init__(self, function: Kernel) -> None:
-        """Raises RuntimeError where there is no place for it, or no file to tell a change by."""
+        """Raises RuntimeError where no cache folder can be written or the function has no source file."""
         super().__init__(function)  # type: ignore[no-untyped-call]
         self._cache_file._source_stamp = (self._cache_file._source_stamp, engine_digest())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The cached kernel; None where this process must compile it, and then holds the lock until `release`."""
+        """The cached kernel; or None, and this process must compile it: it then holds the lock until `release`."""
         found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         if found is None and self._lock is None and self._acquire():
             found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         return found
 
     def release(self) -> None:
-        """Give the lock back, if this process holds it."""
+        """Release the lock, if this process holds it."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
@@ -108,7 +109,7 @@ class _OnceCache(FunctionCache):
         return Path(self._cache_path) / f"{self._impl.filename_base}.lock"
 
     def _acquire(self) -> bool:
-        """Take the lock; returns whether another process held it, which may have saved the kernel."""
+        """Take the lock; returns whether another process held it and so may have saved the kernel."""
         waited, deadline = False, time.monotonic() + _LONGEST_WAIT
         try:
             self._impl.locator.ensure_cache_path()
@@ -127,12 +128,12 @@ class _OnceCache(FunctionCache):
                         os.close(lock)
                 waited = True
         except OSError:
-            # Read-only, or a file system without locks: each compiles for itself.
+            # A read-only folder, or a file system without locks: each process compiles for itself.
             pass
         return waited
 
 
-# A scalar function that kernels call; the compiler inlines it.
+# Compile a scalar function that kernels call; the compiler inlines it.
 scalar: Callable[[Callable[..., Any]], Kernel] = numba.njit(error_model="numpy")
 
 
@@ -141,7 +142,7 @@ _UNCOMPILED = ContextVar("uncompiled", default=False)
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Within, kernels are made ready without being compiled, which is left to their first call."""
+    """A context in which `ready` compiles nothing; a kernel is then compiled at its first call."""
     token = _UNCOMPILED.set(True)
     try:
         yield
@@ -150,12 +151,12 @@ def uncompiled() -> Iterator[None]:
 
 
 def ready(compiled: Kernel, *arguments: Any, integers: int = 0) -> Callable[..., Any]:
-    """A call of a kernel with these very arguments, arrays among them, for code that makes it at every step.
+    """The kernel with these arguments bound, for a call made at every step.
 
-    What the call itself is given follows them: so many integers.
+    The call itself passes `integers` further arguments, all integers.
 
-    The kernel is compiled or loaded now, for the arguments' types; a call costs half of what it costs where Numba
-    has to find out the types each time.
+    The kernel is compiled or loaded now, for the arguments' types. A call then takes half the time of one in which
+    Numba determines the types.
     """
     if _UNCOMPILED.get():
         return partial(compiled, *arguments)
@@ -165,11 +166,11 @@ def ready(compiled: Kernel, *arguments: Any, integers: int = 0) -> Callable[...,
 
 @cache
 def specialise(template: Callable[..., Any], **functions: Callable[..., Any]) -> Kernel:
-    """A compiled copy of `template` in which these global names stand for these scalar functions.
+    """A compiled copy of `template` in which these global names are bound to these scalar functions.
 
-    Numba caches neither closures over compiled functions nor functions taken as arguments. A copy that claims
-    to live in the file of its first function is cached, and is compiled anew when that file changes; a digest of
-    the template in its name does the same for the template.
+    Numba caches neither closures over compiled functions nor functions passed as arguments. The copy's file name is
+    that of its first function, so that it is cached, and compiled again when that file changes. The copy's name
+    contains a digest of the template, so that it is also compiled again when the template changes.
     """
     assert isinstance(template, FunctionType)
     main = next(iter(functions.values()))

@@ -1,10 +1,10 @@
 """Costs: the scalar that is minimised, and its derivative by the prediction, in one pass.
 
-Bound to its buffers, a cost's `forward` writes C (R,) in float64, the mean over the batch, and ∂C/∂prediction
-(R, B, *shape). Targets are (R, B, …), or (1, B, …) where all runs share a batch.
+A bound cost's `forward` writes C (R,) in float64, the mean over the batch, and ∂C/∂prediction (R, B, *shape). Targets
+are (R, B, …), or (1, B, …) where all runs share a batch.
 
-A cost may add L1 and L2 terms of the weights while it trains (`BoundPenalty`). What is measured on a split
-is without them, so that settings can be compared.
+In training, a cost may add L1 and L2 terms of the weights (`BoundPenalty`). Evaluations on a split omit them, so that
+settings can be compared.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ from talweg_core.layout import Array
 class BoundPenalty:
     """C += l1 Σ |w| + l2 Σ w²; ∂C/∂w += l1 sign(w) + 2 l2 w, over tensors of two or more dimensions.
 
-    Biases and scales are left alone, as Goodfellow, Bengio & Courville 2016, section 7.1, advise.
+    Biases and scales are excluded, as Goodfellow, Bengio & Courville 2016, section 7.1, advise.
     Sources: Tibshirani 1996 (L1), Hoerl & Kennard 1970 (L2, without a factor ½).
     """
 
     def __init__(
         self, parameters: Array, gradient: Array, slices: "list[slice[int, int, None]]", l1: float, l2: float
     ) -> None:
-        """On the flat parameters and gradient (R, P); `slices` are the tensors that count."""
+        """Bind to the flat parameters and gradient (R, P); `slices` are the tensors included."""
         self._parameters, self._gradient = parameters, gradient
         self._bounds = np.array([(part.start, part.stop) for part in slices], dtype=np.int64).reshape(-1, 2)
         self._l1, self._l2 = parameters.dtype.type(l1), parameters.dtype.type(l2)
@@ -69,10 +69,10 @@ def _add_slopes(parameters: Any, bounds: Any, l1: Any, twice_l2: Any, gradient: 
 
 
 class BoundCost(ABC):
-    """A cost at work."""
+    """A cost on its buffers."""
 
     def __init__(self, predictions: Array, targets: Any, derivative: Array) -> None:
-        """On predictions and derivative (R, B, *shape) and targets (R or 1, B, …)."""
+        """Bind to predictions and derivative (R, B, *shape) and targets (R or 1, B, …)."""
         runs, batch = predictions.shape[:2]
         self.costs: NDArray[np.float64] = np.empty(runs)
         self._predictions = predictions.reshape(runs, batch, -1)
@@ -86,7 +86,7 @@ class BoundCost(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(ABC):
-    """A cost's description; `l1` and `l2`, in [0, ∞), weigh the terms for the size of the weights."""
+    """A cost's settings; `l1` and `l2`, in [0, ∞), are the factors of the L1 and L2 terms."""
 
     name: ClassVar[str]
     targets: ClassVar[Literal["labels", "values"]]
@@ -101,16 +101,16 @@ class Cost(ABC):
 
     @abstractmethod
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """This cost on its buffers."""
+        """Bind to buffers."""
 
     def require(self, setting: str, value: object, rule: str, holds: bool) -> None:
-        """Refuse a setting that breaks its rule; raises InvalidNetwork."""
+        """Raise InvalidNetwork where a setting breaks its rule."""
         if not holds:
             raise InvalidNetwork(f"{self.name}: {setting} must lie in {rule}, got {value!r}")
 
 
 def _real(value: object) -> float:
-    """`value` as a number; NaN, which no rule lets through, where it is none."""
+    """`value` as a float; NaN where it is not a number, and NaN fails every rule."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
@@ -130,7 +130,7 @@ class _ElementwiseCost(Cost):
         return ()
 
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundElementwise(self, predictions, targets, derivative)
 
 
@@ -146,7 +146,7 @@ class _BoundElementwise(BoundCost):
 
 
 def element(*_: Any) -> Any:
-    """Stand for the cost's element that `specialise` puts here."""
+    """A name for the linter: `specialise` binds it to the cost's element."""
 
 
 def _mean_of_elements(predictions: Any, targets: Any, derivative: Any, costs: Any, constants: Any) -> None:
@@ -185,7 +185,7 @@ class AbsoluteError(_ElementwiseCost):
     def element(prediction: Any, target: Any, scale: Any) -> Any:
         """|ŷ − y|."""
         error = float(prediction) - target
-        # np.sign keeps NaN, so that divergence reaches the gradient.
+        # np.sign returns NaN for NaN, so that divergence reaches the gradient.
         return abs(error), scale * np.sign(error)
 
 
@@ -223,7 +223,7 @@ class Huber(_ElementwiseCost):
 class BinaryCrossEntropy(_ElementwiseCost):
     """C = mean of log(1 + exp ŷ) − y ŷ over batch and outputs, ŷ the logit of p and y in [0, 1].
 
-    ∂C/∂ŷ = (σ(ŷ) − y) / (B · outputs). As max(ŷ, 0) − y ŷ + log(1 + exp −|ŷ|), which cannot overflow.
+    ∂C/∂ŷ = (σ(ŷ) − y) / (B · outputs). Computed as max(ŷ, 0) − y ŷ + log(1 + exp −|ŷ|), which cannot overflow.
     PyTorch: BCEWithLogitsLoss.
     """
 
@@ -242,8 +242,8 @@ class BinaryCrossEntropy(_ElementwiseCost):
 class CrossEntropy(Cost):
     """C = mean over the batch of −log p_y, with p = softmax(ŷ) and integer labels y.
 
-    ∂C/∂ŷ_k = (p_k − [k = y]) / B. The greatest ŷ is subtracted first, so that exp cannot overflow.
-    Predictions (…, classes) with labels (…), as a language model has them, count as so many examples.
+    ∂C/∂ŷ_k = (p_k − [k = y]) / B. The largest ŷ is subtracted first, so that exp cannot overflow.
+    Predictions (…, classes) with labels (…), as in a language model, count as one example for each label.
     label_smoothing: s in [0, 1); the label's weight becomes 1 − s + s / K and that of the other K − 1 classes s / K
     (Szegedy et al. 2016, section 7).
     """
@@ -259,9 +259,9 @@ class CrossEntropy(Cost):
         self.require("label_smoothing", self.label_smoothing, "[0, 1)", 0 <= _real(self.label_smoothing) < 1)
 
     def bind(self, predictions: Array, targets: Any, derivative: Array) -> BoundCost:
-        """On buffers."""
+        """Bind to buffers."""
         if predictions.ndim < 3:
-            raise InvalidNetwork("cross_entropy: needs one output a class, got a single number")
+            raise InvalidNetwork("cross_entropy: needs one output for each class, got one number for each example")
         return _BoundCrossEntropy(predictions, targets, derivative, self.label_smoothing)
 
 
@@ -277,7 +277,7 @@ class _BoundCrossEntropy(BoundCost):
 
     def forward(self) -> None:
         self._shift()
-        # NumPy's exp is vectorised, Numba's is a call a number.
+        # NumPy's exp is vectorised; Numba's is one call for each number.
         np.exp(self._shifted, out=self._derivative)
         self._normalise()
         if self._smooth is not None:
@@ -319,7 +319,7 @@ def _normalise(shifted: Any, labels: Any, derivative: Any, costs: Any) -> None:
 
 @kernel
 def _smooth(shifted: Any, labels: Any, derivative: Any, costs: Any, smoothing: float) -> None:
-    """Move the share `smoothing` of each label's weight to all classes alike, in cost and derivative."""
+    """Distribute the share `smoothing` of each label's weight equally over all classes, in cost and derivative."""
     runs, batch, classes = shifted.shape
     for r in range(runs):
         y = labels[r if len(labels) > 1 else 0]

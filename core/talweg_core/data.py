@@ -1,4 +1,4 @@
-"""Datasets, their splits, and the batch of any step without the steps before it."""
+"""Datasets, their splits, and the batches of any step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,9 +38,9 @@ class Dataset:
 
 
 def split(name: str, inputs: Array, targets: Targets, *, seed: int = 0, standardise: bool = True) -> Dataset:
-    """A dataset split 70 : 15 : 15 by the data's own seed, never by a run's.
+    """A dataset split 70 : 15 : 15 by the dataset's seed, never by a run's.
 
-    With `standardise`, each input column gets mean 0 and deviation 1 as measured on the training split.
+    With `standardise`, each input column is scaled to mean 0 and standard deviation 1 on the training split.
     """
     n = len(inputs)
     order = stream(seed, "data").permutation(n)
@@ -54,17 +54,17 @@ def split(name: str, inputs: Array, targets: Targets, *, seed: int = 0, standard
 
 
 class Batches:
-    """The batches of R runs: an epoch's order comes from (seed, "order", epoch), so any step can be asked for.
+    """The batches of R runs. An epoch's order depends on (seed, "order", epoch) alone, so any step can be computed.
 
-    An epoch has ⌊n / batch⌋ steps; what is left over of its order is dropped.
+    An epoch has ⌊n / batch⌋ steps; the remaining examples of its order are dropped.
     """
 
     def __init__(self, examples: int, size: int, seeds: Sequence[int]) -> None:
-        """For `examples` n ≥ `size` B; runs whose seeds are equal see equal batches. Raises InvalidCohort."""
+        """For `examples` n ≥ `size` B; runs with equal seeds have equal batches. Raises InvalidCohort."""
         if not 1 <= size <= examples:
             raise InvalidCohort(f"batch_size: must lie between 1 and the {examples} training examples, got {size}")
         self.size = size
-        # One row where every run has the same seed: then one batch serves all.
+        # One row where every run has the same seed: all runs then share one batch.
         self.seeds = list(seeds[:1]) if len(set(seeds)) == 1 else list(seeds)
         self._examples = examples
         self._epoch = -1

@@ -1,4 +1,4 @@
-"""What the catalogues of optimizers, schedules and problems have in common as a person reads them."""
+"""Catalogue entries as text, tables and HTML: the base of the descriptions of optimizers, schedules and problems."""
 
 import dataclasses
 import textwrap
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from talweg_core.errors import UnknownName
 
-# Inline and half transparent: notebooks show it on light and on dark, and keep it when saved.
+# Inline style, which saved notebooks keep; half transparent, readable on light and dark backgrounds.
 _CELL = "padding:0.2em 0.8em;border-bottom:1px solid rgba(128,128,128,0.35);text-align:left;vertical-align:top"
 _WIDTH = 110
 SETTINGS = ("setting", "range", "default")
@@ -18,35 +18,35 @@ SETTINGS = ("setting", "range", "default")
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its name, range as mathematics writes it, and default (None: it must be given)."""
+    """One setting: its name, its range in mathematical notation, and its default (None: required)."""
 
     name: str
     range: str
     default: Any
 
     def cells(self) -> tuple[str, ...]:
-        """As a row of a table."""
+        """The cells of a table's row."""
         if self.default is None:
             return self.name, self.range, "must be given" if self.range else "–"
         number = isinstance(self.default, float)
-        said = f"{self.default:g}" if number else str(self.default)
-        return self.name, self.range, said.lower() if isinstance(self.default, bool) else said
+        text = f"{self.default:g}" if number else str(self.default)
+        return self.name, self.range, text.lower() if isinstance(self.default, bool) else text
 
 
 class Entry(ABC):
-    """One entry of a catalogue: a frozen dataclass, made from a class and its docstring."""
+    """One entry of a catalogue; subclasses are frozen dataclasses, read from a class and its docstring."""
 
-    # The head of the catalogue's table.
+    # The column names of the catalogue's table.
     COLUMNS: ClassVar[tuple[str, ...]] = ()
 
     settings: tuple[Setting, ...]
 
     @abstractmethod
-    def said(self) -> tuple[str, list[str], str]:
-        """Its page: the title, the paragraphs before the settings, and where it is from."""
+    def contents(self) -> tuple[str, list[str], str]:
+        """The title, the paragraphs before the settings, and the source."""
 
     def row(self) -> tuple[str, ...]:
-        """What the catalogue's table shows of it, by COLUMNS."""
+        """The cells of its row in the catalogue's table, by COLUMNS."""
         raise NotImplementedError
 
     def assigned(self) -> str:
@@ -57,48 +57,48 @@ class Entry(ABC):
         )
 
     def __str__(self) -> str:
-        """As plain text, for a terminal."""
-        title, texts, source = self.said()
-        return page(title, texts, self.settings, last=source)
+        """Plain text, for a terminal."""
+        title, texts, source = self.contents()
+        return page(title, texts, self.settings, source=source)
 
     def _repr_html_(self) -> str:
-        title, texts, source = self.said()
-        return page_html(title, texts, self.settings, last=source)
+        title, texts, source = self.contents()
+        return page_html(title, texts, self.settings, source=source)
 
 
 Kind = TypeVar("Kind")
-Said = TypeVar("Said", bound=Entry)
+Described = TypeVar("Described", bound=Entry)
 
 
-class Table(dict[str, Kind], Generic[Kind, Said]):
-    """What there is, by name; it shows itself as a table."""
+class Table(dict[str, Kind], Generic[Kind, Described]):
+    """A catalogue: classes by name, printed as a table."""
 
-    # What one of them is called in an error: "optimizer".
+    # The word for one entry in an error message: "optimizer".
     noun: ClassVar[str]
     entry: ClassVar[type[Entry]]
 
     def find(self, name: str) -> Kind:
-        """The one of that name; raises UnknownName."""
+        """The entry of that name; raises UnknownName."""
         if name not in self:
             raise UnknownName(self.noun, name, self)
         return self[name]
 
-    def describe(self, kind: Kind) -> Said:
-        """One of them."""
+    def describe(self, kind: Kind) -> Described:
+        """The description of one entry."""
         raise NotImplementedError
 
-    def descriptions(self) -> list[Said]:
-        """Of each, by name."""
+    def descriptions(self) -> list[Described]:
+        """All descriptions, sorted by name."""
         return [self.describe(self[name]) for name in sorted(self)]
 
     def __str__(self) -> str:
         """The table as plain text."""
-        return aligned([self.entry.COLUMNS, *(described.row() for described in self.descriptions())])
+        return aligned([self.entry.COLUMNS, *(entry.row() for entry in self.descriptions())])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return as_html(self.entry.COLUMNS, [described.row() for described in self.descriptions()])
+        return as_html(self.entry.COLUMNS, [entry.row() for entry in self.descriptions()])
 
 
 def settings_of_fields(fields: "Iterable[dataclasses.Field[Any]]") -> tuple[Setting, ...]:
@@ -113,12 +113,12 @@ def _default(field: "dataclasses.Field[Any]") -> Any:
 
 
 def settings_of(plain: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """Settings again, from what `defaults_and_ranges` made of them."""
-    return tuple(Setting(key, said, plain["settings"][key]) for key, said in plain["ranges"].items())
+    """The inverse of `defaults_and_ranges`."""
+    return tuple(Setting(key, allowed, plain["settings"][key]) for key, allowed in plain["ranges"].items())
 
 
 def defaults_and_ranges(settings: Sequence[Setting]) -> dict[str, dict[str, Any]]:
-    """Settings as plain data: `settings` with each default, `ranges` with each range in words."""
+    """Settings as plain data: `settings` holds each default, `ranges` each range in words."""
     return {
         "settings": {setting.name: setting.default for setting in settings},
         "ranges": {setting.name: setting.range for setting in settings},
@@ -126,7 +126,7 @@ def defaults_and_ranges(settings: Sequence[Setting]) -> dict[str, dict[str, Any]
 
 
 def range_of(metadata: Mapping[str, Any]) -> str:
-    """The range in a field's metadata in words: an interval, true or false, some words, or nothing said."""
+    """The range in a field's metadata in words: an interval, true or false, a choice of words, or an empty string."""
     allowed = metadata.get("range", "")
     if allowed is None:
         return "true or false"
@@ -136,7 +136,7 @@ def range_of(metadata: Mapping[str, Any]) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """A docstring's text with one line a paragraph."""
+    """A docstring's text with each paragraph on one line."""
     return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
 
 
@@ -156,21 +156,21 @@ def as_html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<table style="border-collapse:collapse"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def page(title: str, said: Sequence[str], settings: Sequence[Setting], *, last: str = "") -> str:
-    """One entry as plain text: title, paragraphs, settings, and where it is from."""
+def page(title: str, texts: Sequence[str], settings: Sequence[Setting], *, source: str = "") -> str:
+    """One entry as plain text: title, paragraphs, table of settings, and source."""
     table = aligned([SETTINGS, *(setting.cells() for setting in settings)]) if settings else ""
-    return "\n\n".join(part for part in (title, *map(_filled, said), table, _filled(last)) if part)
+    return "\n\n".join(part for part in (title, *map(_filled, texts), table, _filled(source)) if part)
 
 
-def page_html(title: str, said: Sequence[str], settings: Sequence[Setting], *, last: str = "") -> str:
-    """The same for a notebook."""
-    texts = [f'<p style="max-width:60em">{escape(text)}</p>' for text in said if text]
+def page_html(title: str, texts: Sequence[str], settings: Sequence[Setting], *, source: str = "") -> str:
+    """The same as HTML, for a notebook."""
+    parts = [f'<p style="max-width:60em">{escape(text)}</p>' for text in texts if text]
     table = as_html(SETTINGS, [setting.cells() for setting in settings]) if settings else ""
-    source = f'<p style="max-width:60em;opacity:0.7">{escape(last)}</p>' if last else ""
-    return f"<h4>{escape(title)}</h4>{''.join(texts)}{table}{source}"
+    origin = f'<p style="max-width:60em;opacity:0.7">{escape(source)}</p>' if source else ""
+    return f"<h4>{escape(title)}</h4>{''.join(parts)}{table}{origin}"
 
 
 def _filled(text: str) -> str:
-    """Each line of it broken between words."""
+    """The text with each line wrapped between words."""
     lines = (textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
     return "\n".join(lines)

@@ -1,12 +1,12 @@
-"""Every exception of the engine, as one tree.
+"""The exceptions of the engine.
 
 EngineError (a ValueError)
 ├── UnknownName             no optimizer, problem, layer … of that name
-├── InvalidHyperparameter   out of its range, or not one of this optimizer's
+├── InvalidHyperparameter   out of its range, or unknown to this optimizer
 ├── InvalidProblem          a setting of a problem, a dataset or a schedule breaks a rule
-├── InvalidNetwork          a layer does not fit what comes before it
-├── InvalidCohort           runs that cannot train side by side, or a batch larger than the data
-└── InvalidCheckpoint       bytes that are no checkpoint of this cohort
+├── InvalidNetwork          a layer does not fit its input
+├── InvalidCohort           runs that cannot share a cohort, or a batch larger than the data
+└── InvalidCheckpoint       bytes that are not a checkpoint of this cohort
 """
 
 import difflib
@@ -14,14 +14,14 @@ from collections.abc import Iterable
 
 
 class EngineError(ValueError):
-    """Base of all; the message names the thing, the rule and the value received."""
+    """The base class; a message names the thing, the rule and the value received."""
 
 
 class UnknownName(EngineError):
-    """Nothing of that kind has that name; the message gives the nearest valid one."""
+    """An unknown name; the message gives the nearest valid one."""
 
     def __init__(self, kind: str, name: object, valid: Iterable[str]) -> None:
-        """Say which `kind` of thing has no such `name`, and what the `valid` names are."""
+        """For an unknown `name` of a `kind`, such as "optimizer", and the `valid` names."""
         names = sorted(valid)
         near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(names)}"
@@ -29,7 +29,7 @@ class UnknownName(EngineError):
 
 
 class InvalidHyperparameter(EngineError):
-    """A hyperparameter is out of its range, or not one of this optimizer's."""
+    """A hyperparameter is out of its range, or unknown to this optimizer."""
 
 
 class InvalidProblem(EngineError):
@@ -37,12 +37,12 @@ class InvalidProblem(EngineError):
 
 
 class InvalidNetwork(EngineError):
-    """A layer does not fit what comes before it: names the layer, what it got and what it needs."""
+    """A layer does not fit its input; the message names the layer, its rule and the value received."""
 
 
 class InvalidCohort(EngineError):
-    """The runs cannot train side by side, or the batch is larger than the data."""
+    """The runs cannot share a cohort, or the batch is larger than the data."""
 
 
 class InvalidCheckpoint(EngineError):
-    """The bytes are damaged, or a checkpoint of something else."""
+    """The bytes are damaged, or a checkpoint of another cohort."""

@@ -1,6 +1,6 @@
-"""Costs, gradients and Hessian-vector products at trial points, counted: for rules that look around first.
+"""Costs, gradients and Hessian-vector products at trial points, counted, for optimizers that need more than g_t.
 
-The batch is that of the step under way, with the same noise, so that a line search sees one function.
+The batch and the noise are those of the current step, so that a line search evaluates one function.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from talweg_core.optimizers.base import Flags, Numbers
 from talweg_core.problems.base import Oracle, Problem
 from talweg_core.randomness import stream
 
-# What minimises rounding / h + h² truncation, for a gradient of unit scale in float64.
+# The h that minimises rounding / h + h² truncation, for a gradient of unit scale in float64.
 _WIDTH = float(np.finfo(np.float64).eps) ** (1 / 3)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many evaluations each run (R,) made at one step, of each kind: a clock of their own."""
+    """The number of evaluations of each kind that each run (R,) made at one step."""
 
     gradients: NDArray[np.int64]
     costs: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Counts:
 
 
 class Trials:
-    """The Evaluations of a cohort, on the cohort's own buffers, which it leaves as they were."""
+    """The Evaluations of a cohort. They use the cohort's buffers and restore them."""
 
     def __init__(
         self, problem: Problem, oracle: Oracle, parameters: Array, gradient: Array, seeds: Sequence[int], batch: int
@@ -42,11 +42,11 @@ class Trials:
         self._counts: NDArray[np.int64] | None = None
 
     def begin(self, step: int) -> None:
-        """Count anew for `step`."""
+        """Set the step, and the counts to 0."""
         self._step, self._counts = step, None
 
     def counts(self) -> NDArray[np.int64] | None:
-        """(3, R) gradients, costs and Hessian products of the step under way, where there were any."""
+        """(3, R): gradients, costs and Hessian products of the current step; None where there were none."""
         return self._counts
 
     def _count(self, kind: int, rows: Flags) -> None:
@@ -76,15 +76,16 @@ class Trials:
     def hessian_product(self, vectors: Array, rows: Flags, *, width: float = _WIDTH) -> Array:
         """H v (R, P) by central differences of the gradient, in float64 whatever the runs' precision.
 
-        (g(θ + h v) − g(θ − h v)) / 2h with h |v| = `width` (1 + |θ|), 6e-6, the cube root of float64's rounding, unless
-        said otherwise: relative error near 1e-10 where third derivatives are moderate. Across the kink of a relu it is
-        that of the secant; a smaller width meets fewer kinks, and rounds by 1e-16 / width.
+        (g(θ + h v) − g(θ − h v)) / 2h with h |v| = `width` (1 + |θ|). The default width is 6e-6, the cube root of
+        float64's rounding: the relative error is then near 1e-10 where third derivatives are moderate. Across the kink
+        of a relu the result is the secant's; a smaller width crosses fewer kinks, and its rounding error is
+        1e-16 / width.
         """
         self._count(2, rows)
         oracle, point, gradient = self._in_double()
         v = vectors.astype(np.float64)
         theta = self._parameters.astype(np.float64)
-        # Row by row: NumPy's sums over an axis may round otherwise in another cohort.
+        # Row by row: NumPy's sums over an axis may round differently for another number of runs.
         size = np.array([np.linalg.norm(row) for row in v])
         reach = np.array([1 + np.linalg.norm(row) for row in theta])
         h = (width * reach / np.where(size > 0, size, 1))[:, None]
@@ -97,7 +98,7 @@ class Trials:
         return product
 
     def probe(self, row: int) -> np.random.Generator:
-        """The stream (seed, "probe", step)."""
+        """The random stream (seed, "probe", step)."""
         return stream(self._seeds[row], "probe", self._step)
 
     def _in_double(self) -> tuple[Oracle, Array, Array]:

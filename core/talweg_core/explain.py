@@ -1,4 +1,4 @@
-"""Explain a step: one derivative in numbers and a sentence, shares of an update's effect, an optimizer's update."""
+"""Explain a step: a derivative in words, the tensors' shares of an update's effect, an optimizer's next update."""
 
 from dataclasses import dataclass, field
 from math import acos, degrees
@@ -9,13 +9,13 @@ from talweg_core.cohort import Cohort
 from talweg_core.errors import EngineError
 from talweg_core.layout import Array, Layout
 
-# Nudges to choose from: the largest at which derivative and truth still agree tells most.
+# The nudges tried, in this order: the first at which the derivative predicts the change of the cost is used.
 _NUDGES = (1.0, 0.1, 0.01, 0.001)
 
 
 @dataclass(frozen=True)
 class TensorShare:
-    """One tensor: Euclidean norms of its derivatives and its update, and g · u, what it does to the cost by those."""
+    """One tensor: Euclidean norms of its gradient g and update u, and g · u, the predicted change of the cost."""
 
     tensor: str
     gradient_norm: float
@@ -25,7 +25,7 @@ class TensorShare:
 
 @dataclass(frozen=True)
 class CoordinateShare:
-    """One coordinate: its parameter, derivative g and update u, and g u."""
+    """One coordinate: its parameter, derivative g and update u, and g u, the predicted change of the cost."""
 
     tensor: str
     index: tuple[int, ...]
@@ -36,7 +36,7 @@ class CoordinateShare:
 
 
 def tensor_shares(layout: Layout, gradient: Array, update: Array) -> list[TensorShare]:
-    """Every tensor, the one that mattered most first; gradient and update are (P,)."""
+    """Every tensor, the largest |g · u| first; gradient and update are (P,)."""
     g, u = gradient.astype(np.float64), update.astype(np.float64)
     found = [
         TensorShare(name, float(np.linalg.norm(g[s])), float(np.linalg.norm(u[s])), float(g[s] @ u[s]))
@@ -48,9 +48,9 @@ def tensor_shares(layout: Layout, gradient: Array, update: Array) -> list[Tensor
 def coordinate_shares(
     layout: Layout, parameters: Array, gradient: Array, update: Array, count: int
 ) -> list[CoordinateShare]:
-    """The `count` coordinates that mattered most, in that order; arrays are (P,)."""
+    """The `count` coordinates with the largest |g u|, in that order; arrays are (P,)."""
     products = gradient.astype(np.float64) * update.astype(np.float64)
-    # NaN sorts last: of a diverged step, what is still a number comes first.
+    # NaN sorts last: in a diverged step, the coordinates that are still numbers come first.
     order = np.argsort(-np.abs(products), kind="stable")[:count]
     return [
         CoordinateShare(
@@ -62,7 +62,7 @@ def coordinate_shares(
 
 @dataclass(frozen=True, eq=False)
 class NextUpdate:
-    """One optimizer's answer.
+    """The next update of one optimizer.
 
     Attributes:
         update: θ_{t+1} − θ_t (P,), in float64.
@@ -85,13 +85,13 @@ class NextUpdate:
 
 
 def next_update(cohort: Cohort) -> NextUpdate:
-    """Let a cohort of one run make its step, in place, and say what it was."""
+    """Make one step of a cohort of one run, in place, and return its update."""
     step, before = cohort.step, cohort.parameters[0].astype(np.float64)
     record = cohort.advance()
     gradient = record.gradient[0].astype(np.float64)
     with np.errstate(all="ignore"):
         update = cohort.parameters[0].astype(np.float64) - before
-    # The batch and the noise are the step's that was made.
+    # The cost after the update, on the same batch and noise.
     cohort.step = step
     after = float(cohort.costs()[0])
     cohort.step = step + 1
@@ -115,7 +115,7 @@ def _angle(one: Array, other: Array) -> float | None:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One coordinate at one step: what a nudge δ does to the cost by the derivative, and in truth."""
+    """One coordinate at one step: the cost after a nudge δ, as the derivative predicts it and as recomputed."""
 
     tensor: str
     index: tuple[int, ...]
@@ -136,22 +136,21 @@ class Explanation:
 
     @property
     def sentence(self) -> str:
-        """As a person would say it."""
-        truth = (self.nudged_cost - self.cost) / self.nudge
+        """The explanation in words."""
+        measured = (self.nudged_cost - self.cost) / self.nudge
         agrees = abs(self.nudged_cost - self.predicted_cost) <= 0.005 * abs(self.nudged_cost - self.cost)
-        so = "so" if agrees else f"{_number(truth)} a unit;"
+        link = "so" if agrees else f"{_number(measured)} a unit;"
         if self.derivative == 0:
             meaning = "at this point the cost does not move with it"
         else:
-            way = "" if self.derivative > 0 else ", the other way"
-            meaning = f"the cost moves {_times(abs(self.derivative))} as much as the {self.kind}{way}"
-        moved = "raises" if self.nudged_cost > self.cost else "lowers" if self.nudged_cost < self.cost else "keeps"
+            opposite = "" if self.derivative > 0 else ", the other way"
+            meaning = f"the cost moves {_times(abs(self.derivative))} as much as the {self.kind}{opposite}"
+        verb = "raises" if self.nudged_cost > self.cost else "lowers" if self.nudged_cost < self.cost else "keeps"
         change = f"from {_number(self.cost)} to {_number(self.nudged_cost)}"
         return (
             f"Raising {self.where} from {_number(self.parameter)} to {_number(self.parameter + self.nudge)} "
-            f"{moved} the cost {change}, {so} the derivative is {_number(self.derivative)}: {meaning}. "
-            f"{self.optimizer} answered with an update of {_number(self.update)}."
-            + (f" {self.reason}" if self.reason else "")
+            f"{verb} the cost {change}, {link} the derivative is {_number(self.derivative)}: {meaning}. "
+            f"{self.optimizer} made an update of {_number(self.update)}." + (f" {self.reason}" if self.reason else "")
         )
 
     @property
@@ -162,43 +161,45 @@ class Explanation:
 
     @property
     def where(self) -> str:
-        """`dense1.weight[3, 5]`, or for a tensor of one number its name alone."""
-        place = ", ".join(map(str, self.index))
-        return f"`{self.tensor}`" if set(self.index) <= {0} and self.single else f"`{self.tensor}[{place}]`"
+        """`dense1.weight[3, 5]`; the name alone for a tensor of one number."""
+        index = ", ".join(map(str, self.index))
+        return f"`{self.tensor}`" if set(self.index) <= {0} and self.single else f"`{self.tensor}[{index}]`"
 
     single: bool = False
-    # What the optimizer had there, where that is known: its rate, and its state before and after this gradient.
+    # The optimizer's learning rate, and its state at this coordinate before and after this gradient, where known.
     learning_rate: float | None = None
     state: dict[str, float] = field(default_factory=dict)
     state_after: dict[str, float] = field(default_factory=dict)
 
     @property
     def descent(self) -> float | None:
-        """−η g: what plain gradient descent would have answered at the same rate."""
+        """−η g: the update of plain gradient descent at the same learning rate."""
         return None if self.learning_rate is None else -self.learning_rate * self.derivative
 
     @property
     def reason(self) -> str:
-        """Why the update has its size, in words; nothing where the optimizer's state is not known."""
+        """Why the update has its size, in words; empty where the learning rate is not known."""
         if self.descent is None:
             return ""
         rate = f"At its learning rate of {_number(self.learning_rate or 0.0)}"
         if self.descent == 0:
-            compared = f"{rate}, gradient descent would not have moved it."
+            compared = f"{rate}, gradient descent would have made no update."
         else:
             ratio = self.update / self.descent
-            same = "just that" if abs(ratio - 1) < 5e-4 else f"{_number(ratio)} times that"
-            compared = f"{rate}, gradient descent would have answered {_number(self.descent)}; the update is {same}."
+            same = "the same" if abs(ratio - 1) < 5e-4 else f"{_number(ratio)} times that"
+            compared = (
+                f"{rate}, gradient descent would have made an update of {_number(self.descent)}; this one is {same}."
+            )
         if not self.state_after:
             return compared
-        kept = ", ".join(
+        changes = ", ".join(
             f"{name} from {_number(self.state[name])} to {_number(value)}" for name, value in self.state_after.items()
         )
-        return f"{compared} What {self.optimizer} keeps there went with this derivative: {kept}."
+        return f"{compared} With this derivative, the state of {self.optimizer} there changed: {changes}."
 
 
 def state_at(cohort: Cohort, row: int, position: int) -> dict[str, float]:
-    """The optimizer's state of run `row` at one coordinate: what it has a number for each of, and its own numbers."""
+    """The optimizer's state of run `row`: its numbers for one coordinate, and its numbers for the whole run."""
     size = cohort.problem.layout.size
     found = {}
     for name, array in cohort.state.items():
@@ -218,23 +219,23 @@ def explain(
     update: float,
     nudge: float | None = None,
 ) -> Explanation:
-    """Explain one coordinate of run `row` at the cohort's step; moves nothing.
+    """Explain one coordinate of run `row` at the cohort's step, without a step.
 
-    `update` is what the optimizer made of it, as recorded. Without `nudge` the largest of 1, 0.1, 0.01 and 0.001 is
-    taken at which derivative and truth agree to 5 %, else the least. Raises UnknownName or EngineError.
+    `update` is the coordinate's recorded update. Without `nudge`, it is the largest of 1, 0.1, 0.01 and 0.001 for which
+    the predicted and the recomputed change of the cost agree to 5 %, or else 0.001. Raises UnknownName or EngineError.
     """
     layout = cohort.problem.layout
     position = layout.position(tensor, index)
     if nudge is not None and (nudge == 0 or nudge != nudge or abs(nudge) == float("inf")):
         raise EngineError(f"nudge: must be finite and not 0, got {nudge}")
-    costs, gradient = cohort.look()
+    costs, gradient = cohort.gradient()
     cost, derivative = float(costs[row]), float(gradient[row, position])
     tried = (nudge,) if nudge is not None else _NUDGES
     for delta in tried:
-        moved = cohort.parameters.copy()
+        nudged_parameters = cohort.parameters.copy()
         with np.errstate(over="ignore"):
-            moved[row, position] += delta
-        nudged = float(cohort.costs(moved)[row])
+            nudged_parameters[row, position] += delta
+        nudged = float(cohort.costs(nudged_parameters)[row])
         if abs(nudged - cost - delta * derivative) <= 0.05 * abs(delta * derivative):
             break
     return Explanation(

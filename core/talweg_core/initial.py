@@ -1,4 +1,4 @@
-"""How parameters begin: draws of one tensor, given its fans.
+"""Initial parameters: distributions for one tensor, given its fan-in and fan-out.
 
 Sources: Glorot & Bengio 2010, equation 16; He et al. 2015, equation 10; LeCun, Bottou, Orr & Müller 1998,
 equation 16; Saxe, McClelland & Ganguli 2014 (orthogonal); Radford et al. 2018 (normal).
@@ -27,7 +27,7 @@ def ones(generator: np.random.Generator, shape: tuple[int, ...], fan_in: int, fa
 
 
 def normal(generator: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Array:
-    """Normal with deviation 0.02, whatever the fans."""
+    """Normal with standard deviation 0.02, for any fans."""
     return generator.normal(0, 0.02, shape)
 
 
@@ -64,7 +64,7 @@ INITIALS: dict[str, Draw] = {draw.__name__: draw for draw in (zeros, ones, norma
 
 @dataclass(frozen=True)
 class Initial:
-    """One tensor's shape and how it is drawn."""
+    """One tensor's shape and distribution."""
 
     shape: tuple[int, ...]
     name: str = "zeros"
@@ -77,12 +77,12 @@ class Initial:
             raise UnknownName("initial", self.name, INITIALS)
 
     def draw(self, generator: np.random.Generator) -> Array:
-        """The tensor in float64."""
+        """Draw the tensor, in float64."""
         return INITIALS[self.name](generator, self.shape, self.fan_in, self.fan_out)
 
 
 def weight_initial(name: str, activation: str) -> str:
-    """What "auto" stands for: He before a relu or its kin, else Glorot."""
+    """The name itself; for "auto", He before relu, leaky_relu, gelu, gelu_tanh, silu and elu, else Glorot."""
     if name != "auto":
         return name
     return "he" if activation in ("relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "elu") else "glorot"

@@ -1,4 +1,4 @@
-"""Named tensors in one flat vector: P coordinates a run, R runs at once."""
+"""The layout of named tensors in one flat vector of P coordinates."""
 
 import math
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from talweg_core.errors import EngineError, UnknownName
 
 Array = NDArray[np.floating]
-# Coordinates of one run: with its gradient and a rule's state, some gigabytes.
+# Coordinates of one run. With the gradient and the optimizer's state they take some gigabytes.
 MAXIMUM_SIZE = 100_000_000
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which slice of a flat vector is which tensor, in order."""
+    """The tensors of a flat vector, in order."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -32,7 +32,7 @@ class Layout:
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """(T + 1,): tensor k lies from offsets[k] to offsets[k + 1]."""
+        """(T + 1,): tensor k is at offsets[k] to offsets[k + 1]."""
         return np.cumsum([0, *(math.prod(shape) for shape in self.shapes)], dtype=np.int64)
 
     @property
@@ -41,7 +41,7 @@ class Layout:
         return int(self.offsets[-1])
 
     def slice(self, name: str) -> "slice[int, int, None]":
-        """Where tensor `name` lies; raises UnknownName."""
+        """The slice of tensor `name`; raises UnknownName."""
         if name not in self.names:
             raise UnknownName("tensor", name, self.names)
         k = self.names.index(name)
@@ -57,7 +57,7 @@ class Layout:
         return start + int(np.ravel_multi_index(index, shape)) if shape else start
 
     def place(self, position: int) -> tuple[str, tuple[int, ...]]:
-        """Tensor and index of one coordinate of the flat vector: what `position` takes."""
+        """Tensor and index of one coordinate of the flat vector: the inverse of `position`."""
         k = int(np.searchsorted(self.offsets, position, side="right")) - 1
         inside = position - int(self.offsets[k])
         return self.names[k], tuple(int(i) for i in np.unravel_index(inside, self.shapes[k])) if self.shapes[k] else ()

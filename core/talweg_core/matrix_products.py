@@ -1,11 +1,10 @@
-"""Matrix products from within compiled kernels, by the very BLAS that np.matmul calls.
+"""Matrix products inside compiled kernels, by NumPy's BLAS.
 
-A call to np.matmul costs most of a microsecond before BLAS begins, which is more than a small network's product
-takes. So a kernel calls BLAS itself, at the address that NumPy's own library gives. Where that library has no function
-of the known names (Apple's Accelerate, MKL), the address is 0 and layers leave their products to np.matmul.
+A call of np.matmul takes most of a microsecond before BLAS starts, longer than a small network's product takes. So a
+kernel calls BLAS directly, at the function's address in NumPy's library. Where that library has no function of the
+known names (Apple's Accelerate, MKL), the address is 0 and layers call np.matmul.
 
-np.matmul hands a product to `gemm` wherever none of its three sizes is 1, and so do layers here: the bits are the
-same either way.
+np.matmul calls `gemm` only where none of the three sizes is 1, and so do layers here: both give the same bits.
 """
 
 import ctypes
@@ -25,7 +24,7 @@ _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112
 
 
 def address(dtype: np.dtype[Any], *sizes: int) -> int:
-    """Where `gemm` for this precision lies, for products of these sizes; 0 where np.matmul must do it."""
+    """The address of `gemm` in this precision, for products of these sizes; 0 where np.matmul must be called."""
     return _address(dtype.name) if min(sizes) > 1 else 0
 
 
@@ -37,10 +36,10 @@ def _address(name: str) -> int:
 
 @cache
 def one_thread() -> bool:
-    """Let NumPy's BLAS take one thread from here on, in the whole process; whether it could be told.
+    """Set NumPy's BLAS to one thread, in the whole process; returns whether this BLAS has the function for it.
 
-    Two threads give other bits than one, and on cores that are shared several times the time. Where BLAS cannot be
-    told, OMP_NUM_THREADS=1 in the environment does it before NumPy is imported.
+    Two threads give other bits than one, and on shared cores take several times as long. Without that function, set
+    OMP_NUM_THREADS=1 in the environment before NumPy is imported.
     """
     function = _function("scipy_openblas_set_num_threads64_")
     if function is not None:
@@ -49,7 +48,7 @@ def one_thread() -> bool:
 
 
 def _function(name: str) -> Any:
-    # A library's symbols are looked up in those that it was linked against, too: NumPy's BLAS among them.
+    # A symbol is also found in the libraries that this one is linked against, and NumPy's BLAS is one of them.
     library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]  # private, but the only name
     return getattr(library, name, None)
 
@@ -70,7 +69,7 @@ def _call(typing: Any, gemm: Any, flips: Any, sizes: Any, one: Any, a: Any, b: A
         number = one.type
         kinds = [flag, flag, flag, word, word, word, number, pointer, word, pointer, word, number, pointer, word]
         function = builder.inttoptr(where, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        a, b, c = (builder.inttoptr(place, pointer) for place in (first, second, out))
+        a, b, c = (builder.inttoptr(integer, pointer) for integer in (first, second, out))
         order = ir.Constant(flag, _ROW_MAJOR)
         builder.call(function, [order, left, right, m, n, k, one, a, lda, b, ldb, zero, c, ldc])
         return context.get_dummy_value()
@@ -83,7 +82,7 @@ _gemm: Callable[..., None] = intrinsic(_call)
 
 @scalar
 def multiply(gemm: int, m: int, k: int, n: int, a: Any, b: Any, c: Any) -> None:
-    """Write c (m, n) = a (m, k) b (k, n); all three are contiguous, and may be longer."""
+    """Write c (m, n) = a (m, k) b (k, n); all three are contiguous; buffers may be longer."""
     one, zero = c.dtype.type(1), c.dtype.type(0)
     sizes = m, n, k, k, n, n
     _gemm(gemm, (_PLAIN, _PLAIN), sizes, one, a.ctypes.data, b.ctypes.data, zero, c.ctypes.data)

@@ -1,4 +1,4 @@
-"""How many bytes a cohort takes, before it is made."""
+"""The memory of a cohort, computed before the cohort is made."""
 
 import gc
 from types import FunctionType, ModuleType
@@ -12,8 +12,8 @@ from talweg_core.data import Precision
 from talweg_core.optimizers.base import Hyperparameters, Optimizer
 from talweg_core.problems.base import Problem
 
-# Code, from where the whole compiler can be reached.
-_BESIDE = (type, ModuleType, FunctionType, Dispatcher)
+# Code objects, which refer to the whole compiler.
+_CODE = (type, ModuleType, FunctionType, Dispatcher)
 
 
 def cohort_bytes(
@@ -24,37 +24,37 @@ def cohort_bytes(
     batch_size: int | None = None,
     precision: Precision = "float32",
 ) -> int:
-    """The bytes of all arrays that a cohort of so many runs holds, beside the problem's own; each run with its seed.
+    """The bytes of all arrays of a cohort of `runs` runs with different seeds, without the problem's own arrays.
 
-    Found out, not guessed: buffers are made for one run and for two, and grow by the same for each run more. Nothing
-    is compiled or computed. A rule that works on matrices takes somewhat more while it makes a step.
+    Measured: the buffers of one run and of two are allocated, and each further run adds the difference. Nothing is
+    compiled or computed. An optimizer of matrices allocates somewhat more during a step.
     """
     size = batch_size or (problem.examples if optimizer.full_batch else problem.default_batch_size)
-    one, two = (_held(problem, optimizer, count, size, precision) for count in (1, 2))
+    one, two = (_allocated(problem, optimizer, count, size, precision) for count in (1, 2))
     return one + (two - one) * (runs - 1)
 
 
-def _held(problem: Problem, optimizer: Optimizer, runs: int, batch_size: int, precision: Precision) -> int:
+def _allocated(problem: Problem, optimizer: Optimizer, runs: int, batch_size: int, precision: Precision) -> int:
     parameters = np.zeros((runs, problem.layout.size), precision)
     gradient = np.zeros_like(parameters)
     stacked = [optimizer] * runs
     with uncompiled():
         oracle = problem.bind(parameters, gradient, list(range(runs)), batch_size)
         rule = stacked[0].bind(stacked, problem.layout, parameters.dtype)
-    return _bytes([parameters, gradient, oracle, rule, Hyperparameters(stacked)], beside=problem)
+    return _bytes([parameters, gradient, oracle, rule, Hyperparameters(stacked)], excluded=problem)
 
 
-def _bytes(roots: list[Any], beside: object) -> int:
-    """Of every array that can be reached from `roots`, but not through `beside`; each is counted once."""
-    seen = {id(beside)}
-    # Kept alive while their ids count as seen.
+def _bytes(roots: list[Any], excluded: object) -> int:
+    """The bytes of all arrays that are reachable from `roots`, but not through `excluded`; each is counted once."""
+    counted = {id(excluded)}
+    # Kept alive while their ids are in `counted`.
     kept: list[Any] = []
     waiting, total = list(roots), 0
     while waiting:
         found = waiting.pop()
-        if id(found) in seen or isinstance(found, _BESIDE):
+        if id(found) in counted or isinstance(found, _CODE):
             continue
-        seen.add(id(found))
+        counted.add(id(found))
         kept.append(found)
         if not isinstance(found, np.ndarray):
             waiting += gc.get_referents(found)

@@ -1,6 +1,6 @@
-"""Layers in sequence: the cost of R runs, and their gradients by backpropagation.
+"""The network: the costs of R runs, and their gradients by backpropagation.
 
-Source: Rumelhart, Hinton & Williams 1986. Derivatives are computed here and nowhere applied.
+Source: Rumelhart, Hinton & Williams 1986. This module computes derivatives and updates no parameter.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from talweg_core.matrix_products import one_thread
 
 @dataclass(frozen=True)
 class Network:
-    """Layers for inputs of one shape, and the cost at their end. Shapes are checked when it is made."""
+    """Layers for inputs of one shape, and a cost. The shapes are checked on creation."""
 
     layers: tuple[Layer, ...]
     cost: Cost
@@ -32,7 +32,7 @@ class Network:
 
     @classmethod
     def create(cls, description: Sequence[Mapping[str, Any]], cost: str | Mapping[str, Any], shape: Shape) -> "Network":
-        """From `[{"layer": "dense", "units": 64}, …]`; raises InvalidNetwork that names the layer at fault."""
+        """From `[{"layer": "dense", "units": 64}, …]`; raises InvalidNetwork, which names the wrong layer."""
         if not description:
             raise InvalidNetwork("network: must have at least one layer, got []")
         made = [layers.create(layer, f"layer {position}, ") for position, layer in enumerate(description, 1)]
@@ -41,7 +41,7 @@ class Network:
         return cls(fused(made), costs.create(cost), shape)
 
     def __post_init__(self) -> None:
-        """Check that every layer fits what comes before it."""
+        """Check that every layer fits its input."""
         self.stack.shapes  # noqa: B018  # computed for its checks
 
     @cached_property
@@ -61,20 +61,20 @@ class Network:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each tensor lies in the flat vector."""
+        """The layout of the parameters in the flat vector (P,)."""
         return Layout.of({name: initial.shape for name, initial in self.tensors.items()})
 
     @cached_property
     def state(self) -> Layout:
-        """Where each tensor of state lies in its flat vector (S,): what layers keep beside their parameters."""
+        """The layout of the layers' state (not parameters) in its flat vector (S,)."""
         return Layout.of({name: initial.shape for name, initial in self.stack.state.items()})
 
     def initial(self, generator: np.random.Generator) -> Array:
-        """(P,) in float64: every tensor drawn in order."""
+        """Draw the parameters (P,) in float64, tensor by tensor."""
         return _drawn(self.tensors, generator)
 
     def initial_state(self) -> Array:
-        """(S,) in float64; no state is drawn."""
+        """The initial state (S,) in float64; it is not random."""
         return _drawn(self.stack.state, np.random.default_rng(0))
 
     def bind(
@@ -88,9 +88,9 @@ class Network:
         seeds: Sequence[int] = (),
         state: Array | None = None,
     ) -> "BoundNetwork":
-        """On inputs (R or 1, B, *shape), targets (R or 1, B, …), flat parameters and gradient (R, P), state (R, S)."""
+        """Bind to inputs (R or 1, B, *shape), targets (R or 1, B, …), parameters and gradient (R, P), state (R, S)."""
         one_thread()
-        # Kernels address tensors within the rows.
+        # Kernels address tensors by their offset in a row.
         assert parameters.flags.c_contiguous
         assert gradient.flags.c_contiguous
         values, gradients = self.layout.views(parameters), self.layout.views(gradient)
@@ -116,7 +116,7 @@ class BoundNetwork:
     """A network on its buffers; `forward` then `backward` allocate nothing."""
 
     def __init__(self, network: Network, space: Space, targets: Targets) -> None:
-        """See Network.bind; without `training` there is no backward."""
+        """See Network.bind; without `training`, `backward` must not be called."""
         self._stack = network.stack.bind(space)
         self.predictions = self._stack.outputs
         derivative = self._stack.output_derivative
@@ -138,7 +138,7 @@ class BoundNetwork:
         return self._stack.layers
 
     def forward(self, step: int) -> NDArray[np.float64]:
-        """The costs (R,), float64, of what inputs and targets hold now; a live buffer."""
+        """The costs (R,), in float64, of the current inputs and targets; a live buffer."""
         self._stack.forward(step)
         costs = self._cost.costs
         self._cost.forward()
@@ -149,22 +149,22 @@ class BoundNetwork:
         return costs
 
     def backward(self) -> None:
-        """Write the gradient (R, P) of the costs that `forward` has just computed."""
+        """Write the gradient (R, P) of the costs of the last `forward`."""
         self._stack.backward()
         if self._penalty is not None:
             self._penalty.add_to_gradient()
 
     def examples(self, step: int) -> Iterator[float]:
-        """Of one run, each example's own cost C_b, where C = mean C_b; ∂C_b/∂θ is in the gradient by then.
+        """For one run, each example's cost C_b, where C = mean C_b; at each, the gradient holds ∂C_b/∂θ.
 
-        What examples share, such as batch norm's mean, is the whole batch's: a pass backward for each example, from
-        its own prediction alone. Terms for the size of the weights are part of each. Raises InvalidNetwork where a
-        layer adds to the cost, since no example's part in that is known.
+        One backward pass for each example, from its prediction alone; values that examples share, such as batch norm's
+        mean, are those of the whole batch. Each C_b includes the L1 and L2 terms. Raises InvalidNetwork where a layer
+        adds to the cost, since the share of one example in that is not known.
         """
         if self._stack.costs:
-            raise InvalidNetwork("examples: have no cost of their own where a layer adds to it (gaussian)")
+            raise InvalidNetwork("examples: have no single costs where a layer adds to the cost (gaussian)")
         self._stack.forward(step)
-        # The cost sees each example as a run of its own.
+        # The cost is bound with each example as one run.
         batch = self.predictions.shape[1]
         slopes = np.empty((batch, 1, *self.predictions.shape[2:]), self.predictions.dtype)
         cost = self._description.cost.bind(self.predictions.reshape(slopes.shape), self._targets[0][:, None], slopes)
@@ -179,7 +179,7 @@ class BoundNetwork:
             yield float(cost.costs[b] + added[0])
 
     def settle(self, active: NDArray[np.bool_]) -> None:
-        """Carry what the last forward saw into the state of the runs that are active."""
+        """Update the state of the active runs from the last `forward`."""
         self._stack.settle(active)
 
 

@@ -1,4 +1,4 @@
-"""What a run's last bits depend on beside its spec: libraries, kernels, threads."""
+"""The numerical environment on which a run's last bits depend: libraries, kernels, threads."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from talweg_core.matrix_products import one_thread
 
 
 def fingerprint() -> dict[str, Any]:
-    """NumPy, Numba, BLAS with its kernels and threads, the CPU features in use: plain data, equal where bits are."""
+    """NumPy, Numba, BLAS with its kernels and threads, CPU features, as plain data; where it is equal, bits are."""
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     used = [*simd.get("baseline", ()), *simd.get("found", ())]
     return {

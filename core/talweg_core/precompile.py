@@ -1,8 +1,8 @@
-"""Compiles the kernels of the catalogues into Numba's cache, so that the first run on a new machine compiles none.
+"""Compile the kernels of the catalogues into Numba's cache, so that the first run on a new machine compiles none.
 
-`python -m talweg_core.precompile` is its command, run where an image is built: with NUMBA_CACHE_DIR where the cache is
-to lie, and under the numerics that will be used, since CPU and features are part of the cache's key. What lies there
-already is loaded, so that another call takes seconds.
+Run `python -m talweg_core.precompile` when an image is built, with NUMBA_CACHE_DIR set to the cache's folder and with
+the numerics of the later runs, since the CPU and its features are part of the cache's key. Cached kernels are loaded,
+so that a second call takes seconds.
 """
 
 import sys
@@ -16,43 +16,43 @@ from talweg_core.cohort import Cohort
 from talweg_core.data import Precision
 
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "float64")
-# Small, with matrices, biases and a validation split: every rule works on it, and passes in no time.
+# Small, with matrices, biases and a validation split: every optimizer runs on it, quickly.
 SMALL: Final = {"name": "wine-mlp"}
 Described = dict[str, Any]
 
 
 def main() -> int:
-    """Compile everything; 1 where something could not be, which is said on stderr."""
+    """Compile everything; returns 1 where something failed, with the error on stderr."""
     failed = 0
     for name, train in everything():
         try:
             train()
         except Exception as error:  # noqa: BLE001
-            # A plug-in may raise anything; the others are compiled all the same, and the build shows it.
+            # A plug-in may raise anything. The rest is still compiled, and the exit status fails the build.
             failed += 1
             sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
     return int(failed > 0)
 
 
 def everything() -> Iterator[tuple[str, Callable[[], None]]]:
-    """What there is to compile: its name, and the training that compiles it."""
+    """Everything to compile: a name, and the function whose training compiles it."""
     for precision in PRECISIONS:
         for name in problems.names():
             yield f"{name}, {precision}", partial(_train, {"name": name}, "sgd", precision)
         for name in optimizers.names():
             yield f"{name}, {precision}", partial(_train, SMALL, name, precision)
-        for around in optimizers.surroundings():
-            wrapped = partial(_train, SMALL, "sgd", precision, around=[{"name": around.name}])
-            yield f"{around.name}, {precision}", wrapped
+        for wrapper in optimizers.describe_wrappers():
+            wrapped = partial(_train, SMALL, "sgd", precision, around=[{"name": wrapper.name}])
+            yield f"{wrapper.name}, {precision}", wrapped
         for problem in spelled_out():
             yield f"{problem}, {precision}", partial(_train, problem, "sgd", precision)
 
 
 def spelled_out() -> Iterator[Described]:
-    """Problems in which every activation stands behind every layer that takes it over, and every layer and cost."""
+    """Problems with every layer, every cost, and every activation fused into every layer that can absorb it."""
     for activation in sorted(ACTIVATIONS):
         own = {"layer": activation}
-        # Taken over by the convolution and by the dense layer, and on its own behind the normalisation.
+        # Fused into the convolution and into the dense layer; after the normalisation, a layer of its own.
         yield _digits([_IMAGE, _CONVOLUTION, own, _FLATTEN, _dense(4), own, {"layer": "layer_norm"}, own, _dense(10)])
     for pool in ("max_pool", "average_pool"):
         yield _digits([_IMAGE, _CONVOLUTION, {"layer": "batch_norm"}, {"layer": pool}, _FLATTEN, _dense(10)])
@@ -84,9 +84,9 @@ def _digits(network: list[Described], cost: "str | Described" = "cross_entropy")
 
 
 def _train(problem: Described, optimizer: str, precision: Precision, **hyperparameters: Any) -> None:
-    """What a worker asks of a cohort: steps, norms, evaluations. The second step calls what the first made ready.
+    """The calls that a worker makes of a cohort: steps, norms, evaluations. The second step calls prepared kernels.
 
-    Of one run and of two: several runs gather their batches otherwise.
+    With one run and with two: several runs gather their batches differently.
     """
     made, rule = problems.create(**problem), optimizers.create(optimizer, **hyperparameters)
     for seeds in ([0], [0, 1]):

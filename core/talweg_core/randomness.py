@@ -1,7 +1,7 @@
-"""Counted randomness: a stream is named by what it is for, never by what was drawn before it.
+"""Counter-based random numbers: a stream is identified by its purpose, never by earlier draws.
 
-NumPy's generators for what is drawn once; a compiled counter for noise of any step without the steps before it: number
-i of step t is a function of (seed, "noise", purpose, t, i) alone, whatever else is drawn beside it.
+NumPy's generators draw what is drawn once. A compiled counter draws the noise of any step without the steps before
+it: number i of step t is a function of (seed, "noise", purpose, t, i) alone, whatever else is drawn.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox4x64-10, as NumPy has it, and
 Philox4x32-10).
@@ -21,18 +21,18 @@ Purpose = Literal["parameters", "order", "noise", "data", "check", "probe"]
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-# 32 random bits, centred in their interval: never 0, never 1.
+# 32 random bits become the centre of their interval: never 0, never 1.
 _UNIT = 2.0**-32
 
 
 def stream(seed: int, purpose: Purpose, index: int = 0) -> np.random.Generator:
-    """The generator keyed by (seed, purpose, index); equal keys give equal draws, different keys unrelated ones."""
+    """The generator of the key (seed, purpose, index); equal keys give equal draws, different keys independent ones."""
     key = hashlib.blake2b(f"{seed}/{purpose}/{index}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
 
 
 def keys(seeds: list[int], purpose: str) -> NDArray[np.uint64]:
-    """(R, 2): each run's key for one purpose, two words of 32 bits."""
+    """(R, 2): each run's key for one purpose, as two words of 32 bits."""
     digests = [hashlib.blake2b(f"{seed}/noise/{purpose}".encode(), digest_size=8).digest() for seed in seeds]
     words: NDArray[np.uint64] = np.frombuffer(b"".join(digests), dtype="<u4").reshape(-1, 2).astype(np.uint64)
     return words
@@ -40,7 +40,7 @@ def keys(seeds: list[int], purpose: str) -> NDArray[np.uint64]:
 
 @scalar
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
-    """Ten rounds on a counter of four words under a key of two; all 32 bits wide, held in uint64."""
+    """Ten rounds of Philox on a counter of four words with a key of two words; 32-bit words in uint64."""
     for _ in range(10):
         first, second = _M0 * c0, _M1 * c2
         c0, c1, c2, c3 = (second >> _HALF) ^ c1 ^ k0, second & _LOW, (first >> _HALF) ^ c3 ^ k1, first & _LOW

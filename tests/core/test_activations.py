@@ -31,17 +31,17 @@ POINTS = [-30.0, -3.0, -0.5, -1e-3, 0.0, 1e-3, 0.5, 3.0, 30.0]
 def test_every_activation_is_what_its_name_says(name: str) -> None:
     definition = DEFINITIONS[name]
     assert outputs(name, np.float64) == pytest.approx([definition(x) for x in POINTS], rel=1e-12, abs=1e-15)
-    # float32 holds 24 bits; a few operations lose a few of them.
+    # float32 has 24 bits; a few operations lose a few of them.
     assert outputs(name, np.float32) == pytest.approx([definition(x) for x in POINTS], rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_nan_stays_nan_so_that_divergence_is_seen(name: str) -> None:
+def test_nan_stays_nan_so_that_divergence_is_detected(name: str) -> None:
     assert math.isnan(outputs(name, np.float32, [math.nan])[0])
 
 
 def outputs(name: str, kind: type[np.floating[Any]], points: list[float] = POINTS) -> list[float]:
-    """f of every point, by a network of one layer."""
+    """f of every number, by a network of one layer."""
     network = Network.create([{"layer": name}], "squared_error", (len(points),))
     x: Array = np.array([[points]], dtype=kind)
     none: Array = np.empty((1, 0), kind)

@@ -1,4 +1,4 @@
-"""The chain rule's factors multiply and add up to the gradient that backpropagation gives."""
+"""The products of the chain rule's factors sum to the gradient of backpropagation."""
 
 from itertools import pairwise
 
@@ -18,11 +18,11 @@ def test_factors_multiply_to_the_gradient(name: str) -> None:
     cohort = Cohort(problem, [optimizers.create("sgd")], [3], precision="float64")
     for _ in range(2):
         cohort.advance()
-    _, gradient = cohort.look()
+    _, gradient = cohort.gradient()
     tensors = problem.layout.tensors(gradient[0])
     found = factors(problem, cohort.parameters[0], cohort.batch(0, cohort.step))
     for layer in found:
-        # The order of summation is another one.
+        # The order of summation differs.
         np.testing.assert_allclose(layer.inputs.T @ layer.deltas, tensors[f"{layer.name}.weight"], 1e-9, 1e-12)
         if f"{layer.name}.bias" in tensors:
             np.testing.assert_allclose(layer.deltas.sum(axis=0), tensors[f"{layer.name}.bias"], 1e-9, 1e-12)

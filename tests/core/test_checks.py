@@ -1,4 +1,4 @@
-"""The check of a gradient: it passes what is right and catches one wrong coordinate."""
+"""The gradient check passes a correct gradient and detects one wrong coordinate."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from talweg_core.problems import SurfaceProblem
 
 
 def wrong_in_one_of_five(x: Any, gradient: Any, constants: Any) -> Any:
-    """C = ½ Σ x², whose last derivative is given 1 % too large."""
+    """C = ½ Σ x², with a last derivative that is 1 % too large."""
     total = 0.0
     for i in range(x.size):
         gradient[i] = x[i]

@@ -1,4 +1,4 @@
-"""Runs in lock-step: the same bits alone or together, interrupted or not, watched or not."""
+"""Runs in lock-step: the same bits alone or together, interrupted or not, with or without other calls."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_a_run_has_the_same_bits_alone_and_among_others(problem: str, precision:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_run_put_back_to_a_checkpoint_goes_on_to_the_same_bits(problem: str) -> None:
+def test_a_run_restored_from_a_checkpoint_continues_to_the_same_bits(problem: str) -> None:
     whole = cohort(problem, [1e-2], [3])
     costs, parameters = trajectory(whole, 0, 100)
     first = cohort(problem, [1e-2], [3])
@@ -53,11 +53,11 @@ def test_a_run_put_back_to_a_checkpoint_goes_on_to_the_same_bits(problem: str) -
     assert np.array_equal(resumed, parameters)
 
 
-def test_looking_moves_nothing() -> None:
+def test_computing_the_gradient_changes_nothing() -> None:
     watched, unwatched = cohort("digits-mlp", [1e-3], [0]), cohort("digits-mlp", [1e-3], [0])
     for _ in range(20):
         before = watched.parameters.copy()
-        watched.look()
+        watched.gradient()
         watched.costs(before + 1)
         watched.evaluate(0, "validation")
         watched.norms(before, watched.advance())
@@ -105,7 +105,7 @@ def test_a_diverged_run_keeps_the_parameters_that_diverged() -> None:
     assert runs.step == record.step + 1
 
 
-def test_a_frozen_run_is_neither_moved_nor_recorded() -> None:
+def test_a_frozen_run_is_neither_updated_nor_recorded() -> None:
     runs = cohort("rosenbrock", [0.01, 0.01], [0, 0])
     runs.advance()
     runs.freeze(0, "cancelled")

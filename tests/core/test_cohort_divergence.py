@@ -11,8 +11,8 @@ from talweg_core.explain import explain
 from talweg_core.layout import Array
 
 STEPS = 12
-# Of 64 runs, these are sent away: by a learning rate that no network survives, sooner or later.
-ASTRAY = {0: 1e30, 5: 1e12, 17: 1e15, 33: 1e30, 62: 1e18, 63: 1e13}
+# The runs, of 64, that diverge, sooner or later, by their learning rate.
+DIVERGING = {0: 1e30, 5: 1e12, 17: 1e15, 33: 1e30, 62: 1e18, 63: 1e13}
 SIZE, BATCH = 64, 8
 
 
@@ -32,31 +32,31 @@ def walk(rates: list[float], seeds: list[int]) -> tuple[Cohort, Array, list[int 
 def test_of_64_runs_those_that_diverge_stop_with_step_and_reason_and_the_others_keep_their_bits() -> None:
     calm_rates = [float(rate) for rate in np.geomspace(1e-4, 0.1, SIZE)]
     seeds = [row % 9 for row in range(SIZE)]
-    rates = [ASTRAY.get(row, calm_rates[row]) for row in range(SIZE)]
+    rates = [DIVERGING.get(row, calm_rates[row]) for row in range(SIZE)]
     runs, costs, stopped = walk(rates, seeds)
     for row in range(SIZE):
         step = stopped[row]
-        assert (step is not None) == (row in ASTRAY)
-        assert runs.stop_reasons[row] == ("diverged" if row in ASTRAY else None)
-        assert runs.active[row] == (row not in ASTRAY)
-        # Recorded up to and including the step at which it was seen, and never after.
+        assert (step is not None) == (row in DIVERGING)
+        assert runs.stop_reasons[row] == ("diverged" if row in DIVERGING else None)
+        assert runs.active[row] == (row not in DIVERGING)
+        # Recorded up to and including the step at which divergence is detected, and not after.
         assert np.isnan(costs[STEPS if step is None else step + 1 :, row]).all()
     assert len({step for step in stopped if step is not None}) > 1
     calm, expected, none = walk(calm_rates, seeds)
     assert none == [None] * SIZE
-    others = [row for row in range(SIZE) if row not in ASTRAY]
+    others = [row for row in range(SIZE) if row not in DIVERGING]
     assert np.array_equal(costs[:, others], expected[:, others])
     assert np.array_equal(runs.parameters[others], calm.parameters[others])
     assert all(runs.checkpoint(row) == calm.checkpoint(row) for row in others)
 
 
 def looked_at_from_all_sides(runs: Cohort) -> None:
-    """Ask everything that a cohort can be asked, about a run that diverges and one that has, after each step."""
+    """Call every method of a cohort after each step, for a run that diverges and one that has diverged."""
     before = runs.parameters.copy()
     for _ in range(2):
-        runs.look()
+        runs.gradient()
         runs.costs(before)
-        # Where a run is now, sent over the edge of the precision.
+        # The run's parameters, multiplied beyond the largest number of the precision.
         runs.costs(np.full(before.shape, 1e300))
         runs.norms(before, runs.advance())
         before = runs.parameters.copy()
@@ -70,7 +70,7 @@ def looked_at_from_all_sides(runs: Cohort) -> None:
 
 
 def lost(problem: str, optimizer: str, **settings: Any) -> Cohort:
-    """Five runs: one calm, one about to diverge, one at the edge, one past it, one lost."""
+    """Five runs with growing learning rates, from one that converges to one that diverges at once."""
     rule = optimizers.create(optimizer)
     made = problems.create(problem)
     rates = [rule.learning_rate, 1e30, 1e-3, 1e-3, 1e-3]

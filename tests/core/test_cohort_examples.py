@@ -37,12 +37,12 @@ def test_each_is_what_a_batch_of_that_example_alone_gives(cost: object) -> None:
         )
         one = at_start(alone, batch_size=1)
         one.parameters[:] = cohort.parameters
-        costs, expected = one.look()
+        costs, expected = one.gradient()
         assert own == pytest.approx(float(costs[0]), rel=1e-12)
         np.testing.assert_allclose(gradient, expected[0], rtol=1e-10, atol=1e-14)
 
 
-def test_looking_at_examples_moves_nothing() -> None:
+def test_computing_examples_changes_nothing() -> None:
     one, other = (Cohort(problems.create("digits-mlp"), [optimizers.create("adam")], [0]) for _ in range(2))
     for _ in range(3):
         assert len(list(one.examples())) == one.batch_size
@@ -51,10 +51,10 @@ def test_looking_at_examples_moves_nothing() -> None:
     assert one.checkpoint(0) == other.checkpoint(0)
 
 
-def test_the_draws_of_a_noisy_bowl_scatter_as_its_formula_says() -> None:
+def test_the_examples_of_the_noisy_quadratic_have_the_covariance_of_its_formula() -> None:
     problem = NoisyQuadratic(noise=0.5, draws=4000)
     cohort = at_start(problem)
-    costs, whole = cohort.look()
+    costs, whole = cohort.gradient()
     cost, whole = float(costs[0]), whole[0].copy()
     examples = [(own, gradient.copy()) for own, gradient in cohort.examples()]
     gradients = np.stack([gradient for _, gradient in examples])

@@ -1,4 +1,4 @@
-"""Kernels: cached on disk, and anew when their rule changes."""
+"""Kernels are cached on disk, and compiled again when their rule changes."""
 
 import os
 import shutil
@@ -38,19 +38,19 @@ print(x[0], sum(module.kernel.stats.cache_hits.values()))
 
 @pytest.fixture
 def run(tmp_path: Path) -> "Runner":
-    """Runs MAIN in a fresh interpreter beside a module that holds RULE."""
+    """Runs MAIN in a fresh interpreter, next to a module that contains RULE."""
     return Runner(tmp_path)
 
 
 class Runner:
-    """A folder with a module in it."""
+    """A folder that contains the module."""
 
     def __init__(self, folder: Path) -> None:
-        """In `folder`."""
+        """Run in `folder`."""
         self.folder = folder
 
     def __call__(self, operation: str, before: str = "") -> list[str]:
-        """What MAIN prints, after the lines of `before`."""
+        """The output of MAIN, after the lines of `before`."""
         (self.folder / "module.py").write_text(RULE.format(operation=operation))
         command = [sys.executable, "-c", before + MAIN]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
@@ -68,7 +68,7 @@ def test_a_changed_rule_is_compiled_anew(run: Runner) -> None:
 
 
 def test_what_another_version_of_the_engine_compiled_is_compiled_anew(run: Runner) -> None:
-    # What broke: a kernel into which a function of a file was compiled that the engine has no more.
+    # A regression: a cached kernel contained a function of a file that the engine no longer has.
     assert run("+ 1") == ["4.0", "0"]
     assert run("+ 1", "from talweg_core import compilation\ncompilation.engine_digest = lambda: 'other'") == [
         "4.0",
@@ -95,14 +95,14 @@ def test_the_digest_is_of_every_file_of_the_engine(tmp_path: Path) -> None:
     assert digest() != before
 
 
-def test_a_rule_typed_at_a_prompt_is_compiled_though_there_is_no_file_to_cache_it_by() -> None:
+def test_a_rule_typed_at_a_prompt_is_compiled_without_a_cache() -> None:
     script = f"{RULE.format(operation='+ 1')}\nimport numpy as np\nx = np.array([3.0])\nkernel(x)\nprint(x[0])"
     done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["4.0"]
 
 
-def test_without_a_place_to_cache_kernels_the_engine_works_all_the_same(tmp_path: Path) -> None:
-    # A file where a folder would have to be: nobody can write below it, not even root.
+def test_without_a_folder_to_cache_kernels_the_engine_works(tmp_path: Path) -> None:
+    # A file at the folder's path: nothing can be written below it, not even by root.
     taken = tmp_path / "taken"
     taken.write_text("")
     script = "from talweg_core.compilation import kernel\nprint(kernel(lambda x: x + 1)(2))"
@@ -132,7 +132,7 @@ print(x[0], sum(module.kernel.stats.cache_hits.values()))
     assert not list(run.folder.rglob("*.lock"))
 
 
-def test_a_kernel_that_cannot_be_compiled_holds_up_nobody(run: Runner) -> None:
+def test_a_kernel_that_cannot_be_compiled_blocks_no_other_process(run: Runner) -> None:
     for _ in range(2):
         with pytest.raises(subprocess.CalledProcessError):
             run("+ 'text'")

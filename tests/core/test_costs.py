@@ -78,5 +78,5 @@ def test_an_unknown_cost_is_refused() -> None:
 
 
 def test_cross_entropy_needs_one_output_a_class() -> None:
-    with pytest.raises(InvalidNetwork, match="one output a class"):
+    with pytest.raises(InvalidNetwork, match="one output for each class"):
         measured("cross_entropy", np.zeros((2, 3)), np.zeros((2, 3), dtype=np.int64))

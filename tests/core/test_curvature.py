@@ -1,4 +1,4 @@
-"""The largest eigenvalue by products alone: against matrices whose eigenvalues are known, and against the engine's."""
+"""The largest eigenvalue by products: against matrices with known eigenvalues, and on the engine's problems."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from talweg_core.problems.noisy_quadratic import NoisyQuadratic
 from talweg_core.randomness import stream
 
 
-def test_of_a_diagonal_it_is_the_greatest_number_and_not_the_one_of_greatest_size() -> None:
+def test_the_eigenvalue_of_a_diagonal_is_the_largest_not_the_largest_in_absolute_value() -> None:
     diagonal = np.array([-9.0, 0.5, 3.0, 1.0])
     found = largest_eigenvalue(lambda v: diagonal * v, np.ones(4), tolerance=1e-12)
     assert found.value == pytest.approx(3.0, rel=1e-12)
@@ -52,11 +52,11 @@ def test_a_cohorts_products_give_the_quadratics_largest_curvature() -> None:
     assert np.array_equal(cohort.parameters, before)
 
 
-def test_of_a_network_it_is_that_of_the_whole_hessian() -> None:
+def test_the_eigenvalue_of_a_network_is_that_of_the_whole_hessian() -> None:
     cohort = Cohort(problems.create("wine-mlp"), [optimizers.create("sgd")], [0], precision="float64")
     size = cohort.problem.layout.size
     whole = np.stack([cohort.hessian_product(column) for column in np.eye(size)])
-    # The differences' own rounding: a Hessian is symmetric.
+    # A Hessian is symmetric, up to the rounding of the differences.
     assert np.abs(whole - whole.T).max() < 1e-6
     truth = float(np.linalg.eigvalsh((whole + whole.T) / 2)[-1])
     found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=(size,)))
@@ -65,7 +65,7 @@ def test_of_a_network_it_is_that_of_the_whole_hessian() -> None:
 
 
 def test_a_relu_that_is_nearly_at_its_kink_does_not_count_as_curvature() -> None:
-    # Differences as wide as is best for smooth costs met one here, and made 4,187 of it.
+    # With the width that is best for smooth costs, a difference crosses a kink here and gives 4,187.
     cohort = Cohort(problems.create("digits-mlp"), [optimizers.create("sgd")], [0])
     size = cohort.problem.layout.size
     found = largest_eigenvalue(cohort.hessian_product, stream(0, "probe", 0).normal(size=(size,)))

@@ -1,4 +1,4 @@
-"""α by hand: where on a parabola a step ended, and how noise weighs what was seen of it."""
+"""α by hand: the end of a step on a parabola, and the weights of noisy measurements."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from talweg_core.curvature import step_quality
 
 
-def seen(length: float, *, curvature: float = 2.0, lowest: float = 1.0) -> tuple[list[float], list[float]]:
+def measured(length: float, *, curvature: float = 2.0, lowest: float = 1.0) -> tuple[list[float], list[float]]:
     """Costs and slopes of ½ curvature (x − lowest)² at 0 and `length`."""
     points = np.array([0.0, length]) - lowest
     return (0.5 * curvature * points**2).tolist(), (curvature * points).tolist()
@@ -14,25 +14,25 @@ def seen(length: float, *, curvature: float = 2.0, lowest: float = 1.0) -> tuple
 
 @pytest.mark.parametrize("curvature", [1e-6, 2.0, 1e6])
 @pytest.mark.parametrize(("length", "alpha"), [(0.5, -0.5), (1.0, 0.0), (1.5, 0.5), (2.0, 1.0), (3.0, 2.0)])
-def test_on_a_parabola_it_says_where_the_step_ended(length: float, alpha: float, curvature: float) -> None:
-    assert step_quality(length, *seen(length, curvature=curvature)) == pytest.approx(alpha, abs=1e-9)
+def test_alpha_on_a_parabola_gives_the_end_of_the_step(length: float, alpha: float, curvature: float) -> None:
+    assert step_quality(length, *measured(length, curvature=curvature)) == pytest.approx(alpha, abs=1e-9)
 
 
-def test_no_step_stayed_and_a_hill_still_goes_down() -> None:
+def test_alpha_is_minus_one_without_a_step_and_on_a_concave_cost() -> None:
     assert step_quality(0.0, [1, 1], [-1, -1]) == -1
-    # cos between 0 and its turning point is concave.
+    # cos is concave between 0 and its inflection point.
     assert step_quality(1.0, [1.0, np.cos(1)], [-0.0, -np.sin(1)]) == -1
 
 
-def test_a_step_that_begins_uphill_is_below_minus_one() -> None:
-    assert step_quality(1.0, *seen(1.0, lowest=-1.0)) == pytest.approx(-2.0)
+def test_alpha_of_a_step_that_starts_uphill_is_below_minus_one() -> None:
+    assert step_quality(1.0, *measured(1.0, lowest=-1.0)) == pytest.approx(-2.0)
 
 
-def test_what_was_seen_with_little_noise_decides() -> None:
-    # Slopes −2 and 2 put the lowest point halfway, α = 1; costs that fall from 1 to 0 contradict them.
+def test_the_measurements_with_small_variance_determine_alpha() -> None:
+    # Slopes −2 and 2 give a minimum halfway, α = 1; costs that fall from 1 to 0 contradict them.
     costs, slopes = [1.0, 0.0], [-2.0, 2.0]
     assert step_quality(1.0, costs, slopes, [1e6, 1e6, 1, 1]) == pytest.approx(1, abs=1e-5)
-    # By the costs and the first slope alone: 1 − 2 x + x², lowest at 1.
+    # By the costs and the first slope alone: 1 − 2 x + x², with its minimum at 1.
     assert step_quality(1.0, costs, slopes, [1, 1, 1, 1e9]) == pytest.approx(0, abs=1e-5)
 
 
@@ -43,7 +43,7 @@ def test_only_the_proportions_of_the_variances_count() -> None:
     )
 
 
-def test_it_is_what_the_papers_own_formula_gives() -> None:
+def test_alpha_is_what_the_papers_formula_gives() -> None:
     # μ = (Φ Σ⁻¹ Φᵀ)⁻¹ Φ Σ⁻¹ y and α = −2 t μ₂ / μ₁ − 1, by inverses.
     t, seen_here, variances = 0.3, np.array([1.2, 0.9, -1.5, -0.4]), np.array([0.5, 0.2, 3.0, 7.0])
     phi = np.array([[1, 0, 0], [1, t, t**2], [0, 1, 0], [0, 1, 2 * t]]).T
@@ -58,7 +58,7 @@ def test_what_is_not_finite_has_none() -> None:
     assert np.isnan(step_quality(np.inf, [1, 1], [-1, 1]))
 
 
-def test_what_is_level_has_none_and_what_leaves_the_lowest_point_went_without_end() -> None:
+def test_alpha_is_nan_on_a_constant_cost_and_infinite_from_the_minimum() -> None:
     assert np.isnan(step_quality(1.0, [3, 3], [0, 0]))
-    # By rounding it may have begun uphill.
+    # By rounding, the step may start uphill.
     assert abs(step_quality(1.0, [0, 1], [0, 2])) > 1e6

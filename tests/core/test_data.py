@@ -1,4 +1,4 @@
-"""Splits from the data's seed, batches of any step from the run's."""
+"""Datasets: splits by the dataset's seed, batches by the run's."""
 
 from importlib import resources
 
@@ -50,7 +50,7 @@ def test_every_epoch_has_another_order() -> None:
 
 @settings(max_examples=20)
 @given(st.permutations([0, 1, 2, 3]))
-def test_a_seed_has_the_same_batches_in_any_company(seeds: list[int]) -> None:
+def test_a_seed_has_the_same_batches_with_any_other_seeds(seeds: list[int]) -> None:
     together = Batches(50, 8, seeds).at(13)
     for row, seed in enumerate(seeds):
         assert np.array_equal(together[row], Batches(50, 8, [seed]).at(13)[0])
@@ -93,7 +93,7 @@ def test_digits_keep_their_range() -> None:
     assert inputs.max() == 1
 
 
-def test_a_window_of_characters_is_foretold_one_on_and_never_spans_two_splits() -> None:
+def test_the_targets_of_a_window_are_one_character_later_and_no_window_spans_two_splits() -> None:
     dataset = bundled.load("characters")
     assert np.array_equal(dataset.inputs[:, 1:], dataset.targets[:, :-1])
     text = (resources.files("talweg_core.problems.bundled") / "talweg.txt").read_text(encoding="utf-8").lower()

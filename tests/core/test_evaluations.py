@@ -1,4 +1,4 @@
-"""Evaluations at trial points: right, counted, and without a trace."""
+"""Evaluations at trial points: correct, counted, without a change to the cohort."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from talweg_core.evaluations import Trials
 
 
 def trials(problem_name: str, precision: str = "float64") -> tuple[Trials, Cohort]:
-    """Of two runs at their start."""
+    """The Trials of two runs at step 0."""
     problem = problems.create(problem_name)
     runs = Cohort(problem, [optimizers.create("sgd")] * 2, [0, 1], precision=precision)  # type: ignore[arg-type]
     return runs._trials, runs
@@ -33,9 +33,9 @@ def test_a_hessian_product_is_symmetric_on_a_network() -> None:
     assert np.allclose(left, right, rtol=1e-7)
 
 
-def test_trials_leave_parameters_gradient_and_batch_as_they_were() -> None:
+def test_trials_restore_parameters_gradient_and_batch() -> None:
     found, runs = trials("wine-mlp")
-    costs, gradient = (array.copy() for array in runs.look())
+    costs, gradient = (array.copy() for array in runs.gradient())
     parameters = runs.parameters.copy()
     elsewhere = parameters + 0.1
     trial_costs, trial_gradient = found.gradient(elsewhere, runs.active)

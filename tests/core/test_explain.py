@@ -1,4 +1,4 @@
-"""One derivative, as a person would explain it."""
+"""The explanation of one derivative in words."""
 
 import numpy as np
 import pytest
@@ -18,17 +18,17 @@ def test_the_example_that_must_always_work() -> None:
     assert (told.parameter, told.cost, told.nudged_cost, told.derivative) == (1, 3, 6, 3)
     assert told.sentence == (
         "Raising `dense1.weight` from 1 to 2 raises the cost from 3 to 6, so the derivative is 3: the cost moves "
-        "three times as much as the weight. Adam answered with an update of −0.001."
+        "three times as much as the weight. Adam made an update of −0.001."
     )
 
 
-def test_the_truth_stands_beside_the_prediction_where_they_differ() -> None:
+def test_prediction_and_recomputed_cost_are_both_given_where_they_differ() -> None:
     told = explain(at_start("rosenbrock"), 0, "x", (0,), update=0.0, nudge=1.0)
     assert told.predicted_cost != pytest.approx(told.nudged_cost, rel=0.1)
     assert "so the derivative" not in told.sentence
 
 
-def test_prediction_and_truth_meet_as_the_nudge_shrinks() -> None:
+def test_prediction_and_recomputed_cost_converge_as_the_nudge_shrinks() -> None:
     cohort = at_start("digits-mlp", "float64")
     errors = []
     for nudge in (1e-1, 1e-2, 1e-3):
@@ -40,19 +40,19 @@ def test_prediction_and_truth_meet_as_the_nudge_shrinks() -> None:
 
 
 @pytest.mark.parametrize("nudge", [0.0, float("nan"), float("inf")])
-def test_a_nudge_that_tells_nothing_is_refused(nudge: float) -> None:
+def test_a_nudge_that_is_zero_or_not_finite_is_refused(nudge: float) -> None:
     with pytest.raises(EngineError, match="nudge: must be finite and not 0"):
         explain(at_start("two-layer-line"), 0, "dense1.weight", (0, 0), update=0.0, nudge=nudge)
 
 
 @pytest.mark.parametrize("name", problems.names())
 def test_the_predicted_change_converges_to_the_true_one(name: str) -> None:
-    """What the derivative foretells is wrong by O(δ²): a tenth of the nudge leaves a hundredth of the error."""
+    """The derivative predicts the cost with an error of O(δ²): a tenth of the nudge gives a hundredth of the error."""
     cohort = Cohort(problems.create(name), [optimizers.create("adam")], [1], precision="float64")
     for _ in range(3):
         cohort.advance()
     layout = cohort.problem.layout
-    _, gradient = cohort.look()
+    _, gradient = cohort.gradient()
     largest = int(np.abs(gradient[0]).argmax())
     tensor = next(n for n in layout.names if layout.slice(n).start <= largest < layout.slice(n).stop)
     shape = layout.shapes[layout.names.index(tensor)]

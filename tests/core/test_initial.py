@@ -1,4 +1,4 @@
-"""How parameters begin."""
+"""Initial parameters have the variance of their papers."""
 
 import numpy as np
 import pytest

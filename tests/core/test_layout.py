@@ -1,4 +1,4 @@
-"""Named tensors in a flat vector."""
+"""The layout of named tensors in a flat vector."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from talweg_core.layout import Layout
 LAYOUT = Layout.of({"weight": (2, 3), "bias": (3,), "scale": ()})
 
 
-def test_tensors_lie_one_after_another() -> None:
+def test_tensors_are_consecutive() -> None:
     assert LAYOUT.size == 10
     assert LAYOUT.slice("weight") == slice(0, 6)
     assert LAYOUT.slice("bias") == slice(6, 9)

@@ -1,4 +1,4 @@
-"""Products within kernels have the bits of np.matmul."""
+"""Products inside kernels have the bits of np.matmul."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from talweg_core.randomness import stream
 
 @kernel
 def three(gemm: int, m: int, k: int, n: int, a: Any, b: Any, flipped_a: Any, flipped_b: Any, out: Any) -> None:
-    """All three products, of factors as they are and transposed."""
+    """All three products: plain, left transposed, right transposed."""
     matrix_products.multiply(gemm, m, k, n, a, b, out[0])
     matrix_products.multiply_left_transposed(gemm, m, k, n, flipped_a, b, out[1])
     matrix_products.multiply_right_transposed(gemm, m, k, n, a, flipped_b, out[2])
@@ -28,7 +28,7 @@ def test_every_product_has_the_bits_of_matmul(precision: str) -> None:
     generator = stream(0, "check", 3)
     for m, k, n in generator.integers(2, 100, (200, 3)):
         gemm = matrix_products.address(np.dtype(precision), m, k, n)
-        # NumPy's wheels bring OpenBLAS under the names looked for, except on a Mac, where it is Accelerate.
+        # NumPy's wheels contain OpenBLAS under these names, except on a Mac, where it is Accelerate.
         assert gemm or matrix_products.address(np.dtype(precision), 2) == 0
         if gemm:
             a: Array = generator.normal(size=(m, k)).astype(precision)
@@ -54,7 +54,7 @@ print((time.process_time() - busy) / (time.perf_counter() - start), numerics.fin
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     cores, threads = done.stdout.split()
     if matrix_products.one_thread():
-        # Busy time over wall time: at most one core, whatever the machine has and does beside.
+        # CPU time over wall time: at most one core, for any number of cores and any other load.
         assert float(cores) < 1.2
         assert threads == "1"
 

@@ -1,4 +1,4 @@
-"""Bytes foretold are bytes held."""
+"""The computed memory of a cohort is what NumPy allocates."""
 
 import subprocess
 import sys
@@ -12,10 +12,10 @@ from talweg_core.memory import cohort_bytes
 
 
 def held(problem: str, optimizer: str, runs: int, batch_size: int | None) -> int:
-    """What NumPy holds for a cohort after two steps, as it tells tracemalloc."""
+    """The bytes of NumPy's arrays for a cohort after two steps, by tracemalloc."""
     made, rule = problems.create(problem), optimizers.create(optimizer)
     rules, seeds = [rule] * runs, list(range(runs))
-    # Kernels are compiled beforehand.
+    # Compile the kernels first.
     Cohort(made, rules[:1], [0], batch_size=batch_size).advance()
     tracemalloc.start()
     try:
@@ -42,10 +42,12 @@ def held(problem: str, optimizer: str, runs: int, batch_size: int | None) -> int
     ],
 )
 @pytest.mark.parametrize("runs", [1, 20])
-def test_the_bytes_foretold_are_those_held(problem: str, optimizer: str, batch_size: int | None, runs: int) -> None:
-    foretold = cohort_bytes(problems.create(problem), optimizers.create(optimizer), runs, batch_size=batch_size)
-    # What a step leaves beside its buffers (costs, records) is small; scalars foreseen are fewer for many runs.
-    assert foretold == pytest.approx(held(problem, optimizer, runs, batch_size), rel=0.1, abs=100_000)
+def test_the_computed_bytes_are_those_allocated(
+    problem: str, optimizer: str, batch_size: int | None, runs: int
+) -> None:
+    computed = cohort_bytes(problems.create(problem), optimizers.create(optimizer), runs, batch_size=batch_size)
+    # A step's other arrays (costs, records) are small; scalars are computed for fewer steps where runs are many.
+    assert computed == pytest.approx(held(problem, optimizer, runs, batch_size), rel=0.1, abs=100_000)
 
 
 @pytest.mark.parametrize("name", [name for name in problems.names() if problems.create(name).examples])
@@ -64,7 +66,7 @@ def test_a_step_allocates_next_to_nothing(name: str) -> None:
             peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-    # A record and its flags. Most steps; at some a new epoch is drawn, or scalars for the steps to come.
+    # A record and its flags. At some steps also a new epoch's order, or the scalars of the next steps.
     assert np.median(peaks) < 5_000
 
 
@@ -74,7 +76,7 @@ def test_float64_takes_twice_as_much_where_the_parameters_count() -> None:
     assert double == pytest.approx(2 * single, rel=0.2)
 
 
-def test_foretelling_compiles_nothing() -> None:
+def test_computing_the_bytes_compiles_nothing() -> None:
     script = """
 import gc
 from numba.core.dispatcher import Dispatcher

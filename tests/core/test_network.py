@@ -1,4 +1,4 @@
-"""Networks that users write: named tensors, and errors that name the layer, what it got and what it needs."""
+"""Networks in specs: tensor names, and errors that name the layer, the rule and the value."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from talweg_core.network import Network
 DENSE = {"layer": "dense", "units": 3}
 
 
-def spelled_out(network: Any, dataset: str = "wine", cost: Any = "cross_entropy", **more: Any) -> problems.Problem:
+def without_name(network: Any, dataset: str = "wine", cost: Any = "cross_entropy", **more: Any) -> problems.Problem:
     """A problem without a name."""
     return problems.create(dataset=dataset, network=network, cost=cost, **more)
 
@@ -26,15 +26,15 @@ def test_tensors_are_named_by_kind_and_number() -> None:
     }
 
 
-def test_a_network_that_is_spelled_out_is_the_named_one() -> None:
+def test_a_network_without_a_name_is_the_named_one() -> None:
     layers = [{"layer": "dense", "units": 16}, {"layer": "tanh"}, {"layer": "dense", "units": 3}]
-    written, named = spelled_out(layers), problems.create("wine-mlp")
+    written, named = without_name(layers), problems.create("wine-mlp")
     assert written.layout == named.layout
     assert np.array_equal(written.initial(3), named.initial(3))
     assert problems.create(**written.settings()).settings() == written.settings()
 
 
-def test_biases_begin_at_zero_and_weights_differ_by_seed() -> None:
+def test_biases_start_at_zero_and_weights_differ_by_seed() -> None:
     problem = problems.create("digits-mlp")
     first, second = problem.layout.tensors(problem.initial(0)), problem.layout.tensors(problem.initial(1))
     assert not first["dense1.bias"].any()
@@ -53,7 +53,7 @@ def test_biases_begin_at_zero_and_weights_differ_by_seed() -> None:
         ([{**DENSE, "activation": "rleu"}], UnknownName, "did you mean 'relu'"),
         ([{"layer": "relu", "units": 1}], InvalidNetwork, "relu: takes no settings"),
         ([DENSE, {"layer": "dense", "units": 2}], InvalidProblem, "one unit for each of the 3 classes, got 2"),
-        ("dense", InvalidProblem, "network: must be a list of layers"),
+        ("dense", InvalidProblem, "network: must be a list such as"),
         (
             [DENSE, {"layer": "relu"}, {"layer": "conv2d", "channels": 3}],
             InvalidNetwork,
@@ -74,7 +74,7 @@ def test_biases_begin_at_zero_and_weights_differ_by_seed() -> None:
 )
 def test_a_wrong_network_is_refused_by_name_rule_and_value(network: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as caught:
-        spelled_out(network)
+        without_name(network)
     assert message in str(caught.value)
 
 
@@ -90,5 +90,5 @@ def test_a_wrong_network_is_refused_by_name_rule_and_value(network: Any, error: 
 )
 def test_a_problem_that_does_not_fit_together_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises((InvalidProblem, UnknownName)) as caught:
-        spelled_out(**{"network": [DENSE], **settings})
+        without_name(**{"network": [DENSE], **settings})
     assert message in str(caught.value)

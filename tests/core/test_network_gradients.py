@@ -1,4 +1,4 @@
-"""Backpropagation against central differences in float64: every problem, layer, activation and cost there is.
+"""Backpropagation against central differences in float64: every problem, layer, activation and cost.
 
 The tolerance is 1e-6: with h = 1e-5 the truncation error is of order h² = 1e-10 and rounding of order 1e-16 / h =
 1e-11, both relative to third derivatives and costs of order 1 to 1000. Examples are drawn but not at random
@@ -39,7 +39,7 @@ def data(shape: tuple[int, ...], outputs: int, *, labels: bool, seed: int = 0) -
 def test_every_problem_has_the_gradient_of_its_cost(name: str, seed: int) -> None:
     problem = problems.create(name)
     start = problem.initial(seed)
-    # Beside the start, where symmetric initial values could hide an error.
+    # Away from the start, where symmetric initial values could hide an error.
     point = start + 0.05 * stream(seed, "check", 1).normal(size=start.shape)
     size = min(problem.default_batch_size, 8) or None
     assert check_gradient(problem, parameters=point, seed=seed, batch_size=size).worst <= TOLERANCE
@@ -52,7 +52,7 @@ def test_every_problem_has_the_gradient_of_its_cost(name: str, seed: int) -> Non
 def test_every_activation_has_the_derivative_of_its_value(
     activation: str, alone: bool, width: int, units: int, bias: bool, seed: int
 ) -> None:
-    # A second activation in between keeps the one that is tested from being fused into the dense layer.
+    # A second activation in between prevents fusing the tested one into the dense layer.
     between = [{"layer": "tanh"}] if alone else []
     network: list[dict[str, Any]] = [
         {"layer": "dense", "units": units, "bias": bias, "initial": "glorot"},
@@ -66,7 +66,7 @@ def test_every_activation_has_the_derivative_of_its_value(
 
 @st.composite
 def costs(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """A cost with settings of its own, and terms for the size of the weights."""
+    """A cost with settings, and with L1 and L2 terms."""
     own: dict[str, st.SearchStrategy[float]] = {"huber": st.floats(0.1, 2), "cross_entropy": st.floats(0, 0.9)}
     described: dict[str, Any] = {"name": name, "l1": draw(st.floats(0, 0.5)), "l2": draw(st.floats(0, 0.5))}
     if name in own:
@@ -74,7 +74,7 @@ def costs(draw: st.DrawFn, name: str) -> dict[str, Any]:
     return described
 
 
-def test_every_setting_of_a_cost_is_drawn() -> None:
+def test_every_setting_of_a_cost_is_tested() -> None:
     @drawn
     @given(st.data())
     def holds(data: st.DataObject) -> None:
@@ -101,7 +101,7 @@ def test_every_cost_with_its_terms_has_the_derivative_that_it_gives(
 
 @drawn
 @given(times=st.integers(1, 4), classes=st.integers(2, 5), smoothing=st.floats(0, 0.9), seed=st.integers(0, 1000))
-def test_labels_at_every_time_of_a_sequence_count_as_so_many_examples(
+def test_labels_at_every_time_of_a_sequence_count_as_examples(
     times: int, classes: int, smoothing: float, seed: int
 ) -> None:
     generator = stream(seed, "data", 4)

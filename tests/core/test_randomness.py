@@ -1,4 +1,4 @@
-"""Counted randomness."""
+"""Counter-based random numbers."""
 
 import itertools
 
@@ -20,7 +20,7 @@ def test_streams_of_different_keys_differ() -> None:
 
 
 def test_the_stream_is_the_one_that_stored_runs_were_made_with() -> None:
-    # Were this to change, no stored run could be replayed.
+    # If this changes, no stored run can be replayed.
     assert stream(0, "parameters").random(2).tolist() == EXPECTED
 
 

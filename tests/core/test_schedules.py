@@ -1,4 +1,4 @@
-"""Schedules: each formula at the steps that show it, each setting's range, and that only the step matters."""
+"""Schedules: each formula at characteristic steps, each setting's range, and no dependence but on the step."""
 
 import json
 import math
@@ -41,7 +41,7 @@ VALUES: list[tuple[str, dict[str, Any], dict[int, float]]] = [
     ("inverse_square_root", {"after": 4}, {0: 1, 4: 1, 16: 0.5, 64: 0.25}),
     ("warmup", {"steps": 4}, {0: 0, 1: 0.25, 3: 0.75, 4: 1, 9: 1}),
     ("warmup", {"steps": 4, "start": 0.2, "then": {"name": "linear", "steps": 10}}, {0: 0.2, 2: 0.6, 4: 1, 9: 0.5}),
-    # Tops at step 0.3 · 20 − 1 = 5; ends at step 19.
+    # The maximum is at step 0.3 · 20 − 1 = 5, the end at step 19.
     ("one_cycle", {"steps": 20}, {0: 0.04, 5: 1, 12: (1 + 4e-6) / 2, 19: 4e-6, 50: 4e-6}),
     ("warmup_stable_decay", {"steps": 20, "warmup": 4, "decay": 5}, {0: 0, 1: 0.25, 4: 1, 15: 1, 16: 0.8, 20: 0}),
 ]
@@ -66,7 +66,7 @@ LIBRARY: list[dict[str, Any]] = json.loads(
 def test_a_schedule_has_the_library_s_factors(case: dict[str, Any]) -> None:
     made = schedules.create(case["schedule"], **case["settings"])
     found = [made.factor(step) for step in range(len(case["factors"]))]
-    # PyTorch multiplies step by step where ours is a formula of the step: a few roundings.
+    # PyTorch multiplies step by step, Talweg computes a formula of the step: they differ by a few roundings.
     assert found == pytest.approx(case["factors"], rel=1e-12, abs=1e-15)
 
 

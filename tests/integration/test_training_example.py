@@ -21,7 +21,7 @@ def test_two_layer_line_through_the_whole_system(any_stack: "Stack") -> None:
     assert (told.cost, told.nudged_cost, told.derivative) == (3, 6, 3)
     assert told.sentence.startswith(
         "Raising `dense1.weight` from 1 to 2 raises the cost from 3 to 6, so the derivative is 3: "
-        "the cost moves three times as much as the weight. Adam answered with an update of −0.5"
+        "the cost moves three times as much as the weight. Adam made an update of −0.5"
     )
 
 

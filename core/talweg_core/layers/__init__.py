@@ -1,4 +1,4 @@
-"""Layers by name, as a spec writes them: `{"layer": "dense", "units": 64}`, `{"layer": "relu"}`."""
+"""The catalogue of layers, by their names in a spec: `{"layer": "dense", "units": 64}`, `{"layer": "relu"}`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -34,14 +34,14 @@ __all__ = ["CATALOGUE", "BoundLayer", "Layer", "Shape", "Space", "create", "name
 
 
 def names() -> list[str]:
-    """Every layer that `create` knows."""
+    """The name of every layer that `create` accepts."""
     return sorted([*CATALOGUE, *ACTIVATIONS])
 
 
 def create(description: Mapping[str, Any], place: str = "") -> Layer:
     """The layer that `{"layer": name, setting: value, …}` describes; raises InvalidNetwork or UnknownName.
 
-    `place` begins the message of an error: "layer 2, ".
+    `place` is the start of an error message: "layer 2, ".
     """
     try:
         return _create(description)
@@ -73,5 +73,5 @@ def _create(description: Mapping[str, Any]) -> Layer:
 
 def _inside(described: object) -> tuple[Layer, ...]:
     if not isinstance(described, list) or not all(isinstance(layer, dict) for layer in described):
-        raise InvalidNetwork(f"residual: layers must be a list of layers, got {described!r}")
+        raise InvalidNetwork(f'residual: layers must be a list such as [{{"layer": "relu"}}], got {described!r}')
     return tuple(create(layer, f"residual: layer {position}, ") for position, layer in enumerate(described, 1))

@@ -1,4 +1,4 @@
-"""A scalar function as a layer of its own."""
+"""The activation layer: a scalar function of each coordinate."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ class ActivationLayer(Layer):
         return shape
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundActivation(self, space)
 
 
@@ -50,11 +50,11 @@ class _BoundActivation(BoundLayer):
 
 
 def value(*_: Any) -> Any:
-    """Stand for the activation that `specialise` puts here."""
+    """A name for the linter: `specialise` binds it to the activation."""
 
 
 def derivative(*_: Any) -> Any:
-    """Stand for the activation's derivative that `specialise` puts here."""
+    """A name for the linter: `specialise` binds it to the activation's derivative."""
 
 
 def _forward(x: Any, y: Any, constants: Any) -> None:

@@ -1,4 +1,4 @@
-"""Causal self-attention with several heads: every place looks at itself and at the places before it."""
+"""Causal self-attention with several heads: each position attends to itself and to the positions before it."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -16,9 +16,9 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 class SelfAttention(Layer):
     """Of x (T, d): (Q, K, V) = x W in h heads of d / h, S = Q Kᵀ / √(d / h), A = softmax of S up to t, y = (A V) W_o.
 
-    W (d, 3 d) holds the columns of Q, K and V one after another, W_o is (d, d); there are no biases.
-    With δ = ∂C/∂y and H = A V: ∂C/∂W_o = Hᵀ δ, ∂H = δ W_oᵀ; ∂V = Aᵀ ∂H, ∂A = ∂H Vᵀ; ∂S = A ⊙ (∂A − Σ A ⊙ ∂A) a row
-    at a time; ∂Q = ∂S K / √(d / h), ∂K = ∂Sᵀ Q / √(d / h); ∂C/∂W = xᵀ (∂Q, ∂K, ∂V), ∂C/∂x = (∂Q, ∂K, ∂V) Wᵀ.
+    W (d, 3 d) holds the columns of Q, K and V one after another, W_o is (d, d); without biases.
+    With δ = ∂C/∂y and H = A V: ∂C/∂W_o = Hᵀ δ, ∂H = δ W_oᵀ; ∂V = Aᵀ ∂H, ∂A = ∂H Vᵀ; ∂S = A ⊙ (∂A − Σ A ⊙ ∂A) for each
+    row; ∂Q = ∂S K / √(d / h), ∂K = ∂Sᵀ Q / √(d / h); ∂C/∂W = xᵀ (∂Q, ∂K, ∂V), ∂C/∂x = (∂Q, ∂K, ∂V) Wᵀ.
     Source: Vaswani et al. 2017, "Attention is all you need", sections 3.2.1 to 3.2.3.
     """
 
@@ -27,7 +27,7 @@ class SelfAttention(Layer):
     kind: ClassVar[str] = "self_attention"
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         self.require("heads", self.heads, 1)
 
     def output(self, shape: Shape) -> Shape:
@@ -44,7 +44,7 @@ class SelfAttention(Layer):
         return {"weight": Initial((d, 3 * d), self.initial, d, d), "output": Initial((d, d), self.initial, d, d)}
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundSelfAttention(self, space)
 
 
@@ -60,8 +60,8 @@ class _BoundSelfAttention(BoundLayer):
 
         def heads(flat: Any, part: int) -> Any:
             """(R, B, h, T, d / h) of one third of (R, B T, 3 d), a view."""
-            seen = flat.reshape(space.runs, space.batch, length, -1, layer.heads, size)
-            return seen[:, :, :, part].swapaxes(2, 3)
+            parts = flat.reshape(space.runs, space.batch, length, -1, layer.heads, size)
+            return parts[:, :, :, part].swapaxes(2, 3)
 
         self._parts = space.array(space.runs, rows, 3 * d)
         self._q, self._k, self._v = (heads(self._parts, part) for part in range(3))
@@ -85,7 +85,7 @@ class _BoundSelfAttention(BoundLayer):
         np.matmul(self._x, self._weight.value, out=self._parts)
         np.matmul(self._q, self._k.swapaxes(3, 4), out=a)
         _shift(a, self._scale)
-        # NumPy's exp is vectorised, Numba's is a call a number.
+        # NumPy's exp is vectorised; Numba's is one call for each number.
         np.exp(a, out=a)
         _normalise(a)
         np.matmul(a, self._v, out=self._h)
@@ -107,7 +107,7 @@ class _BoundSelfAttention(BoundLayer):
 
 @kernel
 def _shift(scores: Any, scale: Any) -> None:
-    """In place: scaled, less the greatest of the row; minus infinity after the row's own place."""
+    """In place: scaled scores minus the largest of the row; minus infinity after the row's own position."""
     length = scores.shape[4]
     rows = scores.reshape(-1, length, length)
     for n in range(len(rows)):
@@ -115,7 +115,7 @@ def _shift(scores: Any, scale: Any) -> None:
             row = rows[n, t]
             greatest = row[0]
             for s in range(1, t + 1):
-                # NaN is kept: nothing compares with it, so it is asked for.
+                # NaN is kept. It fails every comparison, so it is tested for.
                 if row[s] > greatest or row[s] != row[s]:
                     greatest = row[s]
             for s in range(t + 1):
@@ -125,7 +125,7 @@ def _shift(scores: Any, scale: Any) -> None:
 
 @kernel
 def _normalise(weights: Any) -> None:
-    """In place: every row sums to 1."""
+    """In place: divide each row by its sum."""
     length = weights.shape[4]
     rows = weights.reshape(-1, length, length)
     for n in range(len(rows)):
@@ -140,7 +140,7 @@ def _normalise(weights: Any) -> None:
 
 @kernel
 def _slopes_of_softmax(weights: Any, slopes: Any, scale: Any) -> None:
-    """In place, ∂A becomes ∂S: scale · A ⊙ (∂A − Σ A ⊙ ∂A), 0 after the row's own place."""
+    """In place, ∂A becomes ∂S: scale · A ⊙ (∂A − Σ A ⊙ ∂A), 0 after the row's own position."""
     length = weights.shape[4]
     a, d = weights.reshape(-1, length, length), slopes.reshape(-1, length, length)
     for n in range(len(a)):

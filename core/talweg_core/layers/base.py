@@ -1,4 +1,4 @@
-"""What a layer is: a description that, bound to buffers, computes its outputs and, backwards, derivatives."""
+"""The base classes of layers: settings, which bound to buffers compute outputs and derivatives."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Slot:
-    """One parameter tensor in the flat vectors: where it begins, and its views (R, *shape)."""
+    """One parameter tensor in the flat vectors: its offset, and its views (R, *shape)."""
 
     offset: int
     value: Array
@@ -26,13 +26,13 @@ class Slot:
 
 @dataclass(frozen=True)
 class Space:
-    """Where a bound layer works: buffers that live as long as the cohort, so that a step allocates nothing.
+    """The buffers of a bound layer. They exist as long as the cohort, so that a step allocates nothing.
 
     `inputs` is (R, B, *shape); the first layer's may be (1, B, *shape), a batch that all runs share. Inputs, outputs
     and their derivatives are contiguous, so that a layer may view them in any shape.
-    `input_derivative` is ∂C/∂inputs to be written, None where nobody asks (first layer, evaluation).
-    `parameters` and `gradient` are the flat (R, P) arrays, for kernels; `slots` this layer's tensors in them;
-    `state` views (R, *shape) of what the layer keeps beside its parameters. `path` is its name within the network.
+    `input_derivative` is the buffer for ∂C/∂inputs; None where it is not needed (first layer, evaluation).
+    `parameters` and `gradient` are the flat (R, P) arrays, for kernels; `slots` holds this layer's tensors in them,
+    `state` the views (R, *shape) of the layer's state. `path` is its name in the network.
     """
 
     runs: int
@@ -62,11 +62,11 @@ class Space:
         return self.array(self.runs, self.batch, *shape)
 
     def array(self, *shape: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
-        """A buffer of exactly this shape."""
+        """A buffer of this shape."""
         return np.empty(shape, dtype or self.dtype)
 
     def zeros(self, *shape: int) -> Array:
-        """A buffer of zeros of exactly this shape."""
+        """A buffer of zeros of this shape."""
         return np.zeros(shape, self.dtype)
 
     def number(self, *values: float) -> tuple[Any, ...]:
@@ -75,12 +75,12 @@ class Space:
 
 
 class BoundLayer(ABC):
-    """A layer at work. `outputs` and `output_derivative` are (R, B, *output shape), contiguous."""
+    """A layer on its buffers. `outputs` and `output_derivative` are (R, B, *output shape), contiguous."""
 
     outputs: Array
-    # ∂C/∂outputs, written by what comes after; backward may overwrite it. None where nobody needs it.
+    # ∂C/∂outputs, written by the next layer; `backward` may overwrite it. None where it is not needed.
     output_derivative: Array | None = None
-    # What the layer itself adds to each run's cost (R,), float64, as `forward` leaves it; None for nothing.
+    # The layer's own term of each run's cost (R,), float64, written by `forward`; None where it has none.
     cost: NDArray[np.float64] | None = None
 
     @abstractmethod
@@ -92,15 +92,15 @@ class BoundLayer(ABC):
         """From output_derivative, write this layer's gradient and ∂C/∂inputs."""
 
     def settle(self, active: NDArray[np.bool_]) -> None:  # noqa: B027  # most layers have no state
-        """Carry what the last forward saw into the state of the runs that are active."""
+        """Update the state of the active runs from the last `forward`."""
 
 
 @dataclass(frozen=True)
 class Layer(ABC):
-    """A differentiable map between activations; frozen, so that it can be described and compared."""
+    """The settings of a layer; frozen, so that layers can be compared."""
 
     kind: ClassVar[str]
-    # Whether the inputs are positions in a table, which only data can be.
+    # Whether the layer must be the first: its inputs are indices of a table, which only data can be.
     first: ClassVar[bool] = False
 
     @abstractmethod
@@ -108,23 +108,23 @@ class Layer(ABC):
         """One example's output shape for an input shape; raises InvalidNetwork where it does not fit."""
 
     def tensors(self, shape: Shape) -> dict[str, Initial]:
-        """The parameter tensors for an input shape, by name, and how they begin."""
+        """The parameter tensors for an input shape by name, with their initial distribution."""
         return {}
 
     def state(self, shape: Shape) -> dict[str, Initial]:
-        """What is kept from step to step beside parameters, by name, and how it begins; no optimizer moves it."""
+        """The state tensors for an input shape by name, with their initial values; no optimizer changes them."""
         return {}
 
     @abstractmethod
     def bind(self, space: Space) -> BoundLayer:
-        """This layer on its buffers."""
+        """Bind to buffers."""
 
     def absorb(self, following: "Layer") -> Optional["Layer"]:
-        """A layer that does this one's work and the following one's in fewer passes, or None."""
+        """One layer that replaces this one and the following one, in fewer passes; or None."""
         return None
 
     def check(self, inputs: Array) -> None:  # noqa: B027  # most layers take any numbers
-        """Check the data that the first layer is given; raises InvalidNetwork."""
+        """Check the inputs of the first layer; raises InvalidNetwork."""
 
     def needs(self, rule: str, shape: Shape) -> InvalidNetwork:
         """The error for an input shape that breaks `rule`."""

@@ -1,4 +1,4 @@
-"""Every channel brought to mean 0 and variance 1 over the batch, then scaled and shifted."""
+"""Batch normalisation: each channel scaled to mean 0 and variance 1 over the batch, then scaled and shifted."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -14,11 +14,11 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε), a channel at a time; μ and σ² over batch and places, N in all.
+    """y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε), for each channel; μ and σ² over batch and positions, N numbers.
 
     ∂C/∂β = Σ δ, ∂C/∂γ = Σ δ x̂, ∂C/∂x = γ / √(σ² + ε) (δ − (Σ δ + x̂ Σ δ x̂) / N), with δ = ∂C/∂y.
-    Evaluation uses the running mean and variance, s ← (1 − momentum) s + momentum · (that of the batch), of which
-    the variance counts N − 1. They are state: moved once a step, by no optimizer, and part of a checkpoint.
+    Evaluation uses the running mean and variance, s ← (1 − momentum) s + momentum · (that of the batch), with the
+    batch's variance over N − 1. They are state: updated once in each step, not by the optimizer; part of a checkpoint.
     Source: Ioffe & Szegedy 2015, algorithms 1 and 2; momentum and N − 1 as in PyTorch.
     """
 
@@ -46,22 +46,22 @@ class BatchNorm(Layer):
         return {"mean": Initial(shape[:1]), "variance": Initial(shape[:1], "ones")}
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundBatchNorm(self, space)
 
 
 class _BoundBatchNorm(BoundLayer):
     def __init__(self, layer: BatchNorm, space: Space) -> None:
         runs, channels = space.runs, space.shape[0]
-        seen = (space.batch, channels, int(np.prod(space.shape[1:])))
+        shape = (space.batch, channels, int(np.prod(space.shape[1:])))
         self.outputs = space.empty(space.shape)
-        self._x, self._y = space.inputs.reshape(-1, *seen), self.outputs.reshape(runs, *seen)
+        self._x, self._y = space.inputs.reshape(-1, *shape), self.outputs.reshape(runs, *shape)
         self._parameters, self._gradient = space.parameters, space.gradient
         self._offsets = space.slots["scale"].offset, space.slots["shift"].offset
         self._running = space.state["mean"], space.state["variance"]
         self._momentum, self._epsilon = layer.momentum, layer.epsilon
         self._training = space.training
-        # Sums in float64, whatever the precision: a batch of thousands of places loses digits in float32.
+        # Sums in float64 in both precisions: over thousands of positions, float32 loses digits.
         self._mean = space.array(runs, channels, dtype=np.float64)
         self._variance = space.array(runs, channels, dtype=np.float64)
         self._sums = space.array(2, channels, dtype=np.float64)
@@ -87,30 +87,30 @@ class _BoundBatchNorm(BoundLayer):
         )  # fmt: skip
 
     def settle(self, active: NDArray[np.bool_]) -> None:
-        places = self._x.shape[1] * self._x.shape[3]
-        unbiased = places / (places - 1) if places > 1 else 1.0
+        positions = self._x.shape[1] * self._x.shape[3]
+        unbiased = positions / (positions - 1) if positions > 1 else 1.0
         _blend(active, self._momentum, unbiased, self._mean, self._variance, *self._running)
 
 
 @kernel
 def _moments(x: Any, mean: Any, variance: Any) -> None:
-    """Mean and variance (R, C) of x (R or 1, B, C, places), in two passes."""
-    _, batch, channels, places = x.shape
-    count = batch * places
+    """Mean and variance (R, C) of x (R or 1, B, C, positions), in two passes."""
+    _, batch, channels, positions = x.shape
+    count = batch * positions
     for r in range(len(mean)):
-        seen, m, v = x[r if len(x) > 1 else 0], mean[r], variance[r]
+        x_r, m, v = x[r if len(x) > 1 else 0], mean[r], variance[r]
         m[:] = 0
         v[:] = 0
         for b in range(batch):
             for c in range(channels):
-                for n in range(places):
-                    m[c] += seen[b, c, n]
+                for n in range(positions):
+                    m[c] += x_r[b, c, n]
         for c in range(channels):
             m[c] /= count
         for b in range(batch):
             for c in range(channels):
-                for n in range(places):
-                    away = seen[b, c, n] - m[c]
+                for n in range(positions):
+                    away = x_r[b, c, n] - m[c]
                     v[c] += away * away
         for c in range(channels):
             v[c] /= count
@@ -120,15 +120,15 @@ def _moments(x: Any, mean: Any, variance: Any) -> None:
 def _normalise(
     x: Any, mean: Any, variance: Any, epsilon: float, parameters: Any, scale: int, shift: int, y: Any
 ) -> None:
-    runs, batch, channels, places = y.shape
+    runs, batch, channels, positions = y.shape
     for r in range(runs):
-        seen, row = x[r if len(x) > 1 else 0], parameters[r]
+        x_r, row = x[r if len(x) > 1 else 0], parameters[r]
         for c in range(channels):
             slope = row[scale + c] / sqrt(variance[r, c] + epsilon)
             level = row[shift + c]
             for b in range(batch):
-                for n in range(places):
-                    y[r, b, c, n] = (seen[b, c, n] - mean[r, c]) * slope + level
+                for n in range(positions):
+                    y[r, b, c, n] = (x_r[b, c, n] - mean[r, c]) * slope + level
 
 
 @kernel
@@ -136,16 +136,16 @@ def _derivatives(
     x: Any, mean: Any, variance: Any, epsilon: float, parameters: Any, gradient: Any, scale: int, shift: int,
     dy: Any, dx: Any, sums: Any,
 ) -> None:  # fmt: skip
-    runs, batch, channels, places = dy.shape
-    count = batch * places
+    runs, batch, channels, positions = dy.shape
+    count = batch * positions
     for r in range(runs):
-        seen = x[r if len(x) > 1 else 0]
+        x_r = x[r if len(x) > 1 else 0]
         sums[:] = 0
         for b in range(batch):
             for c in range(channels):
-                for n in range(places):
+                for n in range(positions):
                     sums[0, c] += dy[r, b, c, n]
-                    sums[1, c] += dy[r, b, c, n] * (seen[b, c, n] - mean[r, c])
+                    sums[1, c] += dy[r, b, c, n] * (x_r[b, c, n] - mean[r, c])
         for c in range(channels):
             inverse = 1 / sqrt(variance[r, c] + epsilon)
             gradient[r, shift + c] = sums[0, c]
@@ -153,8 +153,8 @@ def _derivatives(
             slope = parameters[r, scale + c] * inverse
             level, tilt = sums[0, c] / count, sums[1, c] * inverse * inverse / count
             for b in range(batch):
-                for n in range(places):
-                    dx[r, b, c, n] = slope * (dy[r, b, c, n] - level - (seen[b, c, n] - mean[r, c]) * tilt)
+                for n in range(positions):
+                    dx[r, b, c, n] = slope * (dy[r, b, c, n] - level - (x_r[b, c, n] - mean[r, c]) * tilt)
 
 
 @kernel

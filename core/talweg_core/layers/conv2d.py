@@ -1,11 +1,11 @@
-"""Convolution over height and width, with its activation fused into it where one follows.
+"""Convolution over height and width, fused with the activation that follows it.
 
-The product is taken over patches (im2col): of every output place, the numbers under the kernel as one row.
+It is a matrix product over patches (im2col): for each output position, the numbers under the kernel as one row.
 Source: Chellapilla, Puri & Simard 2006, "High performance convolutional neural networks for document processing".
 
-Outside, arrays are channels first, (C, H, W). Inside, patches have the channels last, so that a row of a patch is a
-run of kernel × C neighbours in memory: copying them is what an im2col spends its time on. The passes that apply bias
-and activation read one order and write the other, so the change costs nothing.
+Inputs and outputs are channels first, (C, H, W). Patches are channels last, so that a row of a patch is kernel × C
+adjacent numbers in memory: copying them takes most of the time of im2col. The passes for bias and activation read one
+order and write the other, so that the change of order takes no extra pass.
 """
 
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 class Conv2d(Layer):
     """y[o, h, w] = f(b[o] + Σ_{i, j, c} W[i, j, c, o] x[c, s h + i − p, s w + j − p]), stride s, padding p of zeros.
 
-    With X the patches (places, k k C), W as a matrix (k k C, channels), z = X W + b and δ = ∂C/∂y ⊙ f′(z):
-    ∂C/∂W = Xᵀ δ, ∂C/∂b = Σ δ over places; δ Wᵀ is the derivative by the patches, and ∂C/∂x adds up every patch
-    that x was part of. The weight's order is (k, k, in, out), as dense's is (in, out).
+    With X the patches (positions, k k C), W as a matrix (k k C, channels), z = X W + b and δ = ∂C/∂y ⊙ f′(z):
+    ∂C/∂W = Xᵀ δ, ∂C/∂b = Σ δ over positions; δ Wᵀ is the derivative by the patches, and ∂C/∂x sums it over every
+    patch that contains x. The weight's order is (k, k, in, out), as dense's is (in, out).
     """
 
     channels: int
@@ -39,7 +39,7 @@ class Conv2d(Layer):
     kind: ClassVar[str] = "conv2d"
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         self.require("channels", self.channels, 1)
         self.require("size", self.size, 1)
         self.require("stride", self.stride, 1)
@@ -52,8 +52,8 @@ class Conv2d(Layer):
             raise self.needs("(channels, height, width)", shape)
         if min(shape[1:]) + 2 * self.padding < self.size:
             raise self.needs(f"at least {self.size - 2 * self.padding} high and wide for size {self.size}", shape)
-        places = [(n + 2 * self.padding - self.size) // self.stride + 1 for n in shape[1:]]
-        return (self.channels, *places)
+        positions = [(n + 2 * self.padding - self.size) // self.stride + 1 for n in shape[1:]]
+        return (self.channels, *positions)
 
     def tensors(self, shape: Shape) -> dict[str, Initial]:
         """weight (size, size, in, channels) and bias (channels)."""
@@ -64,13 +64,13 @@ class Conv2d(Layer):
         return {"weight": weight} | ({"bias": Initial((self.channels,))} if self.bias else {})
 
     def absorb(self, following: Layer) -> Layer | None:
-        """Take over an activation that follows."""
+        """Fuse with an activation that follows."""
         if isinstance(following, ActivationLayer) and self.activation == "identity":
             return replace(self, activation=following.activation)
         return None
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundConv2d(self, space)
 
 
@@ -84,7 +84,7 @@ class _BoundConv2d(BoundLayer):
         self.outputs = space.empty((o, high, wide))
         self._y = self.outputs.reshape(runs, batch, o, high * wide)
         self._x = space.inputs.reshape(rows, batch, c, h * w)
-        # One channel in the first place of all: the input already is what padding and reordering would make of it.
+        # With one channel and no padding, the input already has the padded layout.
         padded = (rows, batch, h + 2 * p, (w + 2 * p) * c)
         self._reorders = c > 1 or p > 0
         self._padded = space.zeros(*padded) if self._reorders else space.inputs.reshape(padded)
@@ -108,7 +108,7 @@ class _BoundConv2d(BoundLayer):
         self._dx = None
         if space.input_derivative is not None:
             self._dx = space.input_derivative.reshape(runs, batch, c, h * w)
-            # Run by run through buffers of one run: they stay in the cache, and memory does not grow with R.
+            # Run by run in buffers of one run: they stay in the CPU's cache, and memory does not grow with R.
             self._patches_derivative = space.array(*self._patches.shape[1:])
             self._padded_derivative = space.array(*padded[1:])
 
@@ -132,10 +132,10 @@ class _BoundConv2d(BoundLayer):
 
 @kernel
 def _channels_last(x: Any, padded: Any, padding: int, width: int) -> None:
-    """(B, C, H W) into the middle of (B, H + 2p, (W + 2p) C)."""
-    batch, channels, places = x.shape
+    """Copy (B, C, H W) into the middle of (B, H + 2p, (W + 2p) C)."""
+    batch, channels, positions = x.shape
     for b in range(batch):
-        for n in range(places):
+        for n in range(positions):
             row = padded[b, n // width + padding]
             start = (n % width + padding) * channels
             for c in range(channels):
@@ -144,10 +144,10 @@ def _channels_last(x: Any, padded: Any, padding: int, width: int) -> None:
 
 @kernel
 def _channels_first(padded: Any, x: Any, padding: int, width: int) -> None:
-    """The middle of (B, H + 2p, (W + 2p) C) into (B, C, H W)."""
-    batch, channels, places = x.shape
+    """Copy the middle of (B, H + 2p, (W + 2p) C) into (B, C, H W)."""
+    batch, channels, positions = x.shape
     for b in range(batch):
-        for n in range(places):
+        for n in range(positions):
             row = padded[b, n // width + padding]
             start = (n % width + padding) * channels
             for c in range(channels):
@@ -156,7 +156,7 @@ def _channels_first(padded: Any, x: Any, padding: int, width: int) -> None:
 
 @kernel
 def _patches_of(x: Any, patches: Any, high: int, wide: int, size: int, stride: int, channels: int) -> None:
-    """Of x (B, H, W C), every place's patch as a row of patches (B places, k k C)."""
+    """Write each position's patch of x (B, H, W C) as a row of patches (B positions, k k C)."""
     length = size * channels
     for b in range(len(x)):
         for h in range(high):
@@ -171,7 +171,7 @@ def _patches_of(x: Any, patches: Any, high: int, wide: int, size: int, stride: i
 
 @kernel
 def _add_patches(patches: Any, x: Any, high: int, wide: int, size: int, stride: int, channels: int) -> None:
-    """Write to x (B, H, W C) the sum of all patches (B places, k k C) where they lie."""
+    """Write to x (B, H, W C) the sum of all patches (B positions, k k C), each at its position."""
     length = size * channels
     x[:] = 0
     for b in range(len(x)):
@@ -186,36 +186,36 @@ def _add_patches(patches: Any, x: Any, high: int, wide: int, size: int, stride: 
 
 
 def _bias_value_order(z: Any, y: Any, parameters: Any, bias: int, constants: Any) -> None:
-    """Write y (R, B, O, places) = f(z + b) from z (R, B places, O); in place, z becomes z + b."""
-    runs, batch, channels, places = y.shape
+    """Write y (R, B, O, positions) = f(z + b) from z (R, B positions, O); in place, z becomes z + b."""
+    runs, batch, channels, positions = y.shape
     for r in range(runs):
         for b in range(batch):
             if bias >= 0:
                 added = parameters[r][bias : bias + channels]
-                for n in range(places):
-                    row = z[r, b * places + n]
+                for n in range(positions):
+                    row = z[r, b * positions + n]
                     for o in range(channels):
                         row[o] += added[o]
             for o in range(channels):
                 out = y[r, b, o]
-                for n in range(places):
-                    out[n] = value(z[r, b * places + n, o], *constants)
+                for n in range(positions):
+                    out[n] = value(z[r, b * positions + n, o], *constants)
 
 
 def _slope_bias_order(z: Any, y: Any, dy: Any, dz: Any, gradient: Any, bias: int, constants: Any) -> None:
-    """Write dz (R, B places, O) = dy f′(z) from dy (R, B, O, places); its sum is the bias gradient."""
-    runs, batch, channels, places = y.shape
+    """Write dz (R, B positions, O) = dy f′(z) from dy (R, B, O, positions); its sum is the bias gradient."""
+    runs, batch, channels, positions = y.shape
     for r in range(runs):
         for b in range(batch):
             for o in range(channels):
                 d, out = dy[r, b, o], y[r, b, o]
-                for n in range(places):
-                    m = b * places + n
+                for n in range(positions):
+                    m = b * positions + n
                     dz[r, m, o] = d[n] * derivative(z[r, m, o], out[n], *constants)
         if bias >= 0:
             total = gradient[r][bias : bias + channels]
             total[:] = 0
-            for m in range(batch * places):
+            for m in range(batch * positions):
                 row = dz[r, m]
                 for o in range(channels):
                     total[o] += row[o]

@@ -1,4 +1,4 @@
-"""The fully connected layer, with its activation fused into it where one follows."""
+"""The fully connected layer, fused with the activation that follows it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ class Dense(Layer):
     """y = f(x W + b), for x (…, in), W (in, units), b (units).
 
     With z = x W + b and δ = ∂C/∂y ⊙ f′(z): ∂C/∂W = xᵀ δ, ∂C/∂b = Σ δ over the batch, ∂C/∂x = δ Wᵀ.
-    W begins by `initial` ("auto": He before a relu, else Glorot), b at 0.
+    W is drawn by `initial` ("auto": He before a relu, else Glorot), b starts at 0.
     """
 
     units: int
@@ -29,7 +29,7 @@ class Dense(Layer):
     kind: ClassVar[str] = "dense"
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         self.require("units", self.units, 1)
         named_activation(self.activation)
 
@@ -46,13 +46,13 @@ class Dense(Layer):
         return {"weight": weight} | ({"bias": Initial((self.units,))} if self.bias else {})
 
     def absorb(self, following: Layer) -> Layer | None:
-        """Take over an activation that follows."""
+        """Fuse with an activation that follows."""
         if isinstance(following, ActivationLayer) and self.activation == "identity":
             return replace(self, activation=following.activation)
         return None
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundDense(self, space)
 
 
@@ -64,14 +64,14 @@ class _BoundDense(BoundLayer):
         self._inputs = space.inputs.reshape(-1, rows, width)
         self._y = self.outputs.reshape(space.runs, rows, units)
         self._weight = space.slots["weight"]
-        # Where the products cannot be taken within the kernels, np.matmul takes them around them.
+        # 0 where kernels cannot compute the products: np.matmul then computes them before or after the kernels.
         gemm = self._gemm = address(space.dtype, rows, width, units)
         bias = space.slots["bias"].offset if layer.bias else -1
         activation = named_activation(layer.activation)
         constants = space.number(*activation.constants)
         forward = _bias_then_value if activation.needs_input else _bias_and_value
         backward = specialise(_slope_and_bias, derivative=activation.derivative)
-        # z turns into y in place, unless the derivative is told by z alone.
+        # y overwrites z, unless the derivative needs z.
         z = space.array(*self._y.shape) if activation.needs_input else self._y
         self._z = z
         outputs = (z, self._y) if activation.needs_input else (z,)
@@ -85,7 +85,7 @@ class _BoundDense(BoundLayer):
         self._dz = self.output_derivative.reshape(self._y.shape)
         self._inputs_t = self._inputs.swapaxes(1, 2)
         self._weight_t = self._weight.value.swapaxes(1, 2)
-        self._asked = space.input_derivative is not None
+        self._needs_dx = space.input_derivative is not None
         self._dx = space.array(0, rows, width)
         if space.input_derivative is not None:
             self._dx = space.input_derivative.reshape(space.runs, rows, width)
@@ -102,14 +102,14 @@ class _BoundDense(BoundLayer):
         self._slope()
         if not self._gemm:
             np.matmul(self._inputs_t, self._dz, out=self._weight.gradient)
-            if self._asked:
+            if self._needs_dx:
                 np.matmul(self._dz, self._weight_t, out=self._dx)
 
 
 def _bias_and_value(gemm: int, x: Any, z: Any, parameters: Any, weight: int, bias: int, constants: Any) -> None:
-    """z (R, N, U) becomes f(x W + b), x (R or 1, N, I), by way of x W, which it already holds if gemm = 0.
+    """In place, z (R, N, U) becomes f(x W + b), x (R or 1, N, I); if gemm = 0, z must already hold x W.
 
-    W lies at `weight` of each row of parameters and b at `bias`, nowhere if −1.
+    W is at the offset `weight` in each row of parameters, b at `bias`; −1 if there is no bias.
     """
     runs, rows, units = z.shape
     for r in range(runs):
@@ -131,7 +131,7 @@ def _bias_and_value(gemm: int, x: Any, z: Any, parameters: Any, weight: int, bia
 def _bias_then_value(
     gemm: int, x: Any, z: Any, y: Any, parameters: Any, weight: int, bias: int, constants: Any
 ) -> None:
-    """z (R, N, U) becomes x W + b, by way of x W, which it already holds if gemm = 0; and y becomes f(z)."""
+    """In place, z (R, N, U) becomes x W + b, and y becomes f(z); if gemm = 0, z must already hold x W."""
     runs, rows, units = z.shape
     for r in range(runs):
         if gemm:
@@ -159,9 +159,9 @@ def _slope_and_bias(
     bias: int,
     constants: Any,
 ) -> None:
-    """In place, dy (R, N, U) becomes ∂C/∂z; its sum over N is the bias gradient, at `bias` of each row.
+    """In place, dy (R, N, U) becomes ∂C/∂z; its sum over N, the bias gradient, is written at `bias` of each row.
 
-    Unless gemm = 0, the weight gradient xᵀ ∂C/∂z at `weight` is written as well, and ∂C/∂x to dx (R or 0, N, I).
+    Unless gemm = 0, also write the weight gradient xᵀ ∂C/∂z at `weight`, and ∂C/∂x to dx (R or 0, N, I).
     """
     runs, rows, units = y.shape
     for r in range(runs):
@@ -178,7 +178,7 @@ def _slope_and_bias(
                     total[u] += d[u]
         if gemm:
             width = x.shape[2]
-            seen = x[r if len(x) > 1 else 0]
-            multiply_left_transposed(gemm, width, rows, units, seen, dy[r], gradient[r][weight:])
+            x_r = x[r if len(x) > 1 else 0]
+            multiply_left_transposed(gemm, width, rows, units, x_r, dy[r], gradient[r][weight:])
             if len(dx) > 0:
                 multiply_right_transposed(gemm, rows, units, width, dy[r], parameters[r][weight:], dx[r])

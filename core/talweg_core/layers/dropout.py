@@ -1,4 +1,4 @@
-"""Numbers left out at random while training."""
+"""Dropout: in training, set random coordinates to 0."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,8 +13,8 @@ from talweg_core.randomness import keys, uniform
 class Dropout(Layer):
     """y = m x / (1 − rate), m = 0 with probability `rate`, else 1; ∂C/∂x = ∂C/∂y m / (1 − rate).
 
-    m of step t comes from (seed, "noise", t), so it is the same whenever the step is looked at again. In evaluation
-    y = x. Source: Srivastava et al. 2014, section 10, scaled while training ("inverted").
+    m of step t depends on (seed, "noise", t) alone, so that a step computed again has the same m. In evaluation y = x.
+    Source: Srivastava et al. 2014, section 10, scaled in training ("inverted").
     """
 
     rate: float = 0.5
@@ -29,7 +29,7 @@ class Dropout(Layer):
         return shape
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundDropout(self, space) if space.training else BoundView(space.shape, space)
 
 
@@ -58,7 +58,7 @@ class _BoundDropout(BoundLayer):
 
 @kernel
 def _drop(x: Any, mask: Any, y: Any, rate: Any, scale: Any) -> None:
-    """In place, mask (R, N) turns from uniform numbers into 0 or `scale`; y = mask x, which keeps NaN."""
+    """In place, mask (R, N) of uniform numbers becomes 0 or `scale`; y = mask x, which is NaN for NaN."""
     for r in range(len(y)):
         row, m, out = x[r if len(x) > 1 else 0], mask[r], y[r]
         for i in range(out.size):

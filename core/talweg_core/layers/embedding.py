@@ -1,4 +1,4 @@
-"""A table of vectors, looked up by number; with positions, the first layer of a language model."""
+"""The embedding: a table of vectors indexed by the input; with positions, the first layer of a language model."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ class Embedding(Layer):
     """y[t] = E[x[t]] + P[t], x whole numbers in [0, vocabulary), E (vocabulary, units), P (T, units) if `positions`.
 
     ∂C/∂E[v] = Σ of ∂C/∂y[t] where x[t] = v; ∂C/∂P[t] = Σ of ∂C/∂y[t] over the batch.
-    Sources: Bengio et al. 2003 (table), Radford et al. 2018 (learned positions, and what both begin from).
+    Sources: Bengio et al. 2003 (table), Radford et al. 2018 (learned positions, and the initial distribution of both).
     """
 
     vocabulary: int
@@ -28,8 +28,8 @@ class Embedding(Layer):
     kind: ClassVar[str] = "embedding"
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
-        # float32 counts exactly up to 2^24.
+        """Check the settings that do not depend on the input shape."""
+        # float32 holds whole numbers exactly up to 2^24.
         self.require("vocabulary", self.vocabulary, 1, 2**24)
         self.require("units", self.units, 1)
 
@@ -42,11 +42,11 @@ class Embedding(Layer):
     def tensors(self, shape: Shape) -> dict[str, Initial]:
         """weight (vocabulary, units), and position (T, units)."""
         weight = Initial((self.vocabulary, self.units), self.initial, self.vocabulary, self.units)
-        place = Initial((shape[0], self.units), self.initial, shape[0], self.units)
-        return {"weight": weight} | ({"position": place} if self.positions else {})
+        position = Initial((shape[0], self.units), self.initial, shape[0], self.units)
+        return {"weight": weight} | ({"position": position} if self.positions else {})
 
     def check(self, inputs: Array) -> None:
-        """Every input must be a whole number that the table holds; raises InvalidNetwork."""
+        """Check that every input is an index of the table; raises InvalidNetwork."""
         inside = (inputs >= 0) & (inputs < self.vocabulary) & (inputs == np.floor(inputs))
         if not inside.all():
             raise InvalidNetwork(
@@ -54,7 +54,7 @@ class Embedding(Layer):
             )
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundEmbedding(self, space)
 
 
@@ -82,10 +82,10 @@ class _BoundEmbedding(BoundLayer):
 def _look_up(x: Any, parameters: Any, weight: int, position: int, y: Any) -> None:
     runs, batch, length, units = y.shape
     for r in range(runs):
-        row, seen = parameters[r], x[r if len(x) > 1 else 0]
+        row, x_r = parameters[r], x[r if len(x) > 1 else 0]
         for b in range(batch):
             for t in range(length):
-                start, out = weight + int(seen[b, t]) * units, y[r, b, t]
+                start, out = weight + int(x_r[b, t]) * units, y[r, b, t]
                 for u in range(units):
                     out[u] = row[start + u]
                 if position >= 0:
@@ -97,13 +97,13 @@ def _look_up(x: Any, parameters: Any, weight: int, position: int, y: Any) -> Non
 def _add_up(x: Any, dy: Any, gradient: Any, weight: int, position: int, vocabulary: int) -> None:
     runs, batch, length, units = dy.shape
     for r in range(runs):
-        row, seen = gradient[r], x[r if len(x) > 1 else 0]
+        row, x_r = gradient[r], x[r if len(x) > 1 else 0]
         row[weight : weight + vocabulary * units] = 0
         if position >= 0:
             row[position : position + length * units] = 0
         for b in range(batch):
             for t in range(length):
-                start, d = weight + int(seen[b, t]) * units, dy[r, b, t]
+                start, d = weight + int(x_r[b, t]) * units, dy[r, b, t]
                 for u in range(units):
                     row[start + u] += d[u]
                 if position >= 0:

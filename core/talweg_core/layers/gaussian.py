@@ -1,4 +1,4 @@
-"""The middle of a variational autoencoder: a normal distribution, a draw from it, and what it costs."""
+"""The sampling layer of a variational autoencoder: a draw from a normal distribution, and its divergence as a cost."""
 
 from dataclasses import dataclass
 from math import exp
@@ -13,10 +13,10 @@ from talweg_core.randomness import keys, normal
 
 @dataclass(frozen=True)
 class Gaussian(Layer):
-    """z = μ + ε exp(½ λ), the input being μ and λ = log σ², k numbers each; ε is normal.
+    """z = μ + ε exp(½ λ), for inputs μ and λ = log σ², k numbers each; ε is standard normal.
 
-    ε of step t comes from (seed, "noise", t). In evaluation z = μ.
-    Adds to the cost weight · mean over the batch of KL = −½ Σ (1 + λ − μ² − exp λ), the divergence from N(0, 1).
+    ε of step t depends on (seed, "noise", t) alone. In evaluation z = μ.
+    Added to the cost: weight · mean over the batch of KL = −½ Σ (1 + λ − μ² − exp λ), the divergence from N(0, 1).
     ∂C/∂μ = ∂C/∂z + weight μ / B, ∂C/∂λ = ∂C/∂z ½ ε exp(½ λ) + weight ½ (exp λ − 1) / B.
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 10 and appendix B.
     """
@@ -35,7 +35,7 @@ class Gaussian(Layer):
         return (shape[0] // 2,)
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundGaussian(self, space)
 
 
@@ -65,10 +65,10 @@ class _BoundGaussian(BoundLayer):
 def _draw(x: Any, noise: Any, weight: float, z: Any, costs: Any) -> None:
     runs, batch, size = z.shape
     for r in range(runs):
-        seen, total = x[r if len(x) > 1 else 0], 0.0
+        x_r, total = x[r if len(x) > 1 else 0], 0.0
         for b in range(batch):
             for k in range(size):
-                mean, spread = float(seen[b, k]), float(seen[b, size + k])
+                mean, spread = float(x_r[b, k]), float(x_r[b, size + k])
                 z[r, b, k] = mean + noise[r, b * size + k] * exp(0.5 * spread)
                 total -= 0.5 * (1 + spread - mean * mean - exp(spread))
         costs[r] = weight * total / batch

@@ -1,4 +1,4 @@
-"""The last axis of every example brought to mean 0 and variance 1, then scaled and shifted."""
+"""Layer normalisation: each example's last axis scaled to mean 0 and variance 1, then scaled and shifted."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -13,7 +13,7 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 class LayerNorm(Layer):
     """y = γ x̂ + β, x̂ = (x − μ) / √(σ² + ε); μ and σ² over the last axis, d numbers.
 
-    ∂C/∂β = Σ δ and ∂C/∂γ = Σ δ x̂ over all examples and places; with e = δ γ,
+    ∂C/∂β = Σ δ and ∂C/∂γ = Σ δ x̂ over all examples and positions; with e = δ γ,
     ∂C/∂x = (e − mean e − x̂ mean(e x̂)) / √(σ² + ε). Source: Ba, Kiros & Hinton 2016, equation 4.
     """
 
@@ -35,7 +35,7 @@ class LayerNorm(Layer):
         return {"scale": Initial(shape[-1:], "ones"), "shift": Initial(shape[-1:])}
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundLayerNorm(self, space)
 
 
@@ -74,9 +74,9 @@ def _normalise(
     runs, rows, width = y.shape
     for r in range(runs):
         g, b = parameters[r, scale : scale + width], parameters[r, shift : shift + width]
-        seen = x[r if len(x) > 1 else 0]
+        x_r = x[r if len(x) > 1 else 0]
         for n in range(rows):
-            row, hat, out = seen[n], normal[r, n], y[r, n]
+            row, hat, out = x_r[n], normal[r, n], y[r, n]
             mean = 0.0
             for i in range(width):
                 mean += row[i]

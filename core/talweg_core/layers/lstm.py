@@ -1,4 +1,4 @@
-"""Long short-term memory."""
+"""Long short-term memory (LSTM)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,14 +17,14 @@ class LSTM(Recurrence):
     With D = ∂C/∂h_t and E = ∂C/∂c_t = D o (1 − tanh² c_t) + E_{t+1} f_{t+1}: ∂i = E g i (1 − i),
     ∂f = E c_{t−1} f (1 − f), ∂g = E i (1 − g²), ∂o = D tanh(c_t) o (1 − o).
     Sources: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000 (f); Jozefowicz, Zaremba & Sutskever
-    2015 (its 1, which keeps memory at the start).
+    2015 (the 1 added to f, which keeps memory at the start of training).
     """
 
     kind: ClassVar[str] = "lstm"
     gates: ClassVar[int] = 4
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundLSTM(self, space)
 
 
@@ -40,7 +40,7 @@ class _BoundLSTM(BoundRecurrence):
 
     def _cell(self, t: int) -> None:
         gates = self._activated[t]
-        # σ(a) = ½ + ½ tanh(½ a): one call of NumPy's vectorised tanh serves all four.
+        # σ(a) = ½ + ½ tanh(½ a): one call of NumPy's vectorised tanh computes all four gates.
         _halve(self._a, self._half, self._one)
         np.tanh(self._a, out=gates)
         _remember(gates, self._c[t], self._half, self._c[t + 1])
@@ -96,17 +96,17 @@ def _reveal(gates: Any, tanh_c: Any, h: Any) -> None:
 
 @kernel
 def _derivatives(gates: Any, before: Any, tanh_c: Any, dy: Any, dh: Any, dc: Any, one: Any, da: Any) -> None:
-    """Write ∂a_t; in place, dc becomes what c_{t−1} gets."""
+    """Write ∂a_t; in place, dc becomes ∂C/∂c_{t−1}."""
     runs, batch, units = dc.shape
     for r in range(runs):
         for b in range(batch):
             row, out = gates[r, b], da[r, b]
             for u in range(units):
                 i, f, g, o = row[u], row[units + u], row[2 * units + u], row[3 * units + u]
-                slope, seen = dy[r, b, u] + dh[r, b, u], tanh_c[r, b, u]
-                memory = dc[r, b, u] + slope * o * (one - seen * seen)
+                slope, tanh = dy[r, b, u] + dh[r, b, u], tanh_c[r, b, u]
+                memory = dc[r, b, u] + slope * o * (one - tanh * tanh)
                 out[u] = memory * g * i * (one - i)
                 out[units + u] = memory * before[r, b, u] * f * (one - f)
                 out[2 * units + u] = memory * i * (one - g * g)
-                out[3 * units + u] = slope * seen * o * (one - o)
+                out[3 * units + u] = slope * tanh * o * (one - o)
                 dc[r, b, u] = memory * f

@@ -14,19 +14,19 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 
 @dataclass(frozen=True)
 class _Pool(Layer):
-    """Windows of size × size every `stride` places (0: as far as they are wide); what is left over is not seen."""
+    """Windows of size × size at every `stride` positions (0: `size`); the rest is not used."""
 
     size: int = 2
     stride: int = 0
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         self.require("size", self.size, 1)
         self.require("stride", self.stride, 0)
 
     @property
     def spacing(self) -> int:
-        """Places from one window to the next."""
+        """Positions from one window to the next."""
         return self.stride or self.size
 
     def output(self, shape: Shape) -> Shape:
@@ -40,12 +40,12 @@ class _Pool(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(_Pool):
-    """y = the greatest x of the window; ∂C/∂y goes to that x alone, the first where several are equal."""
+    """y = the largest x of the window; ∂C/∂y goes to that x alone, the first where several are equal."""
 
     kind: ClassVar[str] = "max_pool"
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundMaxPool(self, space)
 
 
@@ -56,7 +56,7 @@ class AveragePool(_Pool):
     kind: ClassVar[str] = "average_pool"
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundAveragePool(self, space)
 
 
@@ -77,14 +77,14 @@ class _BoundPool(BoundLayer):
 class _BoundMaxPool(_BoundPool):
     def __init__(self, layer: MaxPool, space: Space) -> None:
         super().__init__(layer, space)
-        self._places = space.array(*self._y.shape, dtype=np.int32)
+        self._positions = space.array(*self._y.shape, dtype=np.int32)
 
     def forward(self, step: int) -> None:
-        _greatest(self._x, self._y, self._places, *self._window)
+        _greatest(self._x, self._y, self._positions, *self._window)
 
     def backward(self) -> None:
         if self._dx is not None:
-            _to_greatest(self._dy, self._places, self._dx)
+            _to_greatest(self._dy, self._positions, self._dx)
 
 
 class _BoundAveragePool(_BoundPool):
@@ -102,7 +102,7 @@ def _images(x: Any) -> Any:
 
 
 @kernel
-def _greatest(x: Any, y: Any, places: Any, size: int, spacing: int) -> None:
+def _greatest(x: Any, y: Any, positions: Any, size: int, spacing: int) -> None:
     runs, images, high, wide = y.shape
     for r in range(runs):
         for n in range(images):
@@ -110,17 +110,17 @@ def _greatest(x: Any, y: Any, places: Any, size: int, spacing: int) -> None:
             for h in range(high):
                 for w in range(wide):
                     top, left = h * spacing, w * spacing
-                    best, place = image[top, left], top * image.shape[1] + left
+                    best, position = image[top, left], top * image.shape[1] + left
                     for i in range(top, top + size):
                         for j in range(left, left + size):
-                            # NaN is taken, and then nothing is greater: divergence is seen.
+                            # NaN is taken, and nothing is greater than NaN: divergence is detected.
                             if image[i, j] > best or image[i, j] != image[i, j]:
-                                best, place = image[i, j], i * image.shape[1] + j
-                    y[r, n, h, w], places[r, n, h, w] = best, place
+                                best, position = image[i, j], i * image.shape[1] + j
+                    y[r, n, h, w], positions[r, n, h, w] = best, position
 
 
 @kernel
-def _to_greatest(dy: Any, places: Any, dx: Any) -> None:
+def _to_greatest(dy: Any, positions: Any, dx: Any) -> None:
     runs, images, high, wide = dy.shape
     dx[:] = 0
     for r in range(runs):
@@ -128,7 +128,7 @@ def _to_greatest(dy: Any, places: Any, dx: Any) -> None:
             flat = dx[r, n].reshape(-1)
             for h in range(high):
                 for w in range(wide):
-                    flat[places[r, n, h, w]] += dy[r, n, h, w]
+                    flat[positions[r, n, h, w]] += dy[r, n, h, w]
 
 
 @kernel

@@ -19,9 +19,10 @@ from talweg_core.layout import Array
 class Recurrence(Layer):
     """(T, in) becomes (T, units): h_t from a_t = x_t W + h_{t−1} U + b, h_0 = 0.
 
-    A subclass says how many numbers a_t holds a unit (`gates`) and what makes h_t of them. With ∂C/∂a_t:
-    ∂C/∂W = Σ x_tᵀ ∂a_t, ∂C/∂U = Σ h_{t−1}ᵀ ∂a_t, ∂C/∂b = Σ ∂a_t, ∂C/∂x_t = ∂a_t Wᵀ, and h_{t−1} gets ∂a_t Uᵀ.
-    W begins by `initial`, U orthogonal (Saxe et al. 2014), b at 0.
+    A subclass defines how many numbers a_t holds for each unit (`gates`) and computes h_t from them. With ∂C/∂a_t:
+    ∂C/∂W = Σ x_tᵀ ∂a_t, ∂C/∂U = Σ h_{t−1}ᵀ ∂a_t, ∂C/∂b = Σ ∂a_t, ∂C/∂x_t = ∂a_t Wᵀ, and ∂a_t Uᵀ is added to
+    ∂C/∂h_{t−1}.
+    W is drawn by `initial`, U is orthogonal (Saxe et al. 2014), b starts at 0.
     """
 
     units: int
@@ -29,7 +30,7 @@ class Recurrence(Layer):
     gates: ClassVar[int]
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         self.require("units", self.units, 1)
 
     def output(self, shape: Shape) -> Shape:
@@ -49,10 +50,10 @@ class Recurrence(Layer):
 
 
 class BoundRecurrence(BoundLayer):
-    """One time after another; a subclass fills in the cell. Buffers of one time are (R, B, …) and contiguous."""
+    """Times in sequence; a subclass implements the cell. Buffers of one time are (R, B, …) and contiguous."""
 
     def __init__(self, layer: Recurrence, space: Space) -> None:
-        """Buffers that every cell needs."""
+        """Allocate the buffers of every cell."""
         (length, width), units, wide = space.shape, layer.units, layer.gates * layer.units
         runs, batch = space.runs, space.batch
         self._times = range(length)
@@ -61,7 +62,7 @@ class BoundRecurrence(BoundLayer):
         self._weight, self._recurrent = space.slots["weight"], space.slots["recurrent"]
         self._bias = space.slots["bias"].offset
         self._parameters, self._gradient = space.parameters, space.gradient
-        # x W of all times, as the product writes it; a_t, time by time.
+        # x W of all times, in the order of the product; a_t of one time.
         self._products = space.array(runs, batch, length, wide)
         self._flat_products = self._products.reshape(runs, batch * length, wide)
         self._a = space.array(runs, batch, wide)
@@ -80,14 +81,14 @@ class BoundRecurrence(BoundLayer):
 
     @abstractmethod
     def _cell(self, t: int) -> None:
-        """Write h_t from `_a`, the sum of all its parts."""
+        """Write h_t from `_a`, which holds a_t."""
 
     @abstractmethod
     def _cell_derivative(self, t: int) -> None:
         """Write ∂a_t to `_da[t]` from ∂C/∂h_t, which is `_dy[t]` + `_dh`."""
 
     def forward(self, step: int) -> None:
-        """Time by time."""
+        """Compute h_t from the first time to the last."""
         np.matmul(self._x, self._weight.value, out=self._flat_products)
         for t in self._times:
             if t:
@@ -98,7 +99,7 @@ class BoundRecurrence(BoundLayer):
             self._cell(t)
 
     def backward(self) -> None:
-        """And back; ∂a_t takes the place of x_t W, which nobody needs any more."""
+        """Compute derivatives from the last time to the first; ∂a_t overwrites x_t W, which is no longer needed."""
         u_t = self._recurrent.value.swapaxes(1, 2)
         self._dh[:] = 0
         for t in reversed(self._times):
@@ -144,13 +145,14 @@ class Recurrent(Recurrence):
     gates: ClassVar[int] = 1
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundRecurrent(self, space)
 
 
 class _BoundRecurrent(BoundRecurrence):
     def _cell(self, t: int) -> None:
-        # NumPy's tanh is vectorised, Numba's is a call a number; contiguous, so that every number takes one path.
+        # NumPy's tanh is vectorised, Numba's is one call for each number. The array is contiguous, so that all numbers
+        # are computed by the same code.
         np.tanh(self._a, out=self._a)
         self._h[t][:] = self._a
 

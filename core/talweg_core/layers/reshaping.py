@@ -1,4 +1,4 @@
-"""Layers that only say how the numbers are read: flatten and reshape. Both are views, and cost nothing."""
+"""Flatten and reshape: views of the input, without a copy."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from talweg_core.layers.base import BoundLayer, Layer, Shape, Space
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """y = x as one row of numbers; the derivative is read back in x's shape."""
+    """y = x in one dimension; the derivative is the same in x's shape."""
 
     kind: ClassVar[str] = "flatten"
 
@@ -19,19 +19,19 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return BoundView(self.output(space.shape), space)
 
 
 @dataclass(frozen=True)
 class Reshape(Layer):
-    """y = x in another shape with as many numbers; the derivative is read back in x's shape."""
+    """y = x in another shape of the same size; the derivative is the same in x's shape."""
 
     shape: tuple[int, ...]
     kind: ClassVar[str] = "reshape"
 
     def __post_init__(self) -> None:
-        """Check what needs no input shape."""
+        """Check the settings that do not depend on the input shape."""
         if not isinstance(self.shape, list | tuple):
             raise InvalidNetwork(f"reshape: shape must be a list of integers, got {self.shape!r}")
         for size in self.shape:
@@ -39,13 +39,13 @@ class Reshape(Layer):
         object.__setattr__(self, "shape", tuple(self.shape))
 
     def output(self, shape: Shape) -> Shape:
-        """The shape asked for."""
+        """`shape` of the settings."""
         if math.prod(shape) != math.prod(self.shape):
-            raise self.needs(f"of {math.prod(self.shape)} numbers, to be read as {self.shape}", shape)
+            raise self.needs(f"of {math.prod(self.shape)} numbers, to be reshaped to {self.shape}", shape)
         return self.shape
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return BoundView(self.shape, space)
 
 
@@ -54,9 +54,9 @@ class BoundView(BoundLayer):
 
     def __init__(self, shape: Shape, space: Space) -> None:
         """Outputs of this shape."""
-        self.outputs = _seen(space.inputs, shape)
+        self.outputs = _viewed(space.inputs, shape)
         if space.input_derivative is not None:
-            self.output_derivative = _seen(space.input_derivative, shape)
+            self.output_derivative = _viewed(space.input_derivative, shape)
 
     def forward(self, step: int) -> None:
         """Nothing to compute."""
@@ -65,5 +65,5 @@ class BoundView(BoundLayer):
         """Nothing to compute."""
 
 
-def _seen(buffer: Any, shape: Shape) -> Any:
+def _viewed(buffer: Any, shape: Shape) -> Any:
     return buffer.reshape(*buffer.shape[:2], *shape)

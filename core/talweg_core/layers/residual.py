@@ -1,4 +1,4 @@
-"""A layer made of layers, whose input is added to their output."""
+"""The residual layer: the input plus the output of the layers inside."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from talweg_core.layers.stack import Stack, fused
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """y = x + F(x), F the layers inside; ∂C/∂x = ∂C/∂y + F's own ∂C/∂x.
+    """y = x + F(x), F the layers inside; ∂C/∂x = ∂C/∂y + ∂C/∂x through F.
 
     Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition", equation 1.
     """
@@ -23,27 +23,27 @@ class Residual(Layer):
     kind: ClassVar[str] = "residual"
 
     def __post_init__(self) -> None:
-        """Check that there is something inside."""
+        """Check that there is a layer inside."""
         if not self.layers:
             raise InvalidNetwork("residual: must have at least one layer inside, got []")
 
     def output(self, shape: Shape) -> Shape:
-        """The same shape, which the layers inside must keep."""
+        """The same shape; the layers inside must not change it."""
         made = Stack(self.layers, shape).shapes[-1]
         if made != shape:
             raise InvalidNetwork(f"residual: the layers inside must keep the shape {shape}, got {made}")
         return shape
 
     def tensors(self, shape: Shape) -> dict[str, Initial]:
-        """Those of the layers inside."""
+        """The tensors of the layers inside."""
         return self._stack(shape).tensors
 
     def state(self, shape: Shape) -> dict[str, Initial]:
-        """That of the layers inside."""
+        """The state of the layers inside."""
         return self._stack(shape).state
 
     def bind(self, space: Space) -> BoundLayer:
-        """On buffers."""
+        """Bind to buffers."""
         return _BoundResidual(self._stack(space.shape), space)
 
     def _stack(self, shape: Shape) -> Stack:
@@ -53,7 +53,7 @@ class Residual(Layer):
 class _BoundResidual(BoundLayer):
     def __init__(self, stack: Stack, space: Space) -> None:
         self._inputs, self._dx = space.inputs, space.input_derivative
-        # F writes its ∂C/∂x straight to where the sum will be.
+        # F writes its ∂C/∂x to the buffer of the sum.
         self._inside = stack.bind(space)
         self.outputs = space.empty(space.shape)
         if space.training:

@@ -1,4 +1,4 @@
-"""Layers in sequence: how a network, and a layer made of layers, names, checks and binds them."""
+"""Layers in sequence, as a network and a residual layer name, check and bind them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from talweg_core.layout import Array
 
 
 def fused(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The same function in fewer passes: a layer takes over what it can of the one after it."""
+    """The same function in fewer passes: each layer absorbs the next one where it can."""
     made: list[Layer] = []
     for layer in layers:
         both = made[-1].absorb(layer) if made else None
@@ -35,7 +35,7 @@ class Stack:
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """One example's shape before each layer, and after the last; raises InvalidNetwork, naming the layer."""
+        """One example's shape before each layer, and after the last; raises InvalidNetwork, which names the layer."""
         shapes = [self.shape]
         for position, layer in enumerate(self.layers, 1):
             try:
@@ -48,7 +48,7 @@ class Stack:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """dense1, dense2, …: a kind and which of its kind, in order."""
+        """dense1, dense2, …: the kind, and a number within the kind."""
         counts: dict[str, int] = {}
         names = []
         for layer in self.layers:
@@ -63,7 +63,7 @@ class Stack:
 
     @cached_property
     def state(self) -> dict[str, Initial]:
-        """Everything kept beside the parameters by its full name ("batch_norm1.mean"), in order."""
+        """Every state tensor by its full name ("batch_norm1.mean"), in order."""
         return self._prefixed([layer.state(shape) for layer, shape in zip(self.layers, self.shapes, strict=False)])
 
     def _prefixed(self, parts: Sequence[Mapping[str, Initial]]) -> dict[str, Initial]:
@@ -74,12 +74,12 @@ class Stack:
         }
 
     def bind(self, space: Space) -> "BoundStack":
-        """On buffers; the space's slots and state have the full names."""
+        """Bind to buffers; the space's slots and state have the full names."""
         return BoundStack(self, space)
 
 
 class BoundStack:
-    """Layers at work, one after another."""
+    """Layers in sequence on their buffers."""
 
     def __init__(self, stack: Stack, space: Space) -> None:
         """Bind each layer to the outputs of the one before."""
@@ -105,7 +105,7 @@ class BoundStack:
         self._settling = [layer for layer in self.layers if type(layer).settle is not BoundLayer.settle]
 
     def forward(self, step: int) -> None:
-        """Write outputs."""
+        """Write the outputs."""
         for layer in self.layers:
             layer.forward(step)
 
@@ -115,13 +115,13 @@ class BoundStack:
             layer.backward()
 
     def settle(self, active: NDArray[np.bool_]) -> None:
-        """Carry what the last forward saw into the state of the runs that are active."""
+        """Update the state of the active runs from the last `forward`."""
         for layer in self._settling:
             layer.settle(active)
 
     @property
     def costs(self) -> list[NDArray[np.float64]]:
-        """What layers add to each run's cost (R,); live."""
+        """The layers' own terms of each run's cost (R,); live buffers."""
         return [layer.cost for layer in self._costs if layer.cost is not None]
 
 

@@ -18,10 +18,10 @@ from talweg_core.optimizers.adan import Adan
 from talweg_core.optimizers.ademamix import AdEMAMix
 from talweg_core.optimizers.adopt import ADOPT
 from talweg_core.optimizers.amsgrad import AMSGrad
-from talweg_core.optimizers.base import AROUND, Around, BoundOptimizer, Hyperparameters, Optimizer, Situation
+from talweg_core.optimizers.base import WRAPPERS, BoundOptimizer, Hyperparameters, Optimizer, Situation, Wrapper
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 from talweg_core.optimizers.dadaptation import DAdaptation
-from talweg_core.optimizers.description import AroundDescription, Catalogue, Description, describe_around
+from talweg_core.optimizers.description import Catalogue, Description, WrapperDescription, describe_wrapper
 from talweg_core.optimizers.description import describe as _describe
 from talweg_core.optimizers.lamb import LAMB
 from talweg_core.optimizers.lars import LARS
@@ -70,8 +70,6 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adan",
-    "Around",
-    "AroundDescription",
     "Average",
     "BoundOptimizer",
     "Catalogue",
@@ -98,32 +96,34 @@ __all__ = [
     "Situation",
     "SophiaH",
     "WeightDecay",
+    "Wrapper",
+    "WrapperDescription",
     "Yogi",
     "catalogue",
     "create",
     "describe",
+    "describe_wrappers",
     "names",
-    "surroundings",
 ]  # fmt: skip
 
 
 def catalogue() -> Catalogue:
-    """Every optimizer by name: our own, and those that installed packages add as `talweg.optimizers`."""
+    """Every optimizer by name: the engine's, and those of installed packages (entry point `talweg.optimizers`)."""
     return Catalogue(_installed() | {kind.name: kind for kind in _BUILT_IN})
 
 
 def describe(name: str) -> Description:
-    """The optimizer of that name in words: formula, ranges, defaults, source; raises UnknownName."""
+    """The description of the optimizer of that name: formula, ranges, defaults, source; raises UnknownName."""
     return _describe(catalogue().find(name))
 
 
-def surroundings() -> list[AroundDescription]:
-    """What can stand around any rule, by name: see Optimizer.around for how it is given."""
-    return [describe_around(AROUND[name]) for name in sorted(AROUND)]
+def describe_wrappers() -> list[WrapperDescription]:
+    """The description of every wrapper, by name; Optimizer.around says how to set them."""
+    return [describe_wrapper(WRAPPERS[name]) for name in sorted(WRAPPERS)]
 
 
 def names() -> list[str]:
-    """Every optimizer that `create` knows."""
+    """The name of every optimizer that `create` accepts."""
     return sorted(catalogue())
 
 
@@ -134,19 +134,19 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
     return kind(**hyperparameters)
 
 
-# Looking through every installed package takes 10 ms, and a study makes thousands of rules; what is installed later
-# is found by the next process, as a compiled rule would be.
+# Searching the installed packages takes 10 ms, and a study creates thousands of optimizers. A package installed later
+# is found by the next process.
 @cache
 def _installed() -> dict[str, type[Optimizer]]:
     return load_installed({kind.name for kind in _BUILT_IN})
 
 
 class UnusableOptimizer(UserWarning):
-    """A package announces an optimizer that cannot be used; the others can."""
+    """An installed package declares an optimizer that cannot be used; it is left out of the catalogue."""
 
 
 def load_installed(taken: Collection[str]) -> dict[str, type[Optimizer]]:
-    """Each by its name, but for those that are broken or whose name is taken: those are warned of."""
+    """The optimizers of installed packages by name; warns of each that is broken or whose name is in `taken`."""
     found: dict[str, type[Optimizer]] = {}
     for point in entry_points(group="talweg.optimizers"):
         try:
@@ -165,7 +165,7 @@ def _checked(point: EntryPoint, taken: Collection[str]) -> type[Optimizer]:
         raise EngineError(f"{what} the name must not be one of Talweg's own")
     try:
         kind = point.load()
-    # Anything may go wrong in another's module, and nobody else's optimizer should suffer from it.
+    # The module may raise anything, which must not affect the other optimizers.
     except Exception as error:
         raise EngineError(f"{what} {point.value} must be importable, got {type(error).__name__}: {error}") from error
     if not isinstance(kind, type) or not issubclass(kind, Optimizer):

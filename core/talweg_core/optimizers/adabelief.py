@@ -1,4 +1,4 @@
-"""Adam that trusts a gradient as far as it was expected."""
+"""Adam divided by the deviation of the gradient from its mean, in place of the gradient's size."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -15,7 +15,7 @@ class AdaBelief(CoordinateOptimizer):
 
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon, epsilon_root: ε, ε_root in [0, ∞).
 
-    Source: Zhuang et al. 2020, algorithm 2, where one ε serves both places. optax: adabelief(learning_rate, b1, b2,
+    Source: Zhuang et al. 2020, algorithm 2, where both ε are the same number. optax: adabelief(learning_rate, b1, b2,
     eps, eps_root); PyTorch has none. The default η is the paper's.
     """
 
@@ -30,7 +30,7 @@ class AdaBelief(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Adam's, and ε_root."""
+        """Adam's scalars, and ε_root."""
         return Adam.scalars(h, k) | {"epsilon_root": h.epsilon_root}
 
     @staticmethod
@@ -40,6 +40,6 @@ class AdaBelief(CoordinateOptimizer):
     ) -> Any:  # fmt: skip
         """One coordinate."""
         m = beta1 * m + rest1 * gradient
-        surprise = gradient - m
-        s = beta2 * s + rest2 * surprise * surprise + epsilon_root
+        deviation = gradient - m
+        s = beta2 * s + rest2 * deviation * deviation + epsilon_root
         return -rate * m / (sqrt(s) / root + epsilon), m, s

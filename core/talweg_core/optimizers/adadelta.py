@@ -1,4 +1,4 @@
-"""Updates measured by the size of earlier updates, so that units cancel."""
+"""Updates scaled by the size of earlier updates, so that their unit is that of the parameters."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -26,7 +26,7 @@ class AdaDelta(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """With the complement of ρ."""
+        """The hyperparameters and 1 − ρ."""
         return h.values | {"rest": 1 - h.rho}
 
     @staticmethod

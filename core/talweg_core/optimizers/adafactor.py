@@ -1,4 +1,4 @@
-"""Second moments in memory that grows with a matrix's sides, not its area."""
+"""Adam-like updates with factored second moments: n + m numbers for an n × m matrix, not n m."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,14 +24,14 @@ from talweg_core.optimizers.tensors import row_norms
 class Adafactor(Optimizer):
     """V from the means r, c of g² over columns and rows, V = r c / mean(r); U = g / √V; θ ← θ − α U / max(1, |U| / d).
 
-    After t − 1 updates: r, c (for vectors V itself) ← (1 − t^γ) r + t^γ mean; |·| is the root mean square;
-    α = max(ε₂, |θ|) min(η, 1 / √t); before it, θ ← (1 − η λ) θ. A tensor of more dimensions is a stack of matrices
-    of its last two.
-    learning_rate: η in (0, ∞). beta2_decay: γ in (−∞, 0]. epsilon1: ε₁ in [0, ∞), least √V and least mean(r); 0
-    stands for the precision's rounding. epsilon2: ε₂ in [0, ∞). clip: d in [1, ∞). weight_decay: λ in [0, ∞).
+    At update t: r, c (for vectors V itself) ← (1 − t^γ) r + t^γ mean; |·| is the root mean square;
+    α = max(ε₂, |θ|) min(η, 1 / √t); first, θ ← (1 − η λ) θ. A tensor of more dimensions is a stack of matrices of its
+    last two.
+    learning_rate: η in (0, ∞). beta2_decay: γ in (−∞, 0]. epsilon1: ε₁ in [0, ∞), lower bound of √V and mean(r);
+    0 means the precision's machine epsilon. epsilon2: ε₂ in [0, ∞). clip: d in [1, ∞). weight_decay: λ in [0, ∞).
 
     Source: Shazeer & Stern 2018, algorithms 4 and 5, as PyTorch has them: Adafactor(lr, beta2_decay, eps=(epsilon1,
-    epsilon2), d=clip, weight_decay). Computed in float64 a matrix, kept in the run's precision.
+    epsilon2), d=clip, weight_decay). Computed in float64, stored in the run's precision.
     """
 
     name: ClassVar[str] = "adafactor"
@@ -47,7 +47,7 @@ class Adafactor(Optimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundAdafactor(hyperparameters, layout, dtype)
 
 
@@ -66,7 +66,7 @@ class _BoundAdafactor(BoundOptimizer):
         h = situation.hyperparameters
         t = situation.updates + 1
         for r in map(int, np.flatnonzero(situation.active)):
-            # Run by run: a sum over an axis may round otherwise in another cohort.
+            # Run by run: a sum over an axis may round differently for another number of runs.
             row = h.of_run(r)
             parameters = self._layout.tensors(situation.parameters[r])
             gradients = self._layout.tensors(situation.gradient[r])

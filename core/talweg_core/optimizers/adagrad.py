@@ -1,4 +1,4 @@
-"""Gradient descent divided by the root of all squares so far."""
+"""Gradient descent divided by the root of the sum of all squared gradients."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -12,7 +12,7 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class AdaGrad(CoordinateOptimizer):
     """s ← s + g², θ ← θ − η / (1 + k δ) · g / (√s + ε), after k updates.
 
-    learning_rate: η in (0, ∞). learning_rate_decay: δ in [0, ∞). initial_accumulator: the first s, in [0, ∞).
+    learning_rate: η in (0, ∞). learning_rate_decay: δ in [0, ∞). initial_accumulator: the initial s, in [0, ∞).
     epsilon: ε in [0, ∞), outside the root.
 
     Source: Duchi, Hazan & Singer 2011, figure 1, diagonal matrices. PyTorch: Adagrad(lr, lr_decay,
@@ -29,12 +29,12 @@ class AdaGrad(CoordinateOptimizer):
 
     @classmethod
     def initial_state(cls, name: str, h: Hyperparameters) -> float | Numbers:
-        """The sum begins at `initial_accumulator`."""
+        """The sum starts at `initial_accumulator`."""
         return h.initial_accumulator
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """The decayed rate."""
+        """The decayed learning rate, and ε."""
         return {"rate": h.learning_rate / (1 + k * h.learning_rate_decay), "epsilon": h.epsilon}
 
     @staticmethod

@@ -14,7 +14,7 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class Adam(CoordinateOptimizer):
     """m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², θ ← θ − η m̂ / (√v̂ + ε).
 
-    m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) undo the pull towards the zeros they began from; t counts from 1.
+    m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct the bias towards the initial zeros; t counts from 1.
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞).
 
     Source: Kingma & Ba 2015, algorithm 1. PyTorch: Adam(lr, betas=(beta1, beta2), eps).
@@ -30,7 +30,7 @@ class Adam(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Complements of the decays, and both corrections, which depend on the step alone."""
+        """The decays, their complements and both bias corrections."""
         return {
             "rate": h.learning_rate / (1 - h.beta1 ** (k + 1)),
             "beta1": h.beta1,

@@ -26,7 +26,7 @@ class AdaMax(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """The corrected rate, and the complement of β₁."""
+        """The corrected learning rate, the decays and 1 − β₁."""
         return {
             "rate": h.learning_rate / (1 - h.beta1 ** (k + 1)),
             "beta1": h.beta1,

@@ -31,7 +31,7 @@ class AdamW(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Adam's, and the share of each parameter that decays."""
+        """Adam's scalars, and η λ."""
         return Adam.scalars(h, k) | {"decay": h.learning_rate * h.weight_decay}
 
     @staticmethod

@@ -18,8 +18,8 @@ class Adan(CoordinateOptimizer):
     learning_rate: η in (0, ∞). beta1, beta2, beta3 in [0, 1). epsilon, epsilon_root in [0, ∞). weight_decay: λ in
     [0, ∞), multiplied by η.
 
-    Source: Xie et al. 2022, algorithm 1 of arXiv 2208.06677v4, whose β count from the other side and whose decay
-    divides by 1 + λ η. optax decides, since PyTorch has none: adan(learning_rate, b1, b2, b3, eps, eps_root,
+    Source: Xie et al. 2022, algorithm 1 of arXiv 2208.06677v4, whose β is 1 minus the β here and whose
+    decay divides by 1 + λ η. As in optax, since PyTorch has none: adan(learning_rate, b1, b2, b3, eps, eps_root,
     weight_decay), which has no default η; here Adam's.
     """
 
@@ -36,7 +36,7 @@ class Adan(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Complements and corrections; `later` is 0 at the first update, which has no difference."""
+        """Complements and bias corrections; `later` is 0 at the first update, which has no difference, else 1."""
         t = k + 1
         return {
             "later": np.where(k == 0, 0.0, 1.0),

@@ -1,4 +1,4 @@
-"""Adam with a second, far longer memory of the gradient."""
+"""Adam with a second, much slower average of the gradient."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -15,12 +15,12 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class AdEMAMix(CoordinateOptimizer):
     """m and v as in Adam, s ← β₃ s + (1 − β₃) g, θ ← θ − η ((m̂ + α s) / (√v̂ + ε) + λ θ).
 
-    With warm-up of T steps, after k updates with x = min(k / T, 1): α grows to x α, and β₃ from β₁, evenly in the
-    logarithm of its half-life: ln β = ln β₁ ln β₃ / ((1 − x) ln β₃ + x ln β₁).
+    With warm-up of T steps, after k updates with x = min(k / T, 1): x α replaces α, and β replaces β₃, from β₁ to
+    β₃ evenly in the logarithm of the half-life: ln β = ln β₁ ln β₃ / ((1 − x) ln β₃ + x ln β₁).
     learning_rate: η in (0, ∞). beta1, beta2, beta3 in [0, 1). alpha: α in [0, ∞). epsilon: ε in [0, ∞).
     weight_decay: λ in [0, ∞), multiplied by η. warmup_steps: T, a whole number from 0 (none).
 
-    Source: Pagliardini, Ablin & Grangier 2024, algorithm 1 and equations for f_α, f_β₃. optax decides, since PyTorch
+    Source: Pagliardini, Ablin & Grangier 2024, algorithm 1 and equations for f_α, f_β₃. As in optax, since PyTorch
     has none: contrib.ademamix(learning_rate, b1, b2, b3, alpha, eps, weight_decay), where α and b3 may be schedules;
     it has no default η; here Adam's.
     """
@@ -39,7 +39,7 @@ class AdEMAMix(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Adam's; the slow memory's decay and weight at this step."""
+        """Adam's scalars, and the slow average's decay and weight at this step."""
         x = np.minimum(k / np.maximum(h.warmup_steps, 1), 1.0)
         x = np.where(h.warmup_steps > 0, x, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):

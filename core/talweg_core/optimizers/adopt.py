@@ -1,4 +1,4 @@
-"""Adam whose gradient is divided by what was known before it."""
+"""Adam whose gradient is divided by the second moment before this gradient."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -14,11 +14,11 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class ADOPT(CoordinateOptimizer):
     """n = clip(g / max(√v, ε), ± k^¼), m ← β₁ m + (1 − β₁) n, θ ← θ − η m, then v ← β₂ v + (1 − β₂) g².
 
-    After k updates; the first one moves nothing and sets v to g².
+    After k updates; the first update changes no parameter and sets v to g².
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in (0, ∞).
 
-    Source: Taniguchi et al. 2024, algorithm 2 with the clipping of its equation for c_t = t^¼. optax decides, since
-    PyTorch has none: contrib.adopt(learning_rate, b1, b2, eps), whose defaults are these; it has none for η, which is
+    Source: Taniguchi et al. 2024, algorithm 2 with the clipping of its equation for c_t = t^¼. As in optax, since
+    PyTorch has none: contrib.adopt(learning_rate, b1, b2, eps), whose defaults are these; it has none for η; here
     the authors'.
     """
 
@@ -32,7 +32,7 @@ class ADOPT(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """At the first update m keeps its 0 and v forgets its own."""
+        """At the first update m stays 0 and v becomes g²."""
         first = k == 0
         return {
             "learning_rate": h.learning_rate,

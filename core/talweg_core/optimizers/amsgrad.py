@@ -1,4 +1,4 @@
-"""Adam whose denominator never shrinks."""
+"""Adam with the maximum of all second moments, so that the denominator never shrinks."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -29,7 +29,7 @@ class AMSGrad(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Adam's."""
+        """Adam's scalars."""
         return Adam.scalars(h, k)
 
     @staticmethod

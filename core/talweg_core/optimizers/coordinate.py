@@ -27,16 +27,16 @@ from talweg_core.optimizers.base import (
 
 @dataclass(frozen=True)
 class CoordinateOptimizer(Optimizer):
-    """An optimizer whose rule needs nothing but its own coordinate.
+    """An optimizer whose rule for one coordinate reads that coordinate alone.
 
-    A subclass names its `state` and gives two static methods. `scalars(h, k)` turns the hyperparameters h, each
-    (R,), and the number k (R,) of updates made before into the numbers of this step, each (R,), computed in
-    float64. `rule(gradient, [parameter,] *state, **scalars)` takes one coordinate of each, in the run's precision,
-    and returns the update and the new state. Numbers such as 1 − β enter as scalars: a literal 1 in the rule would
-    make Numba compute in float64.
+    A subclass names its `state` and defines two static methods. `scalars(h, k)` computes the numbers of this step, each
+    (R,) in float64, from the hyperparameters h, each (R,), and the number k (R,) of earlier updates.
+    `rule(gradient, [parameter,] *state, **scalars)` takes one coordinate of each, in the run's precision, and returns
+    the update and the new state. Numbers such as 1 − β are scalars: a literal 1 in the rule would make Numba compute in
+    float64.
 
-    What a run carries from step to step beside its coordinates is named in `numbers`, with what it begins with:
-    `scalars` finds it (R,) as h.<name>, and a scalar that it returns under that name is the next value.
+    `numbers` names the state that is one number for each run, with its initial value: `scalars` reads it (R,) as
+    h.<name>, and the scalar that it returns under that name is the next value.
     """
 
     needs: ClassVar[Needs] = "coordinates"
@@ -46,28 +46,28 @@ class CoordinateOptimizer(Optimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """The numbers (R,) that the rule takes beside gradient and state."""
+        """The numbers (R,) that the rule takes in addition to gradient and state."""
         return dict(h.values)
 
     @classmethod
     def initial_state(cls, name: str, h: Hyperparameters) -> "float | Numbers":
-        """What a state begins with: one number, or one a run."""
+        """The initial value of a state: one number, or one for each run."""
         return 0.0
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """This rule for R runs."""
+        """Bind to R runs of P coordinates."""
         return BoundCoordinates(type(self), hyperparameters, layout.size, dtype)
 
 
-# How many steps' scalars are computed at once, where they turn out as foreseen; for many runs fewer.
+# The most steps whose scalars are computed at once, and the most runs × steps.
 _AHEAD, _NUMBERS = 256, 16384
 
 
 class BoundCoordinates(BoundOptimizer):
-    """A rule for one coordinate, at work on (R, P)."""
+    """A rule for one coordinate, bound to (R, P) arrays."""
 
     def __init__(self, kind: type[CoordinateOptimizer], h: Hyperparameters, size: int, dtype: np.dtype[Any]) -> None:
-        """State begins as `kind` says."""
+        """Allocate the state, with the initial values of `kind`."""
         self._kernel, self._names = compiled(kind)
         self._scalars = kind.scalars
         self.state: dict[str, NDArray[Any]] = {}
@@ -79,13 +79,13 @@ class BoundCoordinates(BoundOptimizer):
         self.state |= self._carried
         most = max(1, min(_AHEAD, _NUMBERS // h.runs))
         self._buffer = np.empty((most, len(self._names), h.runs), dtype)
-        # What the buffer was computed for: counts of updates, a row a step, and learning rates. How many of its steps
-        # are of use, and which came last.
-        self._foreseen: bytes = b""
+        # The update counts (one row for each step) and learning rates for which the buffer was computed, the number of
+        # its steps, and the index of the step used last.
+        self._counts: bytes = b""
         self._learning_rates: bytes = b""
         self._steps: int = 0
         self._used: int = 0
-        # The arrays of the step before and a call made ready for them: mostly they are the cohort's, at every step.
+        # The arrays of the previous step, and the kernel with them bound: mostly they are the cohort's, at every step.
         self._arrays: tuple[Any, ...] = (None, None, None)
         self._call: Callable[[int], None] | None = None
 
@@ -99,7 +99,7 @@ class BoundCoordinates(BoundOptimizer):
             row = 0
         else:
             scalars = {}
-            row = self._look_ahead(h, situation.updates, situation.active)
+            row = self._row_of_scalars(h, situation.updates, situation.active)
         arrays = situation.active, situation.parameters, situation.gradient
         if not all(map(is_, arrays, self._arrays)):
             self._arrays, self._call = arrays, None
@@ -110,25 +110,25 @@ class BoundCoordinates(BoundOptimizer):
         for name, numbers in self._carried.items():
             np.copyto(numbers, scalars[name], where=situation.active)
 
-    def _look_ahead(self, h: Hyperparameters, updates: Numbers, active: Flags) -> int:
-        """Which row of the buffer holds the scalars of this step, computed now if they were not before.
+    def _row_of_scalars(self, h: Hyperparameters, updates: Numbers, active: Flags) -> int:
+        """The row of the buffer with the scalars of this step; computes it if the buffer does not hold it.
 
-        A rule that carries nothing knows its scalars as soon as learning rate and count of updates are known, and
-        these mostly go on as they did: the same rate, one more update. So the scalars of several steps are computed
-        at once, as those of so many more runs; a run's numbers depend on no other's. Four times as many each time that
-        all were used, one where something else came.
+        Without `numbers`, the scalars depend on the learning rate and the update count alone, and mostly the next step
+        has the same rate and one more update. So the scalars of several steps are computed at once, as those of further
+        runs; a run's scalars do not depend on other runs. The number of steps is multiplied by four each time that all
+        were used, and reset to one where the rate or the counts differ.
         """
-        seen, rates = updates.tobytes(), h.values["learning_rate"].tobytes()
+        counts, rates = updates.tobytes(), h.values["learning_rate"].tobytes()
         self._used += 1
         if rates == self._learning_rates:
-            if self._used < self._steps and self._foreseen.startswith(seen, self._used * len(seen)):
+            if self._used < self._steps and self._counts.startswith(counts, self._used * len(counts)):
                 return self._used
             steps = min(4 * self._steps, len(self._buffer)) if self._used == self._steps else 1
         else:
             steps = 1
         ahead = updates + np.arange(steps)[:, None] * active
         self._write(self._scalars(h.repeated(steps), ahead.ravel()), steps)
-        self._foreseen, self._learning_rates, self._steps, self._used = ahead.tobytes(), rates, steps, 0
+        self._counts, self._learning_rates, self._steps, self._used = ahead.tobytes(), rates, steps, 0
         return 0
 
     def _write(self, scalars: dict[str, Numbers], steps: int) -> None:
@@ -139,7 +139,7 @@ class BoundCoordinates(BoundOptimizer):
 
 @cache
 def compiled(kind: type[CoordinateOptimizer]) -> tuple[Kernel, tuple[str, ...]]:
-    """The compiled loop of a rule, and the names of its scalars in order."""
+    """The compiled loop of a rule, and the names of its scalars, in order."""
     arguments = list(inspect.signature(kind.rule).parameters)
     names = tuple(n for n in arguments if n not in {"gradient", "parameter", *kind.state})
     loop = _loop(kind.name, arguments, kind.state, names)
@@ -147,13 +147,13 @@ def compiled(kind: type[CoordinateOptimizer]) -> tuple[Kernel, tuple[str, ...]]:
 
 
 def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tuple[str, ...]) -> FunctionType:
-    """The loop over runs and coordinates around a rule with these arguments.
+    """The loop over runs and coordinates that calls a rule with these arguments.
 
-    Numba has no cheap way to say "for each array of a tuple" within a loop, so the loop is written out for the
-    arguments at hand; the text consists of identifiers that Python has parsed already.
+    Numba has no fast loop over the arrays of a tuple, so the source of the loop is generated for the arguments. It
+    contains only identifiers that Python has already parsed.
     """
     element = {"gradient": "g[i]", "parameter": "p[i]"} | {s: f"{s}_row[i]" for s in state} | {s: s for s in scalars}
-    # A trailing comma, so that a rule without state also hands out a tuple.
+    # With a trailing comma, so that a rule without state also returns a tuple.
     results = "".join(f"{result}, " for result in ["update", *(f"{s}_row[i]" for s in state)])
     lines = [
         "def loop(active, parameters, gradient, state, ahead, row):",
@@ -169,10 +169,10 @@ def _loop(name: str, arguments: list[str], state: tuple[str, ...], scalars: tupl
     ]
     text = "\n".join(lines) + "\n"
     filename = f"<{name} over runs and coordinates>"
-    # So that a traceback and Numba's errors can show the text.
+    # So that tracebacks and Numba's errors show the source.
     linecache.cache[filename] = (len(text), None, lines, filename)
     space: dict[str, Any] = {}
-    exec(compile(text, filename, "exec"), space)  # noqa: S102  # our own text, see above
+    exec(compile(text, filename, "exec"), space)  # noqa: S102  # generated above
     loop = space["loop"]
     assert isinstance(loop, FunctionType)
     return loop

@@ -1,4 +1,4 @@
-"""Adam that finds its own learning rate."""
+"""Adam that estimates its learning rate."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -26,12 +26,12 @@ from talweg_core.optimizers.base import (
 class DAdaptation(Optimizer):
     """m ← β₁ m + (1 − β₁) γ g, v ← β₂ v + (1 − β₂) g², θ ← θ − m / (√v + ε) − γ λ θ.
 
-    With γ = η d √(1 − β₂ᵗ) / (1 − β₁ᵗ) and β₃ = √β₂: r ← β₃ r + (1 − β₃) γ g·(s / (√v₋ + ε)), from s and v before
+    With γ = η d √(1 − β₂ᵗ) / (1 − β₁ᵗ) and β₃ = √β₂: r ← β₃ r + (1 − β₃) γ g·(s / (√v₋ + ε)), with s and v from before
     the step, s ← β₃ s + (1 − β₃) γ g, and the next d is max(d, r / ((1 − β₃) Σ |s|)).
     learning_rate: η in (0, ∞), 1 unless a schedule lowers it. beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in (0, ∞).
-    initial_distance: the first d, in (0, ∞). weight_decay: λ in [0, ∞), multiplied by γ.
+    initial_distance: the initial d, in (0, ∞). weight_decay: λ in [0, ∞), multiplied by γ.
 
-    Source: Defazio & Mishchenko 2023, algorithm 5 (D-Adapt Adam), with Adam's correction in γ. optax decides, since
+    Source: Defazio & Mishchenko 2023, algorithm 5 (D-Adapt Adam), with Adam's correction in γ. As in optax, since
     PyTorch has none: contrib.dadapt_adamw(learning_rate, betas, eps, estim_lr0, weight_decay).
     """
 
@@ -48,15 +48,15 @@ class DAdaptation(Optimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundDAdaptation(hyperparameters, layout, dtype)
 
 
 class BoundAdaptation(BoundOptimizer):
-    """Moments m and v, the sum s, the distance d and the numerator r: the state that Prodigy keeps as well."""
+    """Moments m and v, the sum s, the distance d and the numerator r: also the state of Prodigy."""
 
     def __init__(self, h: Hyperparameters, layout: Layout, dtype: np.dtype[Any], *more: str) -> None:
-        """With zeros (R, P) under the names `more` after s."""
+        """Allocate the state, with further arrays (R, P) of the names `more` after s."""
         arrays = {name: np.zeros((h.runs, layout.size), dtype) for name in ("m", "v", "s", *more)}
         self._m, self._v, self._s = arrays["m"], arrays["v"], arrays["s"]
         self._distance, self._numerator = h.initial_distance.copy(), np.zeros(h.runs)
@@ -69,7 +69,7 @@ class BoundAdaptation(BoundOptimizer):
         return rate
 
     def _learn(self, active: Flags, numerator: Numbers, dividend: Numbers, divisor: Numbers, lengths: Numbers) -> None:
-        """r ← `numerator`, d ← max(d, dividend / divisor); d stays where Σ |s| is 0: no gradient has been seen."""
+        """r ← `numerator`, d ← max(d, dividend / divisor); d does not change where Σ |s| is 0, before any gradient."""
         seen = lengths > 0
         estimate = np.where(seen, dividend / np.where(seen, divisor, 1), 0)
         np.copyto(self._numerator, numerator, where=active)

@@ -1,4 +1,4 @@
-"""The catalogue as a person reads it: what each optimizer is, keeps, asks for and takes."""
+"""Descriptions of optimizers and wrappers: formula, state, evaluations, settings, source."""
 
 import dataclasses
 import inspect
@@ -16,7 +16,7 @@ from talweg_core.description import (
     settings_of,
     settings_of_fields,
 )
-from talweg_core.optimizers.base import Around, Optimizer
+from talweg_core.optimizers.base import Optimizer, Wrapper
 
 _FAMILIES = {
     "coordinates": "per coordinate",
@@ -28,15 +28,15 @@ _FAMILIES = {
 
 @dataclass(frozen=True)
 class Description(Entry):
-    """One optimizer, from its class and docstring."""
+    """One optimizer, read from its class and docstring."""
 
     name: str
     title: str
     family: str
-    # What a run keeps beside its P parameters, and how many numbers that is.
+    # What a run keeps in addition to its P parameters, and how many numbers that is.
     state: tuple[str, ...]
     memory: str
-    # What one step asks of the problem.
+    # The evaluations of the problem in one step.
     evaluations: str
     formula: str
     # The docstring between formula and source: conditions, and each hyperparameter's meaning.
@@ -53,25 +53,25 @@ class Description(Entry):
         return found[0] if found else self.source
 
     def row(self) -> tuple[str, ...]:
-        """What the catalogue's table shows of it, by COLUMNS."""
+        """The cells of its row in the catalogue's table, by COLUMNS."""
         return self.name, self.family, self.memory, self.evaluations, self.paper
 
     def plain(self) -> dict[str, Any]:
-        """Everything as plain data, for JSON: what the API answers. `read` makes it this again."""
-        said: dict[str, Any] = defaults_and_ranges(self.settings)
-        # The one setting without a range: a list of what stands around the rule.
-        said["settings"]["around"] = []
+        """Everything as plain data for JSON, as the API returns it; `read` is the inverse."""
+        settings: dict[str, Any] = defaults_and_ranges(self.settings)
+        # The one setting without a range: the list of wrappers.
+        settings["settings"]["around"] = []
         fields = dataclasses.asdict(self) | {"state": list(self.state)}
-        return fields | {"description": self.formula, "paper": self.paper} | said
+        return fields | {"description": self.formula, "paper": self.paper} | settings
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Description":
-        """From plain data."""
+        """The description in plain data that `plain` returned."""
         fields = {field.name: plain[field.name] for field in dataclasses.fields(cls)}
         return cls(**fields | {"state": tuple(plain["state"]), "settings": settings_of(plain)})
 
-    def said(self) -> tuple[str, list[str], str]:
-        """Formula, conditions, what it keeps and asks for."""
+    def contents(self) -> tuple[str, list[str], str]:
+        """Formula, conditions, state and evaluations."""
         facts = f"state: {self._kept()}; evaluations a step: {self.evaluations}"
         return f"{self.title} ({self.name}), {self.family}", [self.formula, self.details, facts], self.source
 
@@ -80,8 +80,8 @@ class Description(Entry):
 
 
 @dataclass(frozen=True)
-class AroundDescription(Entry):
-    """One thing that can stand around a rule."""
+class WrapperDescription(Entry):
+    """One wrapper."""
 
     name: str
     formula: str
@@ -92,21 +92,21 @@ class AroundDescription(Entry):
     COLUMNS: ClassVar[tuple[str, ...]] = ("name", "what it does", "settings")
 
     def row(self) -> tuple[str, ...]:
-        """What a table shows of it, by COLUMNS."""
+        """The cells of its row in a table, by COLUMNS."""
         return self.name, self.formula.partition("\n")[0], self.assigned()
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
         return dataclasses.asdict(self) | {"description": self.formula} | defaults_and_ranges(self.settings)
 
-    def said(self) -> tuple[str, list[str], str]:
+    def contents(self) -> tuple[str, list[str], str]:
         """Formula and conditions."""
-        return f"{self.name}, around any rule", [self.formula, self.details], self.source
+        return f"{self.name}, a wrapper around any optimizer", [self.formula, self.details], self.source
 
 
 def describe(kind: type[Optimizer]) -> Description:
-    """What `talweg optimizers <name>` prints, of our own and of a user's."""
-    formula, details, source = _said(kind)
+    """What `talweg optimizers <name>` prints, for the engine's optimizers and a user's."""
+    formula, details, source = _parts(kind)
     return Description(
         name=kind.name,
         title=kind.__name__,
@@ -121,24 +121,24 @@ def describe(kind: type[Optimizer]) -> Description:
     )
 
 
-def describe_around(kind: type[Around]) -> AroundDescription:
+def describe_wrapper(kind: type[Wrapper]) -> WrapperDescription:
     """What `talweg optimizers --around <name>` prints."""
-    formula, details, source = _said(kind)
-    return AroundDescription(kind.name, formula, details, source, settings_of_fields(kind.ranged()))
+    formula, details, source = _parts(kind)
+    return WrapperDescription(kind.name, formula, details, source, settings_of_fields(kind.ranged()))
 
 
 class Catalogue(Table[type[Optimizer], Description]):
-    """Optimizers by name, which shows itself as a table."""
+    """Optimizers by name, printed as a table."""
 
     noun = "optimizer"
     entry = Description
 
     def describe(self, kind: type[Optimizer]) -> Description:
-        """One of them."""
+        """The description of one optimizer."""
         return describe(kind)
 
 
-def _said(kind: type[Optimizer] | type[Around]) -> tuple[str, str, str]:
+def _parts(kind: type[Optimizer] | type[Wrapper]) -> tuple[str, str, str]:
     """Formula, details and source, from the docstring."""
     text = inspect.cleandoc(kind.__doc__ or "")
     body, _, source = text.partition("Source:")

@@ -1,4 +1,4 @@
-"""Hyperparameters: their ranges, their checks, and the numbers of R runs side by side."""
+"""Hyperparameters: their ranges, their checks, and the stacked numbers of R runs."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """The numbers from low to high; an end counts where it is closed. `whole` means integers only."""
+    """The numbers from low to high; an end is included where it is closed. `whole` means integers only."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Interval:
         return above and below
 
     def __str__(self) -> str:
-        """As mathematics writes it: [0, 1)."""
+        """In mathematical notation: [0, 1)."""
         ends = [f"{end:g}".replace("inf", "∞").replace("-", "−") for end in (self.low, self.high)]
         return f"{self.closed[0]}{ends[0]}, {ends[1]}{self.closed[1]}"
 
@@ -67,29 +67,29 @@ def fraction(default: float) -> Any:
 
 
 def whole(default: int, low: int = 1) -> Any:
-    """A whole number from `low` on, which each run may choose for itself."""
+    """A whole number, at least `low`; runs of a cohort may differ in it."""
     return dataclasses.field(default=float(default), metadata={"range": Interval(low, math.inf, "[)", whole=True)})
 
 
 def size(default: int, low: int = 1, high: int = 1000) -> Any:
-    """A whole number that shapes the state, and so is the same for all runs of a cohort."""
+    """A whole number that determines the shape of the state, and so is the same for all runs of a cohort."""
     interval = Interval(low, high, "[]", whole=True)
     return dataclasses.field(default=float(default), metadata={"range": interval, "shared": True})
 
 
 def flag(default: bool) -> Any:
-    """A choice, the same for all runs of a cohort."""
+    """True or false, the same for all runs of a cohort."""
     return dataclasses.field(default=default, metadata={"range": None, "shared": True})
 
 
 def choice(default: str, *options: str) -> Any:
-    """One of some words, the same for all runs of a cohort."""
+    """One of several words, the same for all runs of a cohort."""
     return dataclasses.field(default=default, metadata={"range": (default, *options), "shared": True})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Named settings, each checked against its range when made; base of optimizers and what goes around them."""
+    """Named settings, each checked against its range on creation: the base of optimizers and wrappers."""
 
     name: ClassVar[str]
 
@@ -113,7 +113,7 @@ class Settings:
 
     @classmethod
     def check_names(cls, given: Iterable[str]) -> None:
-        """Raise InvalidHyperparameter, with the nearest name, for one that is not a setting here."""
+        """Raise InvalidHyperparameter, with the nearest name, for an unknown setting."""
         known = [field.name for field in dataclasses.fields(cls)]
         for key in given:
             if key not in known:
@@ -124,7 +124,7 @@ class Settings:
         return {field.name: getattr(self, field.name) for field in self.ranged()}
 
     def shared(self) -> dict[str, Any]:
-        """Those that all runs of a cohort must have in common."""
+        """The settings that must be equal for all runs of a cohort."""
         return {field.name: getattr(self, field.name) for field in self.ranged() if field.metadata.get("shared")}
 
 
@@ -132,11 +132,13 @@ class Hyperparameters:
     """The numeric settings of R runs, each (R,) in float64, by attribute: `h.beta1`; choices in `shared`."""
 
     def __init__(self, stacked: Sequence[Settings]) -> None:
-        """Stack them; raises InvalidCohort where rules or choices differ."""
+        """Stack the settings; raises InvalidCohort where rules or choices differ."""
         first = stacked[0]
         for other in stacked:
             if type(other) is not type(first) or other.shared() != first.shared():
-                raise InvalidCohort(f"optimizers: a cohort runs one rule, got {first.name} and {other.name}")
+                raise InvalidCohort(
+                    f"optimizers: a cohort runs one rule with the same choices, got {first.name} and {other.name}"
+                )
         self.shared = first.shared()
         self.runs = len(stacked)
         self.values: dict[str, Numbers] = {
@@ -153,7 +155,7 @@ class Hyperparameters:
             raise AttributeError(name) from None
 
     def __or__(self, changed: Mapping[str, Numbers]) -> "Hyperparameters":
-        """A copy in which these are replaced, as a schedule does with the learning rate."""
+        """A copy with these replaced, as a schedule replaces the learning rate."""
         copy = Hyperparameters.__new__(Hyperparameters)
         copy.__dict__.update(self.__dict__)
         copy.values = self.values | dict(changed)
@@ -164,7 +166,7 @@ class Hyperparameters:
         return {name: float(values[row]) for name, values in self.values.items()}
 
     def repeated(self, times: int) -> "Hyperparameters":
-        """The same runs so many times over, one after another."""
+        """The same runs repeated `times` times, in sequence."""
         if times == 1:
             return self
         copy = self | {name: np.tile(numbers, times) for name, numbers in self.values.items()}

@@ -24,13 +24,13 @@ from talweg_core.optimizers.tensors import trust_ratios
 
 @dataclass(frozen=True)
 class LAMB(Optimizer):
-    """u = m̂ / (√v̂ + ε) + λ θ as in AdamW, θ ← θ − η |θ| / |u| · u: norms of each tensor; a ratio with a 0 in it is 1.
+    """u = m̂ / (√v̂ + ε) + λ θ as in AdamW, θ ← θ − η |θ| / |u| · u: norms of each tensor; ratio 1 where one is 0.
 
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞). weight_decay: λ in [0, ∞),
     inside u and so multiplied by the ratio.
 
-    Source: You et al. 2020, algorithm 2, with φ the identity. optax decides, since PyTorch has none:
-    lamb(learning_rate, b1, b2, eps, weight_decay), which has no default η; here the size of the paper's.
+    Source: You et al. 2020, algorithm 2, with φ the identity. As in optax, since PyTorch has none:
+    lamb(learning_rate, b1, b2, eps, weight_decay), which has no default η; here of the size of the paper's.
     """
 
     name: ClassVar[str] = "lamb"
@@ -44,7 +44,7 @@ class LAMB(Optimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundLAMB(hyperparameters, layout, dtype)
 
 

@@ -22,13 +22,13 @@ from talweg_core.optimizers.tensors import trust_ratios
 
 @dataclass(frozen=True)
 class LARS(Optimizer):
-    """u = g + λ θ, v ← μ v + η ζ |θ| / (|u| + ε) · u, θ ← θ − v: norms of each tensor; a ratio with a 0 in it is 1.
+    """u = g + λ θ, v ← μ v + η ζ |θ| / (|u| + ε) · u, θ ← θ − v: norms of each tensor; ratio 1 where one is 0.
 
     learning_rate: η in (0, ∞). momentum: μ in [0, 1). trust_coefficient: ζ in (0, ∞). weight_decay: λ in [0, ∞).
     epsilon: ε in [0, ∞).
 
-    Source: You, Gitman & Ginsburg 2017, algorithm 1, with one norm of g + λ θ where the paper adds two. optax
-    decides, since PyTorch has none: lars(learning_rate, weight_decay, trust_coefficient, eps, momentum). The default
+    Source: You, Gitman & Ginsburg 2017, algorithm 1, with one norm of g + λ θ where the paper adds two. As in
+    optax, since PyTorch has none: lars(learning_rate, weight_decay, trust_coefficient, eps, momentum). The default
     η is the paper's for large batches with ζ = 0.001.
     """
 
@@ -43,7 +43,7 @@ class LARS(Optimizer):
     epsilon: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundLARS(hyperparameters, layout, dtype)
 
 

@@ -26,15 +26,15 @@ from talweg_core.optimizers.tensors import row_dots
 class LBFGS(Optimizer):
     """θ ← θ + t d, with d = −H g from the last n pairs s = t d, y = g − g₋ and H₀ = s·y / y·y; t by strong Wolfe.
 
-    A step is one iteration: the search begins at t = η (at the first step η min(1, 1 / Σ |g|)) and takes up to 25
-    trials, a gradient each. A pair with s·y ≤ 1e-10 is left out. Nothing moves where max |g| ≤ ε_g, or where the
-    slope g·d is above −ε_Δ.
+    A step is one iteration: the search starts at t = η (at the first step η min(1, 1 / Σ |g|)) and takes up to 25
+    trials, a gradient each. A pair with s·y ≤ 1e-10 is skipped. No update where max |g| ≤ ε_g, or where the slope g·d
+    is above −ε_Δ.
     learning_rate: η in (0, ∞). history: n, a whole number. gradient_tolerance: ε_g in [0, ∞). change_tolerance: ε_Δ
     in [0, ∞), which also ends a search whose bracket is narrower.
 
     Source: Nocedal & Wright 2006, algorithms 7.4, 7.5, 3.5, 3.6. PyTorch: LBFGS(lr, max_iter=1, max_eval=26,
     tolerance_grad, tolerance_change, history_size, line_search_fn="strong_wolfe"). Vectors are kept in float64.
-    Needs the full batch: between one batch and another, y would measure the batches.
+    Needs the full batch: y of two different batches would contain their difference.
     """
 
     name: ClassVar[str] = "lbfgs"
@@ -50,7 +50,7 @@ class LBFGS(Optimizer):
     change_tolerance: float = not_negative(1e-9)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundLBFGS(hyperparameters, layout)
 
 
@@ -60,7 +60,7 @@ class _BoundLBFGS(BoundOptimizer):
         self._d, self._before = np.zeros((runs, length)), np.zeros((runs, length))
         self._s, self._y = np.zeros((runs, pairs, length)), np.zeros((runs, pairs, length))
         self._kept: NDArray[np.int64] = np.zeros(runs, np.int64)
-        # Iterations made (not those that a tolerance stopped), the last t, and s·y / y·y of the last pair.
+        # The number of iterations (without those that a tolerance stopped), the last t, s·y / y·y of the last pair.
         self._iterations, self._t, self._scale = np.zeros(runs), np.zeros(runs), np.ones(runs)
         self.state = {
             "direction": self._d, "gradient": self._before, "s": self._s, "y": self._y, "kept": self._kept,
@@ -95,7 +95,7 @@ class _BoundLBFGS(BoundOptimizer):
             situation.parameters[r] += trial.length * self._d[r]
 
     def _search(self, situation: Situation, searches: dict[int, Search], lengths: dict[int, float]) -> dict[int, Trial]:
-        """Every run's search to its end, a trial of each at a time."""
+        """Run all searches to their end, one trial of each at a time."""
         found: dict[int, Trial] = {}
         while lengths:
             points = situation.parameters.copy()
@@ -114,7 +114,7 @@ class _BoundLBFGS(BoundOptimizer):
         return found
 
     def _learn(self, r: int, g: Array) -> None:
-        """Keep the last step as a pair, if it saw the cost curve upwards."""
+        """Store the last step as a pair, if s·y > 1e-10."""
         y, s = g - self._before[r], self._t[r] * self._d[r]
         bend = _dot(y, s)
         if bend <= 1e-10:

@@ -1,7 +1,7 @@
-"""A step length that satisfies the strong Wolfe conditions.
+"""A line search for a step length that satisfies the strong Wolfe conditions.
 
-Written as a generator that yields a trial length and is sent cost and slope there, so that the searches of many runs
-go side by side, each with its own lengths.
+A generator that yields a trial length and receives cost and slope there, so that the searches of many runs advance
+together, each with its own lengths.
 
 Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6, with the safeguards of PyTorch's `_strong_wolfe`.
 """
@@ -25,12 +25,12 @@ class Trial:
     number: int
 
 
-# Yields lengths, is sent (cost, slope), returns the trial that was accepted.
+# Yields lengths, receives (cost, slope), returns the accepted trial.
 Search = Generator[float, tuple[float, float], Trial]
 
 
 def strong_wolfe(cost: float, slope: float, length: float, longest: float, tolerance: float) -> Search:
-    """Search from `length` on; `longest` is max |d|, and brackets whose change falls below `tolerance` are left."""
+    """Search from `length`; `longest` is max |d|; ends where a bracket's width times `longest` is below `tolerance`."""
     start = before = Trial(0.0, cost, slope, 0)
     trial = Trial(length, *(yield length), 1)
     rounds = 0
@@ -49,13 +49,13 @@ def strong_wolfe(cost: float, slope: float, length: float, longest: float, toler
         before, trial = trial, Trial(length, *(yield length), trial.number + 1)
         rounds += 1
     else:
-        # No bracket was found; the best of start and last trial must do.
+        # No bracket was found: use the better one of start and last trial.
         bracket = [start, trial]
     return (yield from _zoom(start, bracket, rounds, longest, tolerance))
 
 
 def _zoom(start: Trial, bracket: list[Trial], rounds: int, longest: float, tolerance: float) -> Search:
-    """Narrow a bracket that holds an acceptable length."""
+    """Narrow a bracket that contains an acceptable length."""
     low, high = sorted(range(2), key=lambda i: bracket[i].cost)
     stalled = False
     number = max(trial.number for trial in bracket)
@@ -66,7 +66,7 @@ def _zoom(start: Trial, bracket: list[Trial], rounds: int, longest: float, toler
         length = _cubic(bracket[0], bracket[1], least, most)
         margin = 0.1 * (most - least)
         if min(most - length, length - least) < margin:
-            # Too near an end twice, or beyond it: a tenth of the bracket inside instead.
+            # Too close to an end for the second time, or outside: a tenth of the bracket from that end instead.
             if stalled or length >= most or length <= least:
                 length = most - margin if abs(length - most) < abs(length - least) else least + margin
                 stalled = False
@@ -90,7 +90,7 @@ def _zoom(start: Trial, bracket: list[Trial], rounds: int, longest: float, toler
 
 
 def _cubic(a: Trial, b: Trial, least: float, most: float) -> float:
-    """Where the cubic through two trials is least, within [least, most]; their middle where it has no minimum."""
+    """The minimum of the cubic through two trials, limited to [least, most]; the middle where it has no minimum."""
     d1 = a.slope + b.slope - 3 * (a.cost - b.cost) / (a.length - b.length)
     square = d1 * d1 - a.slope * b.slope
     if not square >= 0:

@@ -30,7 +30,7 @@ class Lion(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Complements, and the share of each parameter that decays."""
+        """The hyperparameters, their complements and η λ."""
         return h.values | {
             "rest1": 1 - h.beta1,
             "rest2": 1 - h.beta2,

@@ -28,7 +28,7 @@ class Momentum(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """The weight of the gradient is 1 at the first update, 1 − τ after it."""
+        """The gradient's weight is 1 at the first update, then 1 − τ."""
         return {
             "learning_rate": h.learning_rate,
             "momentum": h.momentum,

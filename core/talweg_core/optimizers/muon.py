@@ -1,4 +1,4 @@
-"""Momentum made orthogonal, for matrices; AdamW for the rest."""
+"""Orthogonalised momentum for matrices, AdamW for the other tensors."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +31,7 @@ class Muon(Optimizer):
     """b ← μ b + (1 − μ) g, O = orthogonalised((1 − μ) g + μ b), θ ← (1 − η λ) θ − η s O, for each matrix.
 
     Orthogonalised: from X = G / |G|, n times X ← a X + (b X Xᵀ + c (X Xᵀ)²) X with (a, b, c) = (3.4445, −4.775,
-    2.0315). s = √max(1, outputs / inputs), or, to give updates AdamW's root mean square, 0.2 √max(outputs, inputs).
+    2.0315). s = √max(1, outputs / inputs), or 0.2 √max(outputs, inputs), which gives updates AdamW's root mean square.
     Tensors of one dimension follow AdamW with η v, β₁, β₂, ε and λ. A tensor of more is read as (…, outputs).
     learning_rate: η in (0, ∞). momentum: μ in [0, 1). nesterov: without it O is of b. iterations: n. scale:
     "original" or "match_rms_adamw". weight_decay: λ in [0, ∞). vector_rate: v in (0, ∞). beta1, beta2 in [0, 1);
@@ -59,7 +59,7 @@ class Muon(Optimizer):
     scale: str = choice("original", "match_rms_adamw")
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundMuon(hyperparameters, layout, dtype)
 
 
@@ -88,7 +88,7 @@ class _BoundMuon(BoundOptimizer):
 
 
 def orthogonalised(flat: Array, shape: tuple[int, int], iterations: int) -> Array:
-    """(R, n m) after Newton and Schulz: singular values near 1, singular vectors kept."""
+    """(R, n m) by Newton-Schulz iterations: singular values near 1, the same singular vectors."""
     x = flat / np.maximum(row_norms(flat), _LEAST)[:, None].astype(flat.dtype)
     x = x.reshape(len(flat), *shape)
     tall = shape[0] > shape[1]

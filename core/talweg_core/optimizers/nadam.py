@@ -1,4 +1,4 @@
-"""Adam with Nesterov's look-ahead."""
+"""Adam with Nesterov momentum."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -33,7 +33,7 @@ class NAdam(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """The weights of g and m, with both corrections."""
+        """The weights of g and m, with both bias corrections."""
         mu, after = (h.beta1 * (1 - 0.5 * 0.96 ** (t * h.momentum_decay)) for t in (k + 1, k + 2))
         product = h.product * mu
         return {

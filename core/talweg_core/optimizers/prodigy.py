@@ -1,4 +1,4 @@
-"""Adam that finds its own learning rate, quickly."""
+"""D-Adaptation with a faster estimate of the learning rate."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,12 +24,12 @@ from talweg_core.optimizers.tensors import row_dots
 class Prodigy(Optimizer):
     """m ← β₁ m + (1 − β₁) d g, v ← β₂ v + (1 − β₂) d² g², θ ← θ − γ (m / (√v + d′ ε) + λ θ).
 
-    With γ = η d √(1 − β₂ᵗ) / (1 − β₁ᵗ), β₃ = √β₂ and d₀ the first d: r ← β₃ r + γ d / d₀ · g·(θ₀ − θ),
-    s ← β₃ s + γ d / d₀ · g, and the next d is d′ = max(d, c r / Σ |s|): the distance still to go, from below.
+    With γ = η d √(1 − β₂ᵗ) / (1 − β₁ᵗ), β₃ = √β₂ and d₀ the initial d: r ← β₃ r + γ d / d₀ · g·(θ₀ − θ),
+    s ← β₃ s + γ d / d₀ · g, and the next d is d′ = max(d, c r / Σ |s|), a lower bound of the distance to the minimum.
     learning_rate: η in (0, ∞), 1 unless a schedule lowers it. beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞).
     initial_distance: d₀ in (0, ∞). growth: c in (0, ∞). weight_decay: λ in [0, ∞), multiplied by γ.
 
-    Source: Mishchenko & Defazio 2023, algorithm 4, with Adam's correction in γ. optax decides, since PyTorch has
+    Source: Mishchenko & Defazio 2023, algorithm 4, with Adam's correction in γ. As in optax, since PyTorch has
     none: contrib.prodigy(learning_rate, betas, eps, estim_lr0, estim_lr_coef, weight_decay), β₃ at its default.
     """
 
@@ -47,7 +47,7 @@ class Prodigy(Optimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundProdigy(hyperparameters, layout, dtype)
 
 

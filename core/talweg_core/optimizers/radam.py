@@ -1,4 +1,4 @@
-"""Adam that waits for its variance."""
+"""Adam that uses its second moment only once that is estimated from enough gradients."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -18,7 +18,7 @@ class RAdam(CoordinateOptimizer):
     rₜ = √((ρₜ − 4)(ρₜ − 2) ρ∞ / ((ρ∞ − 4)(ρ∞ − 2) ρₜ)).
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞).
 
-    Source: Liu et al. 2020, algorithm 2, which begins at ρₜ > 4; at 5 and with ε beside √v as in PyTorch:
+    Source: Liu et al. 2020, algorithm 2, with the threshold 5 instead of 4 and ε added to √v, as in PyTorch:
     RAdam(lr, betas, eps).
     """
 
@@ -32,7 +32,7 @@ class RAdam(CoordinateOptimizer):
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Before the variance is trusted, the denominator is `plain` = 1 and √v has the weight 0."""
+        """While ρₜ ≤ 5, the denominator is `plain` = 1 and √v has the weight 0."""
         t = k + 1
         left = 1 - h.beta2**t
         limit = 2 / (1 - h.beta2) - 1

@@ -1,4 +1,4 @@
-"""Gradient descent divided by a running size of the gradient."""
+"""Gradient descent divided by a running root mean square of the gradient."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -23,9 +23,9 @@ from talweg_core.optimizers.coordinate import BoundCoordinates, CoordinateOptimi
 class RMSProp(CoordinateOptimizer):
     """v ← ρ v + (1 − ρ) g², b ← μ b + g / (√v + ε), θ ← θ − η b.
 
-    Centred, with a ← ρ a + (1 − ρ) g, the root is of the variance v − a².
+    Centred: a ← ρ a + (1 − ρ) g, and √(v − a²) replaces √v.
     learning_rate: η in (0, ∞). rho: ρ in [0, 1). epsilon: ε in [0, ∞), outside the root. momentum: μ in [0, 1).
-    centred: whether a² is taken off.
+    centred: whether a² is subtracted.
 
     Source: Tieleman & Hinton 2012, lecture 6.5 of "Neural networks for machine learning"; centred: Graves 2013,
     equations 38 to 41. PyTorch: RMSprop(lr, alpha=rho, eps, momentum, centered=centred), whose default ρ is 0.99 as
@@ -43,13 +43,13 @@ class RMSProp(CoordinateOptimizer):
     centred: bool = flag(False)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """The centred rule has one state more."""
+        """Bind to R runs of P coordinates; the centred rule has one more state."""
         kind = _Centred if self.centred else RMSProp
         return BoundCoordinates(kind, hyperparameters, layout.size, dtype)
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """With the complement of ρ."""
+        """The hyperparameters, 1 − ρ, and 0 in the run's precision."""
         return h.values | {"rest": 1 - h.rho, "zero": np.zeros(h.runs)}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Resilient backpropagation: steps that know the gradient's signs alone."""
+"""Resilient backpropagation: updates from the signs of the gradient alone."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,15 +12,15 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 
 @dataclass(frozen=True)
 class Rprop(CoordinateOptimizer):
-    """Δ ← Δ η⁺ where g keeps its sign, Δ η⁻ where it turns, within [Δmin, Δmax]; θ ← θ − sign(g) Δ.
+    """Δ ← Δ η⁺ where g keeps its sign, Δ η⁻ where it changes, within [Δmin, Δmax]; θ ← θ − sign(g) Δ.
 
-    Where g has turned, the coordinate rests for one step: g counts as 0 there, also in the next comparison.
-    learning_rate: the first Δ, in (0, ∞); a schedule has no say after it. shrink: η⁻ in (0, 1). grow: η⁺ in (1, ∞).
-    smallest, largest: Δmin and Δmax in (0, ∞).
+    Where the sign of g changes, the coordinate has no update at that step: g counts as 0, also in the next comparison.
+    learning_rate: the initial Δ, in (0, ∞); a schedule has no effect after it. shrink: η⁻ in (0, 1). grow: η⁺ in
+    (1, ∞). smallest, largest: Δmin and Δmax in (0, ∞).
 
     Source: Riedmiller & Braun 1993, in the variant without weight-backtracking, Rprop⁻ of Igel & Hüsken 2000 with
-    the rest of iRprop⁻. PyTorch: Rprop(lr, etas=(shrink, grow), step_sizes=(smallest, largest)). Meant for the full
-    batch.
+    the omitted update of iRprop⁻. PyTorch: Rprop(lr, etas=(shrink, grow), step_sizes=(smallest, largest)). Meant for
+    the full batch.
     """
 
     name: ClassVar[str] = "rprop"
@@ -33,7 +33,7 @@ class Rprop(CoordinateOptimizer):
     largest: float = positive(50.0)
 
     def __post_init__(self) -> None:
-        """Check the ranges, and that the widths have an order."""
+        """Check the ranges, and that smallest ≤ largest."""
         super().__post_init__()
         if self.smallest > self.largest:
             raise InvalidHyperparameter(
@@ -42,12 +42,12 @@ class Rprop(CoordinateOptimizer):
 
     @classmethod
     def initial_state(cls, name: str, h: Hyperparameters) -> float | Numbers:
-        """Every width begins at the learning rate."""
+        """Every width starts at the learning rate."""
         return h.learning_rate if name == "width" else 0.0
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Zero and one in the run's precision."""
+        """The hyperparameters, and 0 and 1 in the run's precision."""
         return h.values | {"zero": np.zeros(h.runs), "one": np.ones(h.runs)}
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient from the worst point near by."""
+"""Sharpness-aware minimisation: the gradient at the nearby point of highest cost."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,10 +23,10 @@ from talweg_core.optimizers.wrappers import Sharpness
 
 @dataclass(frozen=True)
 class SAM(Optimizer):
-    """ĝ = g(θ + ρ g / |g|) on the same batch, v ← μ v + ĝ, θ ← θ − η v: momentum with what it sees from uphill.
+    """ĝ = g(θ + ρ g / |g|) on the same batch, v ← μ v + ĝ, θ ← θ − η v: momentum with the uphill gradient.
 
-    Around any other rule: {"name": "adam", …, "around": [{"name": "sam", "rho": 0.05}]}. Cost and gradient are
-    recorded at θ; the second gradient is counted, not recorded. At a gradient of 0 the point is θ itself.
+    As a wrapper around another rule: {"name": "adam", …, "around": [{"name": "sam", "rho": 0.05}]}. Cost and gradient
+    are recorded at θ; the second gradient is counted, not recorded. Where the gradient is 0, the point is θ.
     learning_rate: η in (0, ∞). momentum: μ in [0, 1). rho: ρ in [0, ∞).
 
     Source: Foret et al. 2021, algorithm 1, with momentum gradient descent as in its experiments. PyTorch has none;
@@ -43,8 +43,8 @@ class SAM(Optimizer):
     rho: float = not_negative(0.05)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """Sharpness around momentum."""
-        return Sharpness.around(BoundCoordinates(_Undamped, hyperparameters, layout.size, dtype), hyperparameters.rho)
+        """Momentum inside the wrapper Sharpness."""
+        return Sharpness.wrap(BoundCoordinates(_Undamped, hyperparameters, layout.size, dtype), hyperparameters.rho)
 
 
 @dataclass(frozen=True)

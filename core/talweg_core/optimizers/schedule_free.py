@@ -1,4 +1,4 @@
-"""Schedule-Free learning: averaging in place of a decaying rate. The parameters are y, where gradients are taken."""
+"""Schedule-Free learning: averaging in place of a decaying rate. The parameters are y, the point of the gradients."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -21,7 +21,7 @@ from talweg_core.optimizers.coordinate import BoundCoordinates, CoordinateOptimi
 
 
 def averaging(h: Hyperparameters) -> dict[str, Numbers]:
-    """c = ηmax² / Σ ηmax², with what is carried on: steps of a warm-up weigh less in the average x."""
+    """c = ηmax² / Σ ηmax², with ηmax and the sum so far: steps of a warm-up have less weight in the average x."""
     greatest = np.maximum(h.greatest, h.learning_rate)
     total = h.total + greatest**2
     return {"greatest": greatest, "total": total, "c": greatest**2 / total}
@@ -31,12 +31,12 @@ def averaging(h: Hyperparameters) -> dict[str, Numbers]:
 class ScheduleFreeSGD(CoordinateOptimizer):
     """z ← z − η (g(y) + λ y), x ← (1 − c) x + c z, y ← β₁ x + (1 − β₁) z, with c = ηmax² / Σ ηmax².
 
-    What is recorded as parameters and moved is y, where cost and gradient are taken; evaluation is at x =
-    (y − (1 − β₁) z) / β₁, which the cohort's `evaluation_parameters` and `evaluate` use. All begin at one point.
-    learning_rate: η in (0, ∞); a schedule should warm it up at most. beta1: β₁ in (0, 1). weight_decay: λ in [0, ∞),
+    The parameters are y, the point of cost and gradient; evaluations are at x = (y − (1 − β₁) z) / β₁, which the
+    cohort's `evaluation_parameters` and `evaluate` use. At the start x = y = z.
+    learning_rate: η in (0, ∞); use no schedule but a warm-up. beta1: β₁ in (0, 1). weight_decay: λ in [0, ∞),
     at y.
 
-    Source: Defazio et al. 2024, "The road less scheduled", algorithm 1 in the form for SGD. optax decides, since
+    Source: Defazio et al. 2024, "The road less scheduled", algorithm 1, in the form for SGD. As in optax, since
     PyTorch has none: contrib.schedule_free_sgd(learning_rate, b1, weight_decay), with weight_lr_power = 2.
     """
 
@@ -49,7 +49,7 @@ class ScheduleFreeSGD(CoordinateOptimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """With an evaluation at x."""
+        """Bind to R runs of P coordinates, with evaluations at x."""
         return _BoundScheduleFree(type(self), hyperparameters, layout.size, dtype)
 
     @staticmethod
@@ -77,8 +77,8 @@ class ScheduleFreeAdamW(CoordinateOptimizer):
     [0, ∞), at y.
 
     Source: Defazio et al. 2024, "The road less scheduled", algorithm 1, without its warm-up, which a schedule gives,
-    and with √(1 − β₂ᵗ) beside √v as in Adam, where the paper has it inside η and so in decay and average too. optax
-    decides, since PyTorch has none: contrib.schedule_free_adamw(learning_rate, b1, b2, eps, weight_decay).
+    and with √(1 − β₂ᵗ) next to √v as in Adam, where the paper has it inside η and so in decay and average too. As in
+    optax, since PyTorch has none: contrib.schedule_free_adamw(learning_rate, b1, b2, eps, weight_decay).
     """
 
     name: ClassVar[str] = "schedule_free_adamw"
@@ -92,12 +92,12 @@ class ScheduleFreeAdamW(CoordinateOptimizer):
     weight_decay: float = not_negative(0.0)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """With an evaluation at x."""
+        """Bind to R runs of P coordinates, with evaluations at x."""
         return _BoundScheduleFree(type(self), hyperparameters, layout.size, dtype)
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Schedule-Free SGD's, and those of the second moment."""
+        """The scalars of Schedule-Free SGD, and those of the second moment."""
         return ScheduleFreeSGD.scalars(h, k) | {
             "beta2": h.beta2,
             "rest2": 1 - h.beta2,
@@ -122,14 +122,14 @@ class _BoundScheduleFree(BoundCoordinates):
         self._beta1 = h.beta1[:, None]
 
     def update(self, situation: Situation) -> None:
-        # z begins where the parameters do, which is known at the first update only.
+        # z starts at the parameters, which are not known before the first update.
         first = (situation.updates == 0) & situation.active
         if first.any():
             self.state["z"][first] = situation.parameters[first]
         super().update(situation)
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
-        """x, or y where no update has been made."""
+        """x, or y before the first update."""
         z = self.state["z"].astype(np.float64)
         x = (parameters - (1 - self._beta1) * z) / self._beta1
         begun = (updates > 0)[:, None]

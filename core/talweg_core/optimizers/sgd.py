@@ -1,4 +1,4 @@
-"""Gradient descent on a batch."""
+"""Stochastic gradient descent."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -22,15 +22,15 @@ from talweg_core.optimizers.tensors import Vectors, matrices
 
 @dataclass(frozen=True)
 class Shampoo(Optimizer):
-    """L ← L + G Gᵀ, R ← R + Gᵀ G, V ← μ V + L^(−¼) G R^(−¼), θ ← θ − η V, for each matrix; L and R begin at ε I.
+    """L ← L + G Gᵀ, R ← R + Gᵀ G, V ← μ V + L^(−¼) G R^(−¼), θ ← θ − η V, for each matrix; L and R start at ε I.
 
     Tensors of one dimension follow AdaGrad, the same idea on the diagonal: h ← h + g² from ε, θ ← θ − η g / √h. A
     tensor of more dimensions than two is read as (…, last).
-    learning_rate: η in (0, ∞). momentum: μ in [0, 1), on matrices. epsilon: ε in (0, ∞). every: roots are renewed
-    at every n-th update.
+    learning_rate: η in (0, ∞). momentum: μ in [0, 1), on matrices. epsilon: ε in (0, ∞). every: n; the roots are
+    computed at every n-th update.
 
-    Source: Gupta, Koren & Singer 2018, algorithm 1; neither PyTorch nor optax has it. Deviations: AdaGrad for vectors
-    and tensors read as matrices, where the paper has one factor a dimension; roots by eigenvalues in float64.
+    Source: Gupta, Koren & Singer 2018, algorithm 1; neither PyTorch nor optax has it. Deviations: AdaGrad for vectors,
+    and tensors read as matrices, where the paper has one factor for each dimension; roots by eigenvalues in float64.
     """
 
     name: ClassVar[str] = "shampoo"
@@ -44,7 +44,7 @@ class Shampoo(Optimizer):
     every: float = whole(1)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundShampoo(hyperparameters, layout, dtype)
 
 
@@ -82,7 +82,7 @@ class _BoundShampoo(BoundOptimizer):
 
 
 def _inverse_fourth_root(matrix: Array) -> Array:
-    """A^(−¼) of a symmetric positive matrix; what rounding made negative counts as the least positive number."""
+    """A^(−¼) of a symmetric positive matrix; negative eigenvalues, by rounding, become the smallest positive number."""
     if not np.isfinite(matrix).all():
         return np.full_like(matrix, np.nan)
     values, vectors = np.linalg.eigh(matrix)

@@ -27,14 +27,15 @@ class SOAP(Optimizer):
     """G′ = Qₗᵀ G Qᵣ, M ← β₁ M + (1 − β₁) G, V ← β₂ V + (1 − β₂) G′², θ ← θ − η (Qₗ N Qᵣᵀ + λ θ) for each matrix.
 
     N = (Qₗᵀ M Qᵣ / (1 − β₁ᵗ)) / (√(V / (1 − β₂ᵗ)) + ε); after it L ← β₂ L + (1 − β₂) G Gᵀ, R likewise, and at every
-    n-th update Q becomes the orthogonal factor of L Q (one power iteration). The first update moves no matrix: it
-    finds L, R and their eigenvectors. Tensors of one dimension follow AdamW; more than two are read as (…, last).
+    n-th update Q becomes the orthogonal factor of L Q (one power iteration). The first update changes no matrix: it
+    computes L, R and their eigenvectors. Tensors of one dimension follow AdamW; more than two are read as (…, last).
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in [0, ∞). weight_decay: λ in [0, ∞).
     every: n.
 
     Source: Vyas et al. 2024, algorithms 3 and 4, with the first update skipped and columns sorted by eigenvalue as in
-    the authors' code, and moments corrected with ε beside the corrected root as in Adam; neither PyTorch nor optax has
-    it. Defaults are the authors'. Q and its products are in float64. Vectors begin at the first update, as AdamW.
+    the authors' code, and moments corrected with ε added to the corrected root as in Adam; neither PyTorch nor optax
+    has it. Defaults are the authors'. Q and its products are in float64. The first update
+    changes vectors, as in AdamW.
     """
 
     name: ClassVar[str] = "soap"
@@ -50,7 +51,7 @@ class SOAP(Optimizer):
     every: float = whole(10)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundSOAP(hyperparameters, layout, dtype)
 
 
@@ -98,12 +99,12 @@ class _BoundSOAP(BoundOptimizer):
 
 
 def _eigenvectors(matrix: Array) -> Array:
-    """Columns by falling eigenvalue."""
+    """The eigenvectors as columns, by decreasing eigenvalue."""
     vectors: Array = np.linalg.eigh(matrix)[1][:, ::-1]
     return vectors
 
 
 def _power_iteration(matrix: Array, basis: Array) -> tuple[Array, NDArray[np.intp]]:
-    """The next basis, and the order in which it took the columns: by falling estimate of the eigenvalue."""
+    """The next basis, and the order of its columns: by decreasing estimate of the eigenvalue."""
     order = np.argsort(-np.diag(basis.T @ matrix @ basis), kind="stable")
     return np.linalg.qr(matrix @ basis[:, order])[0], order

@@ -25,14 +25,14 @@ from talweg_core.optimizers.coordinate import BoundCoordinates, CoordinateOptimi
 class SophiaH(Optimizer):
     """m ← β₁ m + (1 − β₁) g, θ ← θ − η (clip(m̂ / max(γ h, ε), ± c) + λ θ); then h ← β₂ h + (1 − β₂) u ⊙ H u.
 
-    h is renewed at every n-th update, the first included, after it was used, from signs u = ±1 drawn from (seed,
+    h is updated at every n-th update, the first included, after it is used, with random signs u = ±1 from (seed,
     "probe", step); H u is the Hessian-vector product on the step's batch.
     learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). gamma: γ in (0, ∞). epsilon: ε in (0, ∞). clip: c in
     (0, ∞). weight_decay: λ in [0, ∞), multiplied by η. every: n.
 
     Source: Liu et al. 2023, algorithm 3 with the Hutchinson estimator of its algorithm 1, which draws u from the
-    normal distribution and renews h before its use. optax decides, since PyTorch has none: contrib.sophia(
-    learning_rate, b1, b2, eps, weight_decay, gamma, clip_threshold, update_interval), random signs. The Hessian
+    normal distribution and updates h before it is used. As in optax, since PyTorch has none: contrib.sophia(
+    learning_rate, b1, b2, eps, weight_decay, gamma, clip_threshold, update_interval), with random signs. The Hessian
     product is a central difference of the gradient in float64: see talweg_core.evaluations for its error. optax has no
     default η; here Adam's.
     """
@@ -52,13 +52,13 @@ class SophiaH(Optimizer):
     every: float = whole(10)
 
     def bind_rule(self, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]) -> BoundOptimizer:
-        """On (R, P)."""
+        """Bind to R runs of P coordinates."""
         return _BoundSophia(hyperparameters, layout, dtype)
 
 
 @dataclass(frozen=True)
 class _Descent(CoordinateOptimizer):
-    """What each coordinate does once h is known."""
+    """The update of one coordinate, given h."""
 
     name: ClassVar[str] = "sophia-descent"
     state: ClassVar[tuple[str, ...]] = ("m", "h")
@@ -90,7 +90,7 @@ class _BoundSophia(BoundOptimizer):
         h = situation.hyperparameters
         due = situation.active & (situation.updates % h.every == 0)
         if due.any():
-            # The product is of the parameters before the update, and enters after it.
+            # The product is at the parameters before the update, and changes h after it.
             signs = np.ones_like(situation.parameters)
             for r in np.flatnonzero(due):
                 signs[r] = situation.evaluations.probe(int(r)).choice([-1.0, 1.0], signs.shape[1])

@@ -1,6 +1,6 @@
-"""What rules for whole tensors share: sums over one tensor, and the split of a layout into matrices and vectors.
+"""Tools of optimizers for whole tensors: sums over a tensor, and a layout's matrices and vectors.
 
-A sum of one run does not depend on the other runs of the cohort.
+The bits of a run's sum do not depend on the other runs of the cohort.
 """
 
 import math
@@ -19,7 +19,7 @@ Matrix = tuple[str, "slice[int, int, None]", tuple[int, int]]
 
 
 def norms(values: Array, offsets: NDArray[np.int64]) -> Numbers:
-    """Euclidean norms (R, T) in float64 of the T stretches of values (R, P) that lie between the offsets."""
+    """Euclidean norms (R, T) in float64 of the T slices of values (R, P) between the offsets."""
     out = np.empty((len(values), len(offsets) - 1))
     dots(values, values, offsets, out)
     return np.sqrt(out)
@@ -48,12 +48,12 @@ def row_dots(a: Array, b: Array) -> Numbers:
 
 @kernel
 def dots(a: Any, b: Any, offsets: Any, out: Any) -> None:
-    """Σ a b (R, T) of each stretch."""
+    """Write Σ a b (R, T) of each slice."""
     for r in range(len(a)):
         x, y = a[r], b[r]
         for k in range(len(offsets) - 1):
-            # Four sums that are independent, so that additions overlap; written out, since a compiler's licence
-            # to reorder would make bits depend on its mood.
+            # Four independent sums, so that additions overlap; written out, since with fast-math the bits would depend
+            # on the compiler.
             s0 = s1 = s2 = s3 = 0.0
             start, stop = offsets[k], offsets[k + 1]
             whole = start + (stop - start) // 4 * 4
@@ -68,7 +68,7 @@ def dots(a: Any, b: Any, offsets: Any, out: Any) -> None:
 
 
 def matrices(layout: Layout) -> list[Matrix]:
-    """Name, place and shape (inputs, outputs) of every tensor of two dimensions or more: (…, outputs)."""
+    """Name, slice and shape (inputs, outputs) of every tensor of two dimensions or more: (…, outputs)."""
     return [
         (name, layout.slice(name), (math.prod(shape[:-1]), shape[-1]))
         for name, shape in zip(layout.names, layout.shapes, strict=True)
@@ -77,27 +77,27 @@ def matrices(layout: Layout) -> list[Matrix]:
 
 
 class Vectors:
-    """A rule for one coordinate at work on the tensors of at most one dimension."""
+    """A rule for one coordinate, applied to the tensors of at most one dimension."""
 
     def __init__(
         self, kind: type[CoordinateOptimizer], h: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> None:
         """`h` must hold the rule's hyperparameters."""
-        places = [
+        positions = [
             np.arange(layout.slice(name).start, layout.slice(name).stop)
             for name, shape in zip(layout.names, layout.shapes, strict=True)
             if len(shape) <= 1
         ]
-        self._places: NDArray[np.int64] = np.concatenate(places) if places else np.empty(0, np.int64)
-        self._rule = BoundCoordinates(kind, h, len(self._places), dtype)
+        self._positions: NDArray[np.int64] = np.concatenate(positions) if positions else np.empty(0, np.int64)
+        self._rule = BoundCoordinates(kind, h, len(self._positions), dtype)
         self.state = {f"vectors.{name}": array for name, array in self._rule.state.items()}
 
     def update(self, situation: Situation, learning_rate: Numbers) -> None:
-        """Move them, with this learning rate (R,)."""
-        if not len(self._places):
+        """Update those tensors, in place, with this learning rate (R,)."""
+        if not len(self._positions):
             return
-        p = np.ascontiguousarray(situation.parameters[:, self._places])
-        g = np.ascontiguousarray(situation.gradient[:, self._places])
+        p = np.ascontiguousarray(situation.parameters[:, self._positions])
+        g = np.ascontiguousarray(situation.gradient[:, self._positions])
         h = situation.hyperparameters | {"learning_rate": learning_rate}
         self._rule.update(replace(situation, parameters=p, gradient=g, hyperparameters=h))
-        situation.parameters[:, self._places] = p
+        situation.parameters[:, self._positions] = p

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from talweg_core.layout import Array, Layout
 from talweg_core.optimizers.base import (
-    AROUND,
-    Around,
+    WRAPPERS,
     BoundOptimizer,
     Evaluations,
     Flags,
     Hyperparameters,
     Numbers,
     Situation,
+    Wrapper,
     flag,
     fraction,
     not_negative,
@@ -26,30 +26,30 @@ from talweg_core.optimizers.base import (
 from talweg_core.optimizers.tensors import row_dots, row_norms
 
 
-class Wrapped(BoundOptimizer):
-    """Around `inner`, whose state it holds together with its own."""
+class BoundWrapper(BoundOptimizer):
+    """The base of bound wrappers: a rule `inner`, and its state together with the wrapper's."""
 
     def __init__(self, inner: BoundOptimizer) -> None:
-        """Without own state."""
+        """Start with the state of `inner`."""
         self.inner = inner
         self.state: dict[str, NDArray[Any]] = dict(inner.state)
 
     def keep(self, name: str, array: NDArray[Any]) -> None:
-        """Make an array (R, …) part of the state; the same thing may stand around a rule twice."""
+        """Add an array (R, …) to the state; a second wrapper of the same kind gets another name."""
         while name in self.state:
             name += "′"
         self.state[name] = array
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
-        """Those of the rule."""
+        """The evaluation parameters of `inner`."""
         return self.inner.evaluation_parameters(parameters, updates)
 
 
-class Seen:
-    """Evaluations as the rule inside sees them: a trial's gradient must be that of the same function as the step's."""
+class WrappedEvaluations:
+    """Evaluations for the rule inside a wrapper: a trial's gradient must be of the same function as the step's."""
 
     def __init__(self, outside: Evaluations) -> None:
-        """Those of `outside`; what stands around changes some."""
+        """The evaluations of `outside`; a subclass changes some of them."""
         self.outside = outside
 
     def costs(self, points: Array, rows: Flags) -> Numbers:
@@ -70,8 +70,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class ClipValue(Around):
-    """Each derivative within ± limit. PyTorch: clip_grad_value_.
+class ClipValue(Wrapper):
+    """Each derivative is limited to ± limit. PyTorch: clip_grad_value_.
 
     limit: in (0, ∞).
     """
@@ -82,14 +82,14 @@ class ClipValue(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
         limit = hyperparameters.limit[:, None].astype(dtype)
         return _BoundClip(inner, lambda gradient: np.clip(gradient, -limit, limit))
 
 
 @dataclass(frozen=True)
-class ClipNorm(Around):
-    """The whole gradient times min(1, limit / (|g| + 1e-6)), with its Euclidean norm. PyTorch: clip_grad_norm_.
+class ClipNorm(Wrapper):
+    """g ← g min(1, limit / (|g| + 1e-6)), with the Euclidean norm of the whole gradient. PyTorch: clip_grad_norm_.
 
     limit: in (0, ∞).
     """
@@ -100,7 +100,7 @@ class ClipNorm(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
 
         def clip(gradient: Array) -> Array:
             factor = np.minimum(1.0, hyperparameters.limit / (row_norms(gradient) + 1e-6))
@@ -109,17 +109,17 @@ class ClipNorm(Around):
         return _BoundClip(inner, clip)
 
 
-class _BoundClip(Wrapped):
+class _BoundClip(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, clip: Callable[[Array], Array]) -> None:
         super().__init__(inner)
         self._clip = clip
 
     def update(self, situation: Situation) -> None:
-        seen = _Clipped(situation.evaluations, self._clip)
-        self.inner.update(replace(situation, gradient=self._clip(situation.gradient), evaluations=seen))
+        evaluations = _ClippedEvaluations(situation.evaluations, self._clip)
+        self.inner.update(replace(situation, gradient=self._clip(situation.gradient), evaluations=evaluations))
 
 
-class _Clipped(Seen):
+class _ClippedEvaluations(WrappedEvaluations):
     def __init__(self, outside: Evaluations, clip: Callable[[Array], Array]) -> None:
         super().__init__(outside)
         self._clip = clip
@@ -130,11 +130,11 @@ class _Clipped(Seen):
 
 
 @dataclass(frozen=True)
-class L2(Around):
+class L2(Wrapper):
     """g ← g + λ θ, the derivative of ½ λ |θ|² added to the cost's. PyTorch: weight_decay of SGD and Adam.
 
-    A rule that looks at other points (L-BFGS, SAM, Sophia) sees cost, gradient and Hessian with that term there too.
-    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
+    For a rule that evaluates other points (L-BFGS, SAM, Sophia), cost, gradient and Hessian there include the term.
+    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension are included.
     """
 
     name: ClassVar[str] = "l2"
@@ -144,23 +144,23 @@ class L2(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
         return _BoundL2(inner, weights(hyperparameters, layout).astype(dtype))
 
 
-class _BoundL2(Wrapped):
+class _BoundL2(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, weights: Array) -> None:
         super().__init__(inner)
         self._weights = weights
 
     def update(self, situation: Situation) -> None:
-        seen = _Penalised(situation.evaluations, self._weights)
-        costs = situation.costs + seen.penalty(situation.parameters)
+        evaluations = _PenalisedEvaluations(situation.evaluations, self._weights)
+        costs = situation.costs + evaluations.penalty(situation.parameters)
         gradient = situation.gradient + self._weights * situation.parameters
-        self.inner.update(replace(situation, costs=costs, gradient=gradient, evaluations=seen))
+        self.inner.update(replace(situation, costs=costs, gradient=gradient, evaluations=evaluations))
 
 
-class _Penalised(Seen):
+class _PenalisedEvaluations(WrappedEvaluations):
     def __init__(self, outside: Evaluations, weights: Array) -> None:
         super().__init__(outside)
         self._weights = weights
@@ -182,12 +182,12 @@ class _Penalised(Seen):
 
 
 @dataclass(frozen=True)
-class WeightDecay(Around):
-    """θ ← θ − η λ θ beside the rule's update, decoupled from it. PyTorch: weight_decay of AdamW.
+class WeightDecay(Wrapper):
+    """θ ← θ − η λ θ in addition to the rule's update, decoupled from it. PyTorch: weight_decay of AdamW.
 
-    η is the rule's learning rate as its schedule has it: where that is a multiple of a rate found (Prodigy,
-    D-Adaptation) or the parameters follow another point (Schedule-Free), the rule's own weight_decay is meant instead.
-    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension take part.
+    η is the rule's learning rate with the schedule's factor. For Prodigy and D-Adaptation, which estimate the rate that
+    η multiplies, and for Schedule-Free, whose parameters follow another point, use the rule's own weight_decay.
+    coefficient: λ in [0, ∞). biases_and_norms: whether a network's tensors of one dimension are included.
 
     Source: Loshchilov & Hutter 2019, algorithms 1 and 2.
     """
@@ -199,11 +199,11 @@ class WeightDecay(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
         return _BoundWeightDecay(inner, weights(hyperparameters, layout))
 
 
-class _BoundWeightDecay(Wrapped):
+class _BoundWeightDecay(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, weights: Numbers) -> None:
         super().__init__(inner)
         self._weights = weights
@@ -217,10 +217,10 @@ class _BoundWeightDecay(Wrapped):
 
 
 def weights(h: Hyperparameters, layout: Layout) -> Numbers:
-    """λ (R, P), 0 where a coordinate is left out.
+    """λ (R, P), 0 for coordinates that are excluded.
 
     A network's tensors are named layer.tensor, and its biases, gains and shifts have one dimension; a test
-    function's only tensor has a plain name and takes part.
+    function's only tensor has a plain name and is included.
     """
     mask = np.ones(layout.size)
     if not h.shared["biases_and_norms"]:
@@ -232,11 +232,11 @@ def weights(h: Hyperparameters, layout: Layout) -> Numbers:
 
 
 @dataclass(frozen=True)
-class Accumulate(Around):
-    """The mean of n steps' gradients, handed to the rule at every n-th step; between, nothing moves.
+class Accumulate(Wrapper):
+    """The rule gets the mean of n gradients at every n-th step; no update in the steps between.
 
-    The rule counts its own updates, the schedule counts steps. What the rule evaluates elsewhere (SAM, Sophia) is on
-    the last of the n batches: write SAM before this to have its gradient accumulated. steps: n, a whole number from 1.
+    The rule counts its own updates, the schedule counts steps. Further evaluations of the rule (SAM, Sophia) are on the
+    last of the n batches; list SAM before this wrapper to accumulate its gradient. steps: n, a whole number from 1.
     optax: MultiSteps(every_k_schedule).
     """
 
@@ -246,11 +246,11 @@ class Accumulate(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
         return _BoundAccumulate(inner, hyperparameters.steps, layout.size, dtype)
 
 
-class _BoundAccumulate(Wrapped):
+class _BoundAccumulate(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, steps: Numbers, size: int, dtype: np.dtype[Any]) -> None:
         super().__init__(inner)
         self._steps = steps
@@ -268,13 +268,13 @@ class _BoundAccumulate(Wrapped):
             self._total[due] = 0
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
-        """The rule's, which has made fewer updates."""
+        """The evaluation parameters of `inner`, which has made fewer updates."""
         return self.inner.evaluation_parameters(parameters, updates // self._steps)
 
 
 @dataclass(frozen=True)
-class Average(Around):
-    """a ← δ a + (1 − δ) θ after each update, from a = θ after the first; the run is evaluated at a, and moves at θ.
+class Average(Wrapper):
+    """a ← δ a + (1 − δ) θ after each update, a = θ after the first; runs are evaluated at a, gradients are taken at θ.
 
     decay: δ in [0, 1).
 
@@ -287,11 +287,11 @@ class Average(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
+        """Wrap `inner`."""
         return _BoundAverage(inner, hyperparameters.decay[:, None], layout.size, dtype)
 
 
-class _BoundAverage(Wrapped):
+class _BoundAverage(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, decay: Numbers, size: int, dtype: np.dtype[Any]) -> None:
         super().__init__(inner)
         self._decay, self._rest = decay.astype(dtype), (1 - decay).astype(dtype)
@@ -306,15 +306,15 @@ class _BoundAverage(Wrapped):
         np.copyto(self._average, np.where(first, point, mixed), where=situation.active[:, None])
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
-        """The average, or the parameters where no update has been made."""
+        """The average, or the parameters before the first update."""
         return np.where((updates > 0)[:, None], self._average, parameters)
 
 
 @dataclass(frozen=True)
-class Sharpness(Around):
-    """The rule is given g(θ + ρ g / |g|), on the same batch; at a gradient of 0 that is g(θ).
+class Sharpness(Wrapper):
+    """The rule gets g(θ + ρ g / |g|), on the same batch; g(θ) where the gradient is 0.
 
-    A rule that searches along a line searches along C(θ + ρ g / |g|), two gradients a trial. rho: ρ in [0, ∞).
+    A line search inside evaluates C(θ + ρ g / |g|), with two gradients for each trial. rho: ρ in [0, ∞).
 
     Source: Foret et al. 2021, "Sharpness-aware minimization", algorithm 1. optax: contrib.sam with opaque_mode.
     """
@@ -325,33 +325,33 @@ class Sharpness(Around):
     def bind(
         self, inner: BoundOptimizer, hyperparameters: Hyperparameters, layout: Layout, dtype: np.dtype[Any]
     ) -> BoundOptimizer:
-        """Around `inner`."""
-        return self.around(inner, hyperparameters.rho)
+        """Wrap `inner`."""
+        return self.wrap(inner, hyperparameters.rho)
 
     @staticmethod
-    def around(inner: BoundOptimizer, rho: Numbers) -> BoundOptimizer:
-        """Around `inner`, with ρ (R,)."""
+    def wrap(inner: BoundOptimizer, rho: Numbers) -> BoundOptimizer:
+        """Wrap `inner`, with ρ (R,)."""
         return _BoundSharpness(inner, rho)
 
 
-class _BoundSharpness(Wrapped):
+class _BoundSharpness(BoundWrapper):
     def __init__(self, inner: BoundOptimizer, rho: Numbers) -> None:
         super().__init__(inner)
         self._rho = rho
 
     def update(self, situation: Situation) -> None:
-        seen = _Uphill(situation.evaluations, self._rho)
-        costs, uphill = seen.from_uphill(situation.parameters, situation.gradient, situation.active)
-        self.inner.update(replace(situation, costs=costs, gradient=uphill, evaluations=seen))
+        evaluations = _UphillEvaluations(situation.evaluations, self._rho)
+        costs, uphill = evaluations.from_uphill(situation.parameters, situation.gradient, situation.active)
+        self.inner.update(replace(situation, costs=costs, gradient=uphill, evaluations=evaluations))
 
 
-class _Uphill(Seen):
+class _UphillEvaluations(WrappedEvaluations):
     def __init__(self, outside: Evaluations, rho: Numbers) -> None:
         super().__init__(outside)
         self._rho = rho
 
     def from_uphill(self, points: Array, gradient: Array, rows: Flags) -> tuple[Numbers, Array]:
-        """Cost (R,) and gradient (R, P) at θ + ρ g / |g|, with the gradient g (R, P) at points θ (R, P)."""
+        """Cost (R,) and gradient (R, P) at θ + ρ g / |g|, from the gradient g (R, P) at points θ (R, P)."""
         lengths = row_norms(gradient)
         reach = self._rho / np.where(lengths > 0, lengths, 1.0)
         return self.outside.gradient(points + reach[:, None].astype(gradient.dtype) * gradient, rows)
@@ -364,4 +364,4 @@ class _Uphill(Seen):
         return self.from_uphill(points, gradient, rows)
 
 
-AROUND.update({kind.name: kind for kind in (ClipValue, ClipNorm, L2, WeightDecay, Accumulate, Average, Sharpness)})
+WRAPPERS.update({kind.name: kind for kind in (ClipValue, ClipNorm, L2, WeightDecay, Accumulate, Average, Sharpness)})

@@ -1,4 +1,4 @@
-"""Adam whose second moment moves by steps of bounded size."""
+"""Adam whose second moment changes by a bounded amount at each update."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -15,11 +15,11 @@ from talweg_core.optimizers.coordinate import CoordinateOptimizer
 class Yogi(CoordinateOptimizer):
     """m as in Adam, v ← v − (1 − β₂) sign(v − g²) g², θ ← θ − η m̂ / (√v̂ + ε).
 
-    learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in (0, ∞). initial_accumulator: what m and
-    v begin with, in [0, ∞).
+    learning_rate: η in (0, ∞). beta1, beta2: β₁, β₂ in [0, 1). epsilon: ε in (0, ∞). initial_accumulator: the initial m
+    and v, in [0, ∞).
 
-    Source: Zaheer et al. 2018, algorithm 2, which begins m at 0 and corrects no bias. optax decides, since PyTorch
-    has none: yogi(learning_rate, b1, b2, eps), which begins both at 1e-6. The default η is the paper's.
+    Source: Zaheer et al. 2018, algorithm 2, which starts m at 0 and corrects no bias. As in optax, since PyTorch
+    has none: yogi(learning_rate, b1, b2, eps), which starts both at 1e-6. The default η is the paper's.
     """
 
     name: ClassVar[str] = "yogi"
@@ -33,12 +33,12 @@ class Yogi(CoordinateOptimizer):
 
     @classmethod
     def initial_state(cls, name: str, h: Hyperparameters) -> float | Numbers:
-        """Both moments."""
+        """The initial value of both moments."""
         return h.initial_accumulator
 
     @staticmethod
     def scalars(h: Hyperparameters, k: Numbers) -> dict[str, Numbers]:
-        """Adam's, and zero in the run's precision."""
+        """Adam's scalars, and 0 in the run's precision."""
         return Adam.scalars(h, k) | {"zero": np.zeros(h.runs)}
 
     @staticmethod

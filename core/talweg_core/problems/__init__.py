@@ -1,4 +1,4 @@
-"""The catalogue of problems: by name, or spelled out as dataset, network and cost."""
+"""The catalogue of problems: by name, or defined by dataset, network and cost."""
 
 import inspect
 from collections.abc import Callable
@@ -65,13 +65,13 @@ _BUILT_IN: dict[str, Callable[..., Problem]] = {
 
 
 def catalogue() -> dict[str, Callable[..., Problem]]:
-    """Every problem's maker by name: our own, and those that installed packages add as `talweg.problems`."""
+    """Every problem's maker by name: the engine's, and those of installed packages (entry point `talweg.problems`)."""
     found = {point.name: point.load() for point in entry_points(group="talweg.problems")}
     return found | _BUILT_IN
 
 
 def describe(name: str) -> Description:
-    """The problem of that name in words: what it is, its size, its settings; raises UnknownName."""
+    """The description of the problem of that name: purpose, size, settings; raises UnknownName."""
     makers = catalogue()
     if name not in makers:
         raise UnknownName("problem", name, makers)
@@ -79,18 +79,18 @@ def describe(name: str) -> Description:
 
 
 def names() -> list[str]:
-    """Every problem that `create` knows by name."""
+    """The name of every problem that `create` accepts."""
     return sorted(catalogue())
 
 
 def create(name: str | None = None, *, datasets: Callable[[str], Dataset] = bundled.load, **settings: Any) -> Problem:
-    """The problem of that name with these settings, or one spelled out: dataset, network, cost.
+    """The problem of that name with these settings, or without a name, the one of a dataset, a network and a cost.
 
-    `datasets` gives the dataset that a spelled-out problem names; without it, those that travel with the engine.
+    `datasets` loads the dataset of a problem without a name; by default those bundled with the engine.
     Raises UnknownName, InvalidProblem or InvalidNetwork, which name the thing, the rule and the value.
     """
     if name is None:
-        return _spelled_out(datasets, **settings)
+        return _without_name(datasets, **settings)
     makers = catalogue()
     if name not in makers:
         raise UnknownName("problem", name, makers)
@@ -106,16 +106,16 @@ def create(name: str | None = None, *, datasets: Callable[[str], Dataset] = bund
         raise InvalidProblem(f"{name}: a setting has the wrong type: {error}") from error
 
 
-def _spelled_out(datasets: Callable[[str], Dataset], **settings: Any) -> Problem:
+def _without_name(datasets: Callable[[str], Dataset], **settings: Any) -> Problem:
     expected = {"dataset", "network", "cost"}
     for key in settings:
         if key not in {*expected, "start"}:
             raise UnknownName("problem: setting", key, {*expected, "start"})
     if missing := sorted(expected - settings.keys()):
-        raise InvalidProblem(f"problem: {', '.join(missing)} must be given where there is no name")
+        raise InvalidProblem(f"problem: {', '.join(missing)} must be given where the problem has no name")
     dataset, network, cost = settings["dataset"], settings["network"], settings["cost"]
     if not isinstance(network, list) or not all(isinstance(layer, dict) for layer in network):
-        raise InvalidProblem(f"network: must be a list of layers, got {network!r}")
+        raise InvalidProblem(f'network: must be a list such as [{{"layer": "dense", "units": 10}}], got {network!r}')
     if len(network) > MAXIMUM_LAYERS:
         raise InvalidProblem(f"network: must have at most {MAXIMUM_LAYERS} layers, got {len(network)}")
     if not isinstance(dataset, str):

@@ -1,4 +1,4 @@
-"""Flat in the middle, steep at the corners.
+"""A surface that is flat in the middle and steep at the corners.
 
 Source: Beale 1958, "On an iterative method for finding a local minimum of a function of more than one variable".
 """

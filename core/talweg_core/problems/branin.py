@@ -1,4 +1,4 @@
-"""Three equal valleys.
+"""A surface with three equal minima.
 
 Source: Dixon & Szegö 1978, "The global optimization problem: an introduction"; Branin 1972.
 """

@@ -1,7 +1,7 @@
-"""A linear map learned by a deep linear network: the cost is a simple one, its landscape is not.
+"""A linear map learned by a deep linear network: a simple function with a difficult cost surface.
 
-The product of the layers is all that counts, so that minima form valleys, and the origin is a saddle of high order
-with plateaus before each singular value is found.
+The output depends on the product of the layers alone, so that minima form valleys. The origin is a saddle of high
+order, and the cost has a plateau before each singular value is learned.
 Source: Saxe, McClelland & Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
 networks".
 """

@@ -1,4 +1,4 @@
-"""The catalogue of problems as a person reads it."""
+"""Descriptions of problems: purpose, size, settings."""
 
 import dataclasses
 import inspect
@@ -12,12 +12,12 @@ from talweg_core.problems.base import Problem
 
 @dataclass(frozen=True)
 class Description(Entry):
-    """One problem: what its maker's docstring says, and how large it is as its settings stand."""
+    """One problem, read from its maker's docstring; its size at the default settings."""
 
     name: str
     purpose: str
     details: str
-    # P, and how many examples train it (0: a test function).
+    # P, and the number of training examples (0: a test function).
     parameters: int
     examples: int
     batch_size: int
@@ -26,27 +26,27 @@ class Description(Entry):
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
-        said = {"description": self.purpose, "settings": {one.name: one.default for one in self.settings}}
-        return dataclasses.asdict(self) | said
+        changed = {"description": self.purpose, "settings": {one.name: one.default for one in self.settings}}
+        return dataclasses.asdict(self) | changed
 
-    def said(self) -> tuple[str, list[str], str]:
-        """What it is, and how large."""
+    def contents(self) -> tuple[str, list[str], str]:
+        """Purpose, details and size."""
         return self.name, [self.purpose, self.details, self._facts()], ""
 
     def _facts(self) -> str:
         counted = f"parameters: {self.parameters:,}"
         if self.examples:
-            counted += f"; training examples: {self.examples:,}, {self.batch_size} a batch unless asked otherwise"
-        return f"{counted}; measured beside the cost: {self.metric}" if self.metric else counted
+            counted += f"; training examples: {self.examples:,}, {self.batch_size} in each batch by default"
+        return f"{counted}; metric: {self.metric}" if self.metric else counted
 
 
 def purpose(maker: Callable[..., Problem]) -> str:
-    """What a problem is, in one line."""
+    """A problem's purpose, in one line."""
     return _text(maker).partition("\n")[0]
 
 
 def settings(maker: Callable[..., Problem]) -> dict[str, Any]:
-    """Its settings with their defaults; None where it must be given, or where the problem's own choice depends."""
+    """Its settings with their defaults; None where a value is required, or where the problem computes the default."""
     signature = inspect.signature(maker)
     return {
         name: None if parameter.default is parameter.empty else parameter.default
@@ -55,7 +55,7 @@ def settings(maker: Callable[..., Problem]) -> dict[str, Any]:
 
 
 def describe(name: str, maker: Callable[..., Problem]) -> Description:
-    """What `talweg problems <name>` prints; makes the problem to count its parameters."""
+    """What `talweg problems <name>` prints; creates the problem to count its parameters."""
     made = maker()
     first, _, details = _text(maker).partition("\n")
     return Description(
@@ -71,5 +71,5 @@ def describe(name: str, maker: Callable[..., Problem]) -> Description:
 
 
 def _text(maker: Callable[..., Problem]) -> str:
-    """A maker's docstring; one that fills a module, with `create` as its only function, says it at the module's top."""
+    """A maker's docstring; for a function named `create`, its module's docstring."""
     return inspect.getdoc(inspect.getmodule(maker) if maker.__name__ == "create" else maker) or ""

@@ -1,4 +1,4 @@
-"""Handwritten digits: told apart by a perceptron and by convolutions, and drawn again by two autoencoders.
+"""Handwritten digits: classified by a perceptron and by a convolutional network, reconstructed by two autoencoders.
 
 Data: Alpaydin & Kaynak 1998; 1,797 images of 8 × 8 in [0, 1], see bundled/README.md.
 """
@@ -40,9 +40,9 @@ def cnn() -> NetworkProblem:
 
 
 def autoencoder() -> NetworkProblem:
-    """64-32-8-32-64 units with tanh, each pixel a chance under binary cross-entropy: 4,744 parameters.
+    """64-32-8-32-64 units with tanh and binary cross-entropy for each pixel: 4,744 parameters.
 
-    Source: Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks", in small.
+    Source: Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks", at a smaller size.
     """
     layers: Layers = [
         {"layer": "dense", "units": 32},
@@ -56,9 +56,9 @@ def autoencoder() -> NetworkProblem:
 
 
 def vae() -> NetworkProblem:
-    """64-32-(4 + 4)-32-64 units with relu; the cost is the negative evidence bound a pixel: 4,616 parameters.
+    """64-32-(4 + 4)-32-64 units with relu; the cost is the negative evidence bound for each pixel: 4,616 parameters.
 
-    Binary cross-entropy is a mean over 64 pixels, so the divergence is weighed by 1 / 64 to match it.
+    Binary cross-entropy is a mean over 64 pixels, so the divergence has the factor 1 / 64 as well.
     Source: Kingma & Welling 2014, "Auto-encoding variational Bayes", appendix C.
     """
     layers: Layers = [

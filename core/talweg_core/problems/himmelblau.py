@@ -1,4 +1,4 @@
-"""Four equal minima: which one is found depends on the way.
+"""A surface with four equal minima: the one that is found depends on the path.
 
 Source: Himmelblau 1972, "Applied nonlinear programming", p. 428.
 """

@@ -1,4 +1,4 @@
-"""A network trained on a dataset, as an optimizer sees it."""
+"""Problems whose cost is a network's on a dataset."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ class NetworkProblem(Problem):
         start: Sequence[float] | None = None,
         described: dict[str, Any] | None = None,
     ) -> None:
-        """`start` (P,) replaces the drawn initial parameters; `described` the settings to be told by.
+        """`start` (P,) replaces the random initial parameters; `described` is part of `settings`.
 
         Raises InvalidNetwork or InvalidProblem.
         """
@@ -70,19 +70,19 @@ class NetworkProblem(Problem):
             )
 
     def settings(self) -> dict[str, Any]:
-        """The starting point, where one was given; dataset, network and cost of a problem without a name."""
+        """`start`, where it was given; dataset, network and cost of a problem without a name."""
         return self._described | ({} if self._start is None else {"start": self._start.tolist()})
 
     def initial(self, seed: int) -> Array:
-        """`start`, or drawn from (seed, "parameters")."""
+        """`start`, or random parameters from the stream (seed, "parameters")."""
         return self.network.initial(stream(seed, "parameters")) if self._start is None else self._start.copy()
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
-        """On buffers."""
+        """Bind to buffers."""
         return _NetworkOracle(self, parameters, gradient, seeds, batch_size)
 
     def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
-        """Cost and accuracy on a whole split, without noise and without terms for the size of the weights."""
+        """Cost and accuracy on a whole split, without noise and without L1 and L2 terms."""
         key = (split, parameters.dtype.name)
         if key not in self._bound:
             inputs, targets = self.dataset.part(split)
@@ -141,7 +141,7 @@ class _NetworkOracle(Oracle):
         return costs
 
     def examples(self, step: int) -> Iterator[float]:
-        """Each example of the batch, in its order."""
+        """The cost of each example, in the order of the batch."""
         _gather(self._batches.at(step), *self._flat)
         return self._network.examples(step)
 
@@ -149,18 +149,18 @@ class _NetworkOracle(Oracle):
         self._network.settle(active)
 
     def batch(self, row: int, step: int) -> NDArray[np.int64]:
-        """The examples' positions within the training split."""
+        """The examples' indices in the training split."""
         chosen = self._batches.at(step)
         return np.array(chosen[row if len(chosen) > 1 else 0])
 
 
 @kernel
-def _gather(chosen: Any, inputs: Any, targets: Any, batch: Any, beside: Any) -> None:
-    """Copy the rows `chosen` (R, B) of inputs and targets (n, …) to `batch` and `beside` (R, B, …)."""
+def _gather(chosen: Any, inputs: Any, targets: Any, batch: Any, batch_targets: Any) -> None:
+    """Copy the rows `chosen` (R, B) of inputs and targets (n, …) to `batch` and `batch_targets` (R, B, …)."""
     for r in range(len(chosen)):
         for b in range(chosen.shape[1]):
             k = chosen[r, b]
-            given, wanted, x, y = inputs[k], targets[k], batch[r, b], beside[r, b]
+            given, wanted, x, y = inputs[k], targets[k], batch[r, b], batch_targets[r, b]
             for i in range(x.size):
                 x[i] = given[i]
             for i in range(y.size):
@@ -168,12 +168,12 @@ def _gather(chosen: Any, inputs: Any, targets: Any, batch: Any, beside: Any) -> 
 
 
 def as_targets(targets: Any, dtype: Any) -> Any:
-    """Labels stay integers, values take the run's precision."""
+    """Labels as integers, values in the run's precision."""
     return targets if targets.dtype.kind == "i" else targets.astype(dtype)
 
 
 def start_of(name: str, start: Sequence[float] | None, size: int) -> Array | None:
-    """A starting point (P,) in float64; raises InvalidProblem where it has another length or is not finite."""
+    """The starting point (P,) in float64, or None; raises InvalidProblem for another length or numbers not finite."""
     if start is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A bowl whose curvatures are those of a deep network, seen through noise.
+"""A noisy quadratic with the curvatures of a deep network.
 
 Source: Schneider, Balles & Hennig 2019, "DeepOBS: a deep learning optimizer benchmark suite", `quadratic_deep`;
 the spectrum follows Chaudhari et al. 2017, "Entropy-SGD", figure 1.
@@ -25,19 +25,19 @@ class NoisyQuadratic(Problem):
     """C = mean over `draws` of ½ (θ − x)ᵀ Q (θ − x), x normal with mean 0 and deviation `noise` in each of 100 axes.
 
     Q = Rᵀ diag(λ) R, R a fixed random rotation, 90 of the λ uniform in (0, 1) and 10 in (30, 60).
-    ∂C/∂θ = Q (θ − mean x). Without noise the minimum is 0 at 0; with it the expected cost is least there too:
-    ½ noise² Σ λ. That expectation is what both splits measure.
+    ∂C/∂θ = Q (θ − mean x). Without noise the minimum is 0 at 0; with noise the expected cost is smallest there too:
+    ½ noise² Σ λ. Both splits measure the expected cost.
 
-    Deviations: x is drawn anew for each step, from (seed, "noise", t), where DeepOBS goes round 1,000 fixed draws;
-    and it is drawn along the eigenvectors, which for such noise is the same distribution. There are no examples, so
-    the size of its batch is a setting of the problem.
+    Deviations: x is drawn for each step, from (seed, "noise", t), where DeepOBS repeats 1,000 fixed draws; and it is
+    drawn along the eigenvectors, which for such noise is the same distribution. There are no examples, so the size of
+    the batch is a setting of the problem.
     """
 
     name = "noisy-quadratic"
     splits = ("validation", "test")
 
     def __init__(self, noise: float = 0.6, draws: int = 128, start: Sequence[float] | None = None) -> None:
-        """`noise` in [0, ∞); `draws` a step, at least 1; `start` (100,), else (1, …, 1). Raises InvalidProblem."""
+        """`noise` in [0, ∞); `draws` a step, at least 1; `start` (100,), default (1, …, 1). Raises InvalidProblem."""
         if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < np.inf:
             raise InvalidProblem(f"noisy-quadratic: noise must lie in [0, ∞), got {noise!r}")
         if isinstance(draws, bool) or not isinstance(draws, int) or not 1 <= draws <= 1_000_000:
@@ -57,11 +57,11 @@ class NoisyQuadratic(Problem):
         return {"noise": self.noise, "draws": self.draws, "start": self.start.tolist()}
 
     def initial(self, seed: int) -> Array:
-        """The starting point, whatever the seed."""
+        """The starting point, for every seed."""
         return self.start.copy()
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
-        """On buffers."""
+        """Bind to buffers."""
         return _NoisyOracle(self, parameters, gradient, seeds)
 
     def evaluate(self, parameters: Array, split: str, state: Array | None = None) -> tuple[float, float | None]:
@@ -88,7 +88,7 @@ class _NoisyOracle(Oracle):
         return self._evaluate(step, self._gradient)
 
     def examples(self, step: int) -> Iterator[float]:
-        """Each draw x_b: ½ (θ − x_b)ᵀ Q (θ − x_b)."""
+        """The cost of each draw x_b: ½ (θ − x_b)ᵀ Q (θ − x_b)."""
         problem = self._problem
         normal(self._keys, step, self._draws)
         u = problem.rotation @ self._parameters[0].astype(np.float64)

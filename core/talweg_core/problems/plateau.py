@@ -1,7 +1,7 @@
-"""A pit in a plain: far away, there is hardly a slope to follow.
+"""A minimum in a plain: far from it, the slope is almost 0.
 
 Source: Geman & McClure 1985, "Bayesian image analysis: an application to single photon emission tomography"; their
-robust error, here of a point in the plane.
+robust error, here of a point in two dimensions.
 """
 
 from collections.abc import Sequence

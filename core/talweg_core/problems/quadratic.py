@@ -1,4 +1,4 @@
-"""The bowl: a diagonal quadratic of any dimension and condition number, where every rate is known.
+"""A diagonal quadratic of any dimension and condition number, where every convergence rate is known.
 
 Source: Nesterov 2004, "Introductory lectures on convex optimization", section 2.1.
 """

@@ -1,4 +1,4 @@
-"""A bowl covered with dents: a local minimum near every whole number.
+"""A bowl with a local minimum near every point of whole numbers.
 
 Sources: Rastrigin 1974, "Systems of extremal control"; Mühlenbein, Schomisch & Born 1991 (any dimension).
 """
@@ -22,7 +22,7 @@ def rastrigin(x: Any, gradient: Any, constants: Any) -> Any:
 
 
 def create(dimension: int = 2, start: Sequence[float] | None = None) -> SurfaceProblem:
-    """Minimum 0 at 0; starts at (3.3, 3.3, …), on a slope three dents away."""
+    """Minimum 0 at 0; starts at (3.3, 3.3, …), three local minima away."""
     if not isinstance(dimension, int) or isinstance(dimension, bool) or not 1 <= dimension <= 1_000_000:
         raise InvalidProblem(f"rastrigin: dimension must lie in [1, 1000000], got {dimension!r}")
     return SurfaceProblem(

@@ -1,4 +1,4 @@
-"""The banana-shaped valley.
+"""A curved, narrow valley.
 
 Source: Rosenbrock 1960, "An automatic method for finding the greatest or least value of a function", equation 3.
 """

@@ -1,4 +1,4 @@
-"""A saddle on the way: level in the middle, where only one direction leads down.
+"""A saddle on the path to the minimum: its slope is 0, and the cost falls in one direction alone.
 
 Source: Nesterov 2004, "Introductory lectures on convex optimization", example 1.2.2, raised by ¼ so that the
 minimum is 0.
@@ -19,5 +19,5 @@ def saddle(x: Any, gradient: Any, constants: Any) -> Any:
 
 
 def create(start: Sequence[float] = (1, 0.001)) -> SurfaceProblem:
-    """Minimum 0 at (0, 1) and (0, −1); starts just beside the ridge that leads into the saddle."""
+    """Minimum 0 at (0, 1) and (0, −1); starts next to the ridge that leads into the saddle."""
     return SurfaceProblem("saddle", saddle, start, minimiser=(0, 1))

@@ -30,7 +30,7 @@ class SurfaceProblem(Problem):
         minimum: float = 0.0,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        """`constants` are handed to `surface`; `minimiser` (P,) is a point where the cost is `minimum`."""
+        """`constants` are passed to `surface`; `minimiser` (P,) is a point where the cost is `minimum`."""
         self.name = name
         self.layout = Layout.of({"x": (len(minimiser),)})
         checked = start_of(name, start, len(minimiser))
@@ -42,19 +42,19 @@ class SurfaceProblem(Problem):
 
     @property
     def surface(self) -> Surface:
-        """The test function; its docstring is its formula and its derivatives'."""
+        """The test function; its docstring holds the formulas of the function and its derivatives."""
         return self._surface
 
     def settings(self) -> dict[str, Any]:
-        """The starting point, and what shapes the surface."""
+        """The starting point, and the settings of the surface."""
         return {"start": self.start.tolist()} | self._settings
 
     def initial(self, seed: int) -> Array:
-        """The starting point, whatever the seed."""
+        """The starting point, for every seed."""
         return self.start.copy()
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
-        """On buffers."""
+        """Bind to buffers."""
         return _SurfaceOracle(specialise(_every_row, surface=self._surface), parameters, gradient, self._constants)
 
 
@@ -74,10 +74,10 @@ class _SurfaceOracle(Oracle):
 
 
 def surface(*_: Any) -> Any:
-    """Stand for the test function that `specialise` puts here."""
+    """A name for the linter: `specialise` binds it to the test function."""
 
 
 def _every_row(parameters: Any, gradient: Any, costs: Any, constants: Any) -> None:
-    """Costs (R,) and gradient (R, P) of every run."""
+    """Write costs (R,) and gradient (R, P) of every run."""
     for r in range(len(parameters)):
         costs[r] = surface(parameters[r], gradient[r], constants)

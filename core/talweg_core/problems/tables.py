@@ -1,4 +1,4 @@
-"""Small tables of measurements: one convex classification, one convex regression, one small network.
+"""Three small tables of measurements: a convex classification, a convex regression, a small network.
 
 Data: see bundled/README.md.
 """

@@ -1,6 +1,6 @@
-"""One network learns from another: the target is known to be within reach, and so is the least cost, 0.
+"""A network learns the outputs of another one: the smallest cost, 0, is known and can be reached.
 
-Source: Saad & Solla 1995, "On-line learning in soft committee machines"; here with tanh for the error function.
+Source: Saad & Solla 1995, "On-line learning in soft committee machines"; here with tanh in place of the error function.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ INPUTS, TEACHER, STUDENT = 10, 4, 8
 
 
 def create() -> NetworkProblem:
-    """A teacher of 10-4-1 units with tanh, drawn once, and a student of 10-8-1: 97 parameters, minimum 0."""
+    """A fixed random teacher of 10-4-1 units with tanh, and a student of 10-8-1: 97 parameters, minimum 0."""
     generator = stream(0, "data", 2)
     first = generator.normal(size=(INPUTS, TEACHER)) / np.sqrt(INPUTS)
     second = generator.normal(size=(TEACHER, 1))

@@ -1,4 +1,4 @@
-"""The smallest network whose derivatives a person works out by hand.
+"""The smallest network for derivatives by hand.
 
 Two linear layers of one unit each, one example x = 1.5 with target 0, absolute error: C = |w₂ (w₁ x + b₁) + b₂|.
 At w₁ = 1, b₁ = 0, w₂ = 2, b₂ = 0 the cost is 3; at w₁ = 2 it is 6. So ∂C/∂w₁ = w₂ x = 3, ∂C/∂b₁ = w₂ = 2,

@@ -1,4 +1,4 @@
-"""Two spirals around each other: few points, two inputs, and a boundary that winds three times.
+"""Two interleaved spirals: 194 points, two inputs, and a boundary that winds three times.
 
 Source: Lang & Witbrock 1988, "Learning to tell two spirals apart"; its 194 points, scaled to radius 1.
 """

@@ -1,4 +1,4 @@
-"""The catalogue of schedules: the learning rate as a function of the step alone, η_t = η · factor(t)."""
+"""The catalogue of schedules: learning rates that depend on the step alone, η_t = η · factor(t)."""
 
 from typing import Any
 
@@ -36,12 +36,12 @@ def catalogue() -> Catalogue:
 
 
 def describe(name: str) -> Description:
-    """The schedule of that name in words: formula, ranges, defaults; raises UnknownName."""
+    """The description of the schedule of that name: formula, ranges, defaults; raises UnknownName."""
     return _describe(catalogue().find(name))
 
 
 def names() -> list[str]:
-    """Every schedule that `create` knows."""
+    """The name of every schedule that `create` accepts."""
     return sorted(catalogue())
 
 

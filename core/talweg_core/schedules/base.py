@@ -1,4 +1,4 @@
-"""A schedule, its settings and its description: a factor of the learning rate, as a function of the step alone."""
+"""A schedule (a factor of the learning rate that depends on the step alone), its settings and its description."""
 
 import dataclasses
 import inspect
@@ -28,7 +28,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, step: int) -> float:
-        """What the learning rate is multiplied by at `step`, from 0."""
+        """The factor of the learning rate at `step`, from 0."""
 
     def __post_init__(self) -> None:
         """Check every setting against its range; raises InvalidProblem."""
@@ -44,7 +44,7 @@ class Schedule(ABC):
 
     @classmethod
     def check_names(cls, given: Iterable[str]) -> None:
-        """Raise UnknownName, with the nearest name, for a setting that is none; InvalidProblem for a missing one."""
+        """Raise UnknownName, with the nearest name, for an unknown setting, InvalidProblem for a missing one."""
         known = [field.name for field in dataclasses.fields(cls)]
         for key in given:
             if key not in known:
@@ -55,17 +55,17 @@ class Schedule(ABC):
 
 
 def setting(low: float, high: float, closed: Any, default: Any = dataclasses.MISSING) -> Any:
-    """A number in an interval; must be given where it has no default."""
+    """A number in an interval; required where it has no default."""
     return dataclasses.field(default=default, metadata={"range": Interval(low, high, closed)})
 
 
 def count(low: int = 1, default: Any = dataclasses.MISSING) -> Any:
-    """A whole number of steps from `low` on; must be given where it has no default."""
+    """A whole number of steps, at least `low`; required where it has no default."""
     return dataclasses.field(default=default, metadata={"range": Interval(low, float("inf"), "[)", whole=True)})
 
 
 def nested(given: Any, make: Any) -> Schedule:
-    """A schedule within another: an instance, a name, or settings with a name."""
+    """The schedule inside another one, given as an instance, a name, or settings with a name."""
     if isinstance(given, Schedule):
         return given
     if isinstance(given, str):
@@ -78,7 +78,7 @@ def nested(given: Any, make: Any) -> Schedule:
 
 @dataclass(frozen=True)
 class Description(Entry):
-    """One schedule, from its class and docstrings."""
+    """One schedule, read from its class and docstrings."""
 
     name: str
     # The factor of the learning rate as a function of the step t.
@@ -89,21 +89,21 @@ class Description(Entry):
     COLUMNS: ClassVar[tuple[str, ...]] = ("name", "factor of the learning rate", "settings")
 
     def row(self) -> tuple[str, ...]:
-        """What the catalogue's table shows of it, by COLUMNS."""
+        """The cells of its row in the catalogue's table, by COLUMNS."""
         return self.name, self.formula, self.assigned()
 
     def plain(self) -> dict[str, Any]:
-        """Everything as plain data, for JSON: what the API answers. `read` makes it this again."""
+        """Everything as plain data for JSON, as the API returns it; `read` is the inverse."""
         summary = self.details.partition("\n")[0]
         return dataclasses.asdict(self) | {"description": summary} | defaults_and_ranges(self.settings)
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> "Description":
-        """From plain data."""
+        """The description in plain data that `plain` returned."""
         return cls(plain["name"], plain["formula"], plain["details"], settings_of(plain))
 
-    def said(self) -> tuple[str, list[str], str]:
-        """The factor, and what it means."""
+    def contents(self) -> tuple[str, list[str], str]:
+        """The factor, and its explanation."""
         return self.name, [f"η_t = η · factor(t), factor(t) = {self.formula}", self.details], ""
 
 
@@ -115,11 +115,11 @@ def describe(kind: type[Schedule]) -> Description:
 
 
 class Catalogue(Table[type[Schedule], Description]):
-    """Schedules by name, which shows itself as a table."""
+    """Schedules by name, printed as a table."""
 
     noun = "schedule"
     entry = Description
 
     def describe(self, kind: type[Schedule]) -> Description:
-        """One of them."""
+        """The description of one schedule."""
         return describe(kind)

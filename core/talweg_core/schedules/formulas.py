@@ -10,7 +10,7 @@ from talweg_core.schedules.base import Schedule, count, nested, setting
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """1."""
+    """The learning rate stays constant: factor 1."""
 
     name: ClassVar[str] = "constant"
 
@@ -51,7 +51,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class CosineRestarts(Schedule):
-    """Cosines from 1 to `end`, the first of `steps` steps, each `growth` times as long as the one before.
+    """Cosines from 1 to `end`: the first takes `steps` steps, each next one `growth` times as many.
 
     Source: Loshchilov & Hutter 2017, algorithm 1. PyTorch: CosineAnnealingWarmRestarts(T_0=steps, T_mult=growth).
     """
@@ -103,9 +103,9 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """From 1 to `end` in `steps` steps, as a power of what is left. PyTorch: PolynomialLR(total_iters=steps, power).
+    """From 1 to `end` in `steps` steps, as a power of the remaining share.
 
-    optax: polynomial_schedule(1, end, power, steps).
+    PyTorch: PolynomialLR(total_iters=steps, power). optax: polynomial_schedule(1, end, power, steps).
     """
 
     name: ClassVar[str] = "polynomial"
@@ -120,7 +120,7 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True)
 class InverseSquareRoot(Schedule):
-    """1 up to step `after`, then √(after / t): the decay of Vaswani et al. 2017, equation 3, without its warm-up."""
+    """1 up to step `after`, then √(after / t): the decay in Vaswani et al. 2017, equation 3, without its warm-up."""
 
     name: ClassVar[str] = "inverse_square_root"
     after: int = count(default=1)
@@ -132,10 +132,10 @@ class InverseSquareRoot(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """From `start` to 1 evenly in `steps` steps, then another schedule, whose step 0 is the first one after.
+    """From `start` to 1 evenly in `steps` steps, then the schedule `then`, which starts there at its step 0.
 
-    then: any schedule's settings, {"name": "cosine", "steps": 900}, or its name. optax: join_schedules of a linear one
-    and it.
+    then: any schedule's settings, {"name": "cosine", "steps": 900}, or its name. optax: join_schedules of a linear
+    schedule and `then`.
     """
 
     name: ClassVar[str] = "warmup"
@@ -144,19 +144,19 @@ class WarmUp(Schedule):
     then: Any = "constant"
 
     def __post_init__(self) -> None:
-        """Check the settings, and make the schedule within."""
+        """Check the settings, and create the schedule `then`."""
         from talweg_core.schedules import create
 
         super().__post_init__()
         object.__setattr__(self, "then", nested(self.then, create))
 
     def settings(self) -> dict[str, Any]:
-        """With the settings of the schedule within."""
+        """The settings, with those of the schedule `then`."""
         then: Schedule = self.then
         return super().settings() | {"then": {"name": then.name} | then.settings()}
 
     def factor(self, step: int) -> float:
-        """start + (1 − start) t / T, then the other's."""
+        """start + (1 − start) t / T, then the factor of `then`."""
         if step < self.steps:
             return self.start + (1 - self.start) * step / self.steps
         then: Schedule = self.then
@@ -165,11 +165,11 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up from 1 / divisor to 1 in the first `rise` of `steps`, then down to 1 / (divisor · last_divisor); by cosines.
+    """From 1 / divisor to 1 in the share `rise` of `steps`, then to 1 / (divisor · last_divisor); half a cosine each.
 
     Source: Smith & Topin 2018. PyTorch: OneCycleLR(max_lr=η, total_steps=steps, pct_start=rise, div_factor=divisor,
-    final_div_factor=last_divisor), whose phases end at step rise · steps − 1 and steps − 1, as here. It leaves the
-    momentum alone (cycle_momentum=False).
+    final_div_factor=last_divisor), whose phases end at step rise · steps − 1 and steps − 1, as here. The momentum
+    does not change (cycle_momentum=False).
     """
 
     name: ClassVar[str] = "one_cycle"
@@ -190,7 +190,7 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class WarmUpStableDecay(Schedule):
-    """From 0 to 1 in `warmup` steps, 1, and over the last `decay` of `steps` down to `end`, evenly.
+    """From 0 to 1 in `warmup` steps, then 1, then over the last `decay` of the `steps` steps to `end`, evenly.
 
     Source: Hu et al. 2024, "MiniCPM", equation 1 with a linear decay.
     """
@@ -202,7 +202,7 @@ class WarmUpStableDecay(Schedule):
     end: float = setting(0, 1, "[]", 0.0)
 
     def __post_init__(self) -> None:
-        """Check the settings, and that the phases fit."""
+        """Check the settings, and that both phases fit into `steps`."""
         super().__post_init__()
         if self.warmup + self.decay > self.steps:
             raise InvalidProblem(

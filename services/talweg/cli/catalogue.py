@@ -88,11 +88,11 @@ def _optimizers() -> list[dict[str, Any]]:
 
 
 def _print_surroundings(name: str | None, json: bool, wide: bool) -> None:
-    from talweg_core.optimizers import AroundDescription, surroundings
+    from talweg_core.optimizers import WrapperDescription, describe_wrappers
 
     then = """talweg submit digits-mlp 'adam:around=[{{"name":"{}"}}]'"""
-    found = surroundings()
-    _print("around", name, found, AroundDescription.COLUMNS, json, wide, then=(then.format("clip_norm"), then))
+    found = describe_wrappers()
+    _print("around", name, found, WrapperDescription.COLUMNS, json, wide, then=(then.format("clip_norm"), then))
 
 
 def _from_laboratory(noun: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Small problems around one layer, for checks of its derivative and of its values."""
+"""Small problems with one layer, for checks of its derivatives and values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ Layers = list[dict[str, Any]]
 
 
 def _problem(shape: tuple[int, ...], layers: Layers, seed: int = 0, vocabulary: int = 0) -> NetworkProblem:
-    """These layers on 12 random examples of that shape, under squared error; words where there is a vocabulary."""
+    """These layers on 12 random examples of that shape, with squared error; word indices with a vocabulary."""
     generator = stream(seed, "data", 3)
     drawn = generator.integers(0, vocabulary, (12, *shape)) if vocabulary else generator.normal(size=(12, *shape))
     output = Network.create(layers, "squared_error", shape).output
@@ -27,7 +27,7 @@ def _problem(shape: tuple[int, ...], layers: Layers, seed: int = 0, vocabulary: 
 
 
 def _outputs(layers: Layers, inputs: Array, parameters: Array | None = None, *, training: bool = False) -> Array:
-    """What a network of these layers makes of inputs (B, *shape), as one run with seed 0."""
+    """The outputs of a network of these layers for inputs (B, *shape), as one run with seed 0."""
     network = Network.create(layers, "squared_error", inputs.shape[1:])
     row = np.zeros((1, network.layout.size))
     row[0] = network.initial(stream(0, "parameters")) if parameters is None else parameters
@@ -46,5 +46,5 @@ def problem_of() -> Callable[..., NetworkProblem]:
 
 @pytest.fixture(scope="session")
 def outputs_of() -> Callable[..., Array]:
-    """`outputs_of(layers, inputs, parameters=None, training=False)`: what the layers make of a batch, in float64."""
+    """`outputs_of(layers, inputs, parameters=None, training=False)`: the layers' outputs for a batch, in float64."""
     return _outputs

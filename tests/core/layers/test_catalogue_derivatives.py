@@ -35,7 +35,7 @@ def images(draw: st.DrawFn, layer: dict[str, Any], least: int = 1) -> Case:
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> Case:
-    """Any size, stride and padding; `alone` as the first layer, where nobody asks for ∂C/∂x."""
+    """Any size, stride and padding; `alone` as the first layer, where ∂C/∂x is not needed."""
     size = draw(st.integers(1, 3))
     described = {
         "layer": "conv2d",
@@ -51,7 +51,7 @@ def convolutions(draw: st.DrawFn) -> Case:
 
 @st.composite
 def pools(draw: st.DrawFn, name: str) -> Case:
-    """Windows that overlap, touch or leave places out."""
+    """Windows that overlap, touch or have gaps."""
     described = {"layer": name, "size": draw(st.integers(1, 3)), "stride": draw(st.integers(0, 3))}
     case: Case = draw(images(described, least=3))
     return case
@@ -88,7 +88,7 @@ def recurrences(draw: st.DrawFn, name: str) -> Case:
 
 @st.composite
 def embeddings(draw: st.DrawFn) -> Case:
-    """Words of a small vocabulary, so that some come twice."""
+    """Indices of a small vocabulary, so that some occur twice."""
     vocabulary, units = draw(small), draw(small)
     table = {"layer": "embedding", "vocabulary": vocabulary, "units": units, "positions": draw(st.booleans())}
     return (draw(small),), [{**table, "initial": "he"}, {"layer": "tanh"}, {"layer": "dense", "units": 2}], vocabulary
@@ -105,7 +105,7 @@ def gaussians(draw: st.DrawFn) -> Case:
 
 @st.composite
 def residuals(draw: st.DrawFn) -> Case:
-    """A block in a block, with a cost of its own inside in some."""
+    """A block in a block; some contain a layer with a cost."""
     inner = {"layer": "residual", "layers": [{"layer": "dense", "units": 4}, {"layer": "tanh"}]}
     inside: list[dict[str, Any]] = [{"layer": "layer_norm"}, inner]
     if draw(st.booleans()):
@@ -145,7 +145,7 @@ def test_every_layer_s_derivatives_are_those_of_its_outputs(
         shape, layers, vocabulary = case
         problem = problem_of(shape, layers, seed=seed, vocabulary=vocabulary)
         start: Array = problem.initial(seed)
-        # Beside the start: scales of 1 and shifts of 0 would hide a mistake in either.
+        # Away from the start: scales of 1 and shifts of 0 would hide an error in either.
         point = start + 0.1 * stream(seed, "check", 1).normal(size=start.shape)
         assert check_gradient(problem, parameters=point, seed=seed).worst <= TOLERANCE
 

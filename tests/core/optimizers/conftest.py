@@ -1,4 +1,4 @@
-"""Rules driven by gradients that a test writes down."""
+"""Optimizers with the gradients that a test gives."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,28 +13,28 @@ Drive = Callable[..., list[Any]]
 
 
 class NoEvaluations:
-    """For rules that must not ask for any."""
+    """Evaluations for rules that must make none."""
 
     def costs(self, points: Array, rows: Flags) -> Numbers:
-        """Refuse."""
+        """Fail."""
         raise AssertionError("asked for costs")
 
     def gradient(self, points: Array, rows: Flags) -> tuple[Numbers, Array]:
-        """Refuse."""
+        """Fail."""
         raise AssertionError("asked for a gradient")
 
     def hessian_product(self, vectors: Array, rows: Flags) -> Array:
-        """Refuse."""
+        """Fail."""
         raise AssertionError("asked for a Hessian product")
 
     def probe(self, row: int) -> np.random.Generator:
-        """Refuse."""
+        """Fail."""
         raise AssertionError("asked for random numbers")
 
 
 @pytest.fixture
 def drive() -> Drive:
-    """Of optimizer, start, gradients and the tensor's shape: the parameters (P,) after each update, in float64."""
+    """A function of optimizer, start, gradients and shape: the parameters (P,) after each update, in float64."""
     return _drive
 
 

@@ -1,4 +1,4 @@
-"""Steps worked on paper: two of each rule for one coordinate, and of what no library has to compare with."""
+"""Steps worked by hand: two of each rule for one coordinate, and of each rule without a reference in a library."""
 
 from math import sqrt
 from typing import Any
@@ -8,14 +8,13 @@ import pytest
 
 from talweg_core import optimizers
 
-# From θ = 1, with g = 2 and then g = 1: what the paper's formula gives, written out; no rounding beyond float64's own,
-# so 1e-15 suffices.
+# From θ = 1, with g = 2 and then g = 1, by the paper's formula; float64 alone rounds, so 1e-15 suffices.
 CASES: list[tuple[str, dict[str, Any], float, float]] = [
     # θ₁ = 1 − 0.1·2; θ₂ = θ₁ − 0.1·1
     ("sgd", {"learning_rate": 0.1}, 0.8, 0.7),
     # v₁ = 2, v₂ = 0.9·2 + 1 = 2.8
     ("momentum", {"learning_rate": 0.1, "momentum": 0.9}, 0.8, 0.8 - 0.28),
-    # The first gradient enters whole, the second with weight 1 − τ = 0.5: v₂ = 0.9·2 + 0.5 = 2.3
+    # The first gradient has the weight 1, the second 1 − τ = 0.5: v₂ = 0.9·2 + 0.5 = 2.3
     ("momentum", {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.5}, 0.8, 0.8 - 0.23),
     # v₁ = 2: g + μ v = 3.8; v₂ = 2.8: 1 + 0.9·2.8 = 3.52
     ("nesterov", {"learning_rate": 0.1, "momentum": 0.9}, 1 - 0.38, 1 - 0.38 - 0.352),
@@ -34,7 +33,7 @@ CASES: list[tuple[str, dict[str, Any], float, float]] = [
         1 - 0.1 * 2 / (2 + 0.5),
         1 - 0.08 - 0.1 * (0.28 / 0.19) / (sqrt(1 / 0.4375) + 0.5),
     ),
-    # The same, and η λ θ = 0.1·0.5·θ taken from each.
+    # The same, minus η λ θ = 0.1·0.5·θ each.
     (
         "adamw",
         {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.75, "epsilon": 0.5, "weight_decay": 0.5},
@@ -80,7 +79,7 @@ CASES: list[tuple[str, dict[str, Any], float, float]] = [
         - 0.1 * (0.6 * 2 / 0.6 + 0.4 * 0.4 / 0.84) / 2.5
         - 0.1 * (0.6 * 1 / 0.84 + 0.4 * 0.52 / 0.936) / (sqrt(1 / 0.4375) + 0.5),
     ),
-    # ρ∞ = 2 / 0.25 − 1 = 7: ρ₁ and ρ₂ are below 5, so θ moves by η m̂ alone
+    # ρ∞ = 2 / 0.25 − 1 = 7: ρ₁ and ρ₂ are below 5, so the update is η m̂ alone
     ("radam", {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.75}, 0.8, 0.8 - 0.1 * 0.28 / 0.19),
     # s₁ = 0.25·(2 − 0.2)² = 0.81; s₂ = 0.75·0.81 + 0.25·(1 − 0.28)² = 0.7371
     (
@@ -106,7 +105,7 @@ CASES: list[tuple[str, dict[str, Any], float, float]] = [
         1 - 0.1 * 2 / 2.5,
         0.92 - 0.1 * (0.28 / 0.19 - 0.25 * 0.25 / 0.4375) / (sqrt(1.28125 / 0.75) + 0.5),
     ),
-    # s₁ = 0.5·2 = 1, s₂ = 0.5 + 0.5 = 1; α = 3 of each beside Adam's m̂
+    # s₁ = 0.5·2 = 1, s₂ = 0.5 + 0.5 = 1; 3 times each is added to Adam's m̂
     (
         "ademamix",
         {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.75, "beta3": 0.5, "alpha": 3, "epsilon": 0.5},
@@ -166,9 +165,9 @@ def test_shampoo_of_a_vector_is_adagrad_from_epsilon(drive: Any) -> None:
 def test_soap_of_diagonal_gradients_is_that_worked_by_hand(drive: Any) -> None:
     """diag(2, 1), diag(1, 3), diag(2, 0): every basis is the standard one, so it is Adam on the two entries.
 
-    The first moves nothing. With β₁ = 0.9, β₂ = 0.75: at the second m̂ = g and v̂ = g²; at the third m = 0.9·0.1·g₂ +
-    0.1·g₃ = 0.29 and 0.27, over 0.19; v = 0.75·0.25·g₂² + 0.25·g₃² = 1.1875 and 1.6875, over 0.4375. After the
-    second, L = 0.75·0.25·diag(4, 1) + 0.25·diag(1, 9) puts the second entry first: v must follow its column.
+    The first update changes nothing. With β₁ = 0.9, β₂ = 0.75: at the second m̂ = g and v̂ = g²; at the third
+    m = 0.9·0.1·g₂ + 0.1·g₃ = 0.29 and 0.27, over 0.19; v = 0.75·0.25·g₂² + 0.25·g₃² = 1.1875 and 1.6875, over 0.4375.
+    After the second, L = 0.75·0.25·diag(4, 1) + 0.25·diag(1, 9) puts the second entry first: v must follow its column.
     """
     soap = optimizers.create("soap", learning_rate=0.1, beta1=0.9, beta2=0.75, epsilon=0.5, weight_decay=0, every=1)
     points = drive(soap, [0.0] * 4, [[2, 0, 0, 1], [1, 0, 0, 3], [2, 0, 0, 0]], (2, 2))
@@ -185,12 +184,12 @@ def test_soap_of_diagonal_gradients_is_that_worked_by_hand(drive: Any) -> None:
     [
         ("soap", {"every": 2, "weight_decay": 0}),
         ("shampoo", {"every": 2, "momentum": 0.5}),
-        # Momentum and orthogonalisation turn with the axes too; signs and squares of coordinates would not.
+        # Momentum and orthogonalisation rotate with the axes; signs and squares of coordinates do not.
         ("muon", {"weight_decay": 0, "learning_rate": 0.1}),
     ],
 )
 def test_a_rule_for_matrices_does_not_depend_on_the_axes(name: str, settings: dict[str, Any], drive: Any) -> None:
-    """In other axes, U G Vᵀ in place of G, the whole path is turned: U θ Vᵀ.
+    """In rotated axes, with U G Vᵀ in place of G, the path is U θ Vᵀ.
 
     With the diagonal gradients worked by hand above, that is every gradient.
     """
@@ -202,5 +201,5 @@ def test_a_rule_for_matrices_does_not_depend_on_the_axes(name: str, settings: di
     turned = drive(rule, [0.0] * 9, (u @ gradients @ v.T).reshape(6, 9), (3, 3))
     assert np.abs(plain[-1]).max() > 1e-3
     for one, other in zip(plain, turned, strict=True):
-        # Roundings of eigenvectors, which sit between the two.
+        # Roundings of eigenvectors, in addition.
         assert np.allclose(u @ np.reshape(one, (3, 3)) @ v.T, np.reshape(other, (3, 3)), rtol=1e-9, atol=1e-12)

@@ -1,4 +1,4 @@
-"""What holds for every optimizer of the catalogue: a new one is tested by being listed."""
+"""The contract of every optimizer of the catalogue: a new one is tested by being listed."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ EVERYTHING: list[dict[str, Any]] = [
     {"name": "average", "decay": 0.5},
     {"name": "sam"},
 ]
-# Rules in several variants, and what stands around them.
+# Variants of rules, and rules with wrappers.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop centred": ("rmsprop", {"centred": True, "momentum": 0.5}),
     "muon unscaled": ("muon", {"nesterov": False, "scale": "match_rms_adamw", "iterations": 3}),
@@ -43,13 +43,13 @@ PROBLEM = problems.create("wine-mlp")
 
 
 def made(name: str, **settings: Any) -> Optimizer:
-    """With its defaults, or its variant's settings, but for what is given."""
+    """The optimizer with its defaults, or its variant's settings, and the given settings."""
     kind, changed = VARIANTS.get(name, (name, {}))
     return optimizers.create(kind, **changed | settings)
 
 
 def cohort(name: str, rates: list[float], seeds: list[int], **settings: Any) -> Cohort:
-    """Runs that differ in learning rate and seed."""
+    """A cohort of runs that differ in learning rate and seed."""
     return Cohort(PROBLEM, [made(name, learning_rate=rate) for rate in rates], seeds, **settings)
 
 
@@ -79,7 +79,7 @@ def test_a_run_has_the_same_bits_alone_and_among_others(name: str, precision: st
 
 
 def varied(name: str, share: float) -> Optimizer:
-    """Every number that runs need not have in common moved by a share of where it may go; so too what stands around."""
+    """Every number in which runs may differ changed by a share of its range; also those of wrappers."""
 
     def moved(settings: Any) -> dict[str, Any]:
         numbers: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def varied(name: str, share: float) -> Optimizer:
             if allowed.whole:
                 numbers[field.name] = value + round(4 * share)
             elif math.isfinite(allowed.high):
-                # Decays crowd below 1, and floors above 0.
+                # Decays are close to 1, lower bounds close to 0.
                 numbers[field.name] = value * (1 - 0.1 * share)
             else:
                 numbers[field.name] = value * (1 + share)
@@ -114,13 +114,13 @@ def test_every_run_follows_its_own_hyperparameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_put_back_to_a_checkpoint_goes_on_to_the_same_bits(name: str) -> None:
+def test_a_run_restored_from_a_checkpoint_continues_to_the_same_bits(name: str) -> None:
     whole = cohort(name, rates(name)[:2], [3, 4])
     finish(whole, 7)
     kept = [whole.checkpoint(row) for row in range(2)]
     finish(whole, 21)
     resumed = cohort(name, rates(name)[1::-1], [4, 3])
-    # What was there before must leave no trace.
+    # The earlier state must have no effect.
     finish(resumed, 3)
     resumed.restore(0, kept[1])
     resumed.restore(1, kept[0])
@@ -168,15 +168,15 @@ def test_parameters_and_state_keep_their_precision(name: str) -> None:
         assert {key: state.dtype for key, state in runs.state.items()} == kinds
 
 
-# Where a zero gradient does move something by the definition that decides: settings under which it does not.
+# Rules that change parameters at a zero gradient by definition: settings with which they do not.
 RESTING: dict[str, dict[str, Any]] = {
-    # optax begins Yogi's first moment at 1e-6.
+    # optax starts Yogi's first moment at 1e-6.
     "yogi": {"initial_accumulator": 0.0},
 }
 
 
 def plain(x: Any, gradient: Any, constants: Any) -> Any:
-    """C = 1, level everywhere."""
+    """C = 1 everywhere."""
     gradient[:] = 0
     return 1.0
 
@@ -185,7 +185,7 @@ PLAIN = SurfaceProblem("plain", plain, (3.0, -2.0, 0.5), minimiser=(0, 0, 0))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_zero_gradient_moves_nothing_beyond_decay(name: str) -> None:
+def test_a_zero_gradient_changes_nothing_but_decay(name: str) -> None:
     start = PLAIN.start
     rule = made(name, **RESTING.get(name, {}))
     decays = "weight_decay" in rule.settings() or any(one.name in ("l2", "weight_decay") for one in rule.around)
@@ -194,7 +194,7 @@ def test_a_zero_gradient_moves_nothing_beyond_decay(name: str) -> None:
     finish(runs, 12)
     assert runs.stop_reasons == [None]
     if decays:
-        # Towards 0 in every coordinate, never past it.
+        # Towards 0 in every coordinate, not beyond it.
         ratio = runs.parameters[0] / start
         assert ((ratio > 0) & (ratio <= 1)).all()
     without = rule.settings() | ({"weight_decay": 0.0} if "weight_decay" in rule.settings() else {})
@@ -202,11 +202,11 @@ def test_a_zero_gradient_moves_nothing_beyond_decay(name: str) -> None:
     runs = Cohort(PLAIN, [optimizers.create(rule.name, **without)], [0], precision="float64")
     finish(runs, 12)
     assert runs.parameters.tolist() == [start.tolist()]
-    # An average of equal numbers is that number but for roundings of its weights.
+    # An average of equal numbers is that number, up to roundings of the weights.
     assert runs.evaluation_parameters == pytest.approx(start[None], rel=1e-14)
 
 
-# Learning rates under which 1,500 steps with a cosine to 0 reach the bottom of a bowl; the rest take 0.1.
+# Learning rates with which 1,500 steps with a cosine to 0 reach the minimum of a quadratic; 0.1 for the rest.
 REACHING = {
     "adadelta": 10.0,
     "dadaptation": 1.0,
@@ -229,7 +229,7 @@ def test_the_minimum_of_a_quadratic_is_reached(name: str) -> None:
     schedule = schedules.create("cosine", steps=1500)
     runs = Cohort(problem, [rule], [0], precision="float64", schedule=schedule)
     finish(runs, 1500)
-    # Averages lag behind by their own length; the point that moves need not be the one that is judged.
+    # Averages lag behind by their length; a run need not be evaluated at its parameters.
     assert np.abs(runs.evaluation_parameters).max() < 1e-2
 
 
@@ -244,7 +244,7 @@ def test_evaluations_are_counted_run_by_run(name: str) -> None:
             name, False
         )
         if name == "sam around lbfgs":
-            # At the point and uphill of it, then two a trial.
+            # At the parameters and uphill of them, then two for each trial.
             assert (counts.gradients[:2] % 2 == 0).all()
             assert ((counts.gradients[:2] >= 4) & (counts.gradients[:2] <= 54)).all()
         elif name.startswith("lbfgs"):
@@ -259,7 +259,7 @@ def test_evaluations_are_counted_run_by_run(name: str) -> None:
 def test_a_rule_leaves_the_recorded_gradient_alone(name: str) -> None:
     runs = cohort(name, rates(name), [1, 2, 3])
     for _ in range(4):
-        costs, gradient = (array.copy() for array in runs.look())
+        costs, gradient = (array.copy() for array in runs.gradient())
         record = runs.advance()
         assert np.array_equal(record.gradient, gradient)
         assert np.array_equal(record.costs, costs)

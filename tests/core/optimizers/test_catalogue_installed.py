@@ -1,4 +1,4 @@
-"""Other packages' entry points: what is broken is warned of, and harms nothing else."""
+"""Entry points of other packages: a broken one gives a warning and does not affect the others."""
 
 import warnings
 from pathlib import Path
@@ -17,7 +17,7 @@ class Good(Adam):
 
 
 def installed(folder: Path, points: str) -> None:
-    """A package `strange` in `folder`, as an installer leaves it."""
+    """Write a package `strange` to `folder`, as an installer does."""
     (folder / "strange_module.py").write_text(MODULE)
     information = folder / "strange-1.0.dist-info"
     information.mkdir()
@@ -45,7 +45,7 @@ def test_an_unusable_optimizer_is_warned_of_and_the_others_are_found(
     assert {"good"} == set(found)
 
 
-def test_a_usable_one_is_found_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_usable_one_is_found_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(tmp_path, "good = strange_module:Good")
     monkeypatch.syspath_prepend(tmp_path)
     with warnings.catch_warnings():

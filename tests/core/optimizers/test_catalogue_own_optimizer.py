@@ -1,4 +1,4 @@
-"""examples/own_optimizer, installed as a user would and found by its entry point."""
+"""examples/own_optimizer, installed as a user does and found by its entry point."""
 
 import json
 import os
@@ -34,9 +34,9 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What an interpreter beside the installed example says of it."""
+    """The output of MAIN in an interpreter with the example installed."""
     folder = tmp_path_factory.mktemp("own")
-    # A build leaves files beside its source.
+    # A build writes files next to its source.
     source = shutil.copytree(EXAMPLE, folder / "source")
     target = folder / "site"
     install = ["install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target"]
@@ -50,7 +50,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answer
 
 
-def test_it_is_listed_beside_the_others(found: dict[str, Any]) -> None:
+def test_it_is_listed_with_the_others(found: dict[str, Any]) -> None:
     assert {"signum", "adam"} <= set(found["names"])
     assert found["row"] == ["signum", "per coordinate", "1 P", "1 gradient", "Bernstein et al. 2018"]
 

@@ -15,7 +15,7 @@ from talweg_core.problems import NetworkProblem, Problem
 
 FOLDER = Path(__file__).parent / "references"
 TABLE = json.loads((FOLDER / "cases.json").read_text())
-# It iterates inside: a rounding moves a trial length, and the trials to come with it.
+# Its line search iterates: a rounding changes a trial length, and with it all later trials.
 ITERATING = {"lbfgs"}
 CASES = [
     pytest.param(case, problem, id=f"{case['key']}-{problem}")
@@ -83,14 +83,14 @@ def test_a_reference_is_of_an_optimizer_in_the_catalogue_and_has_its_fifty_steps
         for problem in case["problems"]:
             points = data[f"{case['key']}/{problem}"]
             assert points.shape == (TABLE["steps"] + 1, 2 if problem == "rosenbrock" else 18)
-            # A trajectory that stands still would prove nothing.
+            # A trajectory without updates would prove nothing.
             assert _distance(points[-1], points[0]) > 1e-3, (case["key"], problem)
     assert TABLE["steps"] == 50
 
 
 @pytest.mark.parametrize("name", TABLE["defaults"])
 def test_defaults_are_the_library_s(name: str) -> None:
-    """Wherever PyTorch, or else optax, has one: learning_rate has none in most of optax."""
+    """Where PyTorch, or else optax, has a default; learning_rate has none in most of optax."""
     ours = optimizers.create(name).settings()
     theirs = TABLE["defaults"][name]["values"]
     assert {key: ours[key] for key in theirs} == theirs
@@ -98,7 +98,7 @@ def test_defaults_are_the_library_s(name: str) -> None:
 
 def test_the_defaults_of_every_optimizer_with_a_library_s_method_are_compared() -> None:
     referenced = {case["optimizer"] for case in TABLE["cases"]}
-    # optax.contrib.sam has no defaults of its own: both its optimizers are arguments.
+    # optax.contrib.sam has no defaults: both its optimizers are arguments.
     assert set(TABLE["defaults"]) == referenced - {"sam"}
 
 

@@ -18,13 +18,13 @@ _DOUBLE = re.compile(
 
 
 def every_kind(kind: type[CoordinateOptimizer]) -> list[type[CoordinateOptimizer]]:
-    """All rules below `kind`, variants that are not in the catalogue too."""
+    """All rules below `kind`, including variants that are not in the catalogue."""
     return [found for below in kind.__subclasses__() for found in (below, *every_kind(below))]
 
 
 def in_double(kind: type[CoordinateOptimizer]) -> list[str]:
     """The lines of a rule's machine-independent code, compiled for float32, that compute in float64."""
-    # Compiled anew: what comes from the cache has no such code to show.
+    # Compiled again: a kernel from the cache has no such code.
     loop = numba.njit(nogil=True, error_model="numpy")(compiled(kind)[0].py_func)  # type: ignore[attr-defined]
     row = np.zeros((1, 8), np.float32)
     ahead = np.zeros((2, len(compiled(kind)[1]), 1), np.float32)
@@ -44,14 +44,14 @@ def test_a_rule_compiled_for_float32_computes_in_float32(kind: type[CoordinateOp
     assert in_double(kind) == []
 
 
-def test_every_listed_rule_for_one_coordinate_is_looked_at() -> None:
+def test_every_listed_rule_for_one_coordinate_is_checked() -> None:
     listed = {kind for kind in optimizers.catalogue().values() if kind.needs == "coordinates"}
     assert {kind for kind in listed if kind.__module__.startswith("talweg_core")} <= set(KINDS)
 
 
 @dataclass(frozen=True)
 class Careless(CoordinateOptimizer):
-    """A literal 1 beside a momentum."""
+    """A momentum with a literal 1."""
 
     name: ClassVar[str] = "careless"
     state: ClassVar[tuple[str, ...]] = ("m",)
@@ -63,5 +63,5 @@ class Careless(CoordinateOptimizer):
         return -learning_rate * m, m
 
 
-def test_a_careless_literal_is_seen() -> None:
+def test_a_literal_in_float64_is_detected() -> None:
     assert in_double(Careless)

@@ -1,4 +1,4 @@
-"""The catalogue as people read it."""
+"""Descriptions of optimizers as text, HTML and JSON."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def test_an_optimizer_says_formula_ranges_and_source(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_state_is_declared_as_it_is(name: str) -> None:
-    """What the catalogue declares is what a checkpoint holds, but for the tensors' names behind a dot."""
+    """The catalogue declares the state of a checkpoint, without the tensor names after a dot."""
     runs = Cohort(problems.create("wine-mlp"), [optimizers.create(name)], [0])
     kind = optimizers.catalogue()[name]
     declared = set(kind.state) | set(getattr(kind, "numbers", {}))
@@ -48,14 +48,14 @@ def test_the_catalogue_is_a_table_in_text_and_in_a_notebook() -> None:
 @pytest.mark.parametrize(
     "shown",
     [optimizers.catalogue(), optimizers.describe("adam"), schedules.catalogue(), schedules.describe("cosine"),
-     problems.describe("wine-mlp"), *optimizers.surroundings()],
+     problems.describe("wine-mlp"), *optimizers.describe_wrappers()],
     ids=lambda shown: type(shown).__name__,
 )  # fmt: skip
 def test_a_notebook_shows_it_without_script_on_light_and_on_dark(shown: Any) -> None:
     html = shown._repr_html_()
     assert 'style="' in html
     assert "<script" not in html
-    # No ground and no ink of its own but half transparent lines.
+    # No colours of its own except half-transparent lines.
     assert "background" not in html
     assert set(re.findall(r"(?:^|[;\"])color:", html)) == set()
     assert set(re.findall(r"rgba\([^)]*\)", html)) <= {"rgba(128,128,128,0.35)"}
@@ -77,8 +77,8 @@ def test_a_description_survives_json(name: str) -> None:
     assert plain["settings"].keys() == optimizers.create(name).settings().keys() | {"around"}
 
 
-def test_what_stands_around_says_formula_and_ranges() -> None:
-    described = {one.name: one for one in optimizers.surroundings()}
+def test_a_wrapper_says_formula_and_ranges() -> None:
+    described = {one.name: one for one in optimizers.describe_wrappers()}
     assert sorted(described) == ["accumulate", "average", "clip_norm", "clip_value", "l2", "sam", "weight_decay"]
     for one in described.values():
         assert one.formula

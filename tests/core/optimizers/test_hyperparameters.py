@@ -1,4 +1,4 @@
-"""Hyperparameters are checked once, and refused with their name, rule and value."""
+"""Hyperparameters out of range are refused with name, rule and value."""
 
 import dataclasses
 import math
@@ -66,7 +66,7 @@ def test_one_and_one_point_zero_are_the_same_setting() -> None:
     assert optimizers.create("sgd", learning_rate=1).settings() == {"learning_rate": 1.0}
 
 
-SURROUNDINGS: list[tuple[Any, str]] = [
+WRAPPERS: list[tuple[Any, str]] = [
     ("clip_norm", "Adam: around must be a list, got 'clip_norm'"),
     ([3], 'Adam: around must hold settings such as {"name": "clip_norm"}, got 3'),
     ([{"name": "clip_nrom"}], "Adam: around: there is no 'clip_nrom'; did you mean 'clip_norm'?"),
@@ -76,14 +76,14 @@ SURROUNDINGS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("around", "message"), SURROUNDINGS)
-def test_wrong_surroundings_are_refused_with_name_rule_and_value(around: Any, message: str) -> None:
+@pytest.mark.parametrize(("around", "message"), WRAPPERS)
+def test_wrong_wrappers_are_refused_with_name_rule_and_value(around: Any, message: str) -> None:
     with pytest.raises(InvalidHyperparameter) as refused:
         optimizers.create("adam", around=around)
     assert str(refused.value) == message
 
 
-def test_surroundings_are_settings_like_others() -> None:
+def test_wrappers_are_settings_like_others() -> None:
     made = optimizers.create("adam", around=[{"name": "clip_norm"}, {"name": "average", "decay": 0.5}])
     assert made.settings()["around"] == [{"name": "clip_norm", "limit": 1.0}, {"name": "average", "decay": 0.5}]
     assert optimizers.create("adam", **made.settings()) == made

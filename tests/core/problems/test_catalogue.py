@@ -1,4 +1,4 @@
-"""Every problem keeps the engine's promises: bits that depend on no company, settings that make it again."""
+"""The contract of every problem: bits that do not depend on other runs, settings that create the same problem."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ Run = tuple[int, float]
 
 
 def cohort(problem: Problem, seeds: list[int], rates: list[float]) -> Cohort:
-    """AdamW at these rates; small batches where there are any."""
+    """AdamW with these learning rates; small batches where the problem has any."""
     rules = [optimizers.create("adamw", learning_rate=rate) for rate in rates]
     return Cohort(problem, rules, seeds, batch_size=min(problem.default_batch_size, BATCH) or None)
 
@@ -34,7 +34,7 @@ def walk(runs: Cohort) -> tuple[Array, Array]:
 @pytest.mark.parametrize("name", problems.names())
 def test_a_run_has_the_same_bits_in_cohorts_of_1_2_7_and_64_and_beside_any_other(name: str) -> None:
     problem = problems.create(name)
-    # Run 0 is looked at; the others differ in seed and rate, and one of them is about to diverge.
+    # Run 0 is checked; the others differ in seed and rate, and one of them diverges.
     seeds = [3, 0, 1, 3, 2, 5, 4, *range(57)]
     rates = [1e-2, 1e-3, 0.1, 1e30, 1e-4, 0.3, 1e-2, *np.geomspace(1e-5, 1, 57)]
     alone = cohort(problem, seeds[:1], rates[:1])
@@ -107,13 +107,13 @@ def test_a_checkpoint_holds_all_that_the_future_depends_on(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", problems.names())
-def test_looking_twice_at_a_step_sees_the_same(name: str) -> None:
+def test_computing_a_step_twice_gives_the_same(name: str) -> None:
     runs = cohort(problems.create(name), [3, 4], [1e-2, 1e-2])
     runs.advance()
     before = runs.checkpoint(0)
-    costs, gradient = (array.copy() for array in runs.look())
+    costs, gradient = (array.copy() for array in runs.gradient())
     runs.costs(runs.parameters + 1)
-    again, slopes = runs.look()
+    again, slopes = runs.gradient()
     assert np.array_equal(costs, again)
     assert np.array_equal(gradient, slopes)
     assert runs.checkpoint(0) == before

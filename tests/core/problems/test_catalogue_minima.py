@@ -1,4 +1,4 @@
-"""Test functions: the minimum that each file states is one."""
+"""Test functions have the minimum that their file states."""
 
 from typing import Any
 
@@ -54,12 +54,12 @@ def test_equal_minima_are_equal(name: str, others: list[tuple[float, float]]) ->
     problem = problems.create(name)
     assert isinstance(problem, SurfaceProblem)
     cost, _ = costs_at(problem, np.array(others))
-    # The points are given to 6 digits, and the cost is level there.
+    # The points are given to 6 digits, and the slope is 0 there.
     assert np.allclose(cost, problem.least, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["branin", "himmelblau", "plateau", "quadratic", "rosenbrock", "saddle"])
-def test_adam_comes_down_to_the_minimum(name: str) -> None:
+def test_adam_reaches_the_minimum(name: str) -> None:
     problem = problems.create(name)
     assert isinstance(problem, SurfaceProblem)
     runs = Cohort(problem, [optimizers.create("adam", learning_rate=0.05)], [0], precision="float64")

@@ -1,4 +1,4 @@
-"""What a problem's file says that it reaches, it reaches, for several seeds."""
+"""A problem reaches the result that its docstring states, for several seeds."""
 
 import re
 

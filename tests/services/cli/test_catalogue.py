@@ -58,7 +58,7 @@ def test_an_unknown_name_ends_with_2_and_the_nearest(talweg: Talweg, arguments: 
 
 def test_surroundings_are_listed_and_shown(talweg: Talweg) -> None:
     listed = talweg("optimizers", "--around")
-    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [d.name for d in optimizers.surroundings()]
+    assert [line.split()[0] for line in listed.out.splitlines()[1:]] == [d.name for d in optimizers.describe_wrappers()]
     shown = talweg("optimizers", "--around", "l2")
     assert "g ← g + λ θ" in shown.out
     assert "coefficient       [0, ∞)" in shown.out

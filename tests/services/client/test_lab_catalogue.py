@@ -34,7 +34,7 @@ def test_every_optimizer_is_submitted_trained_and_read(lab: Lab, train: Callable
 
 
 def test_wrappers_of_an_optimizer_are_submitted_trained_and_stored(lab: Lab, train: Callable[[], None]) -> None:
-    everything = [{"name": described.name} for described in optimizers.surroundings()]
+    everything = [{"name": described.name} for described in optimizers.describe_wrappers()]
     by_keyword = lab.submit(problem="wine-mlp", optimizer="adam", around=everything, steps=5)
     by_json = lab.submit(
         {"problem": "wine-mlp", "optimizer": {"name": "adam", "around": everything}, "steps": 5, "seed": 1}
@@ -48,7 +48,7 @@ def test_wrappers_of_an_optimizer_are_submitted_trained_and_stored(lab: Lab, tra
         assert run.state == "finished"
         # Every default is spelled out in what was kept.
         kept = run.spec["optimizer"]["around"]
-        assert kept == [{"name": one.name} | one.plain()["settings"] for one in optimizers.surroundings()]
+        assert kept == [{"name": one.name} | one.plain()["settings"] for one in optimizers.describe_wrappers()]
     assert study.wait(timeout=30).state == "finished"
 
 

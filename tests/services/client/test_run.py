@@ -104,7 +104,7 @@ def test_explain_is_a_sentence_and_data(lab: Lab, train: Callable[[], None]) -> 
     tensor = next(iter(run.shapes))
     explanation = run.explain(step=0, tensor=tensor, index=(0, 0), nudge=1)
     assert "from 1 to 2 raises the cost from 3 to 6, so the derivative is 3" in str(explanation)
-    assert "three times as much as the weight. Adam answered with an update of" in str(explanation)
+    assert "three times as much as the weight. Adam made an update of" in str(explanation)
     assert (explanation["cost"], explanation["nudged_cost"], explanation["derivative"]) == (3, 6, 3)
     assert "<p>Raising" in explanation._repr_html_()
     with pytest.raises(InvalidSpec, match="did you mean"):

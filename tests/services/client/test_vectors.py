@@ -144,7 +144,7 @@ def test_a_step_is_explained_as_a_whole_and_by_one_coordinate(run: Run) -> None:
     assert (one["derivative"], one["update"]) == (most["derivative"], most["update"])
     assert one["learning_rate"] == 0.01
     assert set(one["state"]) == set(one["state_after"])
-    assert "gradient descent would have answered" in str(one)
+    assert "gradient descent would have made an update of" in str(one)
 
 
 def test_the_next_updates_are_a_table(run: Run) -> None:

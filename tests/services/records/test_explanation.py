@@ -93,8 +93,8 @@ def test_an_explanation_has_the_optimizers_terms(store: Store, run: RunRow) -> N
     assert v == pytest.approx(0.999 * v0 + 0.001 * g * g, rel=1e-12)
     expected = -1e-4 * (m / (1 - 0.9**71)) / (np.sqrt(v / (1 - 0.999**71)) + 1e-8)
     assert found.update == pytest.approx(expected, rel=1e-6)
-    assert "At its learning rate of 0.0001, gradient descent would have answered" in found.sentence
-    assert "What Adam keeps there went with this derivative: " in found.sentence
+    assert "At its learning rate of 0.0001, gradient descent would have made an update of" in found.sentence
+    assert "With this derivative, the state of Adam there changed: " in found.sentence
 
 
 def test_a_fork_explains_a_step_of_its_history_as_its_parent_does(store: Store, run: RunRow) -> None:

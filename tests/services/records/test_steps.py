@@ -131,7 +131,7 @@ def test_an_explanation_holds_what_was_recorded(store: Store, trained: Trained, 
     assert found.update == parameters(store, run, 71)[position] - parameters(store, run, 70)[position]
     assert found.cost == store.steps(run.id, 70, 71).cost[0]
     assert found.sentence.startswith("Raising `dense1.weight[3, 5]` from ")
-    assert "Adam answered with an update of " in found.sentence
+    assert "Adam made an update of " in found.sentence
 
 
 def test_explain_names_what_is_wrong(store: Store, trained: Trained) -> None:

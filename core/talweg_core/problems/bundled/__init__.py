@@ -1,4 +1,4 @@
-"""Small real datasets that travel with the engine; README.md names their sources and licences."""
+"""Small real datasets bundled with the engine; README.md names their sources and licences."""
 
 from dataclasses import replace
 from functools import cache
@@ -12,17 +12,17 @@ from talweg_core.errors import UnknownName
 
 NAMES = ("breast-cancer", "characters", "diabetes", "digits", "wine")
 
-# Characters in a window, and from the beginning of one training window to the next.
+# Characters in a window, and between the starts of two training windows.
 _LENGTH, _APART = 32, 4
 
 
 @cache
 def load(name: str) -> Dataset:
-    """The dataset of that name, split and scaled; raises UnknownName.
+    """The bundled dataset of that name, split and scaled; raises UnknownName.
 
     digits: 1797 images (64,) of values in [0, 1], 10 classes. wine: (13,), 3 classes. breast-cancer: (30,),
     2 classes. diabetes: (10,), one real value; the inputs of these three are standardised, the targets of diabetes too.
-    characters: windows (32,) of a text as numbers, and the windows one character on as targets.
+    characters: windows (32,) of a text as numbers; the targets are the windows one character later.
     """
     if name not in NAMES:
         raise UnknownName("dataset", name, NAMES)
@@ -43,7 +43,7 @@ def load(name: str) -> Dataset:
 
 
 def _characters(text: str) -> Dataset:
-    """Windows of a text cut 70 : 15 : 15 from front to back; those for training overlap, the others do not."""
+    """Windows of a text split 70 : 15 : 15 from start to end; training windows overlap, the others do not."""
     alphabet = sorted(set(text))
     numbers = np.array([alphabet.index(character) for character in text])
     first, second = len(text) * 70 // 100, len(text) * 85 // 100
@@ -57,5 +57,5 @@ def _characters(text: str) -> Dataset:
         found = list(range(begin, end - _LENGTH, apart))
         parts[part] = np.arange(len(starts), len(starts) + len(found))
         starts += found
-    places = np.array(starts)[:, None] + np.arange(_LENGTH)
-    return Dataset("characters", numbers[places].astype(np.float64), numbers[places + 1], parts)
+    positions = np.array(starts)[:, None] + np.arange(_LENGTH)
+    return Dataset("characters", numbers[positions].astype(np.float64), numbers[positions + 1], parts)

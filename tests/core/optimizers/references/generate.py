@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 def write(name, value):
-    """As JSON beside this file, a line an entry of `cases` and `defaults`."""
+    """Write JSON next to this file, with one line for each entry of `cases` and `defaults`."""
     lines = []
     for key, held in value.items():
         if isinstance(held, list):

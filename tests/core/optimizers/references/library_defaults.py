@@ -1,4 +1,4 @@
-"""The default hyperparameters of PyTorch and optax under our names; run by generate.py."""
+"""The default hyperparameters of PyTorch and optax under Talweg's names; run by generate.py."""
 
 import inspect
 
@@ -9,7 +9,7 @@ BETAS = {"beta1": "betas.0", "beta2": "betas.1"}
 B = {"beta1": "b1", "beta2": "b2"}
 EPS, DECAY = {"epsilon": "eps"}, {"weight_decay": "weight_decay"}
 RATE, TORCH_RATE = {"learning_rate": "learning_rate"}, {"learning_rate": "lr"}
-# Our names for the arguments of each, where the library has a default.
+# Talweg's names for the arguments of each, where the library has a default.
 DEFAULTS = {
     "sgd": (torch.optim.SGD, TORCH_RATE),
     "momentum": (torch.optim.SGD, TORCH_RATE | {"dampening": "dampening"}),
@@ -76,14 +76,14 @@ DEFAULTS = {
 
 
 def default(kind, where):
-    """The default of an argument, or of one place in a tuple: `betas.1`."""
+    """The default of an argument, or of one entry of a tuple: `betas.1`."""
     name, _, place = where.partition(".")
     value = inspect.signature(kind).parameters[name].default
     return value[int(place)] if place else value
 
 
 def defaults():
-    """Of each: where they are from, and the values."""
+    """For each: the library's class, and the values."""
     return {
         name: {
             "reference": f"{kind.__module__}.{kind.__name__}",

@@ -1,4 +1,4 @@
-"""The rules as PyTorch and optax say them; adds to the cases, run by generate.py."""
+"""Cases of the rules, in PyTorch and optax; run by generate.py."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Trains one problem with PyTorch or optax, and keeps the table of cases; run by generate.py."""
+"""Train one problem with PyTorch or optax, and the table of cases; run by generate.py."""
 
 import hashlib
 
@@ -43,7 +43,7 @@ PROBLEMS = {
 
 
 def flat(p):
-    """One vector of all tensors in order, whatever order a library has put them in."""
+    """One vector of all tensors in Talweg's order."""
     return np.concatenate([np.asarray(p[name]).ravel() for name in ("x", "w", "b") if name in p])
 
 
@@ -91,7 +91,7 @@ def with_torch(problem, make, transposed=False, penalty=0.0, average=None):
 
 
 def with_optax(problem, make, evaluation=None, penalty=0.0, **extra):
-    """`make()` is a transformation; `evaluation(state, parameters)` the point where a method is judged."""
+    """`make()` is a transformation; `evaluation(state, parameters)` the point at which a method is evaluated."""
     cost, start = PROBLEMS[problem]
     cost = penalised(cost, penalty) if penalty else cost
     p = {name: jnp.asarray(value) for name, value in start.items()}

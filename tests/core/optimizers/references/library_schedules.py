@@ -20,7 +20,7 @@ def torch_rates(make, steps):
 
 
 ONES = optax.constant_schedule(1.0)
-# Name, settings, the library's, and how it is said; 40 steps, or as many as the library's own formula covers.
+# Name, settings, the library's schedule, and its source text; 40 steps, or as many as the library's formula covers.
 LR_OF = torch.optim.lr_scheduler
 SCHEDULES = [
     ("constant", {}, ONES, "optax.constant_schedule(1.0)", 40),
@@ -108,7 +108,7 @@ SCHEDULES = [
 
 
 def factors(make, said, steps):
-    """What a schedule of either library multiplies the rate by."""
+    """The factors of a schedule of either library."""
     if not said.startswith("optax"):
         return torch_rates(make, steps)
     # A count in float64: JAX divides int32 in float32.
@@ -116,7 +116,7 @@ def factors(make, said, steps):
 
 
 def schedules():
-    """Of each: our name and settings, how the library says it, and its factors."""
+    """For each: Talweg's name and settings, the library's source text, and its factors."""
     return [
         {"schedule": name, "settings": settings, "reference": said, "factors": factors(make, said, steps)}
         for name, settings, make, said, steps in SCHEDULES

@@ -1,4 +1,4 @@
-"""What stands around a rule, as PyTorch and optax say it; adds to the cases, run by generate.py."""
+"""Cases with wrappers, in PyTorch and optax; run by generate.py."""
 
 import jax
 import optax
@@ -61,7 +61,7 @@ case(
 )
 
 
-# What stands around a rule that looks at other points than θ.
+# Wrappers around a rule that evaluates other points than θ.
 L2 = {"name": "l2", "coefficient": 0.1, "biases_and_norms": True}
 SAM = {"name": "sam", "rho": 0.02}
 case(

@@ -176,4 +176,4 @@ def test_explain_says_in_words_what_the_numbers_are(http: httpx2.Client, train: 
     assert "from 1 to 2" in said["text"]
     assert "the cost from 3 to 6" in said["text"]
     assert "the derivative is 3" in said["text"]
-    assert "Adam answered with an update of" in said["text"]
+    assert "Adam made an update of" in said["text"]
