@@ -1,5 +1,6 @@
 """Every entry of the engine's catalogues can be submitted, by keywords and by the JSON of a spec."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,18 +10,20 @@ from talweg.client import Lab
 from talweg.errors import InvalidSpec
 from talweg_core import optimizers, schedules
 
-# One setting of each schedule that needs some.
+# Settings of the schedules that `required` does not suit.
 SCHEDULES: dict[str, dict[str, Any]] = {
-    "linear": {"steps": 3},
-    "cosine": {"steps": 3},
     "cosine_restarts": {"steps": 2},
     "step": {"every": 2},
-    "exponential": {"rate": 0.9},
-    "polynomial": {"steps": 3},
     "warmup": {"steps": 2, "start": 0.5, "then": {"name": "cosine", "steps": 2}},
     "one_cycle": {"steps": 8},
     "warmup_stable_decay": {"steps": 4, "decay": 2},
 }
+
+
+def required(schedule: str) -> dict[str, Any]:
+    """The settings that a schedule must be given: 3 for whole numbers, 0.9 for others."""
+    fields = dataclasses.fields(schedules.catalogue()[schedule])
+    return {f.name: 3 if f.metadata["range"].whole else 0.9 for f in fields if f.default is dataclasses.MISSING}
 
 
 def test_every_optimizer_is_submitted_trained_and_read(lab: Lab, train: Callable[[], None]) -> None:
@@ -54,7 +57,7 @@ def test_wrappers_of_an_optimizer_are_submitted_trained_and_stored(lab: Lab, tra
 
 @pytest.mark.parametrize("name", schedules.names())
 def test_every_schedule_is_submitted_and_its_rates_are_recorded(lab: Lab, train: Callable[[], None], name: str) -> None:
-    settings = SCHEDULES.get(name, {})
+    settings = SCHEDULES.get(name) or required(name)
     schedule = {"name": name} | settings if settings else name
     run = lab.submit(problem="rosenbrock", optimizer="adam", schedule=schedule, steps=4)
     train()
