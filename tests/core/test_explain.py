@@ -14,26 +14,26 @@ def at_start(problem: str, precision: str = "float32") -> Cohort:
 
 
 def test_the_example_that_must_always_work() -> None:
-    told = explain(at_start("two-layer-line"), 0, "dense1.weight", (0, 0), update=-0.001)
-    assert (told.parameter, told.cost, told.nudged_cost, told.derivative) == (1, 3, 6, 3)
-    assert told.sentence == (
+    found = explain(at_start("two-layer-line"), 0, "dense1.weight", (0, 0), update=-0.001)
+    assert (found.parameter, found.cost, found.nudged_cost, found.derivative) == (1, 3, 6, 3)
+    assert found.sentence == (
         "Raising `dense1.weight` from 1 to 2 raises the cost from 3 to 6, so the derivative is 3: the cost moves "
         "three times as much as the weight. Adam made an update of −0.001."
     )
 
 
 def test_prediction_and_recomputed_cost_are_both_given_where_they_differ() -> None:
-    told = explain(at_start("rosenbrock"), 0, "x", (0,), update=0.0, nudge=1.0)
-    assert told.predicted_cost != pytest.approx(told.nudged_cost, rel=0.1)
-    assert "so the derivative" not in told.sentence
+    found = explain(at_start("rosenbrock"), 0, "x", (0,), update=0.0, nudge=1.0)
+    assert found.predicted_cost != pytest.approx(found.nudged_cost, rel=0.1)
+    assert "so the derivative" not in found.sentence
 
 
 def test_prediction_and_recomputed_cost_converge_as_the_nudge_shrinks() -> None:
     cohort = at_start("digits-mlp", "float64")
     errors = []
     for nudge in (1e-1, 1e-2, 1e-3):
-        told = explain(cohort, 0, "dense2.weight", (3, 5), update=0.0, nudge=nudge)
-        errors.append(abs(told.nudged_cost - told.predicted_cost))
+        found = explain(cohort, 0, "dense2.weight", (3, 5), update=0.0, nudge=nudge)
+        errors.append(abs(found.nudged_cost - found.predicted_cost))
     # A first-order prediction errs by O(δ²): a tenth of the nudge, a hundredth of the error.
     assert errors[1] == pytest.approx(errors[0] / 100, rel=0.2)
     assert errors[2] == pytest.approx(errors[1] / 100, rel=0.2)
@@ -59,10 +59,10 @@ def test_the_predicted_change_converges_to_the_true_one(name: str) -> None:
     index = tuple(int(i) for i in np.unravel_index(largest - layout.slice(tensor).start, shape)) if shape else ()
     errors = []
     for nudge in (1e-3, 1e-4, 1e-5):
-        told = explain(cohort, 0, tensor, index, update=0.0, nudge=nudge)
-        assert told.predicted_cost == told.cost + nudge * told.derivative
-        errors.append(abs(told.nudged_cost - told.predicted_cost) / nudge)
+        found = explain(cohort, 0, tensor, index, update=0.0, nudge=nudge)
+        assert found.predicted_cost == found.cost + nudge * found.derivative
+        errors.append(abs(found.nudged_cost - found.predicted_cost) / nudge)
     # Costs are rounded to about 1e-16 of their size, and a difference of two is divided by the nudge.
-    rounding = 1e-15 * max(1.0, abs(told.cost)) / 1e-5
+    rounding = 1e-15 * max(1.0, abs(found.cost)) / 1e-5
     assert errors[1] <= 0.2 * errors[0] + rounding
     assert errors[2] <= 0.2 * errors[1] + rounding

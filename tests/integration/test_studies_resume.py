@@ -34,7 +34,7 @@ def test_a_grid_killed_in_both_stages_and_submitted_again_runs_only_what_is_miss
     worker.kill()
     assert stack.submit_study(GRID).id == study.id
     worker = stack.start_worker()
-    # Nobody was told of what the killed one held: that is the reconciler's.
+    # The reconciler publishes the cohort of the killed worker.
     stack.start_reconciler()
     eventually(lambda: not stack.store.study(study.id).open, "the second stage")
     judged = [run for run in stack.store.runs_of(study.id) if (run.part or {})["stage"] == "final"]

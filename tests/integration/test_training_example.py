@@ -1,4 +1,4 @@
-"""The example that must always work: two linear layers of one weight and one bias each, told in a sentence."""
+"""The example that must always work: two linear layers of one weight and one bias each, explained in a sentence."""
 
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,9 @@ def test_two_layer_line_through_the_whole_system(any_stack: "Stack") -> None:
     assert store.steps(run.id).cost[0] == 3
     assert parameters(store, run, 0).tolist() == [1, 0, 2, 0]
     assert gradient(store, run, 0).tolist() == [3, 2, 1.5, 1]
-    told = explain(store, run, 0, "dense1.weight", (0, 0))
-    assert (told.cost, told.nudged_cost, told.derivative) == (3, 6, 3)
-    assert told.sentence.startswith(
+    found = explain(store, run, 0, "dense1.weight", (0, 0))
+    assert (found.cost, found.nudged_cost, found.derivative) == (3, 6, 3)
+    assert found.sentence.startswith(
         "Raising `dense1.weight` from 1 to 2 raises the cost from 3 to 6, so the derivative is 3: "
         "the cost moves three times as much as the weight. Adam made an update of −0.5"
     )

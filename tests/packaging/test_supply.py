@@ -134,10 +134,10 @@ def test_every_container_has_limits_and_is_started_again(compose: dict[str, Any]
 def test_the_dashboard_queries_the_metrics_of_the_api() -> None:
     dashboard = json.loads((ROOT / "services/compose/grafana/talweg.json").read_text())
     asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
-    told = metrics_page(
+    page = metrics_page(
         Meter(runs={}, cohorts={}, steps=0, unmirrored=0, unmirrored_steps=0, mirror_lag=0, counters={}), 0
     )
-    names = set(re.findall(r"^# TYPE (talweg_\w+)", told, re.MULTILINE))
+    names = set(re.findall(r"^# TYPE (talweg_\w+)", page, re.MULTILINE))
     assert set(re.findall(r"talweg_\w+", asked)) == names
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wide
-from talweg.cli.output import as_json, clean, data, hint, laboratory, listing, read_settings, say
+from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, listing, read_settings, say
 from talweg.cli.stack import run_module
 from talweg.cli.submit import steer
 from talweg.errors import InvalidSpec

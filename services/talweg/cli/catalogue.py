@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Wide
-from talweg.cli.output import as_json, catalogue_of, clean, data, facts, hint, laboratory, listing, read_settings
+from talweg.cli.output import (
+    AsJson,
+    Wide,
+    as_json,
+    catalogue_of,
+    clean,
+    data,
+    facts,
+    hint,
+    laboratory,
+    listing,
+    read_settings,
+)
 from talweg.errors import InvalidSpec
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import Home
-from talweg.cli.output import clean, data, laboratory, read_settings, say, table
+from talweg.cli.output import Home, clean, data, laboratory, read_settings, say, table
 from talweg.cli.show import largest
 from talweg.cli.watch import watch
 from talweg.errors import Conflict

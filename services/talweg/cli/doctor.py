@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wide
-from talweg.cli.output import as_json, clean, data, hint, laboratory, listing, read_settings
+from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, listing, read_settings
 from talweg.errors import TalwegError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Output of the commands: data on stdout, messages on stderr.
+"""Output of the commands, data on stdout and messages on stderr, and the options that several of them share.
 
 Characters that the terminal's encoding lacks are replaced by characters that it has.
 """
@@ -16,13 +16,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
+
+import typer
 
 from talweg.errors import InvalidSpec, NotFound
 
 if TYPE_CHECKING:
     from talweg.client import Lab, Run, Study, Table
     from talweg.settings import Settings
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="The laboratory's folder.", show_default=".talweg, or TALWEG_HOME")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
+RunName = Annotated[str, typer.Argument(help="A run, by name or id.")]
+WorkName = Annotated[str, typer.Argument(help="A run or a study, by name or id.")]
+Wait = Annotated[bool, typer.Option(help="Wait for the end.")]
 
 HANDLER: Final = "talweg.readable"
 

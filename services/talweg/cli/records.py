@@ -5,8 +5,24 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, RunName, Wait, Wide, WorkName
-from talweg.cli.output import as_json, catalogue_of, clean, data, find, hint, laboratory, listing, say, table
+from talweg.cli.output import (
+    AsJson,
+    Home,
+    RunName,
+    Wait,
+    Wide,
+    WorkName,
+    as_json,
+    catalogue_of,
+    clean,
+    data,
+    find,
+    hint,
+    laboratory,
+    listing,
+    say,
+    table,
+)
 from talweg.cli.submit import finish, given
 from talweg.errors import InvalidSpec
 

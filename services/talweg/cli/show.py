@@ -4,8 +4,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Home, RunName, Wide, WorkName
-from talweg.cli.output import as_json, clean, data, facts, find, hint, laboratory, listing, prose, table, view_of
+from talweg.cli.output import (
+    AsJson,
+    Home,
+    RunName,
+    Wide,
+    WorkName,
+    as_json,
+    clean,
+    data,
+    facts,
+    find,
+    hint,
+    laboratory,
+    listing,
+    prose,
+    table,
+    view_of,
+)
 from talweg.cli.watch import watch
 from talweg.errors import InvalidSpec
 

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wide
-from talweg.cli.output import as_json, clean, data, find, hint, laboratory, read_settings, say, table
+from talweg.cli.output import (
+    AsJson,
+    Home,
+    Wide,
+    as_json,
+    clean,
+    data,
+    find,
+    hint,
+    laboratory,
+    read_settings,
+    say,
+    table,
+)
 from talweg.errors import ChildFailed, InvalidSpec, LocalStackError, Unreachable
 from talweg.local.folder import Folder
 

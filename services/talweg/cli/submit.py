@@ -11,8 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.options import AsJson, Home, Wait, Wide, WorkName
-from talweg.cli.output import as_json, clean, data, find, hint, laboratory, prose, table
+from talweg.cli.output import (
+    AsJson,
+    Home,
+    Wait,
+    Wide,
+    WorkName,
+    as_json,
+    clean,
+    data,
+    find,
+    hint,
+    laboratory,
+    prose,
+    table,
+)
 from talweg.cli.watch import watch
 from talweg.errors import InvalidSpec
 

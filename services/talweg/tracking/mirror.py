@@ -301,7 +301,7 @@ class CopyProgress:
         done = not self.outbox(1) and all(run.ended for run in self._runs.values())
         return sorted(studies - self._described) if done else []
 
-    def mark_study_reported(self, study_id: str, told: bool = True) -> None:
+    def mark_study_reported(self, study_id: str, reported: bool = True) -> None:
         """Record that the server has the study's ranking and report."""
         self._described.add(study_id)
 

@@ -16,8 +16,7 @@ from talweg.records import norms, records, size_of
 from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store
 from talweg.tracking.naming import NORMS
-from talweg.web.run_page import content, first_own, shown
-from talweg.web.run_page_html import document
+from talweg.web.run_page import content, document, first_own, shown
 from talweg_core.problems import SurfaceProblem
 
 # Gradients and parameters are in the Parquet file if they are at most this many numbers together: 4 MB in float32.

@@ -18,7 +18,7 @@ from talweg.figures.path_figures import bounds, costs_over, heights
 from talweg.figures.run_figures import histogram, slices
 from talweg.records import Snapshot
 from talweg.store import RunRow
-from talweg.web.run_page_html import Json, coarse, floats, numbers
+from talweg.web.inline import Json, coarse, floats, numbers
 from talweg_core import optimizers
 from talweg_core.chain_rule import factors, has_factors
 from talweg_core.optimizers.base import Optimizer

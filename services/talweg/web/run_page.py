@@ -1,8 +1,10 @@
-"""The content of a run's page as plain data, within a limit of bytes."""
+"""A run's page: its content as plain data, within a limit of bytes, and the HTML file of data, style and script."""
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -14,11 +16,13 @@ from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.store.batch import checkpoint_every
 from talweg.web import run_networks
-from talweg.web.run_page_html import Json, floats, numbers
+from talweg.web.inline import Json, asset, content_hash, embedded, floats, numbers
 from talweg_core import optimizers
 from talweg_core.optimizers.description import describe
 from talweg_core.problems import Problem
 
+# In the order of their dependencies.
+SCRIPTS = ("base", "chart", "network", "surface", "weights", "rule", "chain", "table", "page")
 # The most points of the cost's curve, positions of the slider, and evaluations.
 CURVE, SLIDER, EVALUATIONS = 1600, 400, 200
 # Runs with at most this many coordinates show each of them at each position of the slider.
@@ -231,3 +235,33 @@ def _affordable(run: RunRow, steps: Steps) -> Steps:
         return several
     # A step at a checkpoint needs no other step to be recomputed.
     return some_of(np.arange(first_own(run), run.step, every), max(min(affordable, len(several)), 2))
+
+
+@cache
+def _script() -> str:
+    parts = "\n".join(asset("run_assets", f"{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
+
+
+def document(value: Json) -> str:
+    """The HTML file of a run's content. Its Content-Security-Policy allows style and script by their hashes."""
+    script, style = _script(), asset("run_assets", "page.css")
+    policy = (
+        f"default-src 'none'; script-src '{content_hash(script)}'; style-src '{content_hash(style)}'; img-src data:"
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(str(value["title"]))}</title>
+<style>{style}</style>
+</head>
+<body>
+<noscript>This page needs JavaScript, which is disabled here.</noscript>
+<script type="application/json" id="content">{embedded(value)}</script>
+<script>{script}</script>
+</body>
+</html>
+"""

@@ -143,6 +143,6 @@ def test_what_is_evaluated_is_finite_and_the_same_twice(name: str) -> None:
 def test_every_network_problem_says_how_many_parameters_it_has() -> None:
     makers = problems.catalogue()
     for name in problems.names():
-        problem, told = problems.create(name), makers[name].__doc__ or ""
-        if isinstance(problem, NetworkProblem) and "parameters" in told.split("\n")[0]:
-            assert f"{problem.layout.size:,} parameters" in told
+        problem, described = problems.create(name), makers[name].__doc__ or ""
+        if isinstance(problem, NetworkProblem) and "parameters" in described.split("\n")[0]:
+            assert f"{problem.layout.size:,} parameters" in described

@@ -62,18 +62,18 @@ def test_many_runs_are_waited_for_at_once(awaited: Awaited[Any], lab: Lab, train
 def test_events_report_each_change_once(awaited: Awaited[Any], lab: Lab, train: Callable[[], None]) -> None:
     async def work(mine: AsyncLab) -> list[dict[str, Any]]:
         run = await mine.submit(SPEC, seed=20)
-        told: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
         async for event in run.events():
-            if not told:
+            if not events:
                 worker = asyncio.create_task(asyncio.to_thread(train))
-            told.append(event)
+            events.append(event)
         await worker
         assert run.state == "finished"
-        return told
+        return events
 
-    told = awaited(work)
-    assert (told[0]["state"], told[-1]["state"], told[-1]["step"]) == ("queued", "finished", 30)
-    assert all(one != other for one, other in itertools.pairwise(told))
+    events = awaited(work)
+    assert (events[0]["state"], events[-1]["state"], events[-1]["step"]) == ("queued", "finished", 30)
+    assert all(one != other for one, other in itertools.pairwise(events))
     # The same for whoever does not await.
     run = lab.submit(SPEC, seed=21)
     events = run.events()

@@ -153,7 +153,7 @@ def test_ctrl_c_ends_the_wait_and_not_the_run(lab: Lab, address: Any) -> None:
     run = lab.submit(SPEC, seed=5, name="long one")
     script = (
         "import os, signal, sys, time\nfrom talweg import Lab\n"
-        # A suite that runs in the background of a shell was told to ignore the key.
+        # A suite that runs in the background of a shell ignores the key.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "run = Lab(sys.argv[1], token=sys.argv[2]).run('long one')\n"
         # As if the key was pressed during the first pause between two looks.

@@ -14,9 +14,9 @@ import pytest
 
 from talweg.records import gradient, norms, parameters, recompute_snapshots, stored_snapshots
 from talweg.store import RunRow, Store
+from talweg.web.inline import coarse, floats
 from talweg.web.run_networks import evaluate, lines
-from talweg.web.run_page import choose_steps, content, shown
-from talweg.web.run_page_html import coarse, document, floats
+from talweg.web.run_page import choose_steps, content, document, shown
 from talweg_core import optimizers
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
 
