@@ -34,9 +34,9 @@ SPEC: dict[str, Any] = {"problem": "digits-mlp", "optimizer": "adam", "steps": 4
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The messages of waits, printed after a shorter time than by default."""
     lines: list[str] = []
-    monkeypatch.setattr(waiting, "IDLE", 0.5)
-    monkeypatch.setattr(waiting, "ASK_AGAIN", 0.2)
-    monkeypatch.setattr(waiting, "SILENCE", 0.3)
+    monkeypatch.setattr(waiting, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(waiting, "REASON_SECONDS", 0.2)
+    monkeypatch.setattr(waiting, "SILENT_SECONDS", 0.3)
     for module in ("waiting", "aio"):
         monkeypatch.setattr(f"talweg.client.{module}.say", lines.append)
     return lines
