@@ -117,7 +117,7 @@ def test_a_wait_restarts_a_killed_stack_but_not_a_stopped_one(
         np.testing.assert_array_equal(costs, run.costs)
         endless = lab.submit(SPEC, steps=10_000_000)
         stop(home)
-        monkeypatch.setattr(waiting, "STOPPED", 0.1)
+        monkeypatch.setattr(waiting, "STOPPED_SECONDS", 0.1)
         with pytest.raises(LocalStackError, match="was stopped; start it again with: talweg up --home"):
             endless.wait()
         with pytest.raises(LocalStackError, match="was stopped"):

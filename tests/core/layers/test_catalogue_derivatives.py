@@ -166,7 +166,7 @@ def test_the_gradients_of_single_examples_have_the_batch_s_as_their_mean(
         oracle = problem.bind(row, gradient, [0], 4)
         cost, whole = float(oracle.gradient(1)[0]), gradient[0].copy()
         if "gaussian" in repr(layers):
-            with pytest.raises(InvalidNetwork, match="where a layer adds to it"):
+            with pytest.raises(InvalidNetwork, match="where a layer adds to the cost"):
                 list(oracle.examples(1))
             return
         single = [(cost, gradient[0].copy()) for cost in oracle.examples(1)]

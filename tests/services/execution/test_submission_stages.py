@@ -255,7 +255,7 @@ def test_a_halved_search_resumes_at_its_rungs(store: Store, settings: Settings) 
 @pytest.mark.parametrize(
     ("search", "rule"),
     [
-        ({"trials": 5, "sampler": "tpe", "pruning": {}}, "one by one"),
+        ({"trials": 5, "sampler": "tpe", "pruning": {}}, "one after the other"),
         ({"trials": 5, "pruning": {"factor": 10, "rungs": 2}}, r"at least factor\^rungs = 100 steps, got 20"),
         ({"trials": 5, "sampler": "tpe", "startup": 3, "points": [[{"learning_rate": 0.1}]] * 2}, "must be 2 for each"),
     ],
