@@ -15,6 +15,7 @@ from talweg_core.problems import (
     deep_linear,
     digits,
     himmelblau,
+    long_hauls,
     plateau,
     quadratic,
     rastrigin,
@@ -22,6 +23,7 @@ from talweg_core.problems import (
     saddle,
     tables,
     teacher_student,
+    test_functions,
     two_layer_line,
     two_spirals,
 )  # fmt: skip
@@ -30,6 +32,7 @@ from talweg_core.problems.description import Description
 from talweg_core.problems.description import describe as _describe
 from talweg_core.problems.network_problem import NetworkProblem
 from talweg_core.problems.noisy_quadratic import NoisyQuadratic
+from talweg_core.problems.rotated_quadratic import RotatedQuadratic
 from talweg_core.problems.surface import SurfaceProblem
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
 MAXIMUM_LAYERS = 1000
 
 _BUILT_IN: dict[str, Callable[..., Problem]] = {
+    "ackley": test_functions.ackley_n,
     "beale": beale.create,
     "branin": branin.create,
     "breast-cancer-logistic": tables.breast_cancer_logistic,
@@ -50,17 +54,23 @@ _BUILT_IN: dict[str, Callable[..., Problem]] = {
     "digits-cnn": digits.cnn,
     "digits-mlp": digits.mlp,
     "digits-vae": digits.vae,
+    "griewank": test_functions.griewank_n,
     "himmelblau": himmelblau.create,
+    "ill-conditioned-logistic": long_hauls.ill_conditioned_logistic,
     "noisy-quadratic": NoisyQuadratic,
     "plateau": plateau.create,
     "quadratic": quadratic.create,
     "rastrigin": rastrigin.create,
     "rosenbrock": rosenbrock.create,
+    "rosenbrock-n": test_functions.rosenbrock_n,
+    "rotated-quadratic": RotatedQuadratic,
     "saddle": saddle.create,
+    "styblinski-tang": test_functions.styblinski_tang_n,
     "teacher-student": teacher_student.create,
     "two-layer-line": two_layer_line.create,
     "two-spirals": two_spirals.create,
     "wine-mlp": tables.wine_mlp,
+    "zipf-language-model": long_hauls.zipf_language_model,
 }
 
 

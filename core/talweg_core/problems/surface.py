@@ -1,7 +1,7 @@
 """Test functions: a cost over a few coordinates, with a known minimum and no data."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,13 @@ from talweg_core.errors import InvalidProblem
 from talweg_core.layout import Array, Layout
 from talweg_core.problems.base import Oracle, Problem
 from talweg_core.problems.network_problem import start_of
+from talweg_core.randomness import stream
 
 # surface(x (P,), gradient (P,), constants) -> cost: writes the gradient, computes in float64.
 Surface = Callable[[Any, Any, Any], Any]
+# A point, or "random": drawn by each run's seed.
+Start = Sequence[float] | Literal["random"]
+Box = tuple[float, float]
 
 
 class SurfaceProblem(Problem):
@@ -23,21 +27,24 @@ class SurfaceProblem(Problem):
         self,
         name: str,
         surface: Surface,
-        start: Sequence[float],
+        start: Start,
         *,
         constants: tuple[Any, ...] = (),
         minimiser: Sequence[float],
         minimum: float = 0.0,
+        box: Box | None = None,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        """`constants` are passed to `surface`; `minimiser` (P,) is a point where the cost is `minimum`."""
+        """`constants` are passed to `surface`; `minimiser` (P,) is a point where the cost is `minimum`.
+
+        `box` is the usual domain, the same interval in each coordinate; a start may be "random" only where it is given.
+        """
         self.name = name
         self.layout = Layout.of({"x": (len(minimiser),)})
-        checked = start_of(name, start, len(minimiser))
-        if checked is None:
-            raise InvalidProblem(f"{name}: start must be given")
-        self.start, self.minimiser = checked, np.asarray(minimiser, dtype=np.float64)
-        self.least, self._constants, self._surface = minimum, constants, surface
+        # None: drawn by the seed.
+        self.start = fixed_start(name, start, len(minimiser), box)
+        self.minimiser = np.asarray(minimiser, dtype=np.float64)
+        self.least, self.box, self._constants, self._surface = minimum, box, constants, surface
         self._settings = settings or {}
 
     @property
@@ -47,15 +54,34 @@ class SurfaceProblem(Problem):
 
     def settings(self) -> dict[str, Any]:
         """The starting point, and the settings of the surface."""
-        return {"start": self.start.tolist()} | self._settings
+        return {"start": "random" if self.start is None else self.start.tolist()} | self._settings
 
     def initial(self, seed: int) -> Array:
-        """The starting point, for every seed."""
-        return self.start.copy()
+        """The starting point, whatever the seed; or drawn evenly from the box by (seed, "parameters")."""
+        return drawn_start(self.box, self.layout.size, seed) if self.start is None else self.start.copy()
 
     def bind(self, parameters: Array, gradient: Array, seeds: Sequence[int], batch_size: int) -> Oracle:
         """Bind to buffers."""
         return _SurfaceOracle(specialise(_every_row, surface=self._surface), parameters, gradient, self._constants)
+
+
+def fixed_start(name: str, start: Start, size: int, box: Box | None) -> Array | None:
+    """A starting point (P,) in float64, None for "random"; raises InvalidProblem where it can be neither."""
+    if isinstance(start, str):
+        if start != "random" or box is None:
+            also = '"random" or ' if box is not None else ""
+            raise InvalidProblem(f"{name}: start must be {also}a list of {size} numbers, got {start!r}")
+        return None
+    checked = start_of(name, start, size)
+    if checked is None:
+        raise InvalidProblem(f"{name}: start must be given")
+    return checked
+
+
+def drawn_start(box: Box | None, size: int, seed: int) -> Array:
+    """A point (P,) drawn evenly from the box by (seed, "parameters")."""
+    assert box is not None
+    return stream(seed, "parameters").uniform(*box, size)
 
 
 class _SurfaceOracle(Oracle):

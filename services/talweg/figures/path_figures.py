@@ -87,7 +87,8 @@ def draw_paths(
     """The figure and its axes, with limits that fit the paths of `window` (default: those drawn)."""
     figure = figure_of(10.0, 6.2)
     axes = figure.subplots()
-    low, high = _window(problem, list((taken if window is None else window).values()))
+    seen = list((taken if window is None else window).values())
+    low, high = _window(problem, seen)
     x, y = grid_axes(low, high, _CELLS)
     heights = costs_over(problem, low, high, _CELLS) - problem.least
     dress(axes, f"{problem.name}: cost, darker is lower")
@@ -106,11 +107,18 @@ def draw_paths(
         # A long path is thinned, since each point adds bytes to the SVG; its end stays.
         inside = np.concatenate([inside[: -1 : len(inside) // _DRAWN + 1], inside[-1:]])
         _path(axes, style_of(contender), inside, alpha=0.95)
-    axes.plot(*problem.start, "o", color=INK, markersize=7)
+    axes.plot(*_starts(problem, seen).T, "o", color=INK, markersize=7)
     axes.plot(*problem.minimiser, "*", color=INK, markersize=13)
     _frame(axes, low, high, "x₁", "x₂")
     legend(figure, list(taken))
     return figure, axes
+
+
+def _starts(problem: SurfaceProblem, taken: list[Floats]) -> Floats:
+    """The first points of the paths, (n, 2): the problem's start, or what each path's seed drew."""
+    if problem.start is not None:
+        return problem.start[None].astype(np.float64)
+    return np.unique([path[0] for path in taken if len(path)], axis=0)
 
 
 def _path(axes: Axes, pen: Style, path: Floats, **options: Any) -> None:
@@ -130,8 +138,9 @@ def _frame(axes: Axes, low: Floats, high: Floats, first: str, second: str) -> No
 
 def _window(problem: SurfaceProblem, taken: list[Floats]) -> tuple[Floats, Floats]:
     """Corners (2,) that hold start, minimum and the paths, as far as they stay near."""
-    fixed = np.stack([problem.start, problem.minimiser])
-    away = float(np.abs(problem.start - problem.minimiser).max()) or 1.0
+    starts = _starts(problem, taken)
+    fixed = np.concatenate([starts, problem.minimiser[None]])
+    away = float(np.abs(starts - problem.minimiser).max()) or 1.0
     bounds = fixed.min(axis=0) - _MARGIN * away, fixed.max(axis=0) + _MARGIN * away
     points = np.concatenate([fixed, *(path[np.isfinite(path).all(axis=1)] for path in taken)])
     points = np.clip(points, *bounds)

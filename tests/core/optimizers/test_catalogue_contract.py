@@ -186,7 +186,7 @@ PLAIN = SurfaceProblem("plain", plain, (3.0, -2.0, 0.5), minimiser=(0, 0, 0))
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_zero_gradient_changes_nothing_but_decay(name: str) -> None:
-    start = PLAIN.start
+    start = PLAIN.initial(0)
     rule = made(name, **RESTING.get(name, {}))
     decays = "weight_decay" in rule.settings() or any(one.name in ("l2", "weight_decay") for one in rule.around)
     runs = Cohort(PLAIN, [rule], [0], precision="float64")

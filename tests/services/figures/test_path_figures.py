@@ -27,6 +27,16 @@ def test_paths_are_drawn_over_a_test_function() -> None:
     assert len(drawn) < 500_000
 
 
+def test_paths_begin_where_the_seed_drew_the_start() -> None:
+    problem = create("rosenbrock-n", dimension=2)
+    assert isinstance(problem, SurfaceProblem)
+    spec = StudySpec.model_validate({"problem": "rosenbrock", "optimizers": ["sgd", "adam"]})
+    walk = np.linspace(problem.initial(3), [1.0, 1.0], 9)
+    taken = {contender: walk[: 9 - 3 * i] for i, contender in enumerate(contenders(spec))}
+    assert svg(paths(problem, taken)).startswith(b"<?xml")
+    assert Image.open(io.BytesIO(animation(problem, taken, frames=2))).format == "GIF"
+
+
 def test_animated_paths_have_their_contenders_colours() -> None:
     problem = create("rosenbrock")
     assert isinstance(problem, SurfaceProblem)
