@@ -143,7 +143,7 @@ class Planned:
 
 
 # Added after the first studies were stored: omitted at their defaults, so that those keep their digests.
-_LATER = ("problems", "grid", "search", "target", "clock")
+_LATER = ("problems", "suite", "grid", "search", "target", "clock")
 
 
 class StudySpec(_Training):
@@ -154,6 +154,9 @@ class StudySpec(_Training):
     problems: list[Annotated[StudyProblem, BeforeValidator(_problem_alone)]] = Field(
         default_factory=list, max_length=100
     )
+    # A named list of problems with their steps and targets, in place of `problem` and `problems`; submission fills
+    # `problems` in from it, and it stays beside them.
+    suite: Name | None = None
     optimizers: list[OptimizerLike] = Field(min_length=1, max_length=1000)
     # A number n stands for the seeds 0 … n − 1.
     seeds: int | list[Annotated[int, Field(ge=0, lt=2**63)]] = 5

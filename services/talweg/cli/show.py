@@ -111,7 +111,8 @@ def show(
         as_json(view if ranking is None else {**view, "ranking": list(ranking)})
         return
     spec = view["spec"]
-    common = {"id": view["id"], "state": view["state"], "problem": spec.get("problems") or spec["problem"]}
+    of = f"suite {spec['suite']}" if spec.get("suite") else spec.get("problems") or spec["problem"]
+    common = {"id": view["id"], "state": view["state"], "problem": of}
     if ranking is None:
         shown = {
             "stopped because": view["stop_reason"],

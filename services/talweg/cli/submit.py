@@ -107,9 +107,14 @@ def _value(text: str) -> Any:
 
 
 def compare(
-    problem: Annotated[str, typer.Argument(help="A problem, as in `talweg problems`, or a file SPEC.json.")],
+    problem: Annotated[
+        str, typer.Argument(help="A problem, as in `talweg problems`, or a file SPEC.json; left out with --suite.")
+    ],
     optimizers: Annotated[
         list[str] | None, typer.Argument(help="Optimizers, with settings as in adam:learning_rate=0.01.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A named list of problems in place of one.", show_default="none")
     ] = None,
     count: Annotated[
         str | None, typer.Option("--seeds", help="How many seeds (5), or which (0,7,11).", show_default="5")
@@ -127,13 +132,18 @@ def compare(
     json: AsJson = False,
     wide: Wide = False,
 ) -> None:
-    """Train optimizers on a problem, and rank them."""
+    """Train optimizers on a problem or on a suite of problems, and rank them."""
     keywords = given(
         schedule=schedule, steps=steps, batch_size=batch_size, precision=precision, evaluate_every=evaluate_every,
-        record=record, max_seconds=max_seconds, name=name, seeds=None if count is None else seeds(count),
-        optimizers=[named(optimizer) for optimizer in optimizers or ()] or None,
+        record=record, max_seconds=max_seconds, name=name, seeds=None if count is None else seeds(count), suite=suite,
     )  # fmt: skip
-    spec = _spec(problem, keywords, None if optimizers else "optimizers")
+    if suite is not None:
+        _require_optimizer(problem, suite)
+        # With a suite, which names the problems, every word is an optimizer.
+        optimizers = [problem, *(optimizers or [])]
+    if optimizers:
+        keywords["optimizers"] = [named(optimizer) for optimizer in optimizers]
+    spec = None if suite is not None else _spec(problem, keywords, None if optimizers else "optimizers")
     with laboratory(home) as lab:
         study = lab.compare(spec, **keywords)
         if not wait:
@@ -209,6 +219,17 @@ def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
     if missing is not None:
         raise InvalidSpec(f"{missing}: must be named after the problem, as in: talweg {_EXAMPLES[missing]}")
     return None
+
+
+def _require_optimizer(text: str, suite: str) -> None:
+    """The first word beside a suite is an optimizer; raises InvalidSpec where it is a file or a problem."""
+    from talweg_core import problems
+
+    if is_file(text) or named(text)["name"] in problems.names():
+        raise InvalidSpec(
+            f"problem: must not stand beside a suite, which names the problems itself, got {text}. "
+            f"Name optimizers only: talweg compare --suite {suite} sgd adam"
+        )
 
 
 def cancel(name: WorkName, home: Home = None, json: AsJson = False) -> None:

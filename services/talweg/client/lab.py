@@ -102,6 +102,8 @@ class Lab:
     def compare(self, spec: object = None, /, **keywords: Any) -> Study:
         """Submit a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"], seeds=5)`.
 
+        `suite="standard"` in place of the problem trains on each problem of that suite, with its steps and target.
+
         Args:
             spec: a StudySpec or its JSON as a dict; keywords replace its keys.
             keywords: keys of StudySpec.

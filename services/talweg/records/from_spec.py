@@ -9,12 +9,12 @@ from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg.store import RunRow
-from talweg.study_settings import Grid, Range, Search
+from talweg.study_settings import Grid, Range, Search, Target
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
 from talweg_core.memory import cohort_bytes
 from talweg_core.optimizers import Optimizer
-from talweg_core.problems import Problem
+from talweg_core.problems import Problem, suites
 from talweg_core.schedules import Schedule
 
 
@@ -104,6 +104,7 @@ def normalise(spec: RunSpec) -> RunSpec:
 
 def normalise_study(spec: StudySpec) -> StudySpec:
     """The study spec with every default filled in; each setting is checked once for all seeds. Raises InvalidSpec."""
+    spec = _with_suite(spec)
     seeds = spec.seed_list()
     # Before points are drawn and runs listed: a spec of a few bytes can name a thousand million runs.
     spec.size()
@@ -135,6 +136,45 @@ def _on_its_problems(spec: StudySpec) -> Json:
     if len(filled) != len({problem.model_dump_json(include={"problem"}) for problem in filled}):
         raise InvalidSpec("problems: each must differ from the others")
     return {"problems": filled}
+
+
+def _with_suite(spec: StudySpec) -> StudySpec:
+    """The spec with the problems of its suite filled in; raises InvalidSpec where others stand beside it.
+
+    Its own problems do: a stored spec may be submitted again.
+    """
+    if spec.suite is None:
+        return spec
+    with engine_rules():
+        entries = suites.suite(spec.suite)
+    for name in ("steps", "batch_size", "evaluate_every", "target"):
+        if (asked := getattr(spec, name)) != StudySpec.model_fields[name].get_default():
+            shown = asked.model_dump() if isinstance(asked, Target) else asked
+            raise InvalidSpec(f"{name}: each problem of the suite {spec.suite!r} has its own, got {shown}")
+    filled = [
+        StudyProblem(
+            problem=ProblemSpec(name=entry.problem, **entry.settings),
+            steps=entry.steps,
+            batch_size=entry.batch_size,
+            evaluate_every=entry.evaluate_every,
+            target=Target(cost=entry.target),
+        )
+        for entry in entries
+    ]
+    if spec.problem is not None or spec.problems:
+        beside = "problem" if spec.problem is not None else "problems"
+        own = [] if spec.problem is not None else [_with_settings(problem) for problem in spec.problems]
+        if own != [_with_settings(problem) for problem in filled]:
+            raise InvalidSpec(
+                f"{beside}: must not stand beside a suite, which names the problems itself, got suite {spec.suite!r}"
+            )
+    return spec.model_copy(update={"problems": filled})
+
+
+def _with_settings(own: StudyProblem) -> StudyProblem:
+    """The problem's own settings filled in."""
+    settings = own.problem.settings | problem_of(own).settings()
+    return own.model_copy(update={"problem": ProblemSpec(name=own.problem.name, **settings)})
 
 
 def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) -> Json:

@@ -197,6 +197,7 @@ def protocol(study: StudyRow) -> dict[str, str]:
     spec = StudySpec.model_validate(study.spec)
     names, steps = spec.problem_names(), {own.steps for own in spec.each_problem()}
     facts = {
+        "suite": spec.suite,
         "problem" if len(names) == 1 else "problems": names[0] if len(names) == 1 else len(names),
         "protocol": spec.protocol,
         "steps": " to ".join(f"{count:,}" for count in sorted({min(steps), max(steps)})),  # type: ignore[type-var]

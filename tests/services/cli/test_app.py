@@ -151,6 +151,13 @@ def test_a_file_holds_a_run_or_a_study(remote: Talweg, tmp_path: Path) -> None:
         (["compare", "digits-mlp", "adam", "--record", "some"], ["record", "some"]),
         (["compare", "digits-mlp"], ["optimizers", "talweg compare digits-mlp sgd"]),
         (["compare", "digits-mlp", "adam:beta1"], ["key=value", "beta1"]),
+        (
+            ["compare", "--suite", "standard", "digits-mlp", "sgd"],
+            ["problem: must not stand beside a suite", "digits-mlp"],
+        ),
+        (["compare", "--suite", "standard", "spec.json"], ["problem: must not stand beside a suite", "spec.json"]),
+        (["compare", "--suite", "standrad", "sgd"], ["suite: there is no 'standrad'", "standard"]),
+        (["compare", "--suite", "standard", "sgd", "--steps", "5"], ["steps: each problem of the suite", "got 5"]),
         (["submit", "nowhere.json"], ["nowhere.json", "cannot be read"]),
         (["submit", "digits-mlp"], ["optimizer"]),
         (["submit", "digits-mlp", "adam", "--seed", "-1"], ["seed", "-1"]),
@@ -167,6 +174,19 @@ def test_bad_input_ends_with_2_and_names_thing_rule_and_value(
     assert [word for word in words if word not in done.err] == []
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+def test_a_suite_stands_in_place_of_the_problem(remote: Talweg) -> None:
+    done = remote(
+        "compare", "--suite", "standard", "adam:learning_rate=0.01", "sgd", "--seeds", "1", "--no-wait", "--json"
+    )
+    assert done.status == 0, done.err
+    view = remote("show", done.json["name"], "--json").json
+    assert view["spec"]["suite"] == "standard"
+    assert len(view["spec"]["problems"]) == 10
+    assert [optimizer["name"] for optimizer in view["spec"]["optimizers"]] == ["adam", "sgd"]
+    assert "suite standard" in remote("show", done.json["name"]).out
+    assert remote("cancel", done.json["name"]).status == 0
 
 
 def test_an_unreadable_file_is_refused(remote: Talweg, tmp_path: Path) -> None:
