@@ -55,7 +55,7 @@ def _logistic_data() -> Dataset:
 
 
 def zipf_language_model() -> NetworkProblem:
-    """Predict the next of 8 characters: an embedding of 12, 64 relu units and cross-entropy: 8,287 parameters.
+    """Predict the character after 8: an embedding of 12, 64 relu units and cross-entropy: 8,287 parameters.
 
     The text is made of 500 words of 1 to 7 letters, drawn once; the k-th of them comes with chance ∝ 1 / k, whatever
     stood before, and a space follows. Frequent words are learned soon, each rarer one later, as in natural language, so

@@ -25,7 +25,9 @@ MINIMISER, BOX = 1.0, (-1.0, 3.0)
 
 
 class RotatedQuadratic(Problem):
-    """C = ½ (θ − 1)ᵀ Rᵀ diag(h) R (θ − 1): curvatures h from 1 / condition to 1, R a random rotation.
+    """An ill-conditioned bowl with a stated spectrum, turned by a random rotation.
+
+    C = ½ (θ − 1)ᵀ Rᵀ diag(h) R (θ − 1), curvatures h from 1 / condition to 1, R the rotation.
 
     Spectrum "log": the h evenly apart in logarithm. "linear": evenly apart. "outliers": a tenth of them, rounded up, 1
     and all others 1 / condition, as a trained network has few large curvatures and many small ones. R is drawn
