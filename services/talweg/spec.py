@@ -6,15 +6,27 @@ and shapes at submission, which also fills in every default.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from talweg.errors import InvalidSpec
-from talweg.study_settings import Clock, Grid, Part, Protocol, Search, Target, without_defaults
+from talweg.study_settings import (
+    ALPHA,
+    Clock,
+    Grid,
+    Part,
+    Protocol,
+    Search,
+    Seed,
+    Target,
+    UntilSettled,
+    enough_seeds,
+    without_defaults,
+)
 from talweg.validation import NAME, from_yaml, parse
 
 Json = dict[str, Any]
@@ -142,8 +154,24 @@ class Planned:
         return {name: value for name, value in vars(self).items() if name not in ("spec", "until")}
 
 
+def _kind_of_seeds(value: object) -> str | None:
+    """Which of the three kinds it is, so that an error names only that one."""
+    if value == "auto":
+        return "auto"
+    return "list" if isinstance(value, list | tuple) else "count" if isinstance(value, int) else None
+
+
+Seeds = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[int, Tag("count")] | Annotated[list[Seed], Tag("list")],
+    Discriminator(
+        _kind_of_seeds,
+        custom_error_type="seeds",
+        custom_error_message='must be "auto", how many (10) or which ([0, 7, 11])',
+    ),
+]
+
 # Added after the first studies were stored: omitted at their defaults, so that those keep their digests.
-_LATER = ("problems", "suite", "grid", "search", "target", "clock")
+_LATER = ("problems", "suite", "grid", "search", "until_settled", "target", "clock")
 
 
 class StudySpec(_Training):
@@ -158,10 +186,11 @@ class StudySpec(_Training):
     # `problems` in from it, and it stays beside them.
     suite: Name | None = None
     optimizers: list[OptimizerLike] = Field(min_length=1, max_length=1000)
-    # A number n stands for the seeds 0 … n − 1.
-    seeds: int | list[Annotated[int, Field(ge=0, lt=2**63)]] = 5
+    # A number n stands for the seeds 0 … n − 1; "auto" for enough to settle every comparison, and at least 10.
+    seeds: Seeds = "auto"
     grid: Grid | None = None
     search: Search | None = None
+    until_settled: UntilSettled | None = None
     target: Target | None = None
     # The unit of the budget when results are compared.
     clock: Clock = "steps"
@@ -179,7 +208,7 @@ class StudySpec(_Training):
     @property
     def staged(self) -> bool:
         """Whether more runs follow after the first ones end."""
-        return self.protocol == "grid" or self.adaptive
+        return self.protocol == "grid" or self.adaptive or self.until_settled is not None
 
     @property
     def adaptive(self) -> bool:
@@ -207,9 +236,21 @@ class StudySpec(_Training):
 
     def seed_list(self) -> list[int]:
         """The seeds as a list; raises InvalidSpec for none, too many or a repeated one."""
-        return _spelled_out(
-            "seeds", self.seeds, list(range(self.seeds)) if isinstance(self.seeds, int) and _few(self.seeds) else None
-        )
+        seeds = self._auto() if self.seeds == "auto" else self.seeds
+        return _spelled_out("seeds", seeds, list(range(seeds)) if isinstance(seeds, int) and _few(seeds) else None)
+
+    def _auto(self) -> int:
+        enough = enough_seeds(len(self.optimizers))
+        if self.until_settled is None:
+            return enough
+        # With several looks each needs a smaller p, and so more seeds.
+        looks = len(self.until_settled.looks(enough))
+        return min(enough_seeds(len(self.optimizers), alpha=ALPHA / looks), self.until_settled.at_most)
+
+    def looks(self) -> list[int]:
+        """The numbers of seeds after which the study is judged."""
+        first = len(self.seed_list())
+        return [first] if self.until_settled is None else self.until_settled.looks(first)
 
     def tuning_seed_list(self) -> list[int]:
         """The seeds for tuning; raises InvalidSpec where one of them is also in `seeds`."""
@@ -221,7 +262,7 @@ class StudySpec(_Training):
 
     def size(self) -> int:
         """The number of runs in all stages; raises InvalidSpec for more than MAXIMUM_RUNS."""
-        each = len(self.seed_list())
+        each = self.looks()[-1]
         if self.protocol == "grid":
             each += (self.grid or Grid()).points * len(self.tuning_seed_list())
         elif self.protocol == "search":
@@ -242,9 +283,12 @@ class StudySpec(_Training):
         """
         return list(self._planned())
 
-    def final(self, problem: int, optimizer: int, setting: OptimizerSpec) -> list[Planned]:
-        """The runs of the stage "final" of a setting."""
-        return [Planned(self._run(problem, setting, seed), problem, optimizer) for seed in self.seed_list()]
+    def final(
+        self, problem: int, optimizer: int, setting: OptimizerSpec, seeds: Sequence[int] | None = None
+    ) -> list[Planned]:
+        """The runs of the stage "final" of a setting, with the study's seeds or with others."""
+        seeds = self.seed_list() if seeds is None else seeds
+        return [Planned(self._run(problem, setting, seed), problem, optimizer) for seed in seeds]
 
     def _planned(self) -> Iterator[Planned]:
         for problem in range(len(self.each_problem())):

@@ -11,6 +11,7 @@ The protocols:
   a study. Optionally, successive halving prunes the worst trials early.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -21,6 +22,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 
 MAXIMUM_POINTS = 1000
+# A study's claims are wrong, all of them together, in at most this share of studies.
+ALPHA = 0.05
+# Up to so many optimizers every two are compared; of more, the best with each of the others.
+PAIRWISE = 12
+# The least that `seeds="auto"` stands for.
+LEAST_SEEDS = 10
 
 
 class Part(BaseModel):
@@ -147,6 +154,23 @@ class Search(Part):
         return without_defaults(Search, content(self), _LATER)
 
 
+class UntilSettled(Part):
+    """Seeds are added until the best is told from every other optimizer, or there are `at_most`.
+
+    The looks at the results are planned beforehand, and each claims at α / their number: all claims together are wrong
+    in at most α of studies, however many looks were needed (Bonferroni).
+    """
+
+    at_most: int = Field(60, ge=3, le=10_000)
+
+    def looks(self, first: int) -> list[int]:
+        """After how many seeds the results are looked at: half as many more each time, `at_most` last."""
+        found = [min(first, self.at_most)]
+        while found[-1] < self.at_most:
+            found.append(min(-(-found[-1] * 3 // 2), self.at_most))
+        return found
+
+
 class Target(Part):
     """The target validation cost: `cost`, or computed from the study's own runs by AlgoPerf's rule.
 
@@ -166,3 +190,21 @@ def without_defaults(kind: type[BaseModel], content: dict[str, Any], names: tupl
         for key, value in content.items()
         if key not in names or value != kind.model_fields[key].get_default(call_default_factory=True)
     }
+
+
+def comparisons_of(optimizers: int) -> int:
+    """How many comparisons a study of so many optimizers makes on each problem."""
+    return optimizers * (optimizers - 1) // 2 if optimizers <= PAIRWISE else optimizers - 1
+
+
+def seeds_needed(comparisons: int, *, alpha: float = ALPHA) -> int:
+    """The least n with which the smallest of m = `comparisons` corrected p of the signed-rank test can be ≤ alpha.
+
+    Of n pairs the least p is 2 / 2^n, so that is 2^(1−n) ≤ α / m.
+    """
+    return math.ceil(1 + math.log2(max(comparisons, 1) / alpha))
+
+
+def enough_seeds(optimizers: int, *, alpha: float = ALPHA) -> int:
+    """How many seeds `auto` stands for: with so many every comparison can be settled, and at least 10."""
+    return max(LEAST_SEEDS, seeds_needed(comparisons_of(optimizers), alpha=alpha))

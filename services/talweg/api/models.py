@@ -78,7 +78,10 @@ class RunView(BaseModel):
 
 
 class StudyView(BaseModel):
-    """One study; `runs` counts its runs, `counts` those in each state, `paused` those that are paused."""
+    """One study; `runs` counts its runs, `counts` those in each state, `paused` those that are paused.
+
+    `notes` report what its number of seeds cannot settle.
+    """
 
     id: str
     name: str
@@ -91,6 +94,7 @@ class StudyView(BaseModel):
     paused: int
     mlflow_url: str | None
     created_at: datetime
+    notes: list[str] = []
 
 
 class RunPage(BaseModel):

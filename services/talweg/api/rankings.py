@@ -53,6 +53,7 @@ class RankingRow(BaseModel):
     runs: int
     complete: int
     diverged: int
+    blown_up: int = 0
     final_cost: SpreadView | None
     best_cost: SpreadView | None
     validation_cost: SpreadView | None
@@ -123,6 +124,7 @@ def _over_problems(found: Comparison) -> tuple[list[RankingRow], str, str | None
                     "runs": sum(s.runs for s in mine),
                     "complete": sum(s.complete for s in mine),
                     "diverged": sum(s.diverged for s in mine),
+                    "blown_up": sum(s.blown_up for s in mine),
                     **dict.fromkeys(("final_cost", "best_cost", "validation_cost", "validation_metric")),
                     "profile_score": score and score.score,
                     "targets_met": score and score.arrived,
@@ -152,12 +154,12 @@ def _standings(found: Comparison) -> tuple[list[str], Rows]:
     rows = [
         [
             problem.name, place, s.contender.label, s.setting or None, s.median, s.mean, problem.target, s.time,
-            s.arrived, s.runs, s.complete, s.diverged,
+            s.arrived, s.runs, s.complete, s.diverged, s.blown_up,
         ]
         for problem in found.problems
         for place, s in enumerate(problem.standings, start=1)
     ]  # fmt: skip
-    return [*columns, "runs", "complete", "diverged"], rows
+    return [*columns, "runs", "complete", "diverged", "blown_up"], rows
 
 
 def _differences(found: Comparison) -> tuple[list[str], Rows]:
@@ -167,12 +169,12 @@ def _differences(found: Comparison) -> tuple[list[str], Rows]:
     rows = [
         [
             name, d.first, d.second, "ratio" if d.relative else "difference", d.interval, d.pairs, d.p, d.adjusted,
-            (d.second, None, d.first)[1 - d.settled],
+            d.basis, (d.second, None, d.first)[1 - d.settled],
         ]
         for name, differences in parts
         for d in differences
     ]  # fmt: skip
-    return ["problem", "first", "second", "of", "value", "seeds", "p", "p_corrected", "better"], rows
+    return ["problem", "first", "second", "of", "value", "seeds", "p", "p_corrected", "basis", "better"], rows
 
 
 def _profile(found: Comparison) -> tuple[list[str], Rows]:

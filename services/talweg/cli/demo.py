@@ -28,7 +28,7 @@ TENSOR = "dense1.weight"
 def demo(
     home: Home = None,
     out: Annotated[Path, typer.Option(help="Folder for the picture and the report.")] = Path("demo"),
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds per optimizer.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds per optimizer.")] = 10,
     steps: Annotated[int, typer.Option(min=1, help="Updates a run.")] = 500,
 ) -> None:
     """Compare four optimizers on handwritten digits.

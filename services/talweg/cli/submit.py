@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -67,15 +67,17 @@ def named(text: str) -> dict[str, Any]:
     return found
 
 
-def seeds(text: str) -> int | list[int]:
-    """`5` is five seeds, 0 to 4; `0,7,11` are those; raises InvalidSpec."""
+def seeds(text: str) -> Literal["auto"] | int | list[int]:
+    """`auto` is as many as settle; `10` is ten seeds, 0 to 9; `0,7,11` are those; raises InvalidSpec."""
+    if text.strip() == "auto":
+        return "auto"
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         numbers = [int(part) for part in parts]
     except ValueError:
         numbers = []
     if not numbers:
-        raise InvalidSpec(f"seeds: must be how many (5) or which (0,7,11), got {text!r}")
+        raise InvalidSpec(f"seeds: must be auto, how many (10) or which (0,7,11), got {text!r}")
     return numbers if "," in text else numbers[0]
 
 
@@ -117,7 +119,8 @@ def compare(
         str | None, typer.Option(help="A named list of problems in place of one.", show_default="none")
     ] = None,
     count: Annotated[
-        str | None, typer.Option("--seeds", help="How many seeds (5), or which (0,7,11).", show_default="5")
+        str | None,
+        typer.Option("--seeds", help="How many (10), which (0,7,11), or auto: enough.", show_default="auto"),
     ] = None,
     steps: Steps = None,
     batch_size: BatchSize = None,

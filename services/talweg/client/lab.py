@@ -12,6 +12,7 @@ from talweg.client.run import Run
 from talweg.client.run_or_study import every
 from talweg.client.study import Study
 from talweg.client.table import Table, card
+from talweg.client.waiting import say
 from talweg.client.wire import Wire, copy_with_wire, path_part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
@@ -100,9 +101,11 @@ class Lab:
         return Run(self._wire, self._wire.post("/v1/runs", run_spec(spec, keywords, self._hyperparameters_of)))
 
     def compare(self, spec: object = None, /, **keywords: Any) -> Study:
-        """Submit a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"], seeds=5)`.
+        """Submit a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"])`.
 
-        `suite="standard"` in place of the problem trains on each problem of that suite, with its steps and target.
+        Every optimizer trains with the same seeds. With `seeds="auto"`, the default, there are enough to settle every
+        comparison, and at least 10. What a smaller number cannot settle is reported on stderr. `suite="standard"` in
+        place of the problem trains on each problem of that suite, with its steps and target.
 
         Args:
             spec: a StudySpec or its JSON as a dict; keywords replace its keys.
@@ -112,7 +115,10 @@ class Lab:
             InvalidSpec: the spec breaks a rule; the message names the key, the rule and the value.
             Conflict: the name is taken.
         """
-        return Study(self._wire, self._wire.post("/v1/studies", study_spec(spec, keywords)))
+        study = Study(self._wire, self._wire.post("/v1/studies", study_spec(spec, keywords)))
+        for note in study.notes:
+            say(note)
+        return study
 
     def run(self, id_or_name: str) -> Run:
         """The run of that id or name; raises NotFound."""

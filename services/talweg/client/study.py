@@ -36,6 +36,11 @@ class Study(RunOrStudy):
         views = sorted(every(self._wire, "/v1/runs", study=self.id), key=lambda view: str(view["id"]))
         return [Run(self._wire, view) for view in views]
 
+    @property
+    def notes(self) -> list[str]:
+        """What its number of seeds cannot settle; empty where every comparison can be settled."""
+        return list(self._view.get("notes", ()))
+
     def ranking(self) -> Table:
         """The optimizer settings, best first: medians with ranges over seeds, and means with 95 % intervals.
 
@@ -45,11 +50,12 @@ class Study(RunOrStudy):
         titles = SCORES | {"validation_metric": f"validation_{answer['metric'] or 'metric'}"}
         scores = [score for score in titles if any(row.get(score) is not None for row in answer["rows"])]
         scores.sort(key=lambda score: score != answer["ranked_by"])
-        keys = ["rank", "label", *scores, "runs", "complete", "diverged"]
+        keys = ["rank", "label", *scores, "runs", "complete", "diverged", "blown_up"]
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
         rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
         # Columns to show in a narrow terminal.
-        wanted = ("rank", "label", answer["ranked_by"], "validation_metric", "diverged", "runs")
+        lost = [key for key in ("diverged", "blown_up") if any(row.get(key) for row in answer["rows"])] or ["diverged"]
+        wanted = ("rank", "label", answer["ranked_by"], "validation_metric", *lost, "runs")
         first = tuple(columns[keys.index(key)] for key in wanted if key in keys)
         return Table(columns, rows, title=f"study {self.name}", first=first)
 

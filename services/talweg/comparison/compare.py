@@ -17,10 +17,9 @@ from talweg.comparison.contenders import (
     standing,
     within,
 )
+from talweg.comparison.divergence import mark_blown_up
 from talweg.comparison.intervals import (
-    Difference,
     Interval,
-    differences,
     generator,
     probability_of_improvement,
     quantiles,
@@ -29,6 +28,7 @@ from talweg.comparison.intervals import (
 )
 from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
 from talweg.comparison.results import Floats, Result
+from talweg.comparison.significance import Difference, differences
 from talweg.comparison.times import Clock, judged, median_times, target_of, ticks
 from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
@@ -118,13 +118,13 @@ class Comparison:
 
 def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Comparison:
     """Compare a study's optimizers; `spec` has every default filled in, `seed` is the resampling's."""
-    compared = contenders(spec)
+    compared, results = contenders(spec), mark_blown_up(results)
     problems = tuple(
         _on_problem(spec, own, [r for r in results if r.problem in (name, "")], compared, name, seed)
         for name, own in zip(spec.problem_names(), spec.each_problem(), strict=True)
     )
     scores = _scores(compared, problems, seed)
-    overall = _overall(compared, problems, seed) if len(problems) > 1 else ()
+    overall = _overall(compared, problems, len(spec.looks()), seed) if len(problems) > 1 else ()
     improvements = tuple(_improvement(problems, d, seed) for d in overall)
     return Comparison(spec, tuple(results), tuple(compared), problems, scores, overall, improvements)
 
@@ -176,7 +176,11 @@ def _on_problem(
         target,
         rule,
         tuple(standings[i] for i in order),
-        tuple(differences({standings[i].contender.label: standings[i].scores for i in order}, seed=seed)),
+        tuple(
+            differences(
+                {standings[i].contender.label: standings[i].scores for i in order}, looks=len(spec.looks()), seed=seed
+            )
+        ),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
         tuple(_tunings(compared, by_contender)),
         # The final cost of a pruned trial is unknown, and trials that TPE suggested are not independent draws.
@@ -185,8 +189,8 @@ def _on_problem(
 
 
 def _rest(standing: Standing) -> float:
-    """The order of equal medians: the share of runs that diverged."""
-    return standing.diverged / standing.runs if standing.runs else 1.0
+    """The order of equal medians: the share of runs that did not train."""
+    return (standing.diverged + standing.blown_up) / standing.runs if standing.runs else 1.0
 
 
 def _positive(run: Result) -> bool:
@@ -297,7 +301,9 @@ def _scores(compared: Sequence[Contender], problems: Sequence[OnProblem], seed: 
     return tuple(sorted(scores, key=lambda score: (-score.score.estimate, score.contender.position)))
 
 
-def _overall(compared: Sequence[Contender], problems: Sequence[OnProblem], seed: int) -> tuple[Difference, ...]:
+def _overall(
+    compared: Sequence[Contender], problems: Sequence[OnProblem], looks: int, seed: int
+) -> tuple[Difference, ...]:
     """The pairs of contenders, by their profile scores with each seed as a study of its own."""
     times = _times(compared, problems)
     if times is None:
@@ -307,6 +313,7 @@ def _overall(compared: Sequence[Contender], problems: Sequence[OnProblem], seed:
         differences(
             # From −1 to 0: less is better. Never all positive, so that differences are taken, not ratios.
             {c.label: dict(enumerate((-each[:, i]).tolist())) for i, c in enumerate(compared)},
+            looks=looks,
             seed=seed,
         )
     )

@@ -39,6 +39,7 @@ class Standing:
         gradients: mean gradient evaluations of a run, without pruned runs.
         pruned: trials that successive halving ended early; they have no score and count as neither complete nor
             diverged.
+        blown_up: runs that ended far above their start (`divergence`); their score is infinite.
     """
 
     contender: Contender
@@ -52,6 +53,7 @@ class Standing:
     times: Mapping[int, float]
     gradients: float
     pruned: int = 0
+    blown_up: int = 0
 
     @property
     def median(self) -> float:
@@ -143,11 +145,12 @@ def standing(
         {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in ended.items()},
         float(np.mean(taken)) if taken else math.nan,
         sum(run.pruned for run in runs),
+        sum(run.blown_up > 0 for run in runs),
     )
 
 
 def _ended(run: Result) -> bool:
-    return run.complete or run.diverged or run.pruned
+    return run.complete or run.failed_to_train or run.pruned
 
 
 def _mean(finite: Sequence[float], positive: bool) -> Interval | None:
@@ -190,4 +193,4 @@ def _cost_at(run: Result, step: float) -> float:
     at, costs = judged(run)
     known = costs[at <= step]
     last = float(known[-1]) if known.size else math.inf
-    return last if math.isfinite(last) and not (run.diverged and step >= len(run.costs)) else math.inf
+    return last if math.isfinite(last) and not (run.failed_to_train and step >= len(run.costs)) else math.inf

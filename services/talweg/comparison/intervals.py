@@ -1,14 +1,14 @@
-"""Intervals by resampling, paired differences and their tests: the same data and seed give the same numbers.
+"""Intervals by resampling: the same data and seed give the same numbers.
 
 For a mean: the studentised bootstrap, corrected towards Student's t. Its 95 % intervals hold the truth in 93 to 97 %
 of studies (`benchmarks/intervals.py`); those of the plain percentile bootstrap in 82 % (five seeds) to 90 % (ten).
 For all other statistics: the percentile bootstrap with runs drawn within each problem (stratified), as in rliable.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -26,10 +26,6 @@ _GREATEST = 709.0
 # which there is none.
 _SKEW_VALUES = 8
 _SYMMETRIC = 0.7
-ALPHA = 0.05
-# Up to this many pairs all signs are tried: 2^14 sums.
-_EXACT = 14
-_FLIPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,8 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, level: float = LEVEL, res
     if n < 2:
         return Interval(float(sample[0]) if n else float("nan"), -np.inf, np.inf)
     mean, error = sample.mean(), sample.std(ddof=1) / np.sqrt(n)
-    if error == 0:
+    # Equal up to the last digits of their logarithms.
+    if error <= 1e-13 * np.abs(sample).max():
         return Interval(float(mean), float(mean), float(mean))
     # scipy takes a tenth of a second to import.
     from scipy.special import stdtrit
@@ -76,14 +73,27 @@ def mean_interval(values: ArrayLike, *, seed: int = 0, level: float = LEVEL, res
     student = float(stdtrit(n - 1, (1 + level) / 2))
     if n < _FEW:
         return Interval(float(mean), float(mean - student * error), float(mean + student * error))
-    drawn = sample[generator(seed).integers(0, n, size=(resamples, n))]
-    means, errors = drawn.mean(axis=1), drawn.std(axis=1, ddof=1) / np.sqrt(n)
+    # Of the values about their mean, so that the difference of two squares loses few digits.
+    about = sample - mean
+    counts = _resamples(n, resamples, seed)
+    away = counts @ about / n
+    variance = (counts @ about**2 / n - away**2) / (n - 1)
     # A resample that repeats one value has no spread: its t is infinite.
-    away = means - mean
-    t = np.divide(away, errors, out=np.copysign(np.inf, away), where=errors > 1e-12 * error)
+    spread = variance > (1e-6 * error) ** 2
+    t = np.where(spread, away / np.sqrt(np.where(spread, variance, 1.0)), np.copysign(np.inf, away))
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="higher")
     above, below = _corrected(-float(low), float(high), student, n)
     return Interval(float(mean), float(mean - below * error), float(mean + above * error))
+
+
+@lru_cache(maxsize=8)
+def _resamples(n: int, resamples: int, seed: int) -> Floats:
+    """(resamples, n) how often each of n values is drawn: the same for all samples of one size."""
+    drawn = generator(seed).integers(0, n, size=(resamples, n))
+    counts = np.zeros((resamples, n))
+    np.add.at(counts, (np.arange(resamples)[:, None], drawn), 1.0)
+    counts.flags.writeable = False
+    return counts
 
 
 def _corrected(above: float, below: float, student: float, n: int) -> tuple[float, float]:
@@ -191,141 +201,3 @@ def speed_up(times: ArrayLike, reference: ArrayLike) -> tuple[float, int]:
     mine, other = np.asarray(times, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     both = np.isfinite(mine) & np.isfinite(other)
     return geometric_mean(other[both] / mine[both]), int(both.sum())
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of `first` and `second` over the seeds that both have; less is better.
-
-    Attributes:
-        pairs: seeds in common, including diverged ones.
-        measured: those with two finite values, from which `interval` is computed.
-        relative: whether `interval` is of the ratio first / second (its geometric mean), else of first − second.
-        interval: None where no pair has two finite values.
-        p: of the hypothesis that neither is better; `adjusted` is Holm's, over all comparisons of the study.
-        least_p: the least p possible with so many pairs.
-    """
-
-    first: str
-    second: str
-    pairs: int
-    measured: int
-    relative: bool
-    interval: Interval | None
-    p: float
-    adjusted: float
-    least_p: float
-
-    @property
-    def neutral(self) -> float:
-        """The value at which neither is better."""
-        return 1.0 if self.relative else 0.0
-
-    @property
-    def settled(self) -> int:
-        """−1: first is better. 1: second is better. 0: not settled.
-
-        Settled needs both: the corrected p at most ALPHA, and an interval that excludes equality.
-        """
-        if self.adjusted > ALPHA:
-            return 0
-        if self.interval is None:
-            return 0
-        if self.interval.high < self.neutral:
-            return -1
-        return 1 if self.interval.low > self.neutral else 0
-
-
-def differences(scores: Mapping[str, Mapping[int, float]], *, seed: int = 0) -> list[Difference]:
-    """Every pair of optimizers, with p corrected over all pairs.
-
-    Args:
-        scores: by optimizer, its value by seed; infinite where the run diverged.
-        seed: of the resampling.
-    """
-    found = []
-    values = [value for by_seed in scores.values() for value in by_seed.values() if math.isfinite(value)]
-    # Costs span decades: where all are positive, ratios are compared.
-    relative = bool(values) and min(values) > 0
-    for (first, mine), (second, other) in itertools.combinations(scores.items(), 2):
-        seeds = sorted(mine.keys() & other.keys())
-        pairs = np.array([(mine[s], other[s]) for s in seeds], dtype=np.float64).reshape(-1, 2)
-        found.append(_difference(first, second, pairs, relative, seed))
-    corrected = holm([difference.p for difference in found])
-    return [Difference(**(vars(difference) | {"adjusted": p})) for difference, p in zip(found, corrected, strict=True)]
-
-
-def _difference(first: str, second: str, pairs: Floats, relative: bool, seed: int) -> Difference:
-    finite = pairs[np.isfinite(pairs).all(axis=1)]
-    interval = None
-    if len(finite):
-        interval = mean_interval(_subtracted(finite, relative), seed=seed)
-        if relative:
-            interval = exponential(interval)
-    with np.errstate(invalid="ignore"):
-        # Two runs that both diverged are equal; ∞ − ∞ would be NaN.
-        raw = np.where(pairs[:, 0] == pairs[:, 1], 0.0, _subtracted(pairs, relative))
-    p = signed_rank_test(raw, seed=seed)
-    return Difference(first, second, len(pairs), len(finite), relative, interval, p, p, least_p(len(pairs)))
-
-
-def _subtracted(pairs: Floats, relative: bool) -> Floats:
-    first, second = (np.log(pairs) if relative else pairs).T
-    return np.asarray(first - second)
-
-
-def least_p(pairs: int) -> float:
-    """The least p of the signed-rank test with n = `pairs`: 2 / 2^n."""
-    return min(1.0, 2.0 ** (1 - pairs))
-
-
-def seeds_needed(comparisons: int, *, alpha: float = ALPHA) -> int:
-    """The least n with which the smallest of m = `comparisons` corrected p can be ≤ alpha: 2^(1−n) ≤ α / m."""
-    return math.ceil(1 + math.log2(max(comparisons, 1) / alpha))
-
-
-def signed_rank_test(differences: ArrayLike, *, seed: int = 0) -> float:
-    """The two-sided p of Wilcoxon's signed-rank test by flipping signs: exact for up to 14 pairs, else 20,000 draws.
-
-    If neither is better, both signs of a difference are equally likely, whatever its distribution. Ranks are of |d|;
-    equal values share the mean of theirs, an infinite one (a run that diverged) has the greatest rank, and a
-    difference of 0 has a rank but counts for neither side (Pratt).
-
-    Source: Wilcoxon, "Individual Comparisons by Ranking Methods", 1945; Pratt, "Remarks on Zeros and Ties in the
-    Wilcoxon Signed Rank Procedures", 1959.
-    """
-    d = np.asarray(differences, dtype=np.float64)
-    ranks = _ranks(np.abs(d))[d != 0]
-    signs = np.sign(d)[d != 0]
-    n = ranks.size
-    if n == 0:
-        return 1.0
-    observed = abs(float(ranks @ signs))
-    if n <= _EXACT:
-        flips = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float(np.mean(np.abs(flips @ ranks) >= observed - 1e-9))
-    flips = 1 - 2 * generator(seed).integers(0, 2, size=(_FLIPS, n), dtype=np.int8)
-    # The observed signs count as one of the flips, so that p is never 0 and never too small.
-    return float((1 + np.sum(np.abs(flips @ ranks) >= observed - 1e-9)) / (1 + _FLIPS))
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return np.asarray((last - (count - 1) / 2)[place])
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's corrected p: if all hypotheses with these ≤ α are rejected, any true one is among them in ≤ α of studies.
-
-    p_(i) becomes max over j ≤ i of min(1, (m − j + 1) p_(j)).
-
-    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
-    """
-    order = np.argsort(p)
-    corrected, greatest = [0.0] * len(p), 0.0
-    for place, index in enumerate(order):
-        greatest = max(greatest, min(1.0, (len(p) - place) * p[index]))
-        corrected[index] = greatest
-    return corrected

@@ -78,6 +78,7 @@ class Result:
         batch_size: examples behind a gradient, None where there are none.
         evaluations_made: (n, 3) gradients, costs and Hessian products of each step; None: one gradient each.
         seconds: (n,) time of each step, without recording and evaluation; None where it was not kept.
+        blown_up: how many times above its start the run ended, where that is far (see `divergence`); else 0.
     """
 
     run: str
@@ -96,6 +97,7 @@ class Result:
     batch_size: int | None = None
     evaluations_made: NDArray[np.int64] | None = None
     seconds: Floats | None = None
+    blown_up: float = 0.0
 
     @property
     def diverged(self) -> bool:
@@ -108,9 +110,14 @@ class Result:
         return self.stop_reason == "pruned"
 
     @property
+    def failed_to_train(self) -> bool:
+        """It diverged, or ended far above its start: it counts as infinitely costly, and is in no mean."""
+        return self.diverged or self.blown_up > 0
+
+    @property
     def complete(self) -> bool:
-        """It finished with finite numbers; only such runs enter a score."""
-        return self.state == "finished" and not self.diverged and not self.pruned
+        """It finished and trained; only such runs enter a score."""
+        return self.state == "finished" and not self.failed_to_train and not self.pruned
 
     @property
     def counts(self) -> bool:
@@ -139,6 +146,11 @@ class Group:
     def diverged(self) -> int:
         """The number of its runs that diverged."""
         return sum(result.diverged for result in self.results)
+
+    @property
+    def blown_up(self) -> int:
+        """How many of its runs ended far above their start."""
+        return sum(result.blown_up > 0 for result in self.results)
 
 
 def groups(results: Sequence[Result]) -> list[Group]:

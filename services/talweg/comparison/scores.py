@@ -38,7 +38,8 @@ class Row:
 
     Attributes:
         rank: from 1; equal numbers share a rank.
-        runs: complete + diverged + queued, running, failed or cancelled.
+        runs: complete + diverged + blown_up + queued, running, failed or cancelled.
+        blown_up: runs that ended far above their start (see `divergence`).
         final_cost: the last recorded step's cost, on that step's batch.
         best_cost: the least cost of any step.
         validation_cost, validation_metric: at the last evaluation, on the validation split.
@@ -50,6 +51,7 @@ class Row:
     runs: int
     complete: int
     diverged: int
+    blown_up: int
     final_cost: Spread | None
     best_cost: Spread | None
     validation_cost: Spread | None
@@ -118,11 +120,11 @@ def _over_seeds(group: Group, measure: Callable[[Result], float]) -> Spread | No
 
 
 def _order(group: Group, measure: Callable[[Result], float]) -> tuple[float, float]:
-    """The median with diverged runs as infinite, then the share that diverged; infinite if no run has ended."""
-    judged = [result for result in group.results if result.complete or result.diverged]
-    values = [math.inf if result.diverged else measure(result) for result in judged]
+    """The median with untrained runs as infinite, then their share; infinite if no run has ended."""
+    judged = [result for result in group.results if result.complete or result.failed_to_train]
+    values = [math.inf if result.failed_to_train else measure(result) for result in judged]
     known = [math.inf if math.isnan(value) else value for value in values]
-    return float(np.median(known)) if known else math.inf, group.diverged / len(group.results)
+    return float(np.median(known)) if known else math.inf, (group.diverged + group.blown_up) / len(group.results)
 
 
 def _by_order_and_label(entry: tuple[tuple[float, float], Group]) -> tuple[tuple[float, float], str]:
@@ -138,6 +140,7 @@ def _row(group: Group, *, rank: int) -> Row:
         runs=len(group.results),
         complete=sum(result.complete for result in group.results),
         diverged=group.diverged,
+        blown_up=group.blown_up,
         final_cost=_over_seeds(group, final_cost),
         best_cost=_over_seeds(group, best_cost),
         validation_cost=_over_seeds(group, validation_cost),
@@ -174,18 +177,18 @@ def table(ranking: Ranking) -> Table:
     rows = []
     for row in ranking.rows:
         cells = [_cell(getattr(row, name), name, ranking.metric) for name in scores]
-        counts = run_counts(row.runs, row.complete, row.diverged)
+        counts = run_counts(row.runs, row.complete, row.diverged, row.blown_up)
         rows.append((Cell(str(row.rank)), Cell(row.label), *cells, Cell(counts)))
     head = ("#", "optimizer", *titles, "runs")
     return Table(head, tuple(rows), (True, False, *(True for _ in scores), False))
 
 
-def run_counts(runs: int, complete: int, diverged: int, pruned: int = 0) -> str:
+def run_counts(runs: int, complete: int, diverged: int, blown_up: int, pruned: int = 0) -> str:
     """`3` where all runs are complete, else the counts: `2 of 3, 1 diverged`."""
     if complete == runs:
         return str(runs)
-    rest = runs - complete - diverged - pruned
-    others = ((pruned, "pruned"), (diverged, "diverged"), (rest, "not finished"))
+    rest = runs - complete - diverged - blown_up - pruned
+    others = ((pruned, "pruned"), (diverged, "diverged"), (blown_up, "blew up"), (rest, "not finished"))
     return ", ".join([f"{complete} of {runs}", *(f"{count} {what}" for count, what in others if count)])
 
 

@@ -81,7 +81,7 @@ class Stage:
         return not (self.new or self.going or self.pruned)
 
 
-def next_stage(spec: StudySpec, results: Sequence[Result]) -> Stage:
+def next_of_tuning(spec: StudySpec, results: Sequence[Result]) -> Stage:
     """The judged runs of a grid, the next trials of an adaptive search, or its next rung of successive halving."""
     if spec.protocol == "grid":
         return Stage(_best_again(spec, results))

@@ -1,311 +1,18 @@
-"""Guards, which find what limits a comparison; and the verdict in words, no stronger than test and interval allow."""
+"""The verdict in words: what is known, what is not, what would settle it; no stronger than test and interval allow."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
-from talweg.comparison.compare import Comparison, OnProblem, Score, final_runs, runs_on
-from talweg.comparison.contenders import best_of_seeds, one_and_the_same
-from talweg.comparison.intervals import Difference, seeds_needed
-from talweg.comparison.results import Result
-from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
+from talweg.comparison.compare import Comparison, OnProblem, Score
+from talweg.comparison.contenders import Standing, one_and_the_same
+from talweg.comparison.guards import Guard
+from talweg.comparison.seeds import many, seeds_that_would_settle
+from talweg.comparison.significance import Difference
 from talweg.number_format import figures
+from talweg.study_settings import PAIRWISE
 
-Level = Literal["refused", "warning", "note"]
-# The ratio from which unequal gradient evaluations are reported.
-_ALIKE = 1.05
-# A best value within this share of a (logarithmic) range from its end is at the edge.
-_NEAR = 0.1
-
-
-@dataclass(frozen=True)
-class Guard:
-    """One guard's finding; `contenders` are the labels of those it concerns, empty where it concerns all."""
-
-    kind: str
-    level: Level
-    text: str
-    contenders: tuple[str, ...] = ()
-
-
-def guards(comparison: Comparison) -> list[Guard]:
-    """The findings of all guards, the most severe first."""
-    found = [guard for check in _CHECKS for guard in check(comparison)]
-    return sorted(found, key=lambda guard: ("refused", "warning", "note").index(guard.level))
-
-
-def _unequal_budgets(comparison: Comparison) -> Iterator[Guard]:
-    for problem in comparison.problems:
-        steps = {
-            contender.label: max(
-                (run.steps or len(run.costs) for run in final_runs(comparison, problem, contender)), default=0
-            )
-            for contender in comparison.contenders
-        }
-        given = {label: count for label, count in steps.items() if count}
-        if len(set(given.values())) > 1:
-            listed = ", ".join(f"{label} {count:,}" for label, count in given.items())
-            yield Guard("unequal budgets", "refused", f"On {problem.name} the optimizers had unequal steps: {listed}.")
-    trials = Counter(contender.optimizer for contender in comparison.contenders)
-    if comparison.spec.protocol == "fixed" and len(trials) > 1 and len(set(trials.values())) > 1:
-        listed = ", ".join(f"{name} {count}" for name, count in trials.items())
-        yield Guard(
-            "unequal tuning",
-            "warning",
-            f"The optimizers have unequal numbers of settings ({listed}): the best of many settings looks better than "
-            "the best of few, even for equal optimizers.",
-        )
-
-
-def _unequal_evaluations(comparison: Comparison) -> Iterator[Guard]:
-    if comparison.spec.clock != "steps":
-        return
-    taken = {
-        s.contender.label: s.gradients / problem.steps
-        for problem in comparison.problems
-        for s in problem.standings
-        if s.complete and not s.diverged
-    }
-    if taken and max(taken.values()) > _ALIKE * min(taken.values()):
-        least = min(taken.values())
-        costly = {label: each for label, each in taken.items() if each > _ALIKE * least}
-        listed = ", ".join(f"{label} {each:.2g}" for label, each in costly.items())
-        yield Guard(
-            "unequal evaluations",
-            "warning",
-            f"The optimizers take unequal numbers of gradient evaluations a step: {listed}, the others {least:.2g}. "
-            "Equal steps are therefore unequal budgets; set clock: gradients to compare at equal evaluations.",
-            tuple(costly),
-        )
-
-
-def _shared_seeds(comparison: Comparison) -> Iterator[Guard]:
-    for problem in comparison.problems:
-        for contender in comparison.contenders:
-            own = runs_on(comparison, problem, contender)
-            shared = {r.seed for r in own if r.stage == "tuning"} & {r.seed for r in own if r.stage == "final"}
-            if shared:
-                yield Guard(
-                    "seeds shared with tuning",
-                    "refused",
-                    f"On {problem.name} {contender.label} is judged on seeds that its setting was chosen by: "
-                    f"{', '.join(map(str, sorted(shared)))}.",
-                    (contender.label,),
-                )
-
-
-def _edges(comparison: Comparison) -> Iterator[Guard]:
-    for problem in comparison.problems:
-        for tuning in problem.tunings:
-            if tuning.at_edge:
-                yield _edge(problem, tuning.contender.label, tuning.rates, tuning.best or 0.0)
-        yield from _edges_of_settings(comparison, problem)
-        yield from _edges_of_a_search(comparison, problem)
-
-
-def _edges_of_settings(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
-    """For a fixed study that lists one optimizer at three learning rates or more."""
-    by_name: dict[str, dict[float, float]] = {}
-    if comparison.spec.protocol == "fixed":
-        for standing in problem.standings:
-            rate = comparison.spec.optimizers[standing.contender.position].settings.get("learning_rate")
-            if isinstance(rate, float):
-                by_name.setdefault(standing.contender.optimizer, {})[rate] = standing.median
-    for name, medians in by_name.items():
-        best = min(medians, key=lambda rate: medians[rate])
-        if len(medians) > 2 and best in (min(medians), max(medians)) and math.isfinite(medians[best]):
-            yield _edge(problem, name, tuple(sorted(medians)), best)
-
-
-def _edges_of_a_search(comparison: Comparison, problem: OnProblem) -> Iterator[Guard]:
-    """For a search: the median learning rate of the best trials is within a tenth of the range from one of its ends."""
-    search = comparison.spec.search
-    space = search.space.get("learning_rate") if search is not None else None
-    if space is None or space.scale != "log":
-        return
-    for contender in comparison.contenders:
-        best = best_of_seeds(final_runs(comparison, problem, contender))
-        rates = [float(run.optimizer.get("learning_rate", math.nan)) for run in best]
-        middle = sorted(rates)[len(rates) // 2] if rates else math.nan
-        share = math.log(middle / space.low) / math.log(space.high / space.low) if middle > 0 else math.nan
-        if share < _NEAR or share > 1 - _NEAR:
-            yield _edge(problem, contender.label, (space.low, space.high), middle)
-
-
-def _edge(problem: OnProblem, name: str, rates: tuple[float, ...], best: float) -> Guard:
-    return Guard(
-        "edge of the range",
-        "warning",
-        f"On {problem.name} the best learning rate of {name}, {best:g}, is at the edge of the range tried "
-        f"({rates[0]:g} to {rates[-1]:g}): a better one may lie outside, and {name} may be better than shown here.",
-        (name,),
-    )
-
-
-def _few_seeds(comparison: Comparison) -> Iterator[Guard]:
-    pairs = len(comparison.contenders) * (len(comparison.contenders) - 1) // 2
-    needed = seeds_needed(pairs)
-    random = [problem for problem in comparison.problems if not one_and_the_same(problem.standings)]
-    seeds = min((d.pairs for problem in random for d in problem.differences), default=needed)
-    if pairs and seeds < needed:
-        yield Guard(
-            "too few seeds",
-            "warning",
-            f"{seeds} seed{'s' * (seeds != 1)} cannot settle {'any of ' * (pairs > 1)}{pairs} "
-            f"comparison{'s' * (pairs != 1)}, however large the difference: at least {needed} are needed.",
-        )
-
-
-def _nothing_random(comparison: Comparison) -> Iterator[Guard]:
-    """Where every seed gives the same result there is only one measurement, however many runs."""
-    for problem in comparison.problems:
-        if one_and_the_same(problem.standings):
-            yield Guard(
-                "nothing random",
-                "note",
-                f"On {problem.name} the seed changes nothing: all runs of an optimizer are identical. The differences "
-                "are exact for these settings and p has no meaning; other starting points may give another order.",
-            )
-
-
-def _changing_ranks(comparison: Comparison) -> Iterator[Guard]:
-    texts: dict[str, tuple[str, str]] = {}
-    for problem in comparison.problems:
-        names = [standing.contender.label for standing in problem.standings]
-        leaders = {share: _leader(names, costs) for share, costs in problem.along.items()}
-        last = leaders.get(1.0)
-        other = [(share, name) for share, name in leaders.items() if name is not None and name != last]
-        if last is not None and other:
-            share, name = other[-1]
-            texts[f"{problem.name} {name} led at {share:.0%} of the budget, {last} at its end"] = (name, last)
-    if texts:
-        why = "another budget could give another order."
-        yield Guard("changing ranks", "note", f"{_each(texts)}: {why}", _concerned(texts.values()))
-
-
-def _each(texts: Iterable[str]) -> str:
-    """`On A …; on B …`."""
-    return "; ".join(f"{'o' if i else 'O'}n {text}" for i, text in enumerate(texts))
-
-
-def _concerned(contenders: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for names in contenders for name in names))
-
-
-def _leader(names: list[str], costs: list[float]) -> str | None:
-    finite = [cost for cost in costs if math.isfinite(cost)]
-    return names[costs.index(min(finite))] if finite else None
-
-
-def _diverged(comparison: Comparison) -> Iterator[Guard]:
-    texts: dict[str, list[str]] = {}
-    for problem in comparison.problems:
-        lost = {s.contender.label: f"{s.diverged} of {s.runs}" for s in problem.standings if s.diverged}
-        if lost:
-            counts = ", ".join(f"{label} {count}" for label, count in lost.items())
-            texts[f"{problem.name} runs diverged: {counts}"] = list(lost)
-    if texts:
-        text = f"{_each(texts)}. They count as infinite cost and enter no mean."
-        yield Guard("divergence", "note", text, _concerned(texts.values()))
-
-
-def _early_stopping(comparison: Comparison) -> Iterator[Guard]:
-    """The least cost during a run favours noisy optimizers; reported where it would give another leader."""
-    texts: dict[str, tuple[str, str]] = {}
-    for problem in comparison.problems:
-        by_best = {s.contender.label: median_time(s.bests.values()) for s in problem.standings if s.bests}
-        leader = min(by_best, key=lambda label: by_best[label], default=None)
-        last = problem.standings[0].contender.label
-        if leader is not None and leader != last and by_best[leader] < by_best.get(last, math.inf):
-            text = f"{problem.name} {leader} had the lowest {problem.judged_by} during the run, {last} at the end"
-            texts[text] = leader, last
-    if texts:
-        why = (
-            "The least of many noisy values is biased downwards, and stopping there would select by the data that "
-            "judge. So the final cost counts."
-        )
-        yield Guard("early stopping", "note", f"{_each(texts)}. {why}", _concerned(texts.values()))
-
-
-def _unfinished(comparison: Comparison) -> Iterator[Guard]:
-    states = Counter(result.state for result in comparison.results if result.state != "finished")
-    if states:
-        listed = ", ".join(f"{count} {state}" for state, count in states.items())
-        yield Guard("unfinished", "warning", f"Not all runs have finished ({listed}): the results are preliminary.")
-    for problem in comparison.problems:
-        lost = [s.contender.label for s in problem.standings if not s.runs]
-        if comparison.spec.staged and lost:
-            text = f"On {problem.name} there are no judged runs (yet) of {', '.join(lost)}."
-            yield Guard("no setting", "note", text, tuple(lost))
-
-
-def _pruned(comparison: Comparison) -> Iterator[Guard]:
-    """The number of pruned trials, and of those whose time to target is therefore unknown."""
-    runs = [run for run in comparison.results if run.trial is not None]
-    lost = [run for run in runs if run.pruned]
-    if lost:
-        missed = sum(time_to_target(run, problem.target) == math.inf for problem, run in _on_problems(comparison, lost))
-        yield Guard(
-            "pruned",
-            "note",
-            f"{len(lost):,} of {len(runs):,} trials were pruned by successive halving, by the same rule for every "
-            "optimizer: they have no final cost, enter no median and count as neither failed nor diverged. Times to "
-            f"target are therefore upper bounds: whether and when {missed:,} of these trials would have met the target "
-            "is unknown. A setting that starts slowly and ends well can be lost this way.",
-        )
-
-
-def _on_problems(comparison: Comparison, runs: Sequence[Result]) -> Iterator[tuple[OnProblem, Result]]:
-    by_name = {problem.name: problem for problem in comparison.problems}
-    for run in runs:
-        yield by_name.get(run.problem, comparison.problems[0]), run
-
-
-def _cut_short(comparison: Comparison) -> Iterator[Guard]:
-    clock = comparison.spec.clock
-    if clock == "steps":
-        return
-    cut = sorted(
-        {
-            s.contender.label
-            for problem in comparison.problems
-            for s in problem.standings
-            for run in final_runs(comparison, problem, s.contender)
-            if run.complete and ticks(run, clock)[-1] > problem.budget * (1 + 1e-9)
-        }
-    )
-    if cut and comparison.spec.schedule.name != "constant":
-        yield Guard(
-            "cut schedules",
-            "warning",
-            f"{', '.join(cut)} ran out of {UNITS[clock]} before the learning-rate schedule ended.",
-            tuple(cut),
-        )
-    if clock == "seconds":
-        yield Guard(
-            "wall time",
-            "note",
-            "Seconds are a run's share of its cohort's time, on this machine under its load; another machine gives "
-            "other numbers.",
-        )
-
-
-_CHECKS = (
-    _unequal_budgets,
-    _shared_seeds,
-    _edges,
-    _few_seeds,
-    _nothing_random,
-    _unequal_evaluations,
-    _cut_short,
-    _pruned,
-    _unfinished,
-    _changing_ranks,
-    _early_stopping,
-    _diverged,
-)
+# So many of a list are named, of the others how many there are.
+_NAMED = 3
 
 
 def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:
@@ -316,35 +23,118 @@ def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:
     if len(comparison.contenders) < 2:
         return "One optimizer alone: there is nothing to compare it with."
     if comparison.several:
-        return " ".join([_over_problems(comparison), *_limits(comparison, guards)])
-    if not comparison.problems[0].differences or not any(d.pairs for d in comparison.problems[0].differences):
+        return " ".join([_over_problems(comparison), *_limits(guards)])
+    if not any(d.pairs for d in comparison.problems[0].differences):
         return "No verdict yet: no seed has been judged for two optimizers."
-    return " ".join([on_problem(comparison.problems[0]), *_limits(comparison, guards)])
+    return " ".join([on_problem(comparison.problems[0]), *_limits(guards)])
 
 
 def on_problem(problem: OnProblem) -> str:
-    """The verdict on one problem."""
-    first, *rest = problem.standings
-    name = first.contender.label
-    found = {s.contender.label: _between(problem.differences, name, s.contender.label) for s in rest}
+    """Who is better than whom on one problem."""
     if not any(math.isfinite(standing.median) for standing in problem.standings):
-        return f"On {problem.name} every optimizer diverged on half of the seeds or more."
+        return (
+            f"On {problem.name} no optimizer trained on more than half of its seeds: {_lost(problem.standings)}. Lower "
+            "learning rates may train."
+        )
     if one_and_the_same(problem.standings):
-        medians = {s.contender.label: s.median for s in problem.standings}
         costs = ", ".join(
-            f"{label} {figures(median) if math.isfinite(median) else 'diverged'}" for label, median in medians.items()
+            f"{s.contender.label} {figures(s.median) if math.isfinite(s.median) else _untrained(s)}"
+            for s in problem.standings
         )
         return f"On {problem.name} the seed changes nothing; with these settings the {problem.judged_by}s are: {costs}."
-    beaten = [label for label, (_, settled) in found.items() if settled < 0]
-    level = [label for label, (_, settled) in found.items() if settled == 0]
-    if not beaten:
-        return (
-            f"On {problem.name} {name} had the lowest median {problem.judged_by}, but {_are(level)} not shown to be "
-            "worse: the differences are within what the seeds alone produce."
+    if len(problem.standings) > PAIRWISE:
+        return _of_many(problem)
+    return " ".join([*_known(problem), *_not_known(problem)])
+
+
+def _known(problem: OnProblem) -> list[str]:
+    """What is settled: by how much the leader is better than whom, then every other pair that is."""
+    first, *rest = problem.standings
+    beaten = [s for s in rest if _between(problem.differences, first, s)[1] < 0]
+    said = []
+    if beaten:
+        how = "; ".join(f"than {_name(s)} {_by(_between(problem.differences, first, s)[0], first, s)}" for s in beaten)
+        said.append(f"On {problem.name} {_name(first)} reached a lower {problem.judged_by} {how}.")
+    others = [
+        f"{_name(a)} than {_name(b)} {_by(_between(problem.differences, a, b)[0], a, b)}"
+        for i, a in enumerate(rest)
+        for b in rest[i + 1 :]
+        if _between(problem.differences, a, b)[1] < 0
+    ]
+    if others:
+        lead = "Also lower" if said else f"On {problem.name} a lower {problem.judged_by} is shown for"
+        said.append(f"{lead}: {_some(others, '; ')}.")
+    settled = [d for d in problem.differences if d.settled]
+    if any(d.basis == "t" for d in settled):
+        said.append("(By t test: there are too few seeds for a rank test.)")
+    return said
+
+
+def _not_known(problem: OnProblem) -> list[str]:
+    """Whom the leader is not shown to be better than, what was seen of them, and what would settle it."""
+    first, *rest = problem.standings
+    found = {s.contender.label: (s, *_between(problem.differences, first, s)) for s in rest}
+    level = [(s, difference) for s, difference, settled in found.values() if settled >= 0]
+    if not level:
+        return []
+    names = _list([_name(s) for s, _ in level])
+    if len(level) < len(rest):
+        text = f"It is not shown to be better than {names}"
+    else:
+        text = (
+            f"{'' if _known(problem) else f'On {problem.name} '}{_name(first)} had the lowest median "
+            f"{problem.judged_by}, but is not shown to be better than {names}"
         )
-    margins = "; ".join(f"than {label} {_by(found[label][0], name)}" for label in beaten)
-    text = f"On {problem.name} {name} reached a lower {problem.judged_by} {margins}."
-    return text + (f" It is not shown to be better than {_list(level)}." if level else "")
+    seen = [_seen(difference, first, s) for s, difference in level[:_NAMED]]
+    needed = [n for _, d in level if d is not None and (n := seeds_that_would_settle(d, len(problem.differences)))]
+    said = [f"{text}: {'; '.join(seen)}.", f"Such differences are within what the seeds alone produce{_least(level)}."]
+    if needed:
+        which = "the closest of these" if len(needed) > 1 else "this"
+        said.append(f"If the differences are what they seem, {many(max(needed))} would settle {which}.")
+    return said
+
+
+def _least(level: Sequence[tuple[Standing, Difference | None]]) -> str:
+    """The least corrected p of the pairs that are not settled."""
+    p = min((difference.adjusted for _, difference in level if difference is not None), default=1.0)
+    return f" (p = {p:.2g}{' or more' if len(level) > 1 else ''}, corrected for all comparisons)"
+
+
+def _seen(difference: Difference | None, first: Standing, other: Standing) -> str:
+    """What was measured of a pair that is not settled, as the rival's cost over the leader's."""
+    lost = "" if other.complete == other.runs else f", {_untrained(other)}"
+    if not math.isfinite(other.median):
+        return f"{_name(other)} {_untrained(other)}"
+    if difference is None or difference.interval is None or not difference.relative or difference.measured < 2:
+        return f"medians {figures(first.median)} and, of {_name(other)}, {figures(other.median)}{lost}"
+    i = difference.interval
+    ratios = (i.estimate, i.low, i.high)
+    if difference.first == first.contender.label:
+        ratios = (_over(i.estimate), _over(i.high), _over(i.low))
+    middle, low, high = (_factor(ratio) for ratio in ratios)
+    return f"{_name(other)} costs {middle} times as much (95 %: {low} to {high}){lost}"
+
+
+def _over(ratio: float) -> float:
+    return math.inf if ratio == 0 else 1 / ratio
+
+
+def _factor(ratio: float) -> str:
+    return "any number" if math.isinf(ratio) else f"{ratio:.3g}"
+
+
+def _of_many(problem: OnProblem) -> str:
+    """Of a sweep: the best, how many are shown not to be the best, and which may be."""
+    first, *rest = problem.standings
+    beaten = sum(_between(problem.differences, first, s)[1] < 0 for s in rest)
+    level = [_name(s) for s in rest if _between(problem.differences, first, s)[1] >= 0]
+    text = (
+        f"On {problem.name} {_name(first)} had the lowest median {problem.judged_by} of {len(problem.standings):,} "
+        f"settings, {figures(first.median)}; {beaten:,} of the others are shown not to be the best."
+    )
+    if level:
+        text += f" Not told from it: {_some(level, ', ')}."
+    return text
 
 
 def _over_problems(comparison: Comparison) -> str:
@@ -352,29 +142,35 @@ def _over_problems(comparison: Comparison) -> str:
         return "No verdict over the problems: not every optimizer has been judged on each of them with one seed."
     first, *rest = comparison.scores
     name, count = first.contender.label, len(comparison.problems)
-    scored = ", ".join(f"{score.contender.label} {_score(score)}" for score in comparison.scores)
+    scored = _some([f"{score.contender.label} {_score(score)}" for score in comparison.scores], ", ", named=PAIRWISE)
     text = f"Over {count} problems the profile scores are: {scored}."
-    settled = {s.contender.label: _between(comparison.overall, name, s.contender.label)[1] for s in rest}
+    settled = {s.contender.label: _pair(comparison.overall, name, s.contender.label)[1] for s in rest}
     beaten = [label for label, sign in settled.items() if sign < 0]
     level = [label for label, sign in settled.items() if sign >= 0]
     if beaten:
-        text += f" {name} reached the targets sooner than {_list(beaten)}, over these problems as a whole."
+        text += f" {name} was sooner at the targets than {_list(beaten)}, on these problems as a whole."
     if level:
         text += f" Between {name} and {_list(level)} nothing is settled."
-    return text + " Other problems may give another order: the intervals are over seeds, not over problems."
+    return text + " Other problems may order them otherwise: the intervals are over seeds, not over problems."
 
 
-def _limits(comparison: Comparison, guards: Sequence[Guard]) -> list[str]:
-    """The sentences that limit the verdict."""
-    texts = [guard.text for guard in guards if guard.kind in ("too few seeds", "unfinished")]
+def _limits(guards: Sequence[Guard]) -> list[str]:
+    """What limits the verdict, in its own words."""
+    said = [
+        guard.text for guard in guards if guard.kind in ("too few seeds", "unfinished", "blown up", "another clock")
+    ]
     edges = sorted({label for guard in guards if guard.kind == "edge of the range" for label in guard.contenders})
     if edges:
-        texts.append(f"The range tried was too narrow for {_list(edges)}: the verdict may understate it.")
-    return texts
+        said.append(f"The range tried was too narrow for {_list(edges)}, of which the verdict says too little.")
+    return said
 
 
-def _between(found: Sequence[Difference], first: str, second: str) -> tuple[Difference | None, int]:
-    """The difference of two contenders, and which is better (−1: `first`)."""
+def _between(found: Sequence[Difference], first: Standing, second: Standing) -> tuple[Difference | None, int]:
+    return _pair(found, first.contender.label, second.contender.label)
+
+
+def _pair(found: Sequence[Difference], first: str, second: str) -> tuple[Difference | None, int]:
+    """The difference of two, and who is better as `first` sees it (−1: first)."""
     for difference in found:
         if (difference.first, difference.second) == (first, second):
             return difference, difference.settled
@@ -383,12 +179,12 @@ def _between(found: Sequence[Difference], first: str, second: str) -> tuple[Diff
     return None, 0
 
 
-def _by(difference: Difference | None, first: str) -> str:
-    """`by 12 % (95 %: 8 to 15 %)`."""
-    if difference is None or difference.interval is None:
-        return "on nearly every seed"
+def _by(difference: Difference | None, first: Standing, second: Standing) -> str:
+    """`by 12 % (95 %: 8 to 15 %)`; of one that lost runs, `which diverged on 3 of 10 seeds`."""
+    if difference is None or difference.interval is None or difference.measured < difference.pairs:
+        return f"({_untrained(second)})" if second.complete < second.runs else "on nearly every seed"
     i = difference.interval
-    forward = difference.first == first
+    forward = difference.first == first.contender.label
     if difference.relative:
         ratios = [i.estimate, i.low, i.high] if forward else [1 / i.estimate, 1 / i.high, 1 / i.low]
         if ratios[0] < 0.1:
@@ -399,13 +195,34 @@ def _by(difference: Difference | None, first: str) -> str:
     return f"by {figures(away[0])} (95 %: {figures(away[1])} to {figures(away[2])})"
 
 
+def _lost(standings: Sequence[Standing]) -> str:
+    return _some([f"{_name(s)} {_untrained(s)}" for s in standings], ", ", named=PAIRWISE)
+
+
+def _untrained(standing: Standing) -> str:
+    """`diverged on 8 of 10 seeds`, `ended far above its start on 2 of 10`."""
+    parts = [f"diverged on {standing.diverged} of {standing.runs} seeds"] if standing.diverged else []
+    parts += [f"ended far above its start on {standing.blown_up} of {standing.runs}"] if standing.blown_up else []
+    rest = standing.runs - standing.complete - standing.diverged - standing.blown_up
+    parts += [f"not finished on {rest} of {standing.runs}"] if rest and not parts else []
+    return " and ".join(parts) or "trained on every seed"
+
+
+def _name(standing: Standing) -> str:
+    return standing.contender.label
+
+
 def _score(score: Score) -> str:
     return f"{score.score.estimate:.2f} (95 %: {score.score.low:.2f} to {score.score.high:.2f})"
 
 
-def _are(names: Sequence[str]) -> str:
-    return f"{_list(names)} {'is' if len(names) == 1 else 'are'}"
+def _some(texts: Sequence[str], separator: str, *, named: int = _NAMED) -> str:
+    """The first few, and how many more there are."""
+    more = len(texts) - named
+    return separator.join([*texts[:named], *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def _list(names: Sequence[str]) -> str:
+    if len(names) > PAIRWISE:
+        return _some(names, ", ")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -15,7 +15,8 @@ from uuid_utils.compat import uuid7
 
 from talweg import queue
 from talweg.comparison.from_store import results_of
-from talweg.comparison.tuning import Stage, next_stage
+from talweg.comparison.stages import next_stage
+from talweg.comparison.tuning import Stage
 from talweg.datasets.sources import with_digest
 from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound, Unreachable
 from talweg.execution.planning import plan, require_room
@@ -112,16 +113,21 @@ def resume_study(store: Store, study: StudyRow, *, publish: Publish = queue.publ
     # A run that reached its time limit would reach it again.
     interrupted = [run for run in runs if run.state in ("cancelled", "failed") and run.stop_reason != "time"]
     spec = StudySpec.model_validate(study.spec)
-    if not interrupted and not (spec.adaptive and not study.open and _has_more(store, study, spec)):
+    if not interrupted and not (_grows(spec) and not study.open and _has_more(store, study, spec)):
         return study
     # Runs of a cohort train in lock-step: runs that stopped at different steps need different cohorts.
     groups: dict[tuple[str, int], list[str]] = {}
     for run in interrupted:
         groups.setdefault((run.cohort_id, run.step), []).append(run.id)
-    unfinished = spec.adaptive or (spec.staged and all((run.part or {}).get("stage") == "tuning" for run in runs))
+    unfinished = _grows(spec) or (spec.staged and all((run.part or {}).get("stage") == "tuning" for run in runs))
     cohorts = {str(uuid7()): run_ids for run_ids in groups.values()}
     publish_all(store, store.resume_study(study.id, cohorts, reopen=unfinished), publish)
     return store.study(study.id)
+
+
+def _grows(spec: StudySpec) -> bool:
+    """Whether what follows depends on the runs before it, as often as there are stages."""
+    return spec.adaptive or spec.until_settled is not None
 
 
 def _has_more(store: Store, study: StudyRow, spec: StudySpec) -> bool:

@@ -101,9 +101,9 @@ def _draw(axes: Axes, curve: Curve, pen: Style, marker: str) -> None:
 
 
 def _diverged(axes: Axes, members: Sequence[Group]) -> None:
-    """Each diverged run up to its end; above the upper limit of the axes it follows that limit."""
+    """Each untrained run up to its end; above the upper limit of the axes it follows that limit."""
     any_counts = any(result.counts for group in members for result in group.results)
-    runs = [(group, result) for group in members for result in group.results if result.diverged]
+    runs = [(group, result) for group in members for result in group.results if result.failed_to_train]
     finite = [result.costs[np.isfinite(result.costs)] for _, result in runs]
     if not any_counts:
         scale(axes, finite)
@@ -141,9 +141,9 @@ def _explain(figure: Figure, members: Sequence[Group], curves: Sequence[Curve]) 
 
 
 def _entry(group: Group) -> str:
-    if not group.diverged:
-        return group.label
-    return f"{group.label} ({group.diverged} of {len(group.results)} diverged)"
+    lost = [f"{group.diverged} of {len(group.results)} diverged"] if group.diverged else []
+    lost += [f"{group.blown_up} of {len(group.results)} blew up"] if group.blown_up else []
+    return f"{group.label} ({', '.join(lost)})" if lost else group.label
 
 
 def profiles(comparison: Comparison) -> Figure:

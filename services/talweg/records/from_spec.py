@@ -9,7 +9,7 @@ from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg.store import RunRow
-from talweg.study_settings import Grid, Range, Search, Target
+from talweg.study_settings import Grid, Range, Search, Target, UntilSettled
 from talweg_core import Cohort, optimizers, problems, schedules
 from talweg_core.errors import EngineError
 from talweg_core.memory import cohort_bytes
@@ -177,11 +177,22 @@ def _with_settings(own: StudyProblem) -> StudyProblem:
     return own.model_copy(update={"problem": ProblemSpec(name=own.problem.name, **settings)})
 
 
+def _check_until_settled(spec: StudySpec, until: UntilSettled, seeds: int) -> None:
+    if spec.protocol != "fixed":
+        raise InvalidSpec(f"until_settled: belongs to the protocol 'fixed', got {spec.protocol!r}")
+    if len(spec.optimizers) < 2:
+        raise InvalidSpec("until_settled: needs at least two optimizers, got 1")
+    if seeds > until.at_most:
+        raise InvalidSpec(f"until_settled.at_most: must be at least the study's {seeds} seeds, got {until.at_most}")
+
+
 def _tuning(spec: StudySpec, optimizers: Sequence[OptimizerSpec], seeds: int) -> Json:
     """The protocol's settings with defaults and points; raises InvalidSpec where an optimizer cannot use them."""
     for protocol in ("grid", "search"):
         if getattr(spec, protocol) is not None and spec.protocol != protocol:
             raise InvalidSpec(f"{protocol}: belongs to the protocol {protocol!r}, got {spec.protocol!r}")
+    if spec.until_settled is not None:
+        _check_until_settled(spec, spec.until_settled, seeds)
     if spec.protocol == "grid":
         grid = spec.grid or Grid()
         _check(optimizers, {"learning_rate": Range(low=grid.low, high=grid.high)}, "grid")

@@ -68,7 +68,9 @@ def _chart(
 ) -> Chart:
     known = {contender: curve for contender, curve in curves.items() if curve is not None}
     logarithmic = spans_decades([part for curve in known.values() for part in (curve.low, curve.high)])
-    lost = {s.contender.position: (s.diverged, s.runs) for s in problem.standings if s.diverged}
+    lost = {
+        s.contender.position: (s.diverged + s.blown_up, s.runs) for s in problem.standings if s.diverged + s.blown_up
+    }
     notes = [f"line: median of {_most(comparison, problem)} seeds, band: full range"]
     notes += curve_notes(list(known.values()))
     if math.isfinite(target):
@@ -94,7 +96,7 @@ def _most(comparison: Comparison, problem: OnProblem) -> int:
 def _group(contender: Contender, pen: Style, curve: Curve, lost: tuple[int, int] | None) -> dict[str, Any]:
     smooth = None if curve.smooth is None else [curve.smooth[0].tolist(), _numbers(curve.smooth[1])]
     return {
-        "label": contender.label + (f" ({lost[0]} of {lost[1]} diverged)" if lost else ""),
+        "label": contender.label + (f" ({lost[0]} of {lost[1]} did not train)" if lost else ""),
         "colour": pen.colour,
         "dashes": list(pen.dashes),
         "steps": _steps(curve.steps),

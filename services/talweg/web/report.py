@@ -11,10 +11,11 @@ import numpy as np
 
 from talweg.comparison.compare import Comparison, shown
 from talweg.comparison.contenders import Contender
+from talweg.comparison.guards import guards
 from talweg.comparison.results import Floats
 from talweg.comparison.scores import Cell, Table
 from talweg.comparison.times import UNITS
-from talweg.comparison.verdict import guards, verdict
+from talweg.comparison.verdict import verdict
 from talweg.errors import CorruptRecord, ReplayDiverged
 from talweg.records import problems_of, records, size_of
 from talweg.spec import StudySpec

@@ -8,11 +8,13 @@ from typing import Literal
 
 from talweg.comparison.compare import Comparison, OnProblem, Score
 from talweg.comparison.contenders import one_and_the_same
-from talweg.comparison.intervals import Difference, Interval
+from talweg.comparison.guards import guards
+from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
 from talweg.comparison.scores import Cell, Table, metric_title, metric_writer, run_counts, spread, validation_metric
+from talweg.comparison.significance import Difference
 from talweg.comparison.times import UNITS, median_time
-from talweg.comparison.verdict import guards, on_problem, verdict
+from talweg.comparison.verdict import on_problem, verdict
 from talweg.number_format import figures, span
 from talweg.study_settings import Halving, Search
 from talweg.web.charts import Chart, along_charts, curve_charts
@@ -153,7 +155,7 @@ def standing_table(comparison: Comparison, problem: OnProblem) -> Table:
         cells += [accuracy[1][place - 1]] if accuracy else []
         if aimed:
             cells += [Cell(f"{standing.arrived} of {len(standing.times)}"), Cell(_time(standing.time))]
-        counts = run_counts(standing.runs, standing.complete, standing.diverged, standing.pruned)
+        counts = run_counts(standing.runs, standing.complete, standing.diverged, standing.blown_up, standing.pruned)
         cells += [_number(median_time(standing.bests.values())), Cell(counts)]
         rows.append(tuple(cells))
     return Table(tuple(head), tuple(rows), tuple(title not in ("optimizer", "chosen", "runs") for title in head))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from talweg.comparison.intervals import differences, generator, mean_interval
+from talweg.comparison.intervals import generator, mean_interval
+from talweg.comparison.significance import differences
 
 STUDIES = 400
 # Shares of 400 studies have a standard error of 1.1 %: three of them are added to what the full command is held to.

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from talweg.comparison.from_store import results_of
-from talweg.comparison.tuning import Stage, best_learning_rate, next_stage
+from talweg.comparison.stages import next_stage
+from talweg.comparison.tuning import Stage, best_learning_rate
 from talweg.errors import Conflict, InvalidSpec
 from talweg.execution import extend_studies, reconcile, submit_study, train
 from talweg.execution.submission import extend_study
@@ -272,3 +273,60 @@ def test_a_search_without_what_came_later_reads_as_before() -> None:
 def cost_at(store: Store, run: RunRow, step: int) -> float:
     """Its validation cost there, or, where that was the end of a rung and is removed, the nearest."""
     return next(e.cost or 0.0 for e in store.evaluations(run.id) if (e.step, e.split) == (step, "validation"))
+
+
+UNSETTLED = {
+    "name": "until",
+    "problem": "wine-mlp",
+    # Equal, since momentum 0 is gradient descent: no number of seeds tells one from the other.
+    "optimizers": [
+        {"name": "sgd", "learning_rate": 0.1},
+        {"name": "momentum", "learning_rate": 0.1, "momentum": 0.0},
+    ],
+    "steps": 5,
+    "until_settled": {"at_most": 20},
+}
+
+
+def seeds_of(store: Store, study: StudyRow) -> list[int]:
+    """How many seeds each of its two optimizers has, after each stage."""
+    return sorted({run.seed for run in store.runs_of(study.id)})
+
+
+def test_seeds_are_added_until_there_are_as_many_as_allowed(store: Store, settings: Settings) -> None:
+    study = submit_study(store, StudySpec.model_validate(UNSETTLED), publish=publish_nothing, settings=settings)
+    had = []
+    while store.study(study.id).open:
+        had.append(len(seeds_of(store, study)))
+        train_all(store, settings, study.id)
+        assert extend_studies(store, publish_nothing, settings=settings) in ([study.id], [])
+    train_all(store, settings, study.id)
+    # Three looks at α / 3 each: 2 / 2^10 settles one comparison.
+    assert [*had, len(seeds_of(store, study))] == [10, 15, 20]
+    assert store.study(study.id).state == "finished"
+    assert store.study(study.id).runs == 40
+
+
+def test_a_study_that_is_settled_at_the_first_look_ends_there(store: Store, settings: Settings) -> None:
+    apart = UNSETTLED | {"optimizers": [{"name": "sgd", "learning_rate": rate} for rate in (0.1, 1e-6)], "steps": 40}
+    study = submit_study(store, StudySpec.model_validate(apart), publish=publish_nothing, settings=settings)
+    train_all(store, settings, study.id)
+    extend_studies(store, publish_nothing, settings=settings)
+    assert store.study(study.id).state == "finished"
+    assert seeds_of(store, study) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"optimizers": ["sgd"]}, "needs two optimizers or more"),
+        ({"seeds": 30}, "at_most: must be at least the study's 30 seeds, got 20"),
+        ({"protocol": "grid"}, "belongs to the protocol 'fixed'"),
+        ({"until_settled": {"at_most": 1}}, "until_settled.at_most: input should be greater than or equal to 3"),
+    ],
+)
+def test_until_settled_is_refused_where_it_cannot_be(
+    store: Store, settings: Settings, changed: dict[str, object], rule: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=rule):
+        submit_study(store, parse_study(UNSETTLED | changed), publish=publish_nothing, settings=settings)

@@ -78,7 +78,7 @@ def test_markdown_holds_the_verdict_the_tables_and_the_figure(runs: list[Result]
     assert "| 1 | adam | 1.50 | " in text
     assert "](cost.png)" in text
     assert "runs diverged: sgd 1 of 2" in text
-    assert "not shown to be worse" in text
+    assert "is not shown to be better than" in text
 
 
 def test_the_page_is_one_file_and_requests_nothing(runs: list[Result]) -> None:

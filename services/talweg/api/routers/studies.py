@@ -10,8 +10,10 @@ from talweg.api.models import StudyPage, StudyView, study_view
 from talweg.api.rankings import Name, RankingView, TableView, ranking_view, table_view
 from talweg.api.waiting import Reason, reason_of
 from talweg.comparison.from_store import comparison_of
+from talweg.comparison.seeds import notes_at_submission
 from talweg.execution import submission
 from talweg.spec import StudySpec, parse_study
+from talweg.store import StudyRow
 from talweg.web.report import paths_of, study_markdown, study_picture, study_report
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
@@ -29,7 +31,7 @@ def submit(here: Here, body: JsonBody, idempotency_key: IdempotencyKey = None) -
     row = submission.submit_study(
         here.store, parse_study(body), settings=here.settings, idempotency_key=idempotency_key, publish=here.publish
     )
-    return study_view(row, here.settings)
+    return _with_notes(row, here)
 
 
 @router.get("")
@@ -42,7 +44,12 @@ def page(here: Here, limit: Limit = 50, cursor: Cursor = None) -> StudyPage:
 @router.get("/{study}")
 def show(here: Here, study: Reference) -> StudyView:
     """One study."""
-    return study_view(here.store.study(study), here.settings)
+    return _with_notes(here.store.study(study), here)
+
+
+def _with_notes(row: StudyRow, here: Here) -> StudyView:
+    notes = notes_at_submission(StudySpec.model_validate(row.spec))
+    return study_view(row, here.settings).model_copy(update={"notes": notes})
 
 
 @router.get("/{study}/waiting")
