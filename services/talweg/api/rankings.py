@@ -13,6 +13,7 @@ from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
 from talweg.comparison.profiles import R_MAX, profile
+from talweg.comparison.seeds import plan
 from talweg.store import Store, StudyRow
 
 Name = Literal["differences", "profile", "scores", "sensitivity", "standings"]
@@ -133,6 +134,25 @@ def _over_problems(found: Comparison) -> tuple[list[RankingRow], str, str | None
             )
         )
     return rows, "profile_score", None
+
+
+class PlanView(BaseModel):
+    """How many seeds find a difference; `text` says it in words, `seconds` are of training, one run at a time."""
+
+    difference: float
+    seeds: int
+    power: float
+    comparisons: int
+    spread: float
+    runs: int
+    seconds: float | None
+    left_out: list[str]
+    text: str
+
+
+def plan_view(store: Store, study: StudyRow, difference: float) -> PlanView:
+    """The plan for a difference, from a study that serves as the pilot."""
+    return view(PlanView, plan(comparison_of(store, study, timed=True), difference))
 
 
 class TableView(BaseModel):

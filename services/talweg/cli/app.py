@@ -35,6 +35,7 @@ def talweg(
 for command in (
     demo.demo,
     submit.compare,
+    submit.plan,
     submit.submit,
     show.runs,
     show.studies,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from talweg.cli.output import Home, clean, data, laboratory, read_settings, say, table
+from talweg.cli.output import Home, clean, data, laboratory, prose, read_settings, say, table
 from talweg.cli.show import largest
 from talweg.cli.watch import watch
 from talweg.errors import Conflict
@@ -75,6 +75,8 @@ def _submit(lab: "Lab", seeds: int, steps: int) -> "Study":
 def _results(study: "Study", out: Path, steps: int) -> None:
     data("")
     table(study.ranking())
+    data("")
+    prose(clean(study.verdict))
     data("")
     out.mkdir(parents=True, exist_ok=True)
     data(f"Cost curves: {study.figure(out / 'cost.png')}")

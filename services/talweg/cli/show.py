@@ -85,7 +85,7 @@ def studies(limit: Limit = 20, home: Home = None, json: AsJson = False, wide: Wi
 
 
 def _list(views: list[dict[str, Any]], value: "Table", json: bool, wide: bool) -> None:
-    then = f"talweg show {views[0]['name']}" if views else "talweg compare digits-mlp sgd adam --seeds 3"
+    then = f"talweg show {views[0]['name']}" if views else "talweg compare digits-mlp sgd adam"
     listing(value, json=json, wide=wide, then=then, rows=views)
 
 

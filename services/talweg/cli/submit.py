@@ -6,6 +6,7 @@ A problem or an optimizer with its settings is written as `adam:learning_rate=0.
 import json
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -122,6 +123,10 @@ def compare(
         str | None,
         typer.Option("--seeds", help="How many (10), which (0,7,11), or auto: enough.", show_default="auto"),
     ] = None,
+    until_settled: Annotated[
+        bool, typer.Option("--until-settled", help="Add seeds until the best is told from all others.")
+    ] = False,
+    at_most: Annotated[int | None, typer.Option(help="With --until-settled: seeds at most.", show_default="60")] = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
     schedule: Schedule = None,
@@ -140,6 +145,10 @@ def compare(
         schedule=schedule, steps=steps, batch_size=batch_size, precision=precision, evaluate_every=evaluate_every,
         record=record, max_seconds=max_seconds, name=name, seeds=None if count is None else seeds(count), suite=suite,
     )  # fmt: skip
+    if at_most is not None and not until_settled:
+        raise InvalidSpec(f"--at-most: belongs to --until-settled, got {at_most} without it")
+    if until_settled:
+        keywords["until_settled"] = given(at_most=at_most)
     if suite is not None:
         _require_optimizer(problem, suite)
         # With a suite, which names the problems, every word is an optimizer.
@@ -197,6 +206,40 @@ def submit(
         else:
             work = lab.submit(spec, **keywords, **alone)
         finish(lab, work, wait=wait, json=json)
+
+
+def plan(
+    problem: Annotated[str, typer.Argument(help="A problem, as in `talweg problems`, or a file SPEC.json.")],
+    optimizers: Annotated[
+        list[str] | None, typer.Argument(help="Optimizers, with settings as in adam:learning_rate=0.01.")
+    ] = None,
+    difference: Annotated[
+        str, typer.Option(help="The least difference in the final cost to find, as 10% or 0.1.")
+    ] = "10%",
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    schedule: Schedule = None,
+    start: Annotated[bool, typer.Option("--start", help="Start the study with that many seeds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start it without asking, also where it takes days.")] = False,
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """Train 3 pilot seeds, and report how many seeds find a stated difference, and how long that takes."""
+    keywords = given(
+        schedule=schedule, steps=steps, batch_size=batch_size,
+        optimizers=[named(optimizer) for optimizer in optimizers or ()] or None,
+    )  # fmt: skip
+    spec = _spec(problem, keywords, None if optimizers else "optimizers")
+    with laboratory(home) as lab:
+        found = lab.plan(spec, difference=difference, **keywords)
+        as_json(asdict(found)) if json else prose(clean(found.text))
+        if start:
+            days = (found.seconds or 0) / 86_400
+            if days > 1 and not yes and not typer.confirm(f"This takes about {days:.0f} days. Start it?"):
+                raise typer.Abort
+            finish(lab, lab.compare(spec, **keywords, seeds=found.seeds), wait=False, json=json)
+        else:
+            hint(f"talweg plan … --start, or talweg compare … --seeds {found.seeds}")
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -10,12 +10,15 @@ from talweg.client.administration import Dataset, Tokens, upload
 from talweg.client.keywords import hyperparameters_of, run_spec, study_spec
 from talweg.client.run import Run
 from talweg.client.run_or_study import every
-from talweg.client.study import Study
+from talweg.client.study import SeedPlan, Study, share
 from talweg.client.table import Table, card
 from talweg.client.waiting import say
 from talweg.client.wire import Wire, copy_with_wire, path_part
 from talweg.errors import InvalidSpec
 from talweg.settings import settings
+
+# Of a pilot study, whose spread says how many seeds a difference takes.
+PILOT_SEEDS = 3
 
 
 class Lab:
@@ -119,6 +122,24 @@ class Lab:
         for note in study.notes:
             say(note)
         return study
+
+    def plan(self, spec: object = None, /, *, difference: float | str, **keywords: Any) -> SeedPlan:
+        """Train a pilot study of 3 seeds, and say how many seeds find a difference.
+
+            lab.plan(problem="digits-mlp", optimizers=["sgd", "adam"], difference="10%")
+
+        Args:
+            spec: as in `compare`.
+            difference: in the final cost, as a share: 0.1 or "10%".
+            keywords: keys of StudySpec; `seeds` sets another number for the pilot.
+
+        Raises:
+            InvalidSpec: the spec breaks a rule, or the difference is not between 0 and 1.
+        """
+        if not 0 < (wanted := share(difference)) < 1:
+            raise InvalidSpec(f"difference: must be above 0 % and below 100 %, got {100 * wanted:g} %")
+        asked = study_spec(spec, {"seeds": PILOT_SEEDS} | keywords)
+        return Study(self._wire, self._wire.post("/v1/studies", asked)).wait().plan(wanted)
 
     def run(self, id_or_name: str) -> Run:
         """The run of that id or name; raises NotFound."""

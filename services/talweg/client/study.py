@@ -1,6 +1,7 @@
 """Study: its runs, ranking, tables, report and figures."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -22,6 +23,37 @@ SCORES: Final = {
     "profile_score": "profile_score",
     "targets_met": "targets_met",
 }
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """How many seeds find a difference; `str()` of it is the plan in words.
+
+    Attributes:
+        seeds: of every optimizer.
+        runs: of all optimizers, on all problems.
+        seconds: of training, one run at a time; None where that is not known.
+        power: the probability with which the difference is found.
+    """
+
+    difference: float
+    seeds: int
+    runs: int
+    seconds: float | None
+    power: float
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def share(difference: float | str) -> float:
+    """0.1 of 0.1, "0.1" or "10%"; raises InvalidSpec."""
+    text = str(difference).strip()
+    try:
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InvalidSpec(f"difference: must be a share, as in 10% or 0.1, got {difference!r}") from None
 
 
 class Study(RunOrStudy):
@@ -58,6 +90,18 @@ class Study(RunOrStudy):
         wanted = ("rank", "label", answer["ranked_by"], "validation_metric", *lost, "runs")
         first = tuple(columns[keys.index(key)] for key in wanted if key in keys)
         return Table(columns, rows, title=f"study {self.name}", first=first)
+
+    def plan(self, difference: float | str) -> SeedPlan:
+        """How many seeds find a difference, from the spread of this study's runs.
+
+        Args:
+            difference: in the final cost, as a share: 0.1 or "10%".
+
+        Raises:
+            InvalidSpec: the difference is not between 0 and 1, or fewer than two optimizers trained on two seeds.
+        """
+        answer = self._wire.get(self._path("plan"), difference=share(difference))
+        return SeedPlan(**{key: answer[key] for key in SeedPlan.__dataclass_fields__})
 
     @property
     def verdict(self) -> str:

@@ -12,16 +12,16 @@ from talweg_core.problems import Problem
 _ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None}
 
 
-def comparison_of(store: Store, study: StudyRow) -> Comparison:
+def comparison_of(store: Store, study: StudyRow, *, timed: bool = False) -> Comparison:
     """The comparison of the study's runs as they are now."""
-    return compare(StudySpec.model_validate(study.spec), results_of(store, study))
+    return compare(StudySpec.model_validate(study.spec), results_of(store, study, timed=timed))
 
 
-def results_of(store: Store, study: StudyRow) -> list[Result]:
+def results_of(store: Store, study: StudyRow, *, timed: bool = False) -> list[Result]:
     """One Result a run, in the study's order."""
     spec = StudySpec.model_validate(study.spec)
     problems, names = problems_of(spec), spec.problem_names()
-    timed = spec.clock == "seconds"
+    timed = timed or spec.clock == "seconds"
     return [_result(store, run, problems, names, timed) for run in store.runs_of(study.id)]
 
 

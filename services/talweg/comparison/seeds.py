@@ -78,6 +78,18 @@ class Plan:
     seconds: float | None
     left_out: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The plan in words."""
+        corrected = f", corrected for {self.comparisons:,} comparisons" if self.comparisons > 1 else ""
+        wanted = f"a difference of {100 * self.difference:g} % in the final cost in {self.power:.0%} of studies"
+        said = [f"To find {wanted}{corrected}, train each optimizer with {many(self.seeds)}: {self.runs:,} runs."]
+        if self.seconds is not None:
+            said.append(f"At the pilot's pace that is about {_duration(self.seconds)} of training, one run at a time.")
+        if self.left_out:
+            said.append(f"Nothing is known of {', '.join(self.left_out)}, which did not train.")
+        return " ".join(said)
+
 
 def plan(comparison: Comparison, difference: float) -> Plan:
     """From a study of a few seeds; raises InvalidSpec where the difference is none, or the runs say nothing of it."""
@@ -126,6 +138,13 @@ def _spread(problem: OnProblem) -> tuple[float, int]:
     return math.sqrt(2 * float((residual**2).sum()) / degrees), degrees
 
 
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
 def many(seeds: int) -> str:
     """`40 seeds`, or `more than 1,000 seeds`."""
     return f"{seeds:,} seeds" if seeds <= _MOST else f"more than {_MOST:,} seeds"
@@ -143,7 +162,7 @@ def notes_at_submission(spec: StudySpec) -> list[str]:
         said = f"seeds: 1 seed settles nothing: the differences may be that seed's. {needed} can settle {how_many}"
     else:
         said = (
-            f"seeds: {seeds} are too few for a rank test of {how_many}, which needs {needed}. The answers will rest on a "
-            "t test of the log of the cost, which assumes roughly normal differences"
+            f"seeds: {seeds} are too few for a rank test of {how_many}, which needs {needed}. The answers will rest on "
+            "a t test of the log of the cost, which assumes roughly normal differences"
         )
     return [f'{said}; seeds="auto" takes enough.']

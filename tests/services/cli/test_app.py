@@ -17,6 +17,17 @@ SMALL = ("two-layer-line", "sgd:learning_rate=0.01", "adam", "--seeds", "2", "--
 
 
 @pytest.mark.usefixtures("training")
+def test_a_plan_names_the_seeds_that_a_difference_takes(remote: Talweg) -> None:
+    done = remote("plan", "wine-mlp", "sgd", "adam", "--difference", "50%", "--steps", "6")
+    assert done.status == 0
+    assert "To find a difference of 50 % in the final cost in 80% of studies" in done.out
+    refused = remote("plan", "wine-mlp", "sgd", "adam", "--difference", "0")
+    assert refused.status != 0
+    assert "difference: must be above 0 % and below 100 %, got 0 %" in refused.err
+    refused = remote("compare", "wine-mlp", "sgd", "adam", "--at-most", "30")
+    assert "--at-most: belongs to --until-settled, got 30 without it" in refused.err
+
+
 def test_compare_prints_a_ranking_and_what_to_type_next(remote: Talweg) -> None:
     done = remote("compare", *SMALL, "--name", "first")
     assert done.status == 0, done.err

@@ -49,6 +49,31 @@ def test_its_ranking_is_a_table_with_ranges(study: Study) -> None:
     assert "adam" in ranking._repr_html_()
 
 
+def test_too_few_seeds_are_reported_when_it_is_submitted(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"problem": "wine-mlp", "optimizers": ["sgd", "adam"], "steps": 1}
+    few = lab.compare(asked, seeds=1)
+    (note,) = few.notes
+    assert note.startswith("seeds: 1 seed settles nothing")
+    assert note in capsys.readouterr().err
+    assert lab.study(few.id).notes == [note]
+    enough = lab.compare(asked)
+    assert (len(enough.spec["seeds"]), enough.notes, capsys.readouterr().err) == (10, [], "")
+    few.cancel()
+    enough.cancel()
+
+
+def test_it_plans_how_many_seeds_find_a_difference(study: Study, lab: Lab) -> None:
+    small, large = study.plan("1%"), study.plan(0.5)
+    assert small.seeds > large.seeds >= 6
+    assert small.runs == 2 * small.seeds
+    assert str(small).startswith("To find a difference of 1 % in the final cost in 80% of studies")
+    for wrong in ("0%", 1, "much"):
+        with pytest.raises(InvalidSpec, match="difference: must be"):
+            study.plan(wrong)
+        with pytest.raises(InvalidSpec, match="difference: must be"):
+            lab.plan(problem="wine-mlp", optimizers=["sgd", "adam"], difference=wrong)
+
+
 def test_its_figure_and_report_are_files(study: Study, tmp_path: Path) -> None:
     assert study.figure(tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in study.figure(str(tmp_path / "cost.SVG")).read_bytes()

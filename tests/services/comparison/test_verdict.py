@@ -143,7 +143,7 @@ def test_a_winner_by_steps_that_loses_by_gradients_is_said() -> None:
         for run in runs(0, "sam", 0.1 * noise(0))
     ]
     text = said(study(["sgd", "adam"], 10), [*sam, *runs(1, "adam", 0.2 * noise(1))])
-    assert "On digits-mlp sgd leads by steps, adam by gradient evaluations. Ask for clock: gradients" in text
+    assert "On digits-mlp sgd leads by steps, adam by gradient evaluations. Set clock: gradients" in text
 
 
 def replace_end(curve: Evaluations, run: Result) -> Evaluations:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from talweg.api.bodies import JsonBody
 from talweg.api.dependencies import Cursor, Here, IdempotencyKey, Limit, Reference, body_of
 from talweg.api.models import StudyPage, StudyView, study_view
-from talweg.api.rankings import Name, RankingView, TableView, ranking_view, table_view
+from talweg.api.rankings import Name, PlanView, RankingView, TableView, plan_view, ranking_view, table_view
 from talweg.api.waiting import Reason, reason_of
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.seeds import notes_at_submission
@@ -71,6 +71,12 @@ def cancel(here: Here, study: Reference) -> StudyView:
 def ranking(here: Here, study: Reference) -> RankingView:
     """The optimizer settings, best first, with medians and ranges over seeds."""
     return ranking_view(here.store, here.store.study(study))
+
+
+@router.get("/{study}/plan")
+def seeds_plan(here: Here, study: Reference, difference: float) -> PlanView:
+    """How many seeds find a difference (0.1: of 10 % in the final cost), from the spread of this study's runs."""
+    return plan_view(here.store, here.store.study(study), difference)
 
 
 @router.get("/{study}/figure.{kind}", responses=PICTURE, response_class=Response)
