@@ -2,12 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from talweg.comparison.compare import Comparison, OnProblem, final_runs, runs_on
 from talweg.comparison.contenders import best_of_seeds, one_and_the_same, within
+from talweg.comparison.intervals import generator
 from talweg.comparison.results import Result
 from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
 from talweg.comparison.tuning import final_judged
@@ -20,6 +23,9 @@ _ALIKE = 1.05
 _NEAR = 0.1
 # From here on a ratio is written with a power of ten.
 _LARGE = 1e4
+# From so many settings of one optimizer on, the choice among them biases; and how often the seeds are halved.
+_MANY = 3
+_HALVES = 100
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -251,6 +257,48 @@ def _times(growth: float) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)} times"
 
 
+def _best_of_many(comparison: Comparison) -> Iterator[Guard]:
+    """The best of many settings looks better than it is where the same seeds choose and judge it (optimizer's curse).
+
+    Measured on the study itself: half of the seeds choose the best, the other half judge it.
+    """
+    if comparison.spec.protocol != "fixed":
+        return
+    for problem in comparison.problems:
+        first = problem.standings[0].contender
+        rivals = [s.scores for s in problem.standings if s.contender.optimizer == first.optimizer]
+        bias = _choice_bias(rivals)
+        if len(rivals) >= _MANY and bias is not None:
+            yield Guard(
+                "best of many",
+                "note",
+                f"On {problem.name} {first.label} is the best of {len(rivals):,} settings, by the same seeds that "
+                f"judge it. Chosen by half of the seeds, such a best costs {bias:+.2g} % on the other half. The "
+                "protocol grid judges with fresh seeds.",
+                (first.label,),
+            )
+
+
+def _choice_bias(rivals: Sequence[Mapping[int, float]]) -> float | None:
+    """By how many percent the best of the settings costs more on seeds that did not choose it; None if not known.
+
+    The geometric mean over random halves of the ratio of the chosen setting's medians.
+    """
+    seeds = sorted(set.intersection(*(set(scores) for scores in rivals)))
+    if len(seeds) < 4:
+        return None
+    costs = np.array([[scores[seed] for seed in seeds] for scores in rivals])
+    random, half, ratios = generator(), len(seeds) // 2, []
+    for _ in range(_HALVES):
+        order = random.permutation(len(seeds))
+        chosen, judged = np.median(costs[:, order[:half]], axis=1), costs[:, order[half:]]
+        best = int(np.argmin(chosen))
+        ratios.append((float(np.median(judged[best])), float(chosen[best])))
+    if not all(0 < cost < math.inf for pair in ratios for cost in pair):
+        return None
+    return 100 * math.expm1(sum(math.log(after / before) for after, before in ratios) / len(ratios))
+
+
 def _other_clock(comparison: Comparison) -> Iterator[Guard]:
     """The leader may depend on the unit of the budget: here by gradient evaluations, where the study counts steps."""
     if comparison.spec.clock != "steps" or comparison.spec.protocol == "search":
@@ -369,6 +417,7 @@ _CHECKS = (
     _unfinished,
     _changing_ranks,
     _early_stopping,
+    _best_of_many,
     _other_clock,
     _blown_up,
     _diverged,
