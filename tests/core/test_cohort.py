@@ -149,7 +149,7 @@ def test_training_lowers_the_cost_and_classifies() -> None:
 
 
 def test_runs_under_different_rules_do_not_share_a_cohort() -> None:
-    with pytest.raises(InvalidCohort, match="one rule, got adam and sgd"):
+    with pytest.raises(InvalidCohort, match="a cohort runs one rule with the same choices, got adam and sgd"):
         Cohort(problems.create("rosenbrock"), [optimizers.create("adam"), optimizers.create("sgd")], [0, 0])
 
 

@@ -152,7 +152,8 @@ class PlanView(BaseModel):
 
 def plan_view(store: Store, study: StudyRow, difference: float) -> PlanView:
     """The plan for a difference, from a study that serves as the pilot."""
-    return view(PlanView, plan(comparison_of(store, study, timed=True), difference))
+    found = plan(comparison_of(store, study, timed=True), difference)
+    return view(PlanView, found, text=found.text)
 
 
 class TableView(BaseModel):

@@ -28,6 +28,7 @@ def test_a_plan_names_the_seeds_that_a_difference_takes(remote: Talweg) -> None:
     assert "--at-most: belongs to --until-settled, got 30 without it" in refused.err
 
 
+@pytest.mark.usefixtures("training")
 def test_compare_prints_a_ranking_and_what_to_type_next(remote: Talweg) -> None:
     done = remote("compare", *SMALL, "--name", "first")
     assert done.status == 0, done.err

@@ -77,7 +77,7 @@ def test_problems_are_listed_and_shown(talweg: Talweg, tmp_path: Path) -> None:
     assert [row["name"] for row in talweg("problems", "--json").json] == problems.names()
     assert "digits-mlp" in talweg("problems").out
     shown = talweg("problems", "wine-mlp")
-    assert "parameters: 275; training examples: 124, 16 a batch" in shown.out
+    assert "parameters: 275; training examples: 124, 16 in each batch by default" in shown.out
     assert shown.err == "Next: talweg compare wine-mlp sgd adam\n"
     assert talweg("problems", "quadratic", "--json").json["settings"]["condition"] == 100.0
     assert list(tmp_path.iterdir()) == []

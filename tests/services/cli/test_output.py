@@ -93,7 +93,8 @@ def test_a_table_has_a_line_for_each_row_and_no_line_too_long(run: Run, noun: st
     missing = [name for name in heads[1] if name not in heads[0]]
     assert ("Not shown: " in said) == bool(missing)
     assert not missing or f"Not shown: {', '.join(missing)} (--wide).\n" in said
-    assert "…" in narrow
+    # Where only the names have room, nothing is cut.
+    assert ("…" in narrow) == (len(heads[0]) > 1)
     assert "…" not in wide
 
 

@@ -127,9 +127,9 @@ def test_a_study_is_paused_and_unpaused(lab: Lab, train: Callable[[], None]) -> 
     assert study.retry().mirror_again().state == "finished"
 
 
-def test_its_verdict_claims_no_more_than_three_seeds_can_show(study: Study) -> None:
-    assert "not shown to be worse" in study.verdict
-    assert "3 seeds cannot settle 1 comparison" in study.verdict
+def test_its_verdict_names_what_an_answer_from_three_seeds_rests_on(study: Study) -> None:
+    assert study.verdict.startswith("On wine-mlp adam reached a lower validation cost than sgd by ")
+    assert "(By t test: there are too few seeds for a rank test.)" in study.verdict
     assert ("warning", "too few seeds") in [row[:2] for row in study.guards().rows]
 
 
@@ -140,7 +140,8 @@ def test_its_means_and_differences_have_intervals(study: Study) -> None:
     assert mean.high is not None
     assert mean.low <= mean.estimate <= mean.high
     (difference,) = study.differences()
-    assert (difference["of"], difference["seeds"], difference["better"]) == ("ratio", 3, None)
+    assert (difference["of"], difference["seeds"], difference["better"]) == ("ratio", 3, "adam")
+    assert difference["basis"] == "t"
     assert str(difference["value"]).count("–") == 1
     assert "value_low" in study.differences().to_pandas().columns
     assert len(study.standings()) == 2
@@ -168,7 +169,16 @@ def test_a_study_of_several_problems_is_ranked_by_its_profile_scores(lab: Lab, t
     assert len(study.runs) == 2 * 2 * 3 * 3
     assert study.runs[-1].view["part"] == {"problem": 1, "optimizer": 1, "stage": "final", "trial": 2}
     ranking = study.ranking()
-    assert ranking.columns == ("rank", "optimizer", "profile_score", "targets_met", "runs", "complete", "diverged")
+    assert ranking.columns == (
+        "rank",
+        "optimizer",
+        "profile_score",
+        "targets_met",
+        "runs",
+        "complete",
+        "diverged",
+        "blown_up",
+    )
     profile = study.profile()
     assert [row["profile_score"] for row in profile] == ranking.column("profile_score")
     assert "Over 2 problems the profile scores are" in study.verdict

@@ -319,7 +319,7 @@ def test_a_study_that_is_settled_at_the_first_look_ends_there(store: Store, sett
 @pytest.mark.parametrize(
     ("changed", "rule"),
     [
-        ({"optimizers": ["sgd"]}, "needs two optimizers or more"),
+        ({"optimizers": ["sgd"]}, "needs at least two optimizers, got 1"),
         ({"seeds": 30}, "at_most: must be at least the study's 30 seeds, got 20"),
         ({"protocol": "grid"}, "belongs to the protocol 'fixed'"),
         ({"until_settled": {"at_most": 1}}, "until_settled.at_most: input should be greater than or equal to 3"),
