@@ -9,12 +9,27 @@ from talweg.spec import Json, StudySpec
 from talweg.store import EvaluationRow, RunRow, Store, StudyRow
 from talweg_core.problems import Problem
 
+# The comparisons of the studies that were last asked about, oldest first.
+_KEPT: dict[tuple[object, ...], Comparison] = {}
+_MOST = 4
+
 _ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None}
 
 
 def comparison_of(store: Store, study: StudyRow, *, timed: bool = False) -> Comparison:
-    """The comparison of the study's runs as they are now."""
-    return compare(StudySpec.model_validate(study.spec), results_of(store, study, timed=timed))
+    """The comparison of the study's runs; kept until a run is added or makes a step.
+
+    A report, a ranking and its verdict are of one comparison, and are often requested one after the other.
+    """
+    counts = tuple(sorted(study.counts.items()))
+    key = (study.id, study.open, counts, study.steps_done, study.steps_total, timed)
+    found = _KEPT.get(key)
+    if found is None:
+        found = compare(StudySpec.model_validate(study.spec), results_of(store, study, timed=timed))
+        _KEPT[key] = found
+        while len(_KEPT) > _MOST:
+            _KEPT.pop(next(iter(_KEPT)), None)
+    return found
 
 
 def results_of(store: Store, study: StudyRow, *, timed: bool = False) -> list[Result]:

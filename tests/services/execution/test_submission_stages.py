@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from talweg.comparison.from_store import results_of
+from talweg.comparison.from_store import comparison_of, results_of
 from talweg.comparison.stages import next_stage
 from talweg.comparison.tuning import Stage, best_learning_rate
 from talweg.errors import Conflict, InvalidSpec
@@ -299,6 +299,11 @@ def test_seeds_are_added_until_there_are_as_many_as_allowed(store: Store, settin
     while store.study(study.id).open:
         had.append(len(seeds_of(store, study)))
         train_all(store, settings, study.id)
+        row = store.study(study.id)
+        kept = comparison_of(store, row)
+        # The same one until a run is added; and each stage is compared anew.
+        assert comparison_of(store, store.study(study.id)) is kept
+        assert len(kept.results) == row.runs
         assert extend_studies(store, publish_nothing, settings=settings) in ([study.id], [])
     train_all(store, settings, study.id)
     # Three looks at α / 3 each: 2 / 2^10 settles one comparison.
