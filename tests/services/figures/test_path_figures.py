@@ -31,7 +31,7 @@ def test_paths_begin_where_the_seed_drew_the_start() -> None:
     problem = create("rosenbrock-n", dimension=2)
     assert isinstance(problem, SurfaceProblem)
     spec = StudySpec.model_validate({"problem": "rosenbrock", "optimizers": ["sgd", "adam"]})
-    walk = np.linspace(problem.initial(3), [1.0, 1.0], 9)
+    walk = np.linspace(problem.initial(3).astype(np.float64), [1.0, 1.0], 9)
     taken = {contender: walk[: 9 - 3 * i] for i, contender in enumerate(contenders(spec))}
     assert svg(paths(problem, taken)).startswith(b"<?xml")
     assert Image.open(io.BytesIO(animation(problem, taken, frames=2))).format == "GIF"
