@@ -4,7 +4,7 @@ from talweg import Lab
 
 with Lab() as lab:  # the local laboratory, or the one that TALWEG_URL and TALWEG_TOKEN name
     rules = [{"name": "sgd", "learning_rate": 0.1}, {"name": "momentum", "learning_rate": 0.03}, "adam"]
-    study = lab.compare(problem="digits-mlp", optimizers=rules, seeds=3, steps=300)
+    study = lab.compare(problem="digits-mlp", optimizers=rules, steps=300)
     study.wait()
     print(study.ranking(), study.verdict, sep="\n\n")
 
