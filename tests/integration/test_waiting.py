@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def test_a_wait_restarts_a_killed_stack_but_not_a_stopped_one(
         assert f"run {run.name} waits: the local stack in {home.resolve()} ended" in said[0]
         assert said[0].endswith("starting it again now")
         assert lab.url != before
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             (costs,) = pool.map(operator.attrgetter("costs"), [pickle.loads(pickled)])  # noqa: S301 - our own
         np.testing.assert_array_equal(costs, run.costs)
         endless = lab.submit(SPEC, steps=10_000_000)

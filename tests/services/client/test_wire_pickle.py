@@ -6,6 +6,7 @@ import operator
 import os
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ def run(here: Lab, train: Callable[[], None]) -> Run:
 
 def test_a_child_process_reads_what_a_run_recorded(here: Lab, run: Run, address: Any) -> None:
     assert address.token.encode() not in pickle.dumps([here, run, run.gradients])
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    # A multiprocessing.Pool can hang in `terminate`, where it reads from its own queue; an executor ends its process.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         (costs,) = pool.map(operator.attrgetter("costs"), [run])
         (gradient,) = pool.map(operator.methodcaller("gradient", 7), [run])
         (name,) = pool.map(operator.methodcaller("run", run.id), [here])
