@@ -12,6 +12,7 @@ The protocols:
 """
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -88,8 +89,7 @@ class Grid(_Bounds):
         if not isinstance(self.seeds, int):
             return self.seeds
         # Deterministic, so that a study submitted twice has the same seeds.
-        first = max(judged) + 1 if max(judged) + self.seeds < 2**63 else 0
-        return [seed for seed in range(first, first + self.seeds + len(judged)) if seed not in judged][: self.seeds]
+        return fresh_seeds(judged, self.seeds)
 
 
 class Halving(Part):
@@ -190,6 +190,12 @@ def without_defaults(kind: type[BaseModel], content: dict[str, Any], names: tupl
         for key, value in content.items()
         if key not in names or value != kind.model_fields[key].get_default(call_default_factory=True)
     }
+
+
+def fresh_seeds(used: Collection[int], count: int) -> list[int]:
+    """`count` seeds that are not among `used`: those after the greatest, or from 0 where seeds end."""
+    first = max(used) + 1 if max(used) + count < 2**63 else 0
+    return [seed for seed in range(first, first + count + len(used)) if seed not in used][:count]
 
 
 def comparisons_of(optimizers: int) -> int:

@@ -157,7 +157,7 @@ def _on_problem(
     steps = own.steps or spec.steps
     by_contender = [of_contender(spec, results, contender) for contender in compared]
     final = [[run for run in runs if run.stage == "final"] for runs in by_contender]
-    budget = _budget(final, spec.clock)
+    budget = budget_of(final, spec.clock)
     final = [[within(run, spec.clock, budget) for run in runs] for runs in final]
     target, rule = _target(spec, own, final, compared, steps)
     scored = [run for runs in final for run in runs if run.complete]
@@ -198,7 +198,7 @@ def _positive(run: Result) -> bool:
     return not costs.size or float(costs[-1]) > 0
 
 
-def _budget(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
+def budget_of(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
     """The budget of all contenders: the least over contenders of the most that one of its runs took.
 
     In steps this is the spec's number. By another clock, runs that took more a step are cut off at fewer steps.

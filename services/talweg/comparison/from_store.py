@@ -1,5 +1,7 @@
 """A study's results and comparison, read from the store."""
 
+import threading
+
 import numpy as np
 
 from talweg.comparison.compare import Comparison, compare
@@ -9,9 +11,10 @@ from talweg.spec import Json, StudySpec
 from talweg.store import EvaluationRow, RunRow, Store, StudyRow
 from talweg_core.problems import Problem
 
-# The comparisons of the studies that were last asked about, oldest first.
+# The comparisons of the studies that were last asked about, oldest first; together at most so many costs (128 MB).
 _KEPT: dict[tuple[object, ...], Comparison] = {}
-_MOST = 4
+_MOST_COSTS = 16_000_000
+_LOCK = threading.Lock()
 
 _ALONE: Json = {"stage": "final", "problem": 0, "optimizer": None, "trial": None}
 
@@ -26,10 +29,15 @@ def comparison_of(store: Store, study: StudyRow, *, timed: bool = False) -> Comp
     found = _KEPT.get(key)
     if found is None:
         found = compare(StudySpec.model_validate(study.spec), results_of(store, study, timed=timed))
-        _KEPT[key] = found
-        while len(_KEPT) > _MOST:
-            _KEPT.pop(next(iter(_KEPT)), None)
+        with _LOCK:
+            _KEPT[key] = found
+            while sum(map(_costs, _KEPT.values())) > _MOST_COSTS:
+                del _KEPT[next(iter(_KEPT))]
     return found
+
+
+def _costs(comparison: Comparison) -> int:
+    return sum(result.costs.size for result in comparison.results)
 
 
 def results_of(store: Store, study: StudyRow, *, timed: bool = False) -> list[Result]:

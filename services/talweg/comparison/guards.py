@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from talweg.comparison.compare import Comparison, OnProblem, final_runs, runs_on
+from talweg.comparison.compare import Comparison, OnProblem, budget_of, final_runs, runs_on
 from talweg.comparison.contenders import best_of_seeds, one_and_the_same, within
 from talweg.comparison.intervals import generator
 from talweg.comparison.results import Result
@@ -308,10 +308,7 @@ def _other_clock(comparison: Comparison) -> Iterator[Guard]:
         if len({round(s.gradients, 6) for s in problem.standings if s.complete}) < 2:
             continue
         runs = {s.contender.label: final_runs(comparison, problem, s.contender) for s in problem.standings}
-        budget = min(
-            max((float(ticks(run, "gradients")[-1]) for run in own if run.complete), default=math.inf)
-            for own in runs.values()
-        )
+        budget = budget_of(list(runs.values()), "gradients")
         costs = {
             label: median_time(final_judged(within(run, "gradients", budget)) for run in own if run.state == "finished")
             for label, own in runs.items()

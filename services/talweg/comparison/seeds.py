@@ -96,25 +96,28 @@ def plan(comparison: Comparison, difference: float) -> Plan:
     if not 0 < difference < 1:
         raise InvalidSpec(f"difference: must be above 0 % and below 100 %, got {100 * difference:g} %")
     comparisons = comparisons_of(len(comparison.contenders))
-    found = [(_spread(problem), problem) for problem in comparison.problems]
-    needed = {
-        problem.name: seeds_for(math.log1p(-difference), spread, degrees, comparisons)
-        for (spread, degrees), problem in found
-    }
-    most = max(needed, key=lambda name: needed[name])
-    seeds = needed[most]
+    spreads = map(_spread, comparison.problems)
+    seeds, spread = max(
+        (seeds_for(math.log1p(-difference), spread, degrees, comparisons), spread) for spread, degrees in spreads
+    )
     finished = [run for run in comparison.results if run.complete]
     timed = [float(run.seconds.sum()) for run in finished if run.seconds is not None]
     runs = seeds * len(comparison.contenders) * len(comparison.problems)
+    standings = [standing for problem in comparison.problems for standing in problem.standings]
+    untrained = [standing.contender.label for standing in standings if not math.isfinite(standing.median)]
     return Plan(
         difference,
         seeds,
         POWER,
         comparisons,
-        next(spread for (spread, _), problem in found if problem.name == most),
+        spread,
         runs,
         sum(timed) / len(timed) * runs if timed else None,
-        tuple(dict.fromkeys(s.contender.label for _, p in found for s in p.standings if not math.isfinite(s.median))),
+        tuple(
+            dict.fromkeys(
+                s.contender.label for p in comparison.problems for s in p.standings if not math.isfinite(s.median)
+            )
+        ),
     )
 
 

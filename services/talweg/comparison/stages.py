@@ -8,6 +8,7 @@ from talweg.comparison.contenders import one_and_the_same
 from talweg.comparison.results import Result
 from talweg.comparison.tuning import Stage, next_of_tuning
 from talweg.spec import StudySpec
+from talweg.study_settings import fresh_seeds
 
 
 def next_stage(spec: StudySpec, results: Sequence[Result]) -> Stage:
@@ -22,12 +23,7 @@ def _more_seeds(spec: StudySpec, results: Sequence[Result]) -> Stage:
     following = next((look for look in looks if look > len(had)), None)
     if following is None or settled(compare(spec, results)):
         return Stage()
-    count = following - len(had)
-    fresh: list[int] = []
-    seed = max(had) + 1 if max(had) + count < 2**63 else 0
-    while len(fresh) < count:
-        fresh += [seed] if seed not in had else []
-        seed += 1
+    fresh = fresh_seeds(had, following - len(had))
     new = [
         planned
         for problem in range(len(spec.each_problem()))
