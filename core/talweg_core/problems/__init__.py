@@ -15,7 +15,7 @@ from talweg_core.problems import (
     deep_linear,
     digits,
     himmelblau,
-    long_hauls,
+    unsolved,
     plateau,
     quadratic,
     rastrigin,
@@ -56,7 +56,7 @@ _BUILT_IN: dict[str, Callable[..., Problem]] = {
     "digits-vae": digits.vae,
     "griewank": test_functions.griewank_n,
     "himmelblau": himmelblau.create,
-    "ill-conditioned-logistic": long_hauls.ill_conditioned_logistic,
+    "ill-conditioned-logistic": unsolved.ill_conditioned_logistic,
     "noisy-quadratic": NoisyQuadratic,
     "plateau": plateau.create,
     "quadratic": quadratic.create,
@@ -70,7 +70,7 @@ _BUILT_IN: dict[str, Callable[..., Problem]] = {
     "two-layer-line": two_layer_line.create,
     "two-spirals": two_spirals.create,
     "wine-mlp": tables.wine_mlp,
-    "zipf-language-model": long_hauls.zipf_language_model,
+    "zipf-language-model": unsolved.zipf_language_model,
 }
 
 

@@ -113,11 +113,7 @@ def plan(comparison: Comparison, difference: float) -> Plan:
         spread,
         runs,
         sum(timed) / len(timed) * runs if timed else None,
-        tuple(
-            dict.fromkeys(
-                s.contender.label for p in comparison.problems for s in p.standings if not math.isfinite(s.median)
-            )
-        ),
+        tuple(dict.fromkeys(untrained)),
     )
 
 

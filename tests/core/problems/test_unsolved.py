@@ -7,7 +7,7 @@ import pytest
 
 from talweg_core import Cohort, optimizers, problems
 from talweg_core.problems import NetworkProblem
-from talweg_core.problems.long_hauls import WINDOW, zipf_floor, zipf_words
+from talweg_core.problems.unsolved import WINDOW, zipf_floor, zipf_words
 
 _STATED = re.compile(
     r"Adam at learning rate ([\d.]+), batches of (\d+), is at ([\d.]+) after 5,000 steps and at ([\d.]+) after 10,000",
