@@ -15,7 +15,6 @@ from talweg_core.problems import (
     deep_linear,
     digits,
     himmelblau,
-    unsolved,
     plateau,
     quadratic,
     rastrigin,
@@ -26,6 +25,7 @@ from talweg_core.problems import (
     test_functions,
     two_layer_line,
     two_spirals,
+    unsolved,
 )  # fmt: skip
 from talweg_core.problems.base import Oracle, Problem
 from talweg_core.problems.description import Description
