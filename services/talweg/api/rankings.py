@@ -2,6 +2,7 @@
 
 import math
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import BaseModel
@@ -86,9 +87,20 @@ class RankingView(BaseModel):
     guards: list[GuardView]
 
 
+# A kept comparison's view: the ranking, the verdict and the guards are often requested one after the other.
+_VIEWS: WeakKeyDictionary[Comparison, RankingView] = WeakKeyDictionary()
+
+
 def ranking_view(store: Store, study: StudyRow) -> RankingView:
     """The ranking of a study, from what is recorded now."""
     found = comparison_of(store, study)
+    made = _VIEWS.get(found)
+    if made is None:
+        made = _VIEWS[found] = _ranking_view(found)
+    return made
+
+
+def _ranking_view(found: Comparison) -> RankingView:
     guards = comparison.guards(found)
     rows, ranked_by, metric = _over_problems(found) if found.several else _on_one(found)
     return RankingView(

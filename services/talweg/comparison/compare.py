@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from talweg.comparison.contenders import (
     Standing,
     along_the_way,
     best_of_seeds,
+    by_contender,
     contenders,
-    of_contender,
     setting_of,
     standing,
     within,
@@ -29,7 +30,7 @@ from talweg.comparison.intervals import (
 from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
 from talweg.comparison.results import Floats, Result
 from talweg.comparison.significance import Difference, differences
-from talweg.comparison.times import Clock, judged, median_times, target_of, ticks
+from talweg.comparison.times import Clock, judged, median_times, taken, target_of
 from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
 
@@ -93,7 +94,7 @@ class Score:
     speed_up: tuple[float, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The content of a report.
 
@@ -109,6 +110,11 @@ class Comparison:
     scores: tuple[Score, ...] = ()
     overall: tuple[Difference, ...] = ()
     improvements: tuple[Interval, ...] = ()
+
+    @cached_property
+    def by_contender(self) -> list[list[Result]]:
+        """Each contender's runs."""
+        return by_contender(self.spec, self.results)
 
     @property
     def several(self) -> bool:
@@ -147,16 +153,15 @@ def final_runs(comparison: Comparison, problem: OnProblem, contender: Contender)
 
 def runs_on(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
     """The runs of a contender on a problem, of every stage."""
-    own = of_contender(comparison.spec, comparison.results, contender)
-    return [run for run in own if run.problem in (problem.name, "")]
+    return [run for run in comparison.by_contender[contender.position] if run.problem in (problem.name, "")]
 
 
 def _on_problem(
     spec: StudySpec, own: StudyProblem, results: Sequence[Result], compared: Sequence[Contender], name: str, seed: int
 ) -> OnProblem:
     steps = own.steps or spec.steps
-    by_contender = [of_contender(spec, results, contender) for contender in compared]
-    final = [[run for run in runs if run.stage == "final"] for runs in by_contender]
+    grouped = by_contender(spec, results)
+    final = [[run for run in runs if run.stage == "final"] for runs in grouped]
     budget = budget_of(final, spec.clock)
     final = [[within(run, spec.clock, budget) for run in runs] for runs in final]
     target, rule = _target(spec, own, final, compared, steps)
@@ -182,7 +187,7 @@ def _on_problem(
             )
         ),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
-        tuple(_tunings(compared, by_contender)),
+        tuple(_tunings(compared, grouped)),
         # The final cost of a pruned trial is unknown, and trials that TPE suggested are not independent draws.
         _trials(compared, final) if spec.protocol == "search" and not spec.adaptive else {},
     )
@@ -203,7 +208,7 @@ def budget_of(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
 
     In steps this is the spec's number. By another clock, runs that took more a step are cut off at fewer steps.
     """
-    most = [max((float(ticks(run, clock)[-1]) for run in own if run.complete), default=math.inf) for own in runs]
+    most = [max((taken(run, clock) for run in own if run.complete), default=math.inf) for own in runs]
     return min(most, default=math.inf)
 
 

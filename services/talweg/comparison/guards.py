@@ -12,7 +12,7 @@ from talweg.comparison.compare import Comparison, OnProblem, budget_of, final_ru
 from talweg.comparison.contenders import best_of_seeds, one_and_the_same, within
 from talweg.comparison.intervals import generator
 from talweg.comparison.results import Result
-from talweg.comparison.times import UNITS, median_time, ticks, time_to_target
+from talweg.comparison.times import UNITS, median_time, taken, time_to_target
 from talweg.comparison.tuning import final_judged
 from talweg.study_settings import ALPHA, comparisons_of, seeds_needed
 
@@ -49,7 +49,7 @@ def _unequal_budgets(comparison: Comparison) -> Iterator[Guard]:
     for problem in comparison.problems:
         steps = {
             contender.label: max(
-                (run.steps or len(run.costs) for run in final_runs(comparison, problem, contender)), default=0
+                (run.steps or run.costs.count for run in final_runs(comparison, problem, contender)), default=0
             )
             for contender in comparison.contenders
         }
@@ -383,7 +383,7 @@ def _cut_short(comparison: Comparison) -> Iterator[Guard]:
             for problem in comparison.problems
             for s in problem.standings
             for run in final_runs(comparison, problem, s.contender)
-            if run.complete and ticks(run, clock)[-1] > problem.budget * (1 + 1e-9)
+            if run.complete and taken(run, clock) > problem.budget * (1 + 1e-9)
         }
     )
     if cut and comparison.spec.schedule.name != "constant":

@@ -126,11 +126,12 @@ def _factor(ratio: float) -> str:
 def _of_many(problem: OnProblem) -> str:
     """Of a sweep: the best, how many are shown not to be the best, and which may be."""
     first, *rest = problem.standings
-    beaten = sum(_between(problem.differences, first, s)[1] < 0 for s in rest)
-    level = [_name(s) for s in rest if _between(problem.differences, first, s)[1] >= 0]
+    # The best is compared with each of the others.
+    beaten = {d.second if d.settled < 0 else d.first for d in problem.differences if d.settled} - {_name(first)}
+    level = [_name(s) for s in rest if _name(s) not in beaten]
     text = (
         f"On {problem.name} {_name(first)} had the lowest median {problem.judged_by} of {len(problem.standings):,} "
-        f"settings, {figures(first.median)}; {beaten:,} of the others are shown not to be the best."
+        f"settings, {figures(first.median)}; {len(beaten):,} of the others are shown not to be the best."
     )
     if level:
         text += f" Not told from it: {_some(level, ', ')}."

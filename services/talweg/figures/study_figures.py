@@ -76,7 +76,7 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
 
 def _training(group: Group, points: int) -> Curve | None:
-    return median_curve([result.costs for result in group.results if result.counts], points=points)
+    return median_curve([result.costs.array for result in group.results if result.counts], points=points)
 
 
 def _validation(group: Group) -> Curve | None:
@@ -104,7 +104,8 @@ def _diverged(axes: Axes, members: Sequence[Group]) -> None:
     """Each untrained run up to its end; above the upper limit of the axes it follows that limit."""
     any_counts = any(result.counts for group in members for result in group.results)
     runs = [(group, result) for group in members for result in group.results if result.failed_to_train]
-    finite = [result.costs[np.isfinite(result.costs)] for _, result in runs]
+    whole = [result.costs.array for _, result in runs]
+    finite = [costs[np.isfinite(costs)] for costs in whole]
     if not any_counts:
         scale(axes, finite)
     top = axes.get_ylim()[1]

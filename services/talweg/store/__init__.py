@@ -19,6 +19,7 @@ from talweg.store.batch import (
     StepRows,
 )
 from talweg.store.monitoring import Signs, Waits
+from talweg.store.outcomes import Outcome
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
@@ -65,6 +66,7 @@ __all__ = [
     "NewCohort",
     "NewRun",
     "NewStudy",
+    "Outcome",
     "Page",
     "Progress",
     "Quantity",

@@ -1,20 +1,22 @@
 """The Store: each method is one transaction; the SQL is in the other modules of this package."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from talweg.store import access, commits, leases, monitoring, queueing, records, runs, studies
+from talweg.store import access, commits, leases, monitoring, outcomes, queueing, records, runs, studies
 from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
 from talweg.store.engine import Database, create_engine
 from talweg.store.monitoring import Signs, Waits
 from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
+from talweg.store.outcomes import Outcome
 from talweg.store.rows import (
     Claim,
     CohortRow,
     DerivativeRow,
     EvaluationRow,
+    Floats,
     Json,
     Meter,
     Page,
@@ -236,6 +238,21 @@ class Records(Database):
         """Every evaluation from step `start` on, by step, then split; at most `limit` of them."""
         with self._read() as connection:
             return records.evaluations(connection, run_id, start, limit)
+
+    def outcomes(self, study_id: str) -> list[Outcome]:
+        """What each run of a study came to, in the order of its spec."""
+        with self._read() as connection:
+            return outcomes.outcomes(connection, study_id)
+
+    def all_costs(self, run_ids: Sequence[str]) -> dict[str, Floats]:
+        """By run of a study, the cost (n,) of every recorded step; runs without a step are left out."""
+        with self._read() as connection:
+            return outcomes.all_costs(connection, run_ids)
+
+    def chunks_of(self, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
+        """The chunks of several runs of a study, by run, then step."""
+        with self._read() as connection:
+            yield from outcomes.chunks_of(connection, run_ids, quantity)
 
     def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
         """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""

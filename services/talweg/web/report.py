@@ -267,7 +267,7 @@ def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floa
     taken = {}
     for contender in found.contenders:
         runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
-        runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
+        runs = [run for run in runs if 0 < run.costs.count <= _LONGEST_PATH]
         if runs:
             # Without this record, which cannot be read or recomputed on this machine, the report is still useful.
             with suppress(CorruptRecord, ReplayDiverged):

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from requests.adapters import HTTPAdapter
 
 from talweg.execution import fork_run, resume_run, submit_run, train
-from talweg.records import evaluations_made, norms
+from talweg.records import evaluations_between, norms
 from talweg.settings import Settings
 from talweg.spec import RunSpec, parse_fork
 from talweg.store import RunRow, Store
@@ -47,8 +47,8 @@ def recorded(store: Store, run: RunRow) -> History:
     for t in range(run.step):
         points["cost"].append((t, float(table.cost[t])))
         points["learning_rate"].append((t, float(table.learning_rate[t])))
-    made = evaluations_made(store, run)
-    points["evaluations"] = list(enumerate(np.cumsum(np.ones(run.step) if made is None else made.sum(axis=1))))
+    made = evaluations_between(store, run, 0, run.step)
+    points["evaluations"] = list(enumerate(np.cumsum(made.sum(axis=1))))
     for t, step in enumerate(norms(store, run, 0, run.step)):
         for q, quantity in enumerate(["gradient_norm", "parameter_norm", "update_norm"]):
             for k, tensor in enumerate(run.tensors):

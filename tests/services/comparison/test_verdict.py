@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from talweg.comparison import Evaluations, Result, compare, guards, verdict
+from talweg.comparison import Costs, Evaluations, Result, compare, guards, verdict
 from talweg.comparison.results import Floats
 from talweg.spec import StudySpec
 
@@ -32,7 +32,7 @@ def runs(position: int, name: str, costs: Sequence[float] | Floats, **changed: A
             seed=seed,
             state="finished",
             stop_reason="diverged" if lost else "finished",
-            costs=np.linspace(START, cost if not lost else 1e30, 100),
+            costs=Costs.of(np.linspace(START, cost if not lost else 1e30, 100)),
             evaluations={"validation": Evaluations(np.array([0, 100]), np.array([START, cost]))},
             contender=position,
             problem="digits-mlp",
