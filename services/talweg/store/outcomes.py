@@ -99,6 +99,24 @@ def all_costs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Float
     return found
 
 
+def costs_table(connection: Connection, study_id: str, start: int, stop: int, values: int) -> Floats:
+    """(runs, steps) of the runs start … stop − 1 in the study's order, as many as `values` numbers hold."""
+    query = select(_RUNS.c.id, _RUNS.c.step).where(_RUNS.c.study_id == study_id).order_by(_RUNS.c.id)
+    runs = connection.execute(query.offset(start).limit(max(stop - start, 0))).all()
+    steps = 0
+    for count, run in enumerate(runs):
+        if count and (count + 1) * max(steps, run.step) > values:
+            runs = runs[:count]
+            break
+        steps = max(steps, run.step)
+    table = np.full((len(runs), steps), np.nan)
+    costs = all_costs(connection, [run.id for run in runs])
+    for row, run in zip(table, runs, strict=True):
+        own = costs.get(run.id, row)[: run.step]
+        row[: len(own)] = own
+    return table
+
+
 def chunks_of(connection: Connection, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
     """The chunks of these runs, by run, then step."""
     for some in portions(run_ids):

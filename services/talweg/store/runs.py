@@ -69,9 +69,15 @@ def find(connection: Connection, id_or_name: str) -> RunRow:
 
 
 def page(
-    connection: Connection, study: str | None, state: RunState | None, limit: int, cursor: str | None
+    connection: Connection,
+    study: str | None,
+    state: RunState | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    oldest: bool = False,
 ) -> Page[RunRow]:
-    """Newest first; raises NotFound for the study, InvalidSpec for the rest."""
+    """Newest or oldest first; raises NotFound for the study, InvalidSpec for the rest."""
     query = select(*COLUMNS)
     if study is not None:
         query = query.where(_RUNS.c.study_id == finding.identify(connection, tables.studies, "study", study))
@@ -81,7 +87,8 @@ def page(
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidSpec(f"state: must be one of {', '.join(RUN_STATES)}, got {state[:80]!r}{hint}")
         query = query.where(_RUNS.c.state == state)
-    found = [row_of(row) for row in connection.execute(finding.page_query(query, _RUNS.c.id, limit, cursor))]
+    query = finding.page_query(query, _RUNS.c.id, limit, cursor, oldest=oldest)
+    found = [row_of(row) for row in connection.execute(query)]
     return finding.page_of(found, [run.id for run in found], limit)
 
 

@@ -249,6 +249,14 @@ class Records(Database):
         with self._read() as connection:
             return outcomes.all_costs(connection, run_ids)
 
+    def costs_table(self, study_id: str, start: int, stop: int, values: int) -> Floats:
+        """(runs, steps) the costs of a study's runs from `start` on, before `stop`; NaN after a run's last step.
+
+        As many runs as `values` numbers hold, one at least; none from the last on.
+        """
+        with self._read() as connection:
+            return outcomes.costs_table(connection, study_id, start, stop, values)
+
     def chunks_of(self, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
         """The chunks of several runs of a study, by run, then step."""
         with self._read() as connection:
@@ -370,16 +378,22 @@ class Store(Cohorts, Records, Access):
             return runs.find(connection, id_or_name)
 
     def runs(
-        self, study: str | None = None, state: RunState | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        study: str | None = None,
+        state: RunState | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        oldest: bool = False,
     ) -> Page[RunRow]:
-        """Runs, newest first; only of one study (id or name) and in one state, if given.
+        """Runs, newest or oldest first; only of one study (id or name) and in one state, if given.
 
         Raises:
             NotFound: There is no such study.
             InvalidSpec: The cursor or the state is not valid.
         """
         with self._read() as connection:
-            return runs.page(connection, study, state, limit, cursor)
+            return runs.page(connection, study, state, limit, cursor, oldest=oldest)
 
     def study(self, id_or_name: str) -> StudyRow:
         """The study of that id, else of that name; raises NotFound."""

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import structlog
 from anyio.to_thread import run_sync
@@ -59,11 +59,12 @@ def page(
     here: Here,
     study: Annotated[str | None, Query(max_length=200, description="Only runs of this study: an id or a name.")] = None,
     state: State | None = None,
+    order: Literal["newest", "oldest"] = "newest",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:
-    """Runs, newest first."""
-    found = here.store.runs(study=study, state=state, limit=limit, cursor=cursor)
+    """Runs, newest first, or oldest first: the order of a study's spec."""
+    found = here.store.runs(study=study, state=state, limit=limit, cursor=cursor, oldest=order == "oldest")
     return RunPage(items=[run_view(row, here.settings) for row in found.items], next=found.cursor)
 
 
