@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from talweg import comparison
 from talweg.api.models import Number, view
-from talweg.comparison.compare import Comparison, shown_runs
+from talweg.comparison.compare import Comparison, leaders, shown_runs
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
@@ -232,7 +232,11 @@ def _sensitivity(found: Comparison) -> tuple[list[str], Rows]:
 
 
 def _scores(found: Comparison) -> tuple[list[str], Rows]:
-    """rliable's aggregates of each optimizer over all problems; scores lie between the start and the study's best."""
+    """rliable's aggregates of each optimizer over all problems; scores lie between the start and the study's best.
+
+    Of many contenders, of the best.
+    """
+    found = leaders(found)
     rows = [[a.contender.label, a.interquartile_mean, a.optimality_gap, a.improvement] for a in aggregates(found)]
     return ["optimizer", "interquartile_mean", "optimality_gap", "probability_of_improvement"], rows
 

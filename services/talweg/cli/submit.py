@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from talweg.cli.output import (
+    RANKED,
     AsJson,
     Home,
     Wait,
@@ -166,7 +167,7 @@ def compare(
     if json:
         as_json(list(ranking))
         return
-    table(ranking, wide=wide)
+    table(ranking, wide=wide, rows=RANKED)
     data("")
     prose(clean(verdict))
     hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")

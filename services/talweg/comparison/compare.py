@@ -1,7 +1,7 @@
 """Compare a study's optimizers: from runs to differences, intervals and scores. A pure function."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -33,6 +33,7 @@ from talweg.comparison.significance import Difference, differences
 from talweg.comparison.times import Clock, judged, median_times, taken, target_of
 from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
+from talweg.study_settings import PAIRWISE
 
 RESAMPLES = 1000
 _IMPROVEMENTS = 500
@@ -100,7 +101,7 @@ class Comparison:
 
     With several problems, `scores` cover all of them, `overall` compares the contenders in pairs, with each seed as a
     study of its own, and `improvements`, in the order of `overall`, are the probabilities that a run of the first ends
-    at a lower cost than one of the second.
+    at a lower cost than one of the second (empty for more than `PAIRWISE` contenders).
     """
 
     spec: StudySpec
@@ -131,8 +132,37 @@ def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Com
     )
     scores = _scores(compared, problems, seed)
     overall = _overall(compared, problems, len(spec.looks()), seed) if len(problems) > 1 else ()
-    improvements = tuple(_improvement(problems, d, seed) for d in overall)
+    few = len(compared) <= PAIRWISE
+    improvements = tuple(_improvement(problems, d, seed) for d in overall) if few else ()
     return Comparison(spec, tuple(results), tuple(compared), problems, scores, overall, improvements)
+
+
+def leaders(comparison: Comparison) -> Comparison:
+    """The comparison with its `PAIRWISE` best contenders only: the content of tables and figures that show each."""
+    if len(comparison.contenders) <= PAIRWISE:
+        return comparison
+    ranked: Sequence[Score | Standing] = comparison.scores or comparison.problems[0].standings
+    chosen = sorted((each.contender for each in ranked[:PAIRWISE]), key=lambda contender: contender.position)
+    labels = {contender.label for contender in chosen}
+    return replace(
+        comparison,
+        contenders=tuple(chosen),
+        problems=tuple(_only(problem, labels) for problem in comparison.problems),
+        scores=tuple(score for score in comparison.scores if score.contender.label in labels),
+        overall=tuple(d for d in comparison.overall if {d.first, d.second} <= labels),
+    )
+
+
+def _only(problem: OnProblem, labels: Collection[str]) -> OnProblem:
+    kept = [i for i, standing in enumerate(problem.standings) if standing.contender.label in labels]
+    return replace(
+        problem,
+        standings=tuple(problem.standings[i] for i in kept),
+        differences=tuple(d for d in problem.differences if {d.first, d.second} <= set(labels)),
+        along={share: [costs[i] for i in kept] for share, costs in problem.along.items()},
+        tunings=tuple(tuning for tuning in problem.tunings if tuning.contender.label in labels),
+        trials={label: curve for label, curve in problem.trials.items() if label in labels},
+    )
 
 
 def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:

@@ -13,6 +13,8 @@ from talweg.study_settings import PAIRWISE
 
 # So many of a list are named, of the others how many there are.
 _NAMED = 3
+# An interval of ratios that is narrower is written with more digits.
+_NARROW = 0.02
 
 
 def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:
@@ -111,7 +113,7 @@ def _seen(difference: Difference | None, first: Standing, other: Standing) -> st
     ratios = (i.estimate, i.low, i.high)
     if difference.first == first.contender.label:
         ratios = (_over(i.estimate), _over(i.high), _over(i.low))
-    middle, low, high = (_factor(ratio) for ratio in ratios)
+    middle, low, high = _factors(ratios)
     return f"{_name(other)} costs {middle} times as much (95 %: {low} to {high}){lost}"
 
 
@@ -119,8 +121,12 @@ def _over(ratio: float) -> float:
     return math.inf if ratio == 0 else 1 / ratio
 
 
-def _factor(ratio: float) -> str:
-    return "any number" if math.isinf(ratio) else f"{ratio:.3g}"
+def _factors(ratios: Sequence[float]) -> list[str]:
+    """Three digits each; more where an interval about 1 is so narrow that its ends would read the same."""
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
+    widest = max(finite, default=0.0) - min(finite, default=0.0)
+    digits = 3 if not 0 < widest < _NARROW else min(2 - math.floor(math.log10(widest)), 9)
+    return ["any number" if math.isinf(ratio) else f"{ratio:.{digits}g}" for ratio in ratios]
 
 
 def _of_many(problem: OnProblem) -> str:

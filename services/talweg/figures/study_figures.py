@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from talweg.comparison.compare import Comparison, OnProblem, shown, shown_runs
+from talweg.comparison.compare import Comparison, OnProblem, leaders, shown, shown_runs
 from talweg.comparison.contenders import Contender
 from talweg.comparison.profiles import R_MAX, profile
 from talweg.comparison.results import Group, Result, groups
@@ -289,7 +289,11 @@ def _every(width: float) -> object:
 
 
 def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
-    """One figure as SVG: overview, profiles, sensitivities, or else the curves of the study's one problem."""
+    """One figure as SVG: overview, profiles, sensitivities, or else the curves of the study's one problem.
+
+    Of many contenders the best are drawn.
+    """
+    comparison = leaders(comparison)
     if kind == "profiles":
         return svg(profiles(comparison))
     if kind == "overview":

@@ -1,5 +1,6 @@
 """Ten situations, each with its sentence: what is known, what is not, what would settle it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -65,6 +66,13 @@ def test_a_tie_says_what_was_seen_and_how_many_seeds_would_settle_it() -> None:
     assert " times as much (95 %: " in text
     assert "within what the seeds alone produce" in text
     assert "seeds would settle this" in text
+
+
+def test_a_narrow_tie_is_written_with_digits_that_differ() -> None:
+    level = 0.4 * noise(0)
+    text = said(study(["sgd", "adam"], 10), [*runs(0, "sgd", level), *runs(1, "adam", level * noise(1, spread=1e-4))])
+    middle, low, high = re.findall(r"costs ([\d.]+) times as much \(95 %: ([\d.]+) to ([\d.]+)\)", text)[0]
+    assert float(low) < float(middle) < float(high)
 
 
 def test_few_seeds_get_an_answer_that_says_what_it_rests_on() -> None:
