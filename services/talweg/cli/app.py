@@ -53,6 +53,7 @@ for command in (
     catalogue.problems,
     catalogue.optimizers,
     catalogue.schedules,
+    catalogue.suites,
     stack.up,
     stack.status,
     doctor.doctor,

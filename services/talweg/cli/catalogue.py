@@ -1,4 +1,4 @@
-"""`talweg problems`, `optimizers`, `schedules`: from the engine installed here, or the laboratory of TALWEG_URL.
+"""`talweg problems`, `optimizers`, `schedules`, `suites`: of the engine here, or of the laboratory of TALWEG_URL.
 
 It starts nothing: the local stack's workers run the engine that is installed here.
 """
@@ -90,6 +90,22 @@ def schedules(name: Name = None, json: AsJson = False, wide: Wide = False) -> No
         "schedule", name, found, engine.Description.COLUMNS, json, wide,
         then=("talweg schedules cosine", "talweg submit digits-mlp adam --schedule {}:…"),
     )  # fmt: skip
+
+
+def suites(json: AsJson = False, wide: Wide = False) -> None:
+    """Every suite: its problems, each with steps, batch size, target, and who reaches it."""
+    from talweg.client import Table
+    from talweg_core.problems import suites as engine
+
+    columns = ("suite", "problem", "settings", "steps", "batch_size", "target", "reached_by")
+    rows = [
+        (suite, entry.problem, entry.settings or None, entry.steps, entry.batch_size, entry.target,
+         "{} {:g}".format(*entry.reached_by))
+        for suite in engine.names()
+        for entry in engine.suite(suite)
+    ]  # fmt: skip
+    shown = Table(columns, tuple(rows), first=("suite", "problem", "steps", "target", "reached_by"))
+    listing(shown, json=json, wide=wide, then=f"talweg compare --suite {engine.names()[-1]} sgd:learning_rate=0.1 adam")
 
 
 def _optimizers() -> list[dict[str, Any]]:
