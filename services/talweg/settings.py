@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     upload_bytes: int = Field(128_000_000, ge=1, le=900_000_000)
     upload_seconds: float = Field(300.0, gt=0)
 
+    # The folder in which clients of the local stack put the sources of their own optimizers; only the local stack sets
+    # it. Without it, no source is stored, and none that is stored is loaded.
+    rules: Path | None = None
+    # Seconds that one step of a user's own optimizer may take; then its run is given up.
+    rule_seconds: float = Field(30.0, gt=0)
+
     mlflow_port: int = Field(5055, ge=0, le=65535)
     workers: int = Field(2, ge=1, le=256)
 

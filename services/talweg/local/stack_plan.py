@@ -155,6 +155,7 @@ def plan_stack(settings: Settings, folder: Folder, *, owner: int | None = None) 
     notes = [note] if note else []
     url = f"http://127.0.0.1:{port}"
     connections = {"TALWEG_HOST": "127.0.0.1", "TALWEG_PORT": str(port), "TALWEG_TOKEN": folder.token()}
+    connections["TALWEG_RULES"] = str(folder.rules)
     base = child_environment(settings, folder)
     children: list[ChildPlan] = []
     if settings.database_url is None:

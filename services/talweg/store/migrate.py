@@ -43,6 +43,8 @@ _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
         "laboratory": _READ,
         # Resuming a run deletes the evaluations of its end.
         "evaluations": f"{_READ}, DELETE",
+        # Sources of users' rules are code. A laboratory with roles is shared, and keeps none.
+        "rules": _READ,
     },
     WORKER_ROLE: {
         "alembic_version": _READ,
@@ -50,6 +52,7 @@ _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
         # The last checkpoint is replaced by the next; a reconciler that stops gives up its lead.
         "checkpoints": f"{_ROWS}, DELETE",
         "leaders": f"{_ROWS}, DELETE",
+        "rules": _READ,
         "tokens": "",
     },
 }

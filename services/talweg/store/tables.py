@@ -297,6 +297,17 @@ datasets = Table(
     UniqueConstraint("name"),
 )
 
+# Optimizers that users of a local laboratory wrote: the source by its digest, and the name that specs use.
+rules = Table(
+    "rules",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("name"),
+)
+
 tokens = Table(
     "tokens",
     metadata,

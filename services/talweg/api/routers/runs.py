@@ -84,7 +84,9 @@ def waiting(here: Here, run: Reference) -> Reason | None:
 def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
     """Make a run that shares this one's steps before `step`, and continues with the changes in the body."""
     spec, row = parse_fork(body), here.store.run(run)
-    made = branching.fork_run(here.store, row, spec, idempotency_key=idempotency_key, publish=here.publish)
+    made = branching.fork_run(
+        here.store, row, spec, idempotency_key=idempotency_key, publish=here.publish, settings=here.settings
+    )
     return run_view(made, here.settings)
 
 
