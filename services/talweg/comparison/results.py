@@ -197,12 +197,13 @@ def groups(results: Sequence[Result]) -> list[Group]:
     for result in results:
         settings.setdefault(repr(sorted(result.optimizer.items())), []).append(result)
     optimizers = [members[0].optimizer for members in settings.values()]
-    keys = varying(optimizers)
+    keys, counts = varying(optimizers), Counter(str(optimizer["name"]) for optimizer in optimizers)
     seen: Counter[str] = Counter()
     grouped = []
     for optimizer, members in zip(optimizers, settings.values(), strict=True):
         name = str(optimizer["name"])
-        alone = sum(other["name"] == name for other in optimizers) == 1
-        grouped.append(Group(label(optimizer, () if alone else keys), optimizer, seen[name], tuple(members)))
+        grouped.append(
+            Group(label(optimizer, () if counts[name] == 1 else keys), optimizer, seen[name], tuple(members))
+        )
         seen[name] += 1
     return grouped
