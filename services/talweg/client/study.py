@@ -181,7 +181,7 @@ class Study(RunOrStudy):
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
         """Write a Parquet file with a row for each step of each run; with `vectors` also gradients and parameters."""
-        return write_parquet(self.runs, path, vectors=vectors)
+        return write_parquet(list(self.runs), path, vectors=vectors)
 
     def _progress(self) -> Progress:
         view = self._view

@@ -84,13 +84,15 @@ def resume_run(
     `max_seconds` sets a new one on all of its training time.
 
     Raises:
-        Conflict: The run is live, with another number of steps to make.
+        Conflict: The run is live, with another number of steps to make or another time limit.
         InvalidSpec: It has made more steps, has diverged, or belongs to a study, whose runs all have the same number.
     """
     wanted = run.total_steps if steps is None else steps
     if run.state in LIVE:
-        if wanted == run.total_steps:
+        if wanted == run.total_steps and max_seconds in (None, run.spec.get("max_seconds")):
             return run
+        if wanted == run.total_steps:
+            raise Conflict(f"run {run.name}: is {run.state}; a new max_seconds is taken when it has ended")
         raise Conflict(f"run {run.name}: is {run.state}, to make {run.total_steps} steps; wait until it ends")
     if run.stop_reason == "diverged":
         raise InvalidSpec(f"run {run.name}: diverged at step {run.step - 1}; a further step changes nothing")
