@@ -21,7 +21,17 @@ from pydantic_settings import (
 
 from talweg.errors import InvalidSpec
 
-SECRETS = ("token", "metrics_token", "database_url", "broker_url", "api_database_password", "worker_database_password")
+SECRETS = (
+    "token",
+    "metrics_token",
+    "database_url",
+    "broker_url",
+    "mlflow_database_url",
+    "mlflow_password",
+    "api_database_password",
+    "worker_database_password",
+    "reader_database_password",
+)
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -74,9 +84,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     mlflow_url: str | None = None
+    # MLflow's own database, for its server and for the mirror; without it the mirror sends everything to `mlflow_url`.
+    mlflow_database_url: SecretStr | None = None
+    # Name and password that MLflow's server asks for; none on loopback.
+    mlflow_username: str = "talweg"
+    mlflow_password: SecretStr | None = None
     # For the migration only: passwords of the PostgreSQL roles that it creates for the API and the workers.
     api_database_password: SecretStr | None = None
     worker_database_password: SecretStr | None = None
+    # For the role of MLflow's server, which only reads.
+    reader_database_password: SecretStr | None = None
     # The address of MLflow for browsers, where it differs from that for the mirror.
     mlflow_public_url: str | None = None
 
@@ -120,6 +137,9 @@ class Settings(BaseSettings):
     # Bytes of one cohort's arrays: a larger cohort is split, a single run that needs more is refused.
     cohort_memory: int = Field(500_000_000, ge=1_000_000)
 
+    # `rows`: our own MLflow server, whose plug-in reads the laboratory; the mirror writes rows into MLflow's database.
+    # `rest`: any MLflow server, also one of a version that the plug-in does not know; the mirror sends everything.
+    mirror: Literal["rows", "rest"] = "rows"
     mirror_seconds: float = Field(1.0, gt=0)
     # Metric values of one run in MLflow; a run with more is thinned evenly, and tagged so.
     mirror_budget: int = Field(50_000, ge=100)

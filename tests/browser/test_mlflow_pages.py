@@ -25,7 +25,7 @@ def page(page: Page) -> Page:
 
 def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
-    for run in ("adam · learning_rate 0.001 · seed 0", "sgd · learning_rate 0.1 · seed 1"):
+    for run in ("adam s0 · lr 0.001", "sgd s1 · lr 0.1"):
         expect(page.get_by_text(run).first).to_be_visible(timeout=TIMEOUT)
     expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=TIMEOUT)
     title = page.get_by_role("heading", name="cost", exact=True)
@@ -42,7 +42,7 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
 
 def test_the_table_shows_parameters(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_text("momentum s0 · lr 0.05").first).to_be_visible(timeout=TIMEOUT)
     # The columns that the saved view selects.
     for column in ("optimizer", "learning_rate", "seed", "cost", "cost.validation"):
         expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=TIMEOUT)
@@ -70,7 +70,7 @@ def test_the_cost_curve_is_shown_among_the_artifacts(page: Page, seen: Any, scre
 
 def test_runs_are_grouped_by_optimizer(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_text("momentum s0 · lr 0.05").first).to_be_visible(timeout=TIMEOUT)
     page.get_by_role("button", name="Group by").click()
     page.get_by_role("menuitemcheckbox", name="optimizer", exact=True).first.click()
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):

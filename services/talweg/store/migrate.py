@@ -7,8 +7,9 @@ imported only to migrate: every process checks the schema's version at its start
 
 The owner of the tables migrates, and no other role needs its password. `talweg_api` and `talweg_worker` (also used by
 the mirror and the reconciler) read and write rows, delete only where their work needs it, and cannot create, alter,
-drop or truncate anything; workers cannot read tokens. These roles are created where TALWEG_API_DATABASE_PASSWORD and
-TALWEG_WORKER_DATABASE_PASSWORD are set. A database without them is not changed: a single user needs no roles.
+drop or truncate anything; workers cannot read tokens. `talweg_reader`, used by MLflow's server, reads all but tokens.
+These roles are created where TALWEG_API_DATABASE_PASSWORD, TALWEG_WORKER_DATABASE_PASSWORD and
+TALWEG_READER_DATABASE_PASSWORD are set. A database without them is not changed: a single user needs no roles.
 """
 
 import sys
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
 
 API_ROLE: Final = "talweg_api"
 WORKER_ROLE: Final = "talweg_worker"
+READER_ROLE: Final = "talweg_reader"
 
-# Privileges on every table that is not listed below, also on tables of later migrations.
 _ROWS: Final = "SELECT, INSERT, UPDATE"
 _READ: Final = "SELECT"
+# Privileges on every table that is not listed below, also on tables of later migrations.
+_DEFAULT: Final[Mapping[str, str]] = {API_ROLE: _ROWS, WORKER_ROLE: _ROWS, READER_ROLE: _READ}
 _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
     API_ROLE: {
         "alembic_version": _READ,
@@ -55,6 +58,7 @@ _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
         "rules": _READ,
         "tokens": "",
     },
+    READER_ROLE: {"tokens": ""},
 }
 # An arbitrary number, the same in every version: one migration waits for another's end.
 _LOCK = 7_425_934_101
@@ -99,7 +103,7 @@ def grant_roles(connection: Connection) -> None:
         ):
             connection.exec_driver_sql(statement)
         for name in names:
-            if privileges := exceptions.get(name, _ROWS):
+            if privileges := exceptions.get(name, _DEFAULT[role]):
                 connection.exec_driver_sql(f'GRANT {privileges} ON TABLE "{name}" TO {role}')
 
 
@@ -250,7 +254,11 @@ def main() -> int:
     """Migrate the database of the settings; returns the exit code, and writes errors to stderr."""
     chosen = settings()
     url = chosen.database_url
-    given = {API_ROLE: chosen.api_database_password, WORKER_ROLE: chosen.worker_database_password}
+    given = {
+        API_ROLE: chosen.api_database_password,
+        WORKER_ROLE: chosen.worker_database_password,
+        READER_ROLE: chosen.reader_database_password,
+    }
     try:
         if url is None:
             raise TalwegError("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, func, insert, or_, select, update
 
 from talweg.errors import Conflict, InvalidSpec
 from talweg.store import codec, finding, queueing, tables
@@ -156,6 +156,30 @@ def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id:
     study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
     reported = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
     connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
+
+
+def mark_all_mirrored(connection: Connection, sent: Sequence[tuple[RunRow, str | None]]) -> None:
+    """Record of many runs, as they were read, that MLflow has them, with the ids of their MLflow runs."""
+    if not sent:
+        return
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == bindparam("run"))
+        .values(
+            mirrored_step=bindparam("sent_step"),
+            mirrored_state=bindparam("sent_state"),
+            mirrored_at=FromNow(),
+            mlflow_run_id=func.coalesce(bindparam("sent_id", type_=_RUNS.c.mlflow_run_id.type), _RUNS.c.mlflow_run_id),
+            unmirrored=or_(_RUNS.c.step > bindparam("sent_step"), _RUNS.c.state != bindparam("sent_state")),
+        ),
+        [
+            {"run": run.id, "sent_step": run.step, "sent_state": run.state, "sent_id": mlflow_run_id}
+            for run, mlflow_run_id in sent
+        ],
+    )
+    for some in portions(sorted({run.study_id for run, _ in sent if run.study_id is not None})):
+        reported = _STUDIES.c.id.in_(some) & _STUDIES.c.mlflow_told
+        connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
 
 
 def mirror_again(connection: Connection, run_ids: Sequence[str], study: str | None) -> int:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from talweg.store import access, commits, leases, monitoring, outcomes, queueing, records, runs, studies
 from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
@@ -18,6 +21,7 @@ from talweg.store.rows import (
     EvaluationRow,
     Floats,
     Json,
+    LatestValues,
     Meter,
     Page,
     Quantity,
@@ -267,6 +271,16 @@ class Records(Database):
         with self._read() as connection:
             return records.derivatives(connection, run_id, start, stop)
 
+    def coordinate(self, run_id: str, tensor: str, position: str, start: int, stop: int) -> NDArray[np.float64]:
+        """(3, n): steps, parameter and derivative of one coordinate; n is 0 for runs of more than 32 coordinates."""
+        with self._read() as connection:
+            return records.coordinate(connection, run_id, tensor, position, start, stop)
+
+    def latest(self, run_ids: Sequence[str]) -> LatestValues:
+        """The last values of several runs, in a few queries for all of them."""
+        with self._read() as connection:
+            return records.latest(connection, run_ids)
+
     def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[Chunk]:
         """The chunks that hold any of the steps start … stop − 1, in order; `Chunk.array` checks the digest."""
         with self._read() as connection:
@@ -455,6 +469,11 @@ class Store(Cohorts, Records, Access):
         """Record that MLflow has the steps 0 … step − 1 and the state; a run with later commits stays in the outbox."""
         with self._write() as connection:
             runs.mark_mirrored(connection, run_id, step, mlflow_run_id, state)
+
+    def mark_all_mirrored(self, sent: Sequence[tuple[RunRow, str | None]]) -> None:
+        """Record of many runs that MLflow has them as they were read, with the ids of their MLflow runs."""
+        with self._write() as connection:
+            runs.mark_all_mirrored(connection, sent)
 
     def meter(self) -> Meter:
         """Totals of the laboratory."""

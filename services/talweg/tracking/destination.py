@@ -10,20 +10,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
 from requests.exceptions import HTTPError, RequestException
 
 from talweg.errors import TalwegError, Unreachable
+from talweg.tracking.metrics import Series
+from talweg.tracking.naming import RUN_TAG, STUDY_TAG
 
 # The most metrics, and parameters or tags, of one request.
 METRICS, PARAMETERS = 1000, 100
-RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
 
 
 class Refused(TalwegError, code="mlflow-refused"):
@@ -36,16 +35,6 @@ class Busy(Refused, code="mlflow-busy"):
 
 class Gone(Refused, code="mlflow-gone"):
     """The run was deleted in MLflow, and is not created again."""
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Points of one metric: steps (n,), values (n,), timestamps (n,) in milliseconds since 1970."""
-
-    key: str
-    steps: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    values: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-    times: "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
 
 class Destination:
@@ -201,7 +190,7 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, HTTPError):
         return None if error.response is None else error.response.status_code
     if isinstance(error, RestException):
-        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's own
+        return int(error.get_http_status_code())
     # Where the body is not MLflow's JSON, its client gives the status only in the message.
     found = re.search(r"failed with error code (\d{3})", str(error))
     return int(found[1]) if found else None
@@ -211,9 +200,7 @@ def batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
     """All points, in lists of at most METRICS."""
     batch: list[Metric] = []
     for one in series:
-        # MLflow turns infinity into 1.8e308, which flattens all curves of a chart; it leaves NaN out.
-        values = np.where(np.isfinite(one.values), one.values, np.nan)
-        for step, value, time in zip(one.steps.tolist(), values.tolist(), one.times.tolist(), strict=True):
+        for step, value, time in zip(one.steps.tolist(), one.values.tolist(), one.times.tolist(), strict=True):
             batch.append(Metric(one.key, value, time, step))
             if len(batch) == METRICS:
                 yield batch

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -20,6 +20,7 @@ from talweg.errors import NotWritable, TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, RunState, Store
+from talweg.tracking.delays import LAST_DELAY, Delays
 from talweg.tracking.descriptions import close_run, describe_study, open_run
 from talweg.tracking.destination import Busy, Destination, Gone, Refused
 from talweg.tracking.experiments import Experiments, MirrorProgress
@@ -41,7 +42,6 @@ CLOSED = 4
 MANY, AHEAD = 3, 16
 # Runs whose points one pass sends, before it closes runs.
 PASS = 16
-FIRST_DELAY, LAST_DELAY = 5.0, 600.0
 # The longest delay after MLflow answered Busy.
 BUSY_DELAY = 60.0
 _PAGE = 500
@@ -71,12 +71,6 @@ def any_of(do: Callable[[RunRow], bool], runs: Sequence[RunRow], *, at_once: int
     return True in [done.result() for done in calls]
 
 
-@dataclass(frozen=True)
-class _Delay:
-    until: float
-    seconds: float
-
-
 class Mirror:
     """Sends runs from a store to an MLflow server. There must be at most one mirror for each server."""
 
@@ -104,13 +98,13 @@ class Mirror:
         """
         serve(store)
         self.destination = destination
-        self._store, self._clock, self._at_once = store, clock, at_once
+        self._store, self._at_once = store, at_once
         self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
         self._drawing = drawing
         self._progress: MirrorProgress = progress or store
         self._evaluated = EvaluationCounts(store)
         self._experiments = Experiments(store, self._progress, destination)
-        self._delayed: dict[str, _Delay] = {}
+        self._delays = Delays(clock)
 
     def drain(self) -> bool:
         """Make one pass over the waiting runs; returns whether any has more to send right now.
@@ -140,7 +134,7 @@ class Mirror:
 
     def _waiting(self) -> tuple[list[RunRow], list[RunRow]]:
         """Runs that have points left, and those that only have to be closed; each the longest not mirrored first."""
-        waiting = [run for run in self._progress.outbox(OUTBOX) if not self._is_delayed(run.id)]
+        waiting = [run for run in self._progress.outbox(OUTBOX) if not self._delays.holds(run.id)]
         return [run for run in waiting if not _only_files(run)], [run for run in waiting if _only_files(run)]
 
     def _send(self, runs: Sequence[RunRow]) -> bool:
@@ -175,21 +169,21 @@ class Mirror:
 
     def _guarded(self, what: str, do: Callable[[T], bool], argument: T) -> bool:
         """Return what `do` returns; False while `what` is delayed, or where `do` fails and delays it."""
-        if self._is_delayed(what):
+        if self._delays.holds(what):
             return False
         try:
             more = do(argument)
         except (Unreachable, NotWritable):
             raise
         except TalwegError as error:
-            self._delay(what, error)
+            self._delays.add(what, error, BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY)
             if isinstance(argument, RunRow):
                 # The same progress with a newer time: the run goes to the end of the outbox.
                 self._progress.mark_mirrored(
                     argument.id, argument.mirrored_step, None, argument.mirrored_state or "queued"
                 )
             return False
-        self._delayed.pop(what, None)
+        self._delays.end(what)
         return more
 
     def _mirror(self, run: RunRow) -> bool:
@@ -251,17 +245,6 @@ class Mirror:
         """Record a run that was deleted in MLflow as mirrored, so that it is not created again."""
         log.info("run was deleted in MLflow", run=run.name)
         self._progress.mark_mirrored(run.id, run.step, run.mlflow_run_id, run.state)
-
-    def _is_delayed(self, what: str) -> bool:
-        delay = self._delayed.get(what)
-        return delay is not None and self._clock() < delay.until
-
-    def _delay(self, what: str, error: TalwegError) -> None:
-        before = self._delayed.get(what)
-        last = BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY
-        seconds = min(2 * before.seconds, last) if before else FIRST_DELAY
-        self._delayed[what] = _Delay(self._clock() + seconds, seconds)
-        log.warning("not mirrored", what=what, retry_seconds=seconds, error=str(error))
 
 
 def _only_files(run: RunRow) -> bool:

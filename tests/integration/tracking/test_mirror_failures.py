@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 
 from talweg.errors import Unreachable
 from talweg.tracking import connect
-from talweg.tracking.destination import Destination, Refused, Series
-from talweg.tracking.mirror import FIRST_DELAY, Mirror
+from talweg.tracking.delays import FIRST_DELAY
+from talweg.tracking.destination import Destination, Refused
+from talweg.tracking.metrics import Series
+from talweg.tracking.mirror import Mirror
 
 BUDGET = 50_000
 
@@ -132,7 +134,7 @@ def test_a_refused_run_is_retried_later_and_delays_no_other(
     assert laboratory.store.outbox() == []
 
 
-def test_a_diverged_run_keeps_its_nan_and_its_infinity_does_not_ruin_the_chart(
+def test_a_diverged_run_has_its_finite_costs_and_says_where_it_diverged(
     laboratory: Any, mirror: Mirror, client: MlflowClient
 ) -> None:
     worker, (nan, infinite) = laboratory.submit(seeds=2, study="diverged")
@@ -141,12 +143,13 @@ def test_a_diverged_run_keeps_its_nan_and_its_infinity_does_not_ruin_the_chart(
     worker.record(infinite, 3, costs=np.array([1.0, 2.0, math.inf]), **last)
     drain(mirror)
     for run in (nan, infinite):
-        points = costs_of(client, laboratory, run)
-        assert points[:2] == [(0, 1.0), (1, 2.0)]
-        assert points[2][0] == 2
-        assert math.isnan(points[2][1])
+        # MLflow shows no chart of a metric whose last value is NaN, and turns infinity into 1.8e308.
+        assert costs_of(client, laboratory, run) == [(0, 1.0), (1, 2.0)]
         info = client.get_run(laboratory.store.run(run.id).mlflow_run_id)
-        assert info.info.run_name.endswith(" · diverged")
+        assert (info.data.metrics["cost"], info.data.metrics["diverged_at_step"]) == (2.0, 2.0)
+        assert info.data.tags["diverged_at_step"] == "2"
+        assert "**diverged** at step 2" in info.data.tags["mlflow.note.content"]
+        assert info.info.run_name == f"adam s{run.seed} diverged · lr 0.001"
         assert (info.info.status, info.data.tags["stop_reason"]) == ("FINISHED", "diverged")
 
 
