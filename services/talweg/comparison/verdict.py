@@ -114,7 +114,8 @@ def _seen(difference: Difference | None, first: Standing, other: Standing) -> st
     if difference.first == first.contender.label:
         ratios = (_over(i.estimate), _over(i.high), _over(i.low))
     middle, low, high = _factors(ratios)
-    return f"{_name(other)} costs {middle} times as much (95 %: {low} to {high}){lost}"
+    # On average over seeds: the leader, which has the least median, may have the greater mean.
+    return f"{_name(other)} costs {middle} times as much on average (95 %: {low} to {high}){lost}"
 
 
 def _over(ratio: float) -> float:

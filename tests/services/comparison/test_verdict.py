@@ -63,7 +63,7 @@ def test_a_clear_winner_is_named_with_by_how_much() -> None:
 def test_a_tie_says_what_was_seen_and_how_many_seeds_would_settle_it() -> None:
     text = said(study(["sgd", "adam"], 10), [*runs(0, "sgd", 0.4 * noise(0)), *runs(1, "adam", 0.4 * noise(1))])
     assert "had the lowest median validation cost, but is not shown to be better than" in text
-    assert " times as much (95 %: " in text
+    assert " times as much on average (95 %: " in text
     assert "within what the seeds alone produce" in text
     assert "seeds would settle this" in text
 
@@ -71,7 +71,7 @@ def test_a_tie_says_what_was_seen_and_how_many_seeds_would_settle_it() -> None:
 def test_a_narrow_tie_is_written_with_digits_that_differ() -> None:
     level = 0.4 * noise(0)
     text = said(study(["sgd", "adam"], 10), [*runs(0, "sgd", level), *runs(1, "adam", level * noise(1, spread=1e-4))])
-    middle, low, high = re.findall(r"costs ([\d.]+) times as much \(95 %: ([\d.]+) to ([\d.]+)\)", text)[0]
+    middle, low, high = re.findall(r"costs ([\d.]+) times as much on average \(95 %: ([\d.]+) to ([\d.]+)\)", text)[0]
     assert float(low) < float(middle) < float(high)
 
 
