@@ -200,6 +200,7 @@ class DatasetRow:
 
     Attributes:
         digest: sha256 of the unpacked payload, which has `size` bytes.
+        name, version: Under which it was found; a dataset may have several names, and a name several versions.
     """
 
     digest: str
@@ -208,6 +209,7 @@ class DatasetRow:
     shape: Json
     size: int
     created_at: datetime
+    version: int = 1
 
 
 @dataclass(frozen=True)
