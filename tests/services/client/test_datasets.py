@@ -185,3 +185,33 @@ def test_a_folder_of_images_is_taken_as_it_is(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidSpec, match="'empty' must have a folder for each class"):
         lab.upload("pictures", tmp_path / "empty")
+
+
+def test_the_ranking_and_the_report_show_the_baselines_and_who_does_not_beat_them(
+    lab: Lab, train: Callable[[], None], tmp_path: Path
+) -> None:
+    lab.upload("ranked", INPUTS * 3, LABELS)
+    optimizers = [{"name": "sgd", "learning_rate": 1e-6}, {"name": "adam", "learning_rate": 0.1}]
+    study = lab.compare(dataset="ranked", optimizers=optimizers, seeds=2, steps=150, record="replay")
+    train()
+    study.wait(progress=False)
+    ranking = study.ranking()
+    assert [(row["rank"], row["optimizer"]) for row in ranking] == [
+        (1, "adam"), (2, "sgd"), (None, "baseline: majority class"), (None, "baseline: linear model"),
+    ]  # fmt: skip
+    linear = lab.dataset("ranked").baselines().column("validation_cost")[1]
+    assert ranking.column("validation_cost")[-1].median == linear
+    said = [row["text"] for row in study.guards() if row["kind"] == "baseline"]
+    assert [text.partition(":")[0] for text in said if text.startswith("sgd")] == [
+        "sgd does not beat the baseline linear model"
+    ]
+    for name in ("report.md", "report.html"):
+        text = study.report(tmp_path / name).read_text(encoding="utf-8")
+        assert "baselines (validation cost)" in text
+        assert "majority class 0." in text
+    # Another cost is not compared with them.
+    other = lab.compare(
+        dataset="ranked", cost={"name": "cross_entropy", "label_smoothing": 0.1}, optimizers=["sgd"], seeds=1, steps=2
+    )
+    train()
+    assert len(other.wait(progress=False).ranking()) == 1
