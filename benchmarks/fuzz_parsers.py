@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from talweg.api.bodies import check
 from talweg.datasets.formats import read
-from talweg.datasets.preparing import Options
+from talweg.datasets.options import Options
 from talweg.errors import CorruptRecord, InvalidSpec, TooLarge
 from talweg.records import normalise
 from talweg.records.from_spec import normalise_study

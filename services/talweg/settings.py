@@ -109,8 +109,9 @@ class Settings(BaseSettings):
     token_steps: int = Field(10_000_000_000, ge=1)
     token_bytes: int = Field(1_000_000_000, ge=1)
     token_rate: float = Field(100.0, gt=0)
-    # Limits of an uploaded dataset: its size as sent and unpacked, and the time to read it.
-    upload_bytes: int = Field(128_000_000, ge=1, le=900_000_000)
+    # Limits of an uploaded dataset: the size of its file, packed and unpacked, and the time to read it. What is stored
+    # of it may take 900 MB at most.
+    upload_bytes: int = Field(128_000_000, ge=1, le=4_000_000_000)
     upload_seconds: float = Field(300.0, gt=0)
 
     # The folder in which clients of the local stack put the sources of their own optimizers; only the local stack sets

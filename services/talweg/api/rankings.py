@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from talweg import comparison
 from talweg.api.models import Number, view
+from talweg.comparison.baselines import baselines_of, not_beaten
 from talweg.comparison.compare import Comparison, leaders, shown_runs
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
@@ -74,10 +75,19 @@ class GuardView(BaseModel):
     contenders: list[str]
 
 
+class BaselineView(BaseModel):
+    """What a model without training steps reaches on the validation part; accuracy is null for numbers."""
+
+    problem: str
+    name: str
+    cost: float
+    accuracy: float | None
+
+
 class RankingView(BaseModel):
     """The rows, best first; `ranked_by` is the score that orders them, `metric` what validation_metric measures.
 
-    `verdict` is the conclusion that the intervals allow.
+    `verdict` is the conclusion that the intervals allow. `baselines` are those of uploaded datasets.
     """
 
     rows: list[RankingRow]
@@ -85,6 +95,7 @@ class RankingView(BaseModel):
     metric: str | None
     verdict: str
     guards: list[GuardView]
+    baselines: list[BaselineView] = []
 
 
 # A kept comparison's view: the ranking, the verdict and the guards are often requested one after the other.
@@ -96,19 +107,24 @@ def ranking_view(store: Store, study: StudyRow) -> RankingView:
     found = comparison_of(store, study)
     made = _VIEWS.get(found)
     if made is None:
-        made = _VIEWS[found] = _ranking_view(found)
+        made = _VIEWS[found] = _ranking_view(store, found)
     return made
 
 
-def _ranking_view(found: Comparison) -> RankingView:
+def _ranking_view(store: Store, found: Comparison) -> RankingView:
     guards = comparison.guards(found)
+    verdict = comparison.verdict(found, guards)
     rows, ranked_by, metric = _over_problems(found) if found.several else _on_one(found)
+    baselines = baselines_of(store, found.spec)
+    if baselines and not found.several:
+        guards = [*guards, *not_beaten(baselines, comparison.ranking(shown_runs(found, found.problems[0])).rows)]
     return RankingView(
         rows=rows,
         ranked_by=ranked_by,
         metric=metric,
-        verdict=comparison.verdict(found, guards),
+        verdict=verdict,
         guards=[view(GuardView, guard) for guard in guards],
+        baselines=[view(BaselineView, one) for one in baselines],
     )
 
 

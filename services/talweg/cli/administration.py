@@ -9,7 +9,7 @@ import typer
 
 from talweg.cli.output import AsJson, Home, Wide, as_json, clean, data, hint, laboratory, listing, read_settings, say
 from talweg.cli.stack import run_module
-from talweg.cli.submit import steer
+from talweg.cli.submit import given, steer
 from talweg.errors import InvalidSpec
 from talweg.local.folder import Folder
 
@@ -82,23 +82,78 @@ def _end(text: str) -> datetime | timedelta | None:
 
 @datasets_app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="A .csv, .parquet, .npz (inputs, targets) or .npy file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A text table (.csv, .tsv, also .gz …), .parquet, .feather, .npz, .npy, or images by class."
+        ),
+    ],
     name: Annotated[str | None, typer.Option(help="Its name in specs.", show_default="the file's")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default="the last")] = None,
-    kind: Annotated[str, typer.Option(help="What targets are: labels, values or auto.")] = "auto",
-    standardise: Annotated[bool, typer.Option(help="Give each input column mean 0 and deviation 1.")] = True,
+    kind: Annotated[str, typer.Option(help="What targets are: classification, regression or auto.")] = "auto",
+    standardise: Annotated[
+        bool, typer.Option(help="Give numbers mean 0 and deviation 1, by the training part.")
+    ] = True,
+    column: Annotated[
+        list[str] | None, typer.Option(help="NAME=number, category, yes/no, date or leave out; repeat it.")
+    ] = None,
+    categories: Annotated[
+        int | None, typer.Option(help="Categories of a text column with an input each.", show_default="20")
+    ] = None,
+    groups: Annotated[str | None, typer.Option(help="A column: rows equal in it are in one part.")] = None,
+    order_by: Annotated[str | None, typer.Option(help="A column: the last rows by it are the test part.")] = None,
+    split: Annotated[str | None, typer.Option(help="A column that holds train, validation or test.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Of a random split.", show_default="0")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="A text that counts as missing; repeat it.")] = None,
+    missing_target: Annotated[
+        str | None, typer.Option(help="Rows without a target: refuse or leave out.", show_default="refuse")
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether the first line names the columns.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(help="The decimal separator.", show_default="as it looks")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a text.", show_default="detected")] = None,
+    image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH that images are scaled to.")] = None,
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Upload a file, for use in specs."""
-    if not file.is_file():
+    """Upload a file, for use in specs, and show what was done with each column."""
+    if not file.exists():
         raise InvalidSpec(f"{file}: must be an existing file")
+    options = given(
+        target=target, kind=kind, standardise=standardise, columns=_columns(column or []) or None, groups=groups,
+        categories=categories, order_by=order_by, split=split, split_seed=split_seed, missing=missing or None,
+        missing_target=missing_target, header=header, decimal=decimal, encoding=encoding, image_size=_size(image_size),
+    )  # fmt: skip
     with laboratory(home) as lab:
-        made = lab.upload(name or file.stem, file, target=target, kind=kind, standardise=standardise)
-    as_json(made.view) if json else data(clean(repr(made)))
-    hint(
-        f'{{"problem": {{"dataset": "{clean(made.name)}", "network": […], "cost": …}}, …}} in SPEC.json, talweg submit'
-    )
+        made = lab.upload(name or _stem(file), file, show=False, **options)
+    as_json(made.view) if json else data(clean(made.summary(), keep="\n"))
+    hint(f"talweg compare --dataset {clean(made.name)!r} sgd adam")
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """`age=number` as {"age": "number"}; raises InvalidSpec."""
+    found = {}
+    for text in given:
+        name, equals, taken = text.rpartition("=")
+        if not equals or not name:
+            raise InvalidSpec(f"column: is written NAME=number, NAME=category or NAME='leave out', got {text!r}")
+        found[name] = taken.strip()
+    return found
+
+
+def _size(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise InvalidSpec(f"image-size: must be HEIGHTxWIDTH, as in 32x32, got {text!r}")
+    return [int(height), int(width)]
+
+
+def _stem(file: Path) -> str:
+    """The file's name without its endings: mine of mine.csv.gz."""
+    return file.name.partition(".")[0] or file.name
 
 
 @datasets_app.command("list")

@@ -115,13 +115,19 @@ def _value(text: str) -> Any:
 
 def compare(
     problem: Annotated[
-        str, typer.Argument(help="A problem, as in `talweg problems`, or a file SPEC.json; left out with --suite.")
+        str,
+        typer.Argument(
+            help="A problem, as in `talweg problems`, or a file SPEC.json; left out with --suite and --dataset."
+        ),
     ],
     optimizers: Annotated[
         list[str] | None, typer.Argument(help="Optimizers, with settings as in adam:learning_rate=0.01.")
     ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A named list of problems in place of one.", show_default="none")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="An uploaded dataset in place of a problem.", show_default="none")
     ] = None,
     count: Annotated[
         str | None,
@@ -148,18 +154,22 @@ def compare(
     keywords = given(
         schedule=schedule, steps=steps, batch_size=batch_size, precision=precision, evaluate_every=evaluate_every,
         record=record, max_seconds=max_seconds, name=name, seeds=None if count is None else seeds(count), suite=suite,
+        dataset=dataset,
     )  # fmt: skip
     if at_most is not None and not until_settled:
         raise InvalidSpec(f"--at-most: belongs to --until-settled, got {at_most} without it")
     if until_settled:
         keywords["until_settled"] = given(at_most=at_most)
-    if suite is not None:
-        _require_optimizer(problem, suite)
-        # With a suite, which names the problems, every word is an optimizer.
+    instead = f"--suite {suite}" if suite is not None else f"--dataset {dataset}" if dataset is not None else None
+    if instead is not None:
+        if suite is not None and dataset is not None:
+            raise InvalidSpec(f"--dataset: must not stand beside --suite, got {dataset!r} and {suite!r}")
+        _require_optimizer(problem, instead)
+        # With a suite or a dataset, which name the problems, every word is an optimizer.
         optimizers = [problem, *(optimizers or [])]
     if optimizers:
         keywords["optimizers"] = [named(optimizer) for optimizer in optimizers]
-    spec = None if suite is not None else _spec(problem, keywords, None if optimizers else "optimizers")
+    spec = None if instead is not None else _spec(problem, keywords, None if optimizers else "optimizers")
     with laboratory(home) as lab:
         study = lab.compare(spec, **keywords)
         if not wait:
@@ -271,14 +281,14 @@ def _spec(problem: str, keywords: dict[str, Any], missing: str | None) -> Any:
     return None
 
 
-def _require_optimizer(text: str, suite: str) -> None:
-    """The first word beside a suite is an optimizer; raises InvalidSpec where it is a file or a problem."""
+def _require_optimizer(text: str, instead: str) -> None:
+    """The first word beside a suite or dataset is an optimizer; raises InvalidSpec where it is a file or a problem."""
     from talweg_core import problems
 
     if is_file(text) or named(text)["name"] in problems.names():
         raise InvalidSpec(
-            f"problem: must not stand beside a suite, which names the problems itself, got {text}. "
-            f"Name optimizers only: talweg compare --suite {suite} sgd adam"
+            f"problem: must not stand beside a {instead.split()[0][2:]}, which names the problems itself, got {text}. "
+            f"Name optimizers only: talweg compare {instead} sgd adam"
         )
 
 

@@ -91,8 +91,22 @@ def _split(kind: type[BaseModel], spec: object, keywords: Mapping[str, Any]) -> 
         spec = spec.model_dump(mode="json")
     if not isinstance(spec, Mapping):
         raise InvalidSpec(f"spec: must be a {kind.__name__} or a dict, got {type(spec).__name__}")
+    keywords = _with_dataset(keywords)
     own = {key: value for key, value in keywords.items() if key in kind.model_fields}
     return {**spec, **own}, {key: value for key, value in keywords.items() if key not in own}
+
+
+def _with_dataset(keywords: Mapping[str, Any]) -> Json:
+    """`dataset="mine"`, with `network` and `cost` where they are given, as the problem that they describe."""
+    found = dict(keywords)
+    dataset = found.pop("dataset", None)
+    if dataset is None:
+        return found
+    if found.get("problem") is not None:
+        raise InvalidSpec(f"dataset: must not stand beside a problem, got {dataset!r} and {found['problem']!r}")
+    problem: Json = {"dataset": getattr(dataset, "name", dataset)}
+    problem |= {key: found.pop(key) for key in ("network", "cost") if key in found}
+    return found | {"problem": problem}
 
 
 def _named(optimizer: object) -> Json:

@@ -6,13 +6,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from talweg.client.administration import Dataset, Tokens, upload
+from talweg.client.datasets import Dataset, upload
 from talweg.client.keywords import hyperparameters_of, run_spec, study_spec
 from talweg.client.own_rules import hyperparameters_of_own, replaced, with_own
 from talweg.client.run import Run
 from talweg.client.run_or_study import every
 from talweg.client.study import SeedPlan, Study, share
 from talweg.client.table import Table, card
+from talweg.client.tokens import Tokens
 from talweg.client.waiting import say
 from talweg.client.wire import Wire, copy_with_wire, path_part
 from talweg.errors import InvalidSpec
@@ -97,6 +98,9 @@ class Lab:
         An optimizer of one's own is the class itself, from a file or a notebook cell, or "rules.py:Mine"; in a local
         laboratory only.
 
+        `dataset="mine"` in place of the problem trains on an uploaded dataset, with the network and the cost that
+        `network=` and `cost=` describe, or that the laboratory chooses ("auto").
+
         Args:
             spec: a RunSpec or its JSON as a dict; keywords replace its keys.
             keywords: keys of RunSpec; any other is a hyperparameter of the optimizer.
@@ -110,6 +114,8 @@ class Lab:
 
     def compare(self, spec: object = None, /, **keywords: Any) -> Study:
         """Submit a study: `compare(problem="digits-mlp", optimizers=["sgd", "adam"])`.
+
+        `dataset="mine"` in place of the problem compares on an uploaded dataset: see `submit`.
 
         Every optimizer trains with the same seeds. With `seeds="auto"`, the default, there are enough to settle every
         comparison, and at least 10. What a smaller number cannot settle is reported on stderr. `suite="standard"` in
@@ -166,40 +172,35 @@ class Lab:
         """Studies, newest first, at most `limit`."""
         return [Study(self._wire, view) for view in every(self._wire, "/v1/studies", limit=limit)]
 
-    def upload(
-        self,
-        name: str,
-        data: object,
-        targets: object = None,
-        *,
-        target: str | None = None,
-        kind: str = "auto",
-        standardise: bool = True,
-    ) -> Dataset:
+    def upload(self, name: str, data: object, targets: object = None, *, show: bool = True, **options: Any) -> Dataset:
         """Upload a dataset: `lab.upload("mine", "mine.csv")` or `lab.upload("mine", inputs, targets)`.
 
+        What was done with each column is printed; `dataset.report()` returns it. Gaps, categories and scales are
+        measured on the training part alone. Other data under a name is its next version, mine@2.
+
         Args:
-            name: for use in specs: {"dataset": "mine", "network": […], "cost": "cross_entropy"}.
-            data: a file (.csv, .parquet, .npz, .npy), a table of pandas, or an array of inputs (rows, …).
-            targets: for an array: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
-            target: for a table: the column to predict; None for the last.
-            kind: labels, values, or auto (text, booleans and integers are labels).
-            standardise: scale each input column to mean 0 and standard deviation 1 of the training split.
+            name: for use in specs: `lab.compare(dataset="mine", optimizers=["sgd", "adam"])`.
+            data: a file (.csv and other text tables, packed or not, .parquet, .feather, .npz, .npy), a folder or a zip
+                of images by class, a table of pandas, polars or Arrow, a dict of columns, a structured array, a bunch
+                of scikit-learn, a dataset of PyTorch, or an array of inputs (rows, …).
+            targets: for inputs: labels of any kind (rows,), or numbers (rows,) or (rows, outputs).
+            show: print what was done.
+            options: target, kind, standardise, columns, categories, groups, order_by, split, split_seed, missing,
+                missing_target, header, decimal, encoding, image_size: see `talweg.client.datasets.UploadOptions`.
 
         Raises:
-            InvalidSpec: the data break a rule; the message names column and row.
+            InvalidSpec: the data break a rule; the message names column and row, and what to write.
             TooLarge: it exceeds the laboratory's limits.
-            Conflict: the name is in use for other data.
         """
-        return upload(self._wire, name, data, targets, target=target, kind=kind, standardise=standardise)
+        return upload(self._wire, name, data, targets, options, show=show)
 
     def dataset(self, digest_or_name: str) -> Dataset:
-        """An uploaded dataset; raises NotFound."""
+        """An uploaded dataset by name (the latest version), name@version or digest; raises NotFound."""
         return Dataset(self._wire.get(f"/v1/datasets/{path_part(digest_or_name)}"))
 
     def datasets(self) -> Table:
-        """Every uploaded dataset: name, rows, shape of inputs, kind of targets, size, digest."""
-        columns = ("name", "rows", "inputs", "kind", "size", "digest")
+        """Every uploaded dataset: name, version, rows, shape of inputs, kind of targets, size, digest."""
+        columns = ("name", "version", "rows", "inputs", "kind", "size", "digest")
         rows = self._wire.get("/v1/datasets")
         return Table(columns, tuple(tuple(row[column] for column in columns) for row in rows))
 

@@ -101,7 +101,8 @@ class Study(RunOrStudy):
     def ranking(self) -> Table:
         """The optimizer settings, best first: medians with ranges over seeds, and means with 95 % intervals.
 
-        For several problems: profile scores with intervals, and the number of reached targets.
+        For several problems: profile scores with intervals, and the number of reached targets. On an uploaded dataset
+        the baselines follow, without a rank.
         """
         answer = self._wire.get(self._path("ranking"))
         titles = SCORES | {"validation_metric": f"validation_{answer['metric'] or 'metric'}"}
@@ -110,6 +111,7 @@ class Study(RunOrStudy):
         keys = ["rank", "label", *scores, "runs", "complete", "diverged", "blown_up"]
         columns = tuple(titles.get(key, "optimizer" if key == "label" else key) for key in keys)
         rows = tuple(tuple(_cell(row.get(key)) for key in keys) for row in answer["rows"])
+        rows += tuple(tuple(_baseline(one).get(key) for key in keys) for one in answer.get("baselines", ()))
         # Columns to show in a narrow terminal.
         lost = [key for key in ("diverged", "blown_up") if any(row.get(key) for row in answer["rows"])] or ["diverged"]
         wanted = ("rank", "label", answer["ranked_by"], "validation_metric", *lost, "runs")
@@ -207,6 +209,15 @@ class Study(RunOrStudy):
             "steps": f"{view['steps_done']} of {view['steps_total']}",
             "id": self.id,
         }
+
+
+def _baseline(one: dict[str, Any]) -> dict[str, Any]:
+    """A baseline as a row of the ranking."""
+    found: dict[str, Any] = {"label": f"baseline: {one['name']}"}
+    for key, value in (("validation_cost", one["cost"]), ("validation_metric", one["accuracy"])):
+        if value is not None:
+            found[key] = Spread(value, value, value, 1)
+    return found
 
 
 def _cell(value: Any) -> Any:

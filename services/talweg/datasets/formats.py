@@ -1,35 +1,42 @@
-"""Choose the parser for a file. Parsers get an open file, never a name: no file can make them open another."""
+"""Choose the reader for a file. Readers get an open file, never a name: no file can make them open another."""
 
 import os
-from typing import IO, Any, Final
+from dataclasses import replace
+from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from talweg.datasets.preparing import Column, Options, Prepared, Text, prepare, stack
+from talweg.datasets.opening import EXCEL, kind_of
+from talweg.datasets.options import Options
+from talweg.datasets.preparing import Prepared, prepare_arrays, prepare_table
 from talweg.errors import InvalidSpec
-
-_EXACT: Final = 2.0**53
 
 
 def read(handle: IO[bytes], options: Options) -> Prepared:
     """The dataset in an open file, checked; raises InvalidSpec or TooLarge."""
+    options.check()
+    if kind_of(handle) == "excel":
+        raise InvalidSpec(EXCEL)
     if options.format == "npz":
         from talweg.datasets.npy import read_npz
 
         inputs, targets = read_npz(handle, options.maximum)
-        return prepare(inputs, targets, options)
+        return prepare_arrays(inputs, targets, options)
     if options.format == "npy":
         return _from_npy(handle, options)
     if options.format == "csv":
-        from talweg.datasets.csv_and_parquet import read_csv
+        from talweg.datasets.csv_files import read_csv
 
-        columns, target = read_csv(handle, options.target)
-    else:
-        from talweg.datasets.csv_and_parquet import read_parquet
+        return prepare_table(read_csv(handle, options), options)
+    if options.format == "images":
+        from talweg.datasets.images import read_images
 
-        columns, target = read_parquet(handle, options.target, options.maximum)
-    return _from_table(columns, target, options)
+        found = read_images(handle, options)
+        # Pixels lie in 0 … 1, as networks are commonly given them, and are not scaled by their spread.
+        unscaled = replace(options, standardise=False)
+        return prepare_arrays(found.inputs, found.targets, unscaled, divide=255.0, folders=found.parts)
+    from talweg.datasets import parquet_files
+
+    reader = parquet_files.read_parquet if options.format == "parquet" else parquet_files.read_arrow
+    return prepare_table(reader(handle, options), options)
 
 
 def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
@@ -43,24 +50,4 @@ def _from_npy(handle: IO[bytes], options: Options) -> Prepared:
         raise InvalidSpec(
             f"target: an npy file has no names, its target is the last column; got {options.target[:80]!r}"
         )
-    targets = table[:, -1]
-    if options.kind == "labels" and targets.dtype.kind == "f" and _whole(targets):
-        # One array has one dtype: in a table of floats, classes are floats with integer values.
-        targets = targets.astype(np.int64)
-    return prepare(table[:, :-1], targets, options)
-
-
-def _whole(values: NDArray[Any]) -> bool:
-    """Whether all values are integers below 2**53, which float64 represents exactly; NaN and infinity are not."""
-    return bool((np.abs(values) < _EXACT).all() and (values == np.round(values)).all())
-
-
-def _from_table(columns: dict[str, Column], target: str, options: Options) -> Prepared:
-    names = [name for name in columns if name != target]
-    inputs = []
-    for name in names:
-        values = columns[name]
-        if isinstance(values, Text):
-            raise InvalidSpec(f"column {name!r}: must hold numbers, got text")
-        inputs.append(values)
-    return prepare(stack(inputs), columns[target], options, columns=names, target=target)
+    return prepare_arrays(table[:, :-1], table[:, -1], options)

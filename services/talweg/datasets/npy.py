@@ -9,7 +9,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.datasets.preparing import MAXIMUM_DIMENSIONS, MAXIMUM_ROWS
+from talweg.datasets.archives import checked_members
+from talweg.datasets.options import MAXIMUM_DIMENSIONS, MAXIMUM_ROWS
 from talweg.errors import InvalidSpec, TooLarge
 
 # Booleans, integers, floats, text. No objects (pickles), records, dates or raw bytes.
@@ -19,10 +20,6 @@ _PIECE: Final = 1 << 20
 INPUTS: Final = ("inputs", "X", "x")
 TARGETS: Final = ("targets", "y", "Y")
 _MEMBERS: Final = 16
-_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED: Final = 0x1
-# Bytes of a local header's fixed part, without name and extra field.
-_LOCAL_HEADER: Final = 30
 
 
 def read_npy(name: str, stream: IO[bytes], size: int, maximum: int) -> NDArray[Any]:
@@ -69,36 +66,18 @@ def read_npz(handle: IO[bytes], maximum: int) -> tuple[NDArray[Any], NDArray[Any
     """Inputs and targets; raises InvalidSpec or TooLarge."""
     try:
         with zipfile.ZipFile(handle) as archive:
-            members = _checked(archive.infolist(), maximum)
+            members = checked_members("npz", archive.infolist(), maximum, _MEMBERS, _name)
             return _read(archive, members, INPUTS, maximum), _read(archive, members, TARGETS, maximum)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise InvalidSpec(f"npz: is not an archive that can be read: {str(error)[:120]}") from None
 
 
-def _checked(found: list[zipfile.ZipInfo], maximum: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by name. Archives that numpy.savez does not write raise InvalidSpec or TooLarge."""
-    if len(found) > _MEMBERS:
-        raise InvalidSpec(f"npz: must have at most {_MEMBERS} members, got {len(found)}")
-    members: dict[str, zipfile.ZipInfo] = {}
-    end = 0
-    for member in sorted(found, key=lambda info: info.header_offset):
-        file = member.filename
-        name = file.removesuffix(".npy")
-        if name == file or not name.isidentifier():
-            raise InvalidSpec(f"npz: members must be named NAME.npy, got {file[:80]!r}")
-        if name in members:
-            raise InvalidSpec(f"npz: each member must occur once, got {name!r} twice")
-        if member.compress_type not in _METHODS or member.flag_bits & _ENCRYPTED:
-            raise InvalidSpec(f"npz: {name} must be stored or deflated, and not encrypted")
-        if member.header_offset < end:
-            raise InvalidSpec(f"npz: {name} overlaps the member before it")
-        end = member.header_offset + _LOCAL_HEADER + len(file) + member.compress_size
-        members[name] = member
-    total = sum(member.file_size for member in found)
-    # Plus 64 KiB a member for its npy header.
-    if total > maximum + 65536 * len(found):
-        raise TooLarge(f"npz: must unpack to at most {maximum} bytes, but its members claim {total}")
-    return members
+def _name(file: str) -> str:
+    """The array's name; raises InvalidSpec for a file that numpy.savez does not write."""
+    name = file.removesuffix(".npy")
+    if name == file or not name.isidentifier():
+        raise InvalidSpec(f"npz: members must be named NAME.npy, got {file[:80]!r}")
+    return name
 
 
 def _read(

@@ -50,31 +50,23 @@ def main(arguments: list[str]) -> int:
 
 
 def _parsed(given: dict[str, Any], out: int) -> dict[str, Any]:
+    from talweg.datasets.baselines import baselines
     from talweg.datasets.formats import read
-    from talweg.datasets.preparing import Options, compress, digest_of, pack
+    from talweg.datasets.options import Options
+    from talweg.datasets.packing import pack, size_of
     from talweg.errors import TooLarge
 
     options = Options(**given)
     data = read(sys.stdin.buffer, options)
-    packed = pack(data)
     # 5 MB for the line that describes the data.
-    if len(packed) > options.maximum + 5_000_000:
-        raise TooLarge(f"dataset: must take at most {options.maximum} bytes, got {len(packed)}")
+    if (size := size_of(data)) > options.maximum + 5_000_000:
+        raise TooLarge(f"dataset: must take at most {options.maximum} bytes, got {size}")
     with os.fdopen(out, "wb") as file:
-        file.write(compress(packed))
+        digest, size = pack(data, file)
+    kind = "values" if data.classes is None else "labels"
     return {
-        "digest": digest_of(packed),
-        "size": len(packed),
-        "kind": "values" if data.classes is None else "labels",
-        "shape": {
-            "inputs": list(data.inputs.shape),
-            "targets": list(data.targets.shape),
-            "classes": data.classes,
-            "columns": data.columns,
-            "target": data.target,
-            "standardise": data.standardise,
-        },
-    }
+        "digest": digest, "size": size, "kind": kind, "shape": data.about() | {"baselines": baselines(data)}
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Parse uploads in a separate process with limits; load datasets by name or digest."""
 
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -12,14 +11,13 @@ from functools import lru_cache
 from typing import IO, Any, Final, TypeVar
 from weakref import WeakSet
 
-import numpy as np
-import zstandard
-
-from talweg.datasets.preparing import Options, digest_of
+from talweg.datasets.automatic import filled
+from talweg.datasets.options import Options
+from talweg.datasets.unpacking import unpack
 from talweg.errors import CorruptRecord, InvalidSpec, LimitReached, NotFound, TalwegError, TooLarge, from_code
 from talweg.spec import ProblemSpec, RunSpec, StudySpec
 from talweg.store import Store
-from talweg_core.data import Dataset, split
+from talweg_core.data import Dataset
 from talweg_core.errors import UnknownName
 from talweg_core.problems import bundled
 
@@ -95,33 +93,6 @@ def _run_parser(file: IO[bytes], options: Options, seconds: float, made: IO[byte
     return answer
 
 
-def unpack(name: str, digest: str, size: int, payload: bytes) -> Dataset:
-    """The dataset for the engine; raises CorruptRecord where the payload does not have the digest."""
-    try:
-        # Checked before anything is allocated: a frame may claim any size.
-        claimed = zstandard.frame_content_size(payload)
-        if claimed != size:
-            raise CorruptRecord(f"dataset {digest}: must unpack to {size} bytes, got {claimed}")
-        packed = zstandard.ZstdDecompressor().decompress(payload)
-    except zstandard.ZstdError as error:
-        raise CorruptRecord(f"dataset {digest}: is not zstd: {error}") from error
-    found = digest_of(packed)
-    if found != digest:
-        raise CorruptRecord(f"dataset {digest}: must have this digest, got {found}")
-    head, _, _ = packed.partition(b"\n")
-    about: dict[str, Any] = json.loads(head)
-    inputs, end = _array(packed, len(head) + 1, about["inputs"])
-    targets, _ = _array(packed, end, about["targets"])
-    wide: Any = targets.astype(np.int64 if about["classes"] is not None else np.float64)
-    return split(name, inputs.astype(np.float64), wide, standardise=bool(about["standardise"]))
-
-
-def _array(packed: bytes, start: int, about: dict[str, Any]) -> tuple[np.ndarray[Any, Any], int]:
-    shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
-    count = math.prod(shape)
-    return np.frombuffer(packed, dtype, count, start).reshape(shape), start + count * dtype.itemsize
-
-
 def serve(store: Store) -> None:
     """Let this process load datasets from `store`; a second call changes nothing."""
     _stores.add(store)
@@ -148,6 +119,7 @@ def with_digest(store: Store, spec: S) -> S:
 
 
 def _named(store: Store, problem: ProblemSpec) -> ProblemSpec:
+    """The problem with the digest of its dataset, and the network and cost where they are left to the laboratory."""
     settings = problem.settings
     name = settings.get("dataset")
     if problem.name is not None or not isinstance(name, str):
@@ -157,15 +129,16 @@ def _named(store: Store, problem: ProblemSpec) -> ProblemSpec:
             raise InvalidSpec(
                 f"digest: must be left out for {name}, which comes with Talweg, got {str(settings['digest'])[:80]!r}"
             )
-        return problem
+        return filled(problem, lambda: bundled.load(name))
+    digest = settings.get("digest")
     try:
-        row = store.dataset(str(settings.get("digest", name)))
+        row = store.dataset(name, digest if digest is None else str(digest))
     except NotFound:
         valid = [*bundled.NAMES, *(row.name for row in store.datasets())]
-        raise InvalidSpec(str(UnknownName("dataset", name, valid))) from None
-    if row.name != name:
-        raise InvalidSpec(f"digest: must be that of {name!r}, got that of {row.name!r}, {row.digest}")
-    return problem.model_copy(update={"digest": row.digest})
+        if digest is None or name not in valid:
+            raise InvalidSpec(str(UnknownName("dataset", name, valid))) from None
+        raise InvalidSpec(f"digest: must be that of a version of {name!r}, got {str(digest)[:80]!r}") from None
+    return filled(problem.model_copy(update={"digest": row.digest}), lambda: _load(row.digest))
 
 
 def loader(digest: str | None) -> Callable[[str], Dataset]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
 from talweg.errors import Conflict, LimitReached, NotFound
 from talweg.store import finding, tables
@@ -16,7 +17,13 @@ _RUNS = tables.runs
 _CHARGES = tables.charges
 _DATASETS = tables.datasets
 _RULES = tables.rules
-_COLUMNS = [column for column in _DATASETS.c if column.name not in ("payload", "token")]
+_NAMES = tables.dataset_names
+_COLUMNS = [
+    *(column for column in _DATASETS.c if column.name not in ("payload", "token", "name", "created_at")),
+    _NAMES.c.name,
+    _NAMES.c.version,
+    _NAMES.c.created_at,
+]
 
 
 def add_token(
@@ -109,39 +116,70 @@ def _refuse(what: str, held: int, limit: int | None) -> None:
 def add_dataset(
     connection: Connection, name: str, digest: str, kind: str, shape: Json, size: int, payload: bytes, token: str | None
 ) -> DatasetRow:
-    """Add a dataset, or return the stored equal one; raises Conflict."""
-    for row in connection.execute(select(*_COLUMNS).where(or_(_DATASETS.c.name == name, _DATASETS.c.digest == digest))):
-        stored = DatasetRow(**row._mapping)
-        if (stored.name, stored.digest) == (name, digest):
-            return stored
-        if stored.name == name:
-            raise Conflict(f"dataset {name}: the name belongs to other data, {stored.digest}; choose another name")
-        raise Conflict(f"dataset {name}: the same data is stored already, as {stored.name!r}; use that name")
-    connection.execute(
-        insert(_DATASETS).values(
-            digest=digest,
-            name=name,
-            kind=kind,
-            shape=shape,
-            size=size,
-            payload=payload,
-            token=token,
-            created_at=FromNow(),
+    """Add a dataset under a name: as its next version, or as an alias where the data is stored already.
+
+    Where the name's latest version is this data, nothing changes.
+    """
+    latest = _newest(connection, name)
+    if latest is not None and latest.digest == digest:
+        return latest
+    version = 1 if latest is None else latest.version + 1
+    if connection.execute(select(_DATASETS.c.digest).where(_DATASETS.c.digest == digest)).first() is None:
+        connection.execute(
+            insert(_DATASETS).values(
+                digest=digest,
+                name=name if version == 1 else f"{name}@{version}",
+                kind=kind,
+                shape=shape,
+                size=size,
+                payload=payload,
+                token=token,
+                created_at=FromNow(),
+            )
         )
-    )
-    return find_dataset(connection, digest)
+    connection.execute(insert(_NAMES).values(name=name, version=version, digest=digest, created_at=FromNow()))
+    return find_dataset(connection, name)
 
 
-def find_dataset(connection: Connection, digest_or_name: str) -> DatasetRow:
-    """By digest, then name; raises NotFound."""
-    digest = finding.identify(connection, _DATASETS, "dataset", digest_or_name, key="digest")
-    found = connection.execute(select(*_COLUMNS).where(_DATASETS.c.digest == digest)).one()
-    return DatasetRow(**found._mapping)
+def _newest(connection: Connection, name: str, *conditions: ColumnElement[bool]) -> DatasetRow | None:
+    """The latest version of a name, or the one that meets the conditions."""
+    query = _joined().where(_NAMES.c.name == name, *conditions).order_by(_NAMES.c.version.desc()).limit(1)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else DatasetRow(**found._mapping)
+
+
+def _joined() -> Select[Any]:
+    return select(*_COLUMNS).join_from(_NAMES, _DATASETS, _NAMES.c.digest == _DATASETS.c.digest)
+
+
+def find_dataset(connection: Connection, digest_or_name: str, digest: str | None = None) -> DatasetRow:
+    """By digest, by name (the latest version) or by name@version; with `digest`, a name's version of it.
+
+    Raises NotFound.
+    """
+    if finding.storable(digest_or_name):
+        if digest is not None:
+            name = digest_or_name.partition("@")[0]
+            found = _newest(connection, name, _NAMES.c.digest == digest) if finding.storable(digest) else None
+        else:
+            by_digest = _joined().where(_DATASETS.c.digest == digest_or_name).order_by(_NAMES.c.created_at).limit(1)
+            row = connection.execute(by_digest).one_or_none()
+            found = None if row is None else DatasetRow(**row._mapping)
+        if found is None and digest is None:
+            name, at, version = digest_or_name.partition("@")
+            if not at:
+                found = _newest(connection, name)
+            elif version.isascii() and version.isdecimal() and len(version) < 10:
+                found = _newest(connection, name, _NAMES.c.version == int(version))
+        if found is not None:
+            return found
+    raise NotFound(f"dataset: no dataset has the digest or name {digest_or_name!r}")
 
 
 def all_datasets(connection: Connection) -> list[DatasetRow]:
-    """Every dataset, by name."""
-    return [DatasetRow(**row._mapping) for row in connection.execute(select(*_COLUMNS).order_by(_DATASETS.c.name))]
+    """Every version of every dataset, by name."""
+    ordered = _joined().order_by(_NAMES.c.name, _NAMES.c.version)
+    return [DatasetRow(**row._mapping) for row in connection.execute(ordered)]
 
 
 def dataset_payload(connection: Connection, digest: str) -> bytes:
@@ -207,8 +245,9 @@ class Access(Database):
     ) -> DatasetRow:
         """Store a dataset; the same data under the same name again changes nothing.
 
+        Other data under the name is its next version; the same data under another name is kept once, with both names.
+
         Raises:
-            Conflict: The name belongs to other data, or the data is stored under another name.
             LimitReached: The token that is charged would exceed its quota of bytes.
         """
         with self._write() as connection:
@@ -220,13 +259,16 @@ class Access(Database):
                 check_bytes(connection, *self._charged)
             return row
 
-    def dataset(self, digest_or_name: str) -> DatasetRow:
-        """The dataset of that digest, else of that name, without its bytes; raises NotFound."""
+    def dataset(self, digest_or_name: str, digest: str | None = None) -> DatasetRow:
+        """The dataset of that digest, name or name@version, without its bytes; raises NotFound.
+
+        With `digest`, the version of the name that has it.
+        """
         with self._read() as connection:
-            return find_dataset(connection, digest_or_name)
+            return find_dataset(connection, digest_or_name, digest)
 
     def datasets(self) -> list[DatasetRow]:
-        """Every dataset, by name, without its bytes."""
+        """Every version of every dataset, by name, without its bytes."""
         with self._read() as connection:
             return all_datasets(connection)
 

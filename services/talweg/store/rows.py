@@ -203,6 +203,7 @@ class DatasetRow:
 
     Attributes:
         digest: sha256 of the unpacked payload, which has `size` bytes.
+        name, version: Under which it was found; a dataset may have several names, and a name several versions.
     """
 
     digest: str
@@ -211,6 +212,7 @@ class DatasetRow:
     shape: Json
     size: int
     created_at: datetime
+    version: int = 1
 
 
 @dataclass(frozen=True)

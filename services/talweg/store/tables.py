@@ -286,6 +286,7 @@ datasets = Table(
     metadata,
     # Of the unpacked payload: equal data has one digest, whichever compressor packed it.
     Column("digest", String(64), primary_key=True),
+    # The name and version under which it was first uploaded: mine, mine@2.
     Column("name", String(200), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("shape", _Json, nullable=False),
@@ -306,6 +307,16 @@ rules = Table(
     Column("source", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("name"),
+)
+
+# Every name of every dataset: other data under a name is its next version, the same data under another name an alias.
+dataset_names = Table(
+    "dataset_names",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), ForeignKey("datasets.digest"), nullable=False, index=True),
+    Column("created_at", Instant, nullable=False),
 )
 
 tokens = Table(

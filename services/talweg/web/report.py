@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from talweg.comparison.baselines import Baseline, in_words
 from talweg.comparison.compare import Comparison, leaders, shown
 from talweg.comparison.contenders import Contender
 from talweg.comparison.guards import guards
@@ -196,8 +197,8 @@ def _html_row(tag: str, cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
     return "".join(found)
 
 
-def protocol(study: StudyRow) -> dict[str, str]:
-    """The settings that all runs share, for the report's head."""
+def protocol(study: StudyRow, baselines: Sequence[Baseline] = ()) -> dict[str, str]:
+    """The settings that all runs share, and the baselines of their dataset, for the report's head."""
     spec = StudySpec.model_validate(study.spec)
     names, steps = spec.problem_names(), {own.steps for own in spec.each_problem()}
     facts = {
@@ -210,6 +211,7 @@ def protocol(study: StudyRow) -> dict[str, str]:
         "precision": spec.precision,
         "schedule": spec.schedule.name,
         "budget in": UNITS[spec.clock],
+        "baselines (validation cost)": in_words(baselines) or None,
         "talweg": version("talweg"),
     }
     return {name: str(value) for name, value in facts.items() if value is not None}
@@ -225,13 +227,15 @@ def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     return study_figures.png(drawn) if kind == "png" else study_figures.svg(drawn)
 
 
-def study_report(study: StudyRow, found: Comparison, more: Sequence[Picture] = ()) -> str:
+def study_report(
+    study: StudyRow, found: Comparison, more: Sequence[Picture] = (), baselines: Sequence[Baseline] = ()
+) -> str:
     """The report as one HTML file; the pictures in `more`, such as those of `paths_of`, follow the results."""
     from talweg.figures.study_figures import draw
 
     shown_last = [*_responses(found), *([Section("Paths", tuple(more))] if more else [])]
     parts = sections(found, lambda kind: draw(found, kind, title=study.name), shown_last)
-    return page(study.name, protocol(study), parts)
+    return page(study.name, protocol(study, baselines), parts)
 
 
 def _responses(found: Comparison) -> list[Section]:
@@ -304,9 +308,9 @@ def _path(store: Store, row: RunRow, points: int) -> Floats | None:
     return path[steps].astype(np.float64)
 
 
-def study_markdown(study: StudyRow, found: Comparison) -> str:
+def study_markdown(study: StudyRow, found: Comparison, baselines: Sequence[Baseline] = ()) -> str:
     """The report as Markdown, without pictures."""
-    return markdown(study.name, protocol(study), sections(found))
+    return markdown(study.name, protocol(study, baselines), sections(found))
 
 
 def study_summary(found: Comparison) -> str:

@@ -311,11 +311,46 @@ def test_a_dataset_is_added_from_a_file_and_listed(remote: Talweg, tmp_path: Pat
     file = tmp_path / "animals.csv"
     file.write_text("legs,weight,animal\n" + "\n".join(f"{i % 5},{i},{'cat' if i % 2 else 'hen'}" for i in range(30)))
     added = remote("dataset", "add", str(file))
-    assert added.out == "<Dataset animals: 30 rows of 2, 2 classes>\n"
-    assert "talweg submit" in added.err
-    (row,) = remote("dataset", "list", "--json").json
+    assert added.out.startswith("<Dataset animals: 30 rows of 2, 2 classes>\n")
+    assert "talweg compare --dataset 'animals' sgd adam" in added.err
+    (row,) = [row for row in remote("dataset", "list", "--json").json if row["name"] == "animals"]
     assert (row["name"], row["rows"], row["kind"]) == ("animals", 30, "labels")
     values = remote("dataset", "add", str(file), "--name", "weights", "--target", "legs", "--json")
-    assert values.status == 2
-    assert "column 'animal': must hold numbers, got string" in values.err
+    assert values.status == 0
+    assert [row["taken_as"] for row in values.json["report"]] == ["number", "category"]
+    refused = remote("dataset", "add", str(file), "--target", "weight")
+    assert refused.status == 2
+    assert 'kind="classification" or kind="regression"' in refused.err
     assert remote("dataset", "add", str(tmp_path / "none.csv")).status == 2
+
+
+def test_each_of_the_ten_tables_is_added_and_compared_on(remote: Talweg, served: Any) -> None:
+    tables = Path(__file__).parents[1] / "datasets" / "tables"
+    for file in sorted(tables.iterdir()):
+        added = remote("dataset", "add", str(file), "--name", f"ten {file.name}")
+        assert added.status == 0, added.err
+        assert "taken_as" in added.out
+        assert "baseline linear model: validation cost" in added.out
+    started = remote("compare", "--dataset", "ten dates.csv", "adam", "--seeds", "1", "--steps", "20", "--no-wait")
+    assert started.status == 0, started.err
+    served.train()
+    (row,) = remote("runs", started.out.strip(), "--json").json
+    assert (row["state"], row["problem"]) == ("finished", "ten dates.csv-network")
+
+
+def test_options_of_a_dataset_reach_the_laboratory(remote: Talweg, tmp_path: Path) -> None:
+    file = tmp_path / "own.data.csv"
+    file.write_text("".join(f"{i % 7};p{i % 6};{i},5;{i % 2};-1\n" for i in range(40)))
+    added = remote(
+        "dataset", "add", str(file), "--no-header", "--target", "c4", "--groups", "c2", "--column", "c1=category",
+        "--column", "c5=leave out", "--missing", "3", "--decimal", ",", "--categories", "4", "--json",
+    )  # fmt: skip
+    assert added.status == 0, added.err
+    found = added.json
+    assert (found["name"], found["split"]["by"], found["target"]) == ("own", "group c2", "c4")
+    assert [(row["column"], row["taken_as"], row["missing"], row["inputs"]) for row in found["report"]] == [
+        ("c1", "category", 6, 6), ("c2", "left out", 0, 0), ("c3", "number", 0, 1), ("c5", "left out", 0, 0),
+    ]  # fmt: skip
+    for wrong in (["--column", "c1"], ["--image-size", "3"], ["--column", "c1=numeric"]):
+        assert remote("dataset", "add", str(file), "--no-header", *wrong).status == 2
+    assert remote("compare", "--dataset", "own", "--suite", "standard", "sgd").status == 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from talweg.datasets.formats import read
-from talweg.datasets.preparing import Options, Prepared
+from talweg.datasets.options import Options
+from talweg.datasets.preparing import Prepared
 from talweg.datasets.sources import Parsed, parse
 
 Npz = Callable[..., bytes]

@@ -114,13 +114,30 @@ def test_a_dataset_is_found_by_digest_and_name(store: Store) -> None:
     assert store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed") == kept
     assert store.dataset("mine") == store.dataset("1" * 64) == kept
     assert store.dataset_payload("1" * 64) == b"packed"
-    with pytest.raises(Conflict, match="mine: the name belongs to other data"):
-        store.add_dataset("mine", "2" * 64, "values", SHAPE, 80, b"other")
-    with pytest.raises(Conflict, match="other: the same data is stored already, as 'mine'"):
-        store.add_dataset("other", "1" * 64, "values", SHAPE, 80, b"packed")
-    for missing in ("nothing", "\x00", "\ud800"):
+    for missing in ("nothing", "\x00", "\ud800", "mine@", "mine@2", "mine@x", "mine@1\x00"):
         with pytest.raises(NotFound, match="dataset"):
             store.dataset(missing)
+
+
+def test_other_data_under_a_name_is_its_next_version_and_the_same_data_an_alias(store: Store) -> None:
+    first = store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed")
+    second = store.add_dataset("mine", "2" * 64, "values", SHAPE, 80, b"other")
+    assert (first.version, second.version) == (1, 2)
+    assert store.dataset("mine") == store.dataset("mine@2") == store.dataset("mine", "2" * 64) == second
+    assert store.dataset("mine@1") == store.dataset("mine", "1" * 64) == first
+    # The latest version is what was uploaded last, also where an earlier one had the same data.
+    third = store.add_dataset("mine", "1" * 64, "values", SHAPE, 80, b"packed")
+    assert (third.version, third.digest) == (3, "1" * 64)
+    assert store.dataset("mine").version == 3
+    alias = store.add_dataset("alias", "1" * 64, "values", SHAPE, 80, b"packed")
+    assert (alias.name, alias.version, alias.digest) == ("alias", 1, "1" * 64)
+    assert store.add_dataset("alias", "3" * 64, "values", SHAPE, 80, b"third").version == 2
+    assert [(row.name, row.version) for row in store.datasets()] == [
+        ("alias", 1), ("alias", 2), ("mine", 1), ("mine", 2), ("mine", 3),
+    ]  # fmt: skip
+    assert (store.dataset_payload("1" * 64), store.dataset_payload("3" * 64)) == (b"packed", b"third")
+    with pytest.raises(NotFound, match="dataset"):
+        store.dataset("alias", "2" * 64)
 
 
 def test_a_name_of_a_live_token_is_taken(store: Store) -> None:

@@ -11,6 +11,7 @@ from talweg.api.dependencies import Cursor, Here, IdempotencyKey, Limit, Referen
 from talweg.api.models import StudyPage, StudyView, study_view
 from talweg.api.rankings import Name, PlanView, RankingView, TableView, plan_view, ranking_view, table_view
 from talweg.api.waiting import Reason, reason_of
+from talweg.comparison.baselines import baselines_of
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.seeds import notes_at_submission
 from talweg.execution import submission
@@ -108,7 +109,8 @@ def table(here: Here, study: Reference, name: Name) -> TableView:
 def report_markdown(here: Here, study: Reference) -> Response:
     """The report as Markdown, without pictures."""
     row = here.store.study(study)
-    return Response(study_markdown(row, comparison_of(here.store, row)), media_type="text/markdown")
+    found = comparison_of(here.store, row)
+    return Response(study_markdown(row, found, baselines_of(here.store, found.spec)), media_type="text/markdown")
 
 
 @router.get("/{study}/report.html", responses=PAGE, response_class=Response)
@@ -116,4 +118,5 @@ def report_page(here: Here, study: Reference) -> Response:
     """The report: one HTML file that needs no other file."""
     row = here.store.study(study)
     found = comparison_of(here.store, row)
-    return Response(study_report(row, found, paths_of(here.store, found)), media_type="text/html")
+    baselines = baselines_of(here.store, found.spec)
+    return Response(study_report(row, found, paths_of(here.store, found), baselines), media_type="text/html")

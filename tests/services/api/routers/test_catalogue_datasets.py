@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,9 +43,12 @@ def test_a_dataset_is_stored_once_and_shown(http: httpx2.Client) -> None:
     assert first.headers["location"] == f"/v1/datasets/{view['digest']}"
     assert put(http, "kept", npz()).json() == view
     assert http.get("/v1/datasets/kept").json() == http.get(first.headers["location"]).json() == view
-    assert view in http.get("/v1/datasets").json()
-    assert put(http, "kept", npz(1)).status_code == 409
-    assert put(http, "again", npz()).status_code == 409
+    assert view | {"report": []} in http.get("/v1/datasets").json()
+    second = put(http, "kept", npz(1)).json()
+    assert (second["name"], second["version"]) == ("kept", 2)
+    assert http.get("/v1/datasets/kept").json() == http.get("/v1/datasets/kept@2").json() == second
+    assert http.get("/v1/datasets/kept@1").json() == view
+    assert put(http, "again", npz()).json()["digest"] == view["digest"]
     assert put(http, "digits", npz(2)).status_code == 409
 
 
@@ -79,7 +83,8 @@ def test_a_run_on_a_dataset_trains_and_has_its_digest(
     ("problem", "said"),
     [
         ({"dataset": "unknwn"}, "dataset: there is no 'unknwn'; did you mean 'unknown'?"),
-        ({"dataset": "unknown", "digest": "0" * 64}, "dataset: there is no"),
+        ({"dataset": "unknown", "digest": "0" * 64}, "digest: must be that of a version of 'unknown', got '000"),
+        ({"dataset": "unknown", "network": 7}, "network: must be a list"),
         ({"dataset": "unknown", "network": [{"layer": "dense", "units": 1}]}, "one unit for each of the 2 classes"),
         ({"dataset": "unknown", "cost": "squared_error"}, "targets' shape"),
         ({"dataset": "digits", "digest": "0" * 64}, "digest"),
@@ -92,6 +97,46 @@ def test_a_spec_that_names_no_fitting_dataset(http: httpx2.Client, problem: dict
     spec = {"problem": {"network": NETWORK, "cost": "cross_entropy"} | problem, "optimizer": "sgd", "steps": 1}
     refused = http.post("/v1/runs", json=spec)
     assert refused.status_code == 422, refused.text
+    assert said in refused.json()["detail"]
+
+
+TABLES = Path(__file__).parents[2] / "datasets" / "tables"
+
+
+def test_each_of_the_ten_tables_is_trained_on(http: httpx2.Client, train: Callable[[], None]) -> None:
+    runs = {}
+    for file in sorted(path.name for path in TABLES.iterdir()):
+        made = put(http, file, (TABLES / file).read_bytes(), format="csv")
+        assert made.status_code == 201, made.text
+        assert [row["column"] for row in made.json()["report"]]
+        assert [one["name"] for one in made.json()["baselines"]][1:] == ["linear model"]
+        spec = {"problem": {"dataset": file}, "optimizer": "adam", "steps": 20, "record": "replay"}
+        runs[file] = http.post("/v1/runs", json=spec).json()
+    assert len(runs) == 10
+    train()
+    for file, run in runs.items():
+        done = http.get(f"/v1/runs/{run['id']}").json()
+        assert (done["state"], done["stop_reason"]) == ("finished", "finished"), file
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"columns": "{"}, "columns: must be a JSON object"),
+        ({"columns": '{"a": "numeric"}'}, "columns: must be a JSON object of names and one of 'number', 'category'"),
+        ({"columns": '{"zz": "number"}'}, "columns: must be one of the columns a, b, kind, got 'zz'"),
+        ({"categories": 0}, "categories"),
+        ({"groups": "a", "order_by": "b"}, "only one of groups, order_by and split"),
+        ({"decimal": "x"}, "decimal"),
+        ({"encoding": "zip"}, "encoding: must be one of"),
+        ({"target": "a\u2028b"}, "target: must be printable"),
+        ({"colour": "x"}, "colour"),
+        ({"missing": ["x"] * 101}, "missing"),
+    ],
+)
+def test_options_that_break_a_rule_are_named(http: httpx2.Client, query: dict[str, Any], said: str) -> None:
+    refused = put(http, "options", (TABLES / "measurements.tsv").read_bytes(), **({"format": "csv"} | query))
+    assert refused.status_code == 422
     assert said in refused.json()["detail"]
 
 
