@@ -69,12 +69,19 @@ def _mirror(chosen: Settings, store: Store) -> "Mirror | RowsMirror":
         from talweg.tracking.mlflow_rows import MlflowRows
         from talweg.tracking.rows_mirror import RowsMirror
 
-        return RowsMirror(store, MlflowRows(chosen.mlflow_database_url.get_secret_value()))
+        return RowsMirror(store, MlflowRows(chosen.mlflow_database_url.get_secret_value()), apart=True)
     assert chosen.mlflow_url is not None
     destination = connect(chosen.mlflow_url)
     from talweg.tracking.mirror import Mirror
 
-    return Mirror(store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, drawing=_run_files(chosen))
+    return Mirror(
+        store,
+        destination,
+        budget=_budget(chosen),
+        at_once=chosen.mirror_at_once,
+        drawing=_run_files(chosen),
+        files=chosen.mirror_files,
+    )
 
 
 def _copy(chosen: Settings, url: str, study: str | None) -> int:
