@@ -18,7 +18,7 @@ from talweg.store.batch import (
     Sample,
     StepRows,
 )
-from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import Backlog, Signs, Waits
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
@@ -49,6 +49,7 @@ from talweg.store.store import Store, open_store
 __all__ = [
     "LIVE",
     "RUN_STATES",
+    "Backlog",
     "Checkpoint",
     "Chunk",
     "Claim",
