@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (given.what == "archive") != (given.file is not None):
         parser.error("archive needs STUDY FILE, restore FILE, forget STUDY")
     chosen = settings()
-    logs.configure(chosen.log_level)
+    # A command for people: its own lines say what it did.
+    logs.configure("warning")
     try:
         if chosen.database_url is None:
             raise InvalidSpec("archive: TALWEG_DATABASE_URL must be set")
