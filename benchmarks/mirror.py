@@ -7,13 +7,13 @@ First form: both send to one server (SQLite, one worker, as the local stack star
 by run, so that a busy machine slows both. "points" is the mirror's time from reading SQL until every point is sent and
 marked as sent; "files" is the time to draw and send each run's page, figures and record.
 
-    python benchmarks/mirror.py compare [runs] [steps] [seconds]
+    python benchmarks/mirror.py compare [runs] [steps] [seconds] [problem]
 
 Third form, the two mirrors of one laboratory in one run, each a process of its own that is up when the study arrives:
 `rest` sends everything to a plain server, `rows` writes into the database of a server that reads the laboratory. "in
-MLflow" is the time until every run is there with its status and every metric; after `seconds` (120) of `rest` the rest
-is extrapolated from the runs that are there. Then ten runs drawn at random are read back from the `rows` server by
-MLflow's client and compared with SQL, step by step.
+MLflow" is the time until every run is there with every metric (with `rest`, its files come later); after `seconds`
+(120) of `rest` the time is extrapolated from the runs that are there. Then ten runs drawn at random are read back from
+the `rows` server by MLflow's client and compared with SQL, step by step.
 
 Second form: a whole study with the local stack's settings, until its report is in MLflow: several runs at a time, files
 drawn in other processes, points thinned to the study's budget.
@@ -78,14 +78,14 @@ def study(runs: int = 100, steps: int = 1000) -> None:
     print(f"{len(rows)} runs of {PROBLEM}, {steps} steps, with files and report: {seconds:.1f} s")
 
 
-def compare(runs: int = 100, steps: int = 1000, seconds: float = 120.0) -> None:
+def compare(runs: int = 100, steps: int = 1000, seconds: float = 120.0, *, problem: str = PROBLEM) -> None:
     """Print the table of the third form."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'talweg.db'}"
         with open_store(url, create=True) as store:
-            study, rows = trained(store, PROBLEM, OPTIMIZERS, runs=runs, steps=steps)
-            print(f"{len(rows)} runs of {PROBLEM}, {steps} steps")
+            study, rows = trained(store, problem, OPTIMIZERS, runs=runs, steps=steps)
+            print(f"{len(rows)} runs of {problem}, {steps} steps")
             print(
                 f"{'':6}{'in MLflow':>12}{'runs a s':>10}{'report':>10}{'bytes':>16}{'server MB':>11}{'mirror MB':>11}"
             )
@@ -140,12 +140,15 @@ def _measured(store: Store, study: str, folder: Path, url: str, *, limit: float)
             _until(lambda: "mirroring" in (folder / "mirror.log").read_text(), 300)
             begun = time.perf_counter()
             store.mirror_again(study=study)
-            _until(lambda: not store.outbox(1), limit)
+            _until(lambda: not store.meter().unmirrored_steps, limit)
             seconds = time.perf_counter() - begun
-            left = store.meter().unmirrored
+            # Files come after the metrics of all runs.
+            left = sum(run.mirrored_step < run.step for run in store.runs_of(study))
             if not left:
-                _until(lambda: not store.unreported_studies(1), max(limit, 600))
-            report = None if left else time.perf_counter() - begun
+                _until(lambda: not store.outbox(1), limit)
+            # The results of 20,000 runs take minutes to compute.
+            _until(lambda: store.study(study).mlflow_told, 60 if not left else 0)
+            report = time.perf_counter() - begun if store.study(study).mlflow_told else None
             server = next(one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or []))
             memory = _memory(server), _memory(psutil.Process(process.pid))
             share = len(runs) / max(len(runs) - left, 1)
@@ -234,7 +237,7 @@ def _files(store: Store, runs: list[RunRow], url: str) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["compare"]:
-        compare(*map(int, sys.argv[2:]))
+        compare(*map(int, sys.argv[2:5]), problem=sys.argv[5] if len(sys.argv) > 5 else PROBLEM)
     elif sys.argv[1:2] == ["study"]:
         study(*map(int, sys.argv[2:]))
     else:

@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     # Runs that are sent at the same time, and processes that draw figures and pages of waiting runs.
     mirror_at_once: int = Field(2, ge=1, le=32)
     mirror_drawers: int = Field(1, ge=0, le=32)
+    # Whether runs that are sent by REST get figures, page and record too.
+    mirror_files: bool = True
 
     numerics: Literal["native", "portable"] = "native"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

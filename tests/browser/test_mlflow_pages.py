@@ -138,6 +138,22 @@ def test_a_larger_runs_page_shows_every_weight(page: Page, seen: Any, screenshot
     page.screenshot(path=screenshots / "mlflow-run-page-large.png")
 
 
+def test_a_diverged_run_shows_the_chart_of_its_cost_and_where_it_diverged(
+    page: Page, seen: Any, screenshots: Path
+) -> None:
+    run = seen.diverged
+    assert run.stop_reason == "diverged"
+    address = run_page(seen.mlflow_url, run.mlflow_run_id)
+    page.goto(address)
+    expect(page.get_by_text(f"at step {run.step - 1}: its cost or gradient")).to_be_visible(timeout=TIMEOUT)
+    page.goto(address.replace("?", "/model-metrics?"))
+    title = page.get_by_role("heading", name="cost", exact=True)
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
+    expect(chart.locator(".js-line").first).to_be_attached(timeout=TIMEOUT)
+    expect(page.get_by_role("heading", name="diverged_at_step", exact=True)).to_be_visible(timeout=TIMEOUT)
+    page.screenshot(path=screenshots / "mlflow-diverged.png")
+
+
 def test_the_pages_request_nothing_from_other_servers(page: Page, seen: Any) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -64,6 +64,9 @@ for command in (
     stack.down,
     stack.migrate,
     administration.mirror,
+    administration.archive,
+    administration.restore,
+    administration.forget,
     doctor.version,
 ):
     app.command()(command)

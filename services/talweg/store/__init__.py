@@ -18,7 +18,7 @@ from talweg.store.batch import (
     Sample,
     StepRows,
 )
-from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import Backlog, Signs, Waits
 from talweg.store.outcomes import Outcome
 from talweg.store.rows import (
     LIVE,
@@ -50,6 +50,7 @@ from talweg.store.store import Store, open_store
 __all__ = [
     "LIVE",
     "RUN_STATES",
+    "Backlog",
     "Checkpoint",
     "Chunk",
     "Claim",

@@ -169,7 +169,7 @@ def ensure_current(engine: Engine) -> None:
         # Connecting would create an empty file.
         raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
     with translated(url), engine.connect() as connection:
-        if _revision(connection) == _head():
+        if _revision(connection) == head():
             return
         if _known(connection) is None:
             raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
@@ -179,12 +179,12 @@ def ensure_current(engine: Engine) -> None:
 def check_revision(connection: Connection) -> None:
     """One query: raises TalwegError where the database is at another revision than this version's."""
     found = _revision(connection)
-    if found != _head():
-        raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
+    if found != head():
+        raise TalwegError(f"database: must be at revision {head()}, got {found}; `talweg migrate` brings it there")
 
 
 @cache
-def _head() -> str:
+def head() -> str:
     """The last of the migrations, which are numbered."""
     return max(path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py"))
 
@@ -224,7 +224,7 @@ def _known(connection: Connection) -> str | None:
         by = "unknown"
     raise NewerLaboratory(
         f"database: is at revision {found}, written by Talweg {by}; this is Talweg {version('talweg')}, "
-        f"which knows {_head()} as the last: install the newer one"
+        f"which knows {head()} as the last: install the newer one"
     )
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.store import access, commits, leases, monitoring, outcomes, queueing, records, runs, studies
+from talweg.store import access, archive, commits, leases, monitoring, outcomes, queueing, records, runs, studies
 from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
 from talweg.store.engine import Database, create_engine
-from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import Backlog, Signs, Waits
 from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
 from talweg.store.outcomes import Outcome
@@ -424,6 +424,27 @@ class Store(Cohorts, Records, Access):
         with self._read() as connection:
             return runs.of_study(connection, study_id)
 
+    def study_extent(self, study: str) -> archive.Extent:
+        """How much a study holds; raises NotFound, and Conflict while it cannot be archived or forgotten."""
+        with self._read() as connection:
+            return archive.extent(connection, study)
+
+    def study_rows(self, study_id: str) -> Iterator[tuple[str, Json]]:
+        """Every row of a study with its table's name, in one transaction."""
+        with self._read() as connection:
+            yield from archive.rows(connection, study_id)
+
+    def add_study(self, rows: Iterable[tuple[str, Json]]) -> None:
+        """Write the rows of an archived study, all or nothing; raises Conflict or NotFound."""
+        with self._write() as connection:
+            archive.add(connection, rows)
+
+    def forget_study(self, study_id: str) -> None:
+        """Delete a study with all its records; raises NotFound, Conflict, or AccessDenied for a role that may not."""
+        with self._write() as connection:
+            archive.extent(connection, study_id)
+            archive.forget(connection, study_id)
+
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
         """Record which MLflow experiment mirrors the study."""
         with self._write() as connection:
@@ -474,6 +495,11 @@ class Store(Cohorts, Records, Access):
         """Record of many runs that MLflow has them as they were read, with the ids of their MLflow runs."""
         with self._write() as connection:
             runs.mark_all_mirrored(connection, sent)
+
+    def backlog(self) -> Backlog:
+        """How far the mirror to MLflow is."""
+        with self._read() as connection:
+            return monitoring.backlog(connection)
 
     def meter(self) -> Meter:
         """Totals of the laboratory."""

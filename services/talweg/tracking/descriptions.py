@@ -19,7 +19,6 @@ from talweg.tracking.metrics import DIVERGED, Thinning, milliseconds
 from talweg.tracking.naming import (
     COLOUR_TAG,
     DESCRIPTION_TAG,
-    NOTE_FILE,
     RUN_TAG,
     STUDY_TAG,
     diverged_at,
@@ -102,18 +101,10 @@ def open_run(
 
 
 def close_run(
-    destination: "Destination",
-    experiment: Experiment,
-    run: RunRow,
-    run_id: str,
-    problem: Problem,
-    thinning: Thinning,
-    files: Mapping[str, bytes],
+    destination: "Destination", experiment: Experiment, run: RunRow, run_id: str, tags: Mapping[str, str]
 ) -> None:
-    """Write how the run ended: tags, files, name and, last, the status."""
-    about = run_tags(run, problem, thinning)
-    destination.describe(run_id, {}, about)
-    destination.attach(run_id, {NOTE_FILE: about[DESCRIPTION_TAG].encode(), **files})
+    """Write how the run ended: these tags, then name, status and end."""
+    destination.describe(run_id, {}, tags)
     end = milliseconds(run.finished_at or run.created_at)
     destination.close_run(run_id, name=experiment.name(run), status=status(run.state), end=end)
 

@@ -95,7 +95,7 @@ class MadeArtifacts(LocalArtifactRepository):
             folder = Path(self.artifact_dir, MADE, run, source.version)
             with self._lock:
                 if not folder.is_dir():
-                    files = self._make(source)
+                    files = self._make(store, source)
                     if name not in files:
                         raise MlflowException(
                             f"{name} cannot be made of {source.kind} {source.id}; the log of MLflow's server says why",
@@ -104,8 +104,11 @@ class MadeArtifacts(LocalArtifactRepository):
                     self._keep(folder, files)
         return str(PurePosixPath(MADE, run, source.version, name))
 
-    def _make(self, source: _Source) -> Mapping[str, bytes]:
-        if self._idle is not None:
+    def _make(self, store: Store, source: _Source) -> Mapping[str, bytes]:
+        if self._idle is None:
+            # The first since the server started.
+            self._remove_forgotten(store)
+        else:
             self._idle.cancel()
         try:
             return self._drawing.draw(source.kind, source.id)
@@ -113,6 +116,13 @@ class MadeArtifacts(LocalArtifactRepository):
             self._idle = threading.Timer(_IDLE, self._rest)
             self._idle.daemon = True
             self._idle.start()
+
+    def _remove_forgotten(self, store: Store) -> None:
+        """Remove made files of runs and studies that the laboratory has no more."""
+        made = Path(self.artifact_dir, MADE)
+        for folder in made.iterdir() if made.is_dir() else ():
+            if _source(store, folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _rest(self) -> None:
         with self._lock:

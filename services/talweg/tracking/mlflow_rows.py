@@ -119,7 +119,6 @@ class MlflowRows:
         self._engine = create_engine(url)
         self._writer = self._engine.execution_options(talweg_writes=True)
         self._others: dict[str, str] | None = None
-        self._locations: dict[str, str] = {}
         self._datasets: dict[tuple[str, str, str], str] = {}
 
     def __enter__(self) -> Self:
@@ -137,7 +136,6 @@ class MlflowRows:
     def forget(self) -> None:
         """Empty the caches: the server may have lost its content, or be another one."""
         self._others = None
-        self._locations.clear()
         self._datasets.clear()
 
     def experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
@@ -194,11 +192,14 @@ class MlflowRows:
         return self._others.get(source) or mlflow_id(source.removeprefix("study "))
 
     def write(self, runs: Sequence[MlflowRun]) -> None:
-        """Write these runs; one that is there already gets what changed."""
+        """Write these runs; one that is there already gets what changed. Raises NotFound for a lost experiment."""
         with self._write() as connection:
             there = _present(connection, [run.id for run in runs])
             made = [run for run in runs if run.id not in there]
-            _insert(connection, "runs", [self._row(connection, run) for run in made])
+            locations = {
+                experiment: _location(connection, experiment) for experiment in {run.experiment for run in made}
+            }
+            _insert(connection, "runs", [_row(run, locations[run.experiment]) for run in made])
             kept = [run for run in runs if run.id in there]
             _update(connection, kept)
             _upsert(connection, "tags", [*_new_tags(made), *_changed_tags(connection, kept)])
@@ -231,23 +232,6 @@ class MlflowRows:
                         statement = text(f"DELETE FROM {table} WHERE experiment_id = :number")  # noqa: S608 - the same
                         connection.execute(statement, {"number": number})
         self.forget()
-
-    def _location(self, connection: Connection, experiment: str) -> str:
-        """Where the experiment's artifacts are; raises NotFound where the server no longer has it."""
-        if experiment not in self._locations:
-            query = text("SELECT artifact_location FROM experiments WHERE experiment_id = :number")
-            found = connection.execute(query, {"number": int(experiment)}).scalar()
-            if found is None:
-                raise NotFound(f"MLflow's database: has no experiment {experiment}")
-            self._locations[experiment] = str(found)
-        return self._locations[experiment]
-
-    def _row(self, connection: Connection, run: MlflowRun) -> tuple[Any, ...]:
-        uri = f"{self._location(connection, run.experiment)}/{run.id}/artifacts"
-        return (
-            run.id, run.name, "UNKNOWN", "", "", "talweg", run.status, run.start, run.end, "", "active", uri,
-            int(run.experiment),
-        )  # fmt: skip
 
     def _link_datasets(self, connection: Connection, runs: Iterable[MlflowRun]) -> None:
         inputs, tags = [], []
@@ -310,6 +294,22 @@ def _present(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those of these runs that are there, deleted ones too."""
     query = text("SELECT run_uuid FROM runs WHERE run_uuid IN :ids").bindparams(bindparam("ids", expanding=True))
     return {str(found) for some in _portions(ids) for found in connection.execute(query, {"ids": list(some)}).scalars()}
+
+
+def _location(connection: Connection, experiment: str) -> str:
+    """Where the experiment's artifacts are; raises NotFound where the server does not have it any more."""
+    query = text("SELECT artifact_location FROM experiments WHERE experiment_id = :number")
+    found = connection.execute(query, {"number": int(experiment)}).scalar()
+    if found is None:
+        raise NotFound(f"MLflow's database: has no experiment {experiment}")
+    return str(found)
+
+
+def _row(run: MlflowRun, location: str) -> tuple[Any, ...]:
+    return (
+        run.id, run.name, "UNKNOWN", "", "", "talweg", run.status, run.start, run.end, "", "active",
+        f"{location}/{run.id}/artifacts", int(run.experiment),
+    )  # fmt: skip
 
 
 def _new_experiment(connection: Connection, name: str, study: str) -> int:

@@ -5,6 +5,7 @@ MLflow, with every step, once its rows are. The mirror may be killed at any poin
 statements that may be repeated, and then records that in the laboratory.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,12 +47,20 @@ log = structlog.get_logger(__name__)
 class RowsMirror:
     """Writes runs from a store to MLflow's database. There must be at most one mirror for each."""
 
-    def __init__(self, store: Store, rows: MlflowRows, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """A mirror of everything in `store`; `clock` gives seconds."""
+    def __init__(
+        self, store: Store, rows: MlflowRows, *, clock: Callable[[], float] = time.monotonic, apart: bool = False
+    ) -> None:
+        """A mirror of everything in `store`; `clock` gives seconds.
+
+        With `apart`, a study's results are computed in a thread of their own, since those of 20,000 runs take minutes,
+        in which runs of other studies would wait.
+        """
         serve(store)
         self._store, self._rows = store, rows
         self._experiments = Experiments(store, store, rows)
         self._delays = Delays(clock)
+        self._apart = apart
+        self._describing: threading.Thread | None = None
 
     def drain(self) -> bool:
         """Write the next runs of the outbox; returns whether there are more.
@@ -67,8 +76,7 @@ class RowsMirror:
         self._store.mark_all_mirrored([*((run, None) for run in queued), *written])
         if len(ready) == AT_ONCE:
             return True
-        for study in self._store.unreported_studies(AT_ONCE):
-            self._guarded(study, partial(self._describe, study))
+        self._describe_studies()
         return False
 
     def close(self) -> None:
@@ -137,6 +145,24 @@ class RowsMirror:
             dataset=dataset_of(problem),
             fresh=run.mirrored_state is None,
         )
+
+    def _describe_studies(self) -> None:
+        if self._describing is not None and self._describing.is_alive():
+            return
+        studies = [study for study in self._store.unreported_studies(AT_ONCE) if not self._delays.holds(study)]
+        if self._apart and studies:
+            # A daemon: the mirror ends without waiting for it, and the next one begins it again.
+            self._describing = threading.Thread(target=self._describe_apart, args=(studies[0],), daemon=True)
+            self._describing.start()
+            return
+        for study in studies:
+            self._guarded(study, partial(self._describe, study))
+
+    def _describe_apart(self, study: str) -> None:
+        try:
+            self._guarded(study, partial(self._describe, study))
+        except (Unreachable, NotWritable) as error:
+            self._delays.add(study, error)
 
     def _describe(self, study_id: str) -> bool:
         """Write the study's own run and the descriptions with its results."""

@@ -14,7 +14,6 @@ from talweg.spec import RunSpec, parse_fork
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
-from talweg.tracking.run_files_process import RunFilesProcesses
 
 BUDGET = 50_000
 
@@ -28,7 +27,7 @@ def drain(mirror: Mirror) -> None:
 @pytest.fixture
 def mirror(laboratory: Any, destination: Destination) -> Mirror:
     """A mirror from the laboratory to the server."""
-    return Mirror(laboratory.store, destination, budget=BUDGET)
+    return Mirror(laboratory.store, destination, budget=BUDGET, files=False)
 
 
 @pytest.mark.parametrize("problem", ["two-layer-line", "digits-mlp"])
@@ -49,7 +48,6 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
     destination: Destination,
     client: MlflowClient,
     train_study: Callable[..., str],
-    sqlite_url: str,
     metrics: Any,
 ) -> None:
     optimizers = ["sam", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
@@ -61,10 +59,8 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         evaluate_every=7,
         schedule={"name": "cosine", "steps": 30},
     )
-    # As in the local stack: several runs at a time, with files drawn in another process.
-    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, drawing=RunFilesProcesses(sqlite_url, 1))
-    drain(mirror)
-    mirror.close()
+    # As in the local stack: several runs at a time.
+    drain(Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, files=False))
     runs = laboratory.store.runs_of(study)
     for chosen in np.random.default_rng(5).choice(len(runs), size=10, replace=False):
         metrics.same(
@@ -100,7 +96,7 @@ def test_sending_everything_twice_changes_nothing(
     for run in runs:
         # As if the store had no record of the mirror.
         laboratory.store.mark_mirrored(run.id, 0, None, "queued")
-    drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET))
+    drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET, files=False))
     for run, points, info in zip(runs, before, infos, strict=True):
         metrics.same(metrics.history(client, laboratory.store, run), points)
         assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() == info
@@ -139,10 +135,10 @@ def test_killing_the_mirror_at_random_requests_is_harmless(
     draw = np.random.default_rng(11)
     kills = 0
     while True:
-        # Every time a new mirror, with only what SQL and MLflow hold. A run's files take 15 requests.
-        mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET)
+        # Every time a new mirror, with only what SQL and MLflow hold.
+        mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET, files=False)
         with monkeypatch.context() as patch:
-            patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 25)), HTTPAdapter.send, after=after))
+            patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 12)), HTTPAdapter.send, after=after))
             try:
                 drain(mirror)
             except Killed:
@@ -194,7 +190,7 @@ def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_a_second_rebuild_
     for _ in range(2):
         # What `talweg mirror --again again` asks for.
         assert laboratory.store.mirror_again(study="again") == 2
-        drain(Mirror(laboratory.store, connect(second_mlflow_url), budget=BUDGET))
+        drain(Mirror(laboratory.store, connect(second_mlflow_url), budget=BUDGET, files=False))
         assert laboratory.store.outbox() == []
         for run in runs:
             metrics.same(metrics.history(emptied, laboratory.store, run), metrics.recorded(laboratory.store, run))

@@ -29,7 +29,7 @@ def drain(mirror: Mirror) -> None:
 @pytest.fixture
 def mirror(laboratory: Any, destination: Destination) -> Mirror:
     """A mirror from the laboratory to the server."""
-    return Mirror(laboratory.store, destination, budget=BUDGET)
+    return Mirror(laboratory.store, destination, budget=BUDGET, files=False)
 
 
 def costs_of(client: MlflowClient, laboratory: Any, run: Any) -> list[tuple[int, float]]:
@@ -43,7 +43,7 @@ def test_an_unreachable_server_is_reported_at_once_and_nothing_is_lost(laborator
     worker.finish(run)
     # Nothing listens on port 9.
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
-        Mirror(laboratory.store, connect("http://127.0.0.1:9"), budget=BUDGET).drain()
+        Mirror(laboratory.store, connect("http://127.0.0.1:9"), budget=BUDGET, files=False).drain()
     assert [row.id for row in laboratory.store.outbox()] == [run.id]
     drain(mirror)
     assert laboratory.store.outbox() == []
@@ -80,7 +80,7 @@ def test_a_deleted_experiment_is_restored_for_new_runs(laboratory: Any, mirror: 
     client.delete_experiment(experiment)
     worker, (second,) = laboratory.submit()
     worker.finish(second)
-    drain(Mirror(laboratory.store, connect(mirror.destination.url), budget=BUDGET))
+    drain(Mirror(laboratory.store, connect(mirror.destination.url), budget=BUDGET, files=False))
     assert len(costs_of(client, laboratory, second)) == 100
     assert client.get_experiment(experiment).lifecycle_stage == "active"
 

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from pydantic import SecretStr
 
 from talweg.errors import Unreachable
 from talweg.execution import fork_run, train
 from talweg.settings import Settings
 from talweg.spec import parse_fork
 from talweg.store import RunRow
+from talweg.tracking.archive import archive, forget, restore
 from talweg.tracking.mlflow_rows import MlflowRows, mlflow_id
 from talweg.tracking.rows_mirror import RowsMirror
 
@@ -339,6 +342,43 @@ def test_runs_that_the_rest_mirror_made_keep_their_ids_and_get_every_step(
     ] == older
     costs = own_laboratory.store.steps(run.id).cost.tolist()
     assert [point.value for point in client.get_metric_history(older, "cost")] == costs
+
+
+def test_a_forgotten_study_is_gone_from_both_and_comes_back_from_its_archive(
+    own_server: Any, own_laboratory: Any, mirror: RowsMirror, client: MlflowClient, tmp_path: Path
+) -> None:
+    store = own_laboratory.store
+    worker, runs = own_laboratory.submit(study="forgotten", seeds=2, steps=10)
+    for run in runs:
+        worker.finish(run)
+    worker.store.finish(worker.claim)
+    drain(mirror)
+    experiment = client.get_run(mlflow_id(runs[0].id)).info.experiment_id
+    found = archive(store, "forgotten", tmp_path / "forgotten.parquet")
+    forget(store, Settings(mlflow_database_url=SecretStr(own_server.database_url)), found)
+    for gone in (mlflow_id(runs[0].id), mlflow_id(found.id)):
+        with pytest.raises(MlflowException, match="not found"):
+            client.get_run(gone)
+    assert experiment not in {one.experiment_id for one in client.search_experiments(view_type=ViewType.ALL)}
+    restore(store, tmp_path / "forgotten.parquet")
+    # A mirror that knew the experiment notices that it is gone, and makes it again.
+    with suppress(Unreachable):
+        drain(mirror)
+    drain(mirror)
+    costs = [point.value for point in client.get_metric_history(mlflow_id(runs[0].id), "cost")]
+    assert costs == store.steps(runs[0].id).cost.tolist()
+
+
+def test_a_mirror_that_describes_studies_apart_ends_with_the_same(
+    own_server: Any, own_laboratory: Any, client: MlflowClient, eventually: Callable[[Callable[[], bool], str], None]
+) -> None:
+    worker, (run,) = own_laboratory.submit(study="apart", steps=10)
+    worker.finish(run)
+    rows = MlflowRows(own_server.database_url)
+    with closing(RowsMirror(own_laboratory.store, rows, apart=True)) as mirror:
+        drain(mirror)
+        eventually(lambda: not mirror.drain() and not own_laboratory.store.unreported_studies(), "the study's run")
+    assert client.get_run(mlflow_id(run.study_id)).info.run_name == "apart · study"
 
 
 def test_a_mirror_that_is_up_before_the_server_waits_and_makes_no_database(laboratory: Any, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_status_has_versions_and_queue(http: httpx2.Client) -> None:
     # These tests set no broker: the status works without one.
     assert status["queue_depth"] is None
     assert status["workers_busy"] == 0
+    # Nothing is mirrored in these tests: every run waits.
+    assert status["mirror"]["waiting"] == status["mirror"]["runs"]
     assert "numpy" in status["numerics"]
 
 
