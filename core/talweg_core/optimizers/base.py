@@ -100,6 +100,9 @@ class BoundOptimizer(ABC):
     def update(self, situation: Situation) -> None:
         """Update, in place, the parameters of the active runs."""
 
+    def restored(self, row: int) -> None:  # noqa: B027  # most rules keep nothing but their state
+        """Called after the state of run `row` was restored from a checkpoint: what was made from it before is void."""
+
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
         """The point (R, P) at which runs are evaluated: their parameters, unless the rule keeps an average of them."""
         return parameters
