@@ -24,6 +24,7 @@ from talweg_core.optimizers.hyperparameters import (
     not_negative,
     positive,
     size,
+    text,
     whole,
     within,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "not_negative",
     "positive",
     "size",
+    "text",
     "whole",
     "within",
 ]  # fmt: skip
