@@ -37,6 +37,7 @@ from talweg_core.optimizers.sgd import SGD
 from talweg_core.optimizers.shampoo import Shampoo
 from talweg_core.optimizers.soap import SOAP
 from talweg_core.optimizers.sophia import SophiaH
+from talweg_core.optimizers.update_wrappers import Cautious, GrokFast, Lookahead, TensorRate, WeightAverage
 from talweg_core.optimizers.wrappers import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
 from talweg_core.optimizers.yogi import Yogi
 from talweg_core.plugins import installed
@@ -70,13 +71,16 @@ __all__ = [
     "Average",
     "BoundOptimizer",
     "Catalogue",
+    "Cautious",
     "ClipNorm",
     "ClipValue",
     "CoordinateOptimizer",
     "DAdaptation",
     "Description",
+    "GrokFast",
     "Hyperparameters",
     "Lion",
+    "Lookahead",
     "Momentum",
     "Muon",
     "NAdam",
@@ -92,6 +96,8 @@ __all__ = [
     "Sharpness",
     "Situation",
     "SophiaH",
+    "TensorRate",
+    "WeightAverage",
     "WeightDecay",
     "Wrapper",
     "WrapperDescription",

@@ -165,6 +165,8 @@ def _line(error: BaseException, filename: str) -> str:
 
 def filename_of(kind: type[Optimizer]) -> str:
     """The file name of the class's code, as in tracebacks."""
+    if "@" in kind.name:
+        return f"<{kind.name}>"
     own: Any = kind.rule if issubclass(kind, CoordinateOptimizer) else inspect.unwrap(kind.bind_rule)
     return str(own.__code__.co_filename)
 
@@ -228,6 +230,10 @@ class Guarded(BoundOptimizer):
         self._gather()
         for array, values in kept:
             array[resting] = values
+
+    def restored(self, row: int) -> None:
+        """Also of the rule inside."""
+        self.inner.restored(row)
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
         """Those of the rule."""

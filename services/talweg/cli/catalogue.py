@@ -72,6 +72,7 @@ def optimizers(
         _print_surroundings(name, json, wide)
         return
     found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
+    found += _of_library(name)
     _print(
         "optimizer", name, found, Description.COLUMNS, json, wide,
         then=("talweg optimizers adam", "talweg compare digits-mlp {}:learning_rate=0.01 …"),
@@ -112,6 +113,20 @@ def _optimizers() -> list[dict[str, Any]]:
     from talweg_core.optimizers import catalogue
 
     return _from_laboratory("optimizers") or [described.plain() for described in catalogue().descriptions()]
+
+
+def _of_library(name: str | None) -> "list[OptimizerDescription]":
+    """The optimizer of a library of that name, such as torch:AdamW; none for other names. Raises InvalidSpec."""
+    from talweg.libraries import is_of_library, kind_of
+    from talweg_core.errors import EngineError
+    from talweg_core.optimizers.description import describe
+
+    if name is None or not is_of_library(name):
+        return []
+    try:
+        return [describe(kind_of(name))]
+    except EngineError as error:
+        raise InvalidSpec(str(error)) from error
 
 
 def _print_surroundings(name: str | None, json: bool, wide: bool) -> None:

@@ -127,6 +127,7 @@ def new_optimizer(
 def _kind(text: str) -> tuple[Any, Path | None]:
     """The class, and the file that it is in; raises InvalidSpec."""
     from talweg.client.own_rules import file_and_class
+    from talweg.libraries import adapted, is_of_library, kind_of
     from talweg_core.errors import EngineError
     from talweg_core.optimizers import catalogue
     from talweg_core.optimizers.brought import load
@@ -135,9 +136,9 @@ def _kind(text: str) -> tuple[Any, Path | None]:
     try:
         found = file_and_class(text)
         if found is None:
-            return catalogue().find(text), None
+            return kind_of(text) if is_of_library(text) else catalogue().find(text), None
         source = source_in_file(*found)
-        return load(source, name_of(source)), found[0]
+        return adapted(load(source, name_of(source)), name_of(source)), found[0]
     except EngineError as error:
         raise InvalidSpec(str(error)) from error
 

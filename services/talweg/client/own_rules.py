@@ -77,6 +77,7 @@ def _source(name: object) -> str | None:
 
 def _put(wire: Wire, source: str, shown: str) -> str:
     """Check the source here, then write it into the folder of the local stack; returns the rule's name."""
+    from talweg.libraries import adapted
     from talweg_core.errors import EngineError
     from talweg_core.optimizers import names
     from talweg_core.optimizers.brought import load, try_out
@@ -97,7 +98,7 @@ def _put(wire: Wire, source: str, shown: str) -> str:
         raise InvalidSpec(f"{shown}: {word} is one of Talweg's own names; rename the class, or set another name in it")
     path = Folder.of(wire.home).rules / f"{name}.py"
     try:
-        kind = load(source, name)
+        kind = adapted(load(source, name), name)
         # A source that is there was tried before.
         if not path.exists():
             try_out(kind)

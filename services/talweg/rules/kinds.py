@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from talweg import libraries
 from talweg.errors import TalwegError
 from talweg.rules import sources
 from talweg_core.errors import EngineError
@@ -9,7 +10,7 @@ from talweg_core.optimizers import Optimizer, catalogue
 
 
 def kind_of(name: str) -> type[Optimizer]:
-    """The class of that name: `adam`, or `mine@3f2a91` from a user's source.
+    """The class of that name: `adam`, `torch:AdamW`, or `mine@3f2a91` from a user's source.
 
     Raises:
         EngineError: There is none of that name, or its source breaks the contract of optimizers.
@@ -17,7 +18,7 @@ def kind_of(name: str) -> type[Optimizer]:
     """
     if sources.is_own(name):
         return sources.stored(name)
-    return catalogue().find(name)
+    return libraries.kind_of(name) if libraries.is_of_library(name) else catalogue().find(name)
 
 
 def kind_or_none(name: str) -> type[Optimizer] | None:
@@ -31,5 +32,6 @@ def kind_or_none(name: str) -> type[Optimizer] | None:
 def create(name: str, **hyperparameters: Any) -> Optimizer:
     """The optimizer of that name; raises as `kind_of` does, and InvalidHyperparameter."""
     kind = kind_of(name)
-    kind.check_names(hyperparameters)
-    return kind(**hyperparameters)
+    settings = libraries.translated(kind, hyperparameters)
+    kind.check_names(settings)
+    return kind(**settings)

@@ -15,6 +15,7 @@ from typing import Final
 
 from talweg.datasets.sources import served
 from talweg.errors import CorruptRecord, InvalidSpec, NotFound
+from talweg.libraries import adapted
 from talweg.settings import settings
 from talweg.spec import OptimizerSpec
 from talweg.store import Store
@@ -49,7 +50,7 @@ def with_sources(store: Store, specs: Sequence[OptimizerSpec], folder: Path | No
         except NotFound:
             source = _read(name, folder)
             try:
-                load(source, name)
+                adapted(load(source, name), name)
             except EngineError as error:
                 raise InvalidSpec(f"optimizer {name}: {error}") from error
             store.add_rule(name, digest_of(source), source)
@@ -73,8 +74,7 @@ def stored(name: str) -> type[Optimizer]:
             continue
         if digest_of(source) != digest:
             raise CorruptRecord(f"optimizer {name}: its source must have the digest {digest}, got {digest_of(source)}")
-        found: type[Optimizer] = load(source, name)
-        return found
+        return adapted(load(source, name), name)
     raise InvalidSpec(f"optimizer: no source is stored for {name!r}; submit the class itself, or FILE.py:CLASS")
 
 

@@ -70,7 +70,7 @@ def test_schedules_are_listed_and_shown(talweg: Talweg) -> None:
     assert [row["name"] for row in talweg("schedules", "--json").json] == schedules.names()
     assert "cosine" in talweg("schedules").out
     shown = talweg("schedules", "cosine")
-    assert "factor(t) = end + ½ (1 − end)(1 + cos(π min(t / T, 1)))" in shown.out
+    assert "factor(t) = end + ½ (start − end)(1 + cos(π min(t / T, 1)))" in shown.out
     assert "steps    whole numbers in [1, ∞)  must be given" in shown.out
 
 
