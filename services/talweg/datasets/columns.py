@@ -131,7 +131,7 @@ def _dates_from_numbers(name: str, values: NDArray[Any], example: str) -> Column
 
 
 def _shown(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return str(int(value)) if abs(value) < 1e15 and value == int(value) else repr(value)
 
 
 def from_texts(
