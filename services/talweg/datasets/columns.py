@@ -115,19 +115,27 @@ def _first(values: NDArray[Any], where: NDArray[np.bool_]) -> tuple[int, float]:
 
 
 def _dates_from_numbers(name: str, values: NDArray[Any], example: str) -> Column:
-    """20240131 is a day, and a year such as 2024 the first of January."""
+    """20240131 is a day, 2024 the first day of a year, 1706659200 and 1706659200000 seconds and their thousandths."""
     made = np.full(len(values), np.nan)
     for row, value in enumerate(values.tolist()):
         if value == value:
-            text = f"{value:.0f}"
-            text = f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else f"{text}-01-01"
-            days = _day(text, None)
-            if days is None:
+            made[row] = days = _days(value)
+            if days != days:
                 raise InvalidSpec(
-                    f"column {name!r}: as 'date' must hold days such as 20240131, got {value:g} in row {row}{_FROM_0}"
+                    f"column {name!r}: as 'date' must hold days such as 20240131, years, or seconds since 1970, got "
+                    f"{value:.15g} in row {row}{_FROM_0}"
                 )
-            made[row] = days
     return Column(name, "date", made, example=example)
+
+
+def _days(value: float) -> float:
+    if 1e8 <= value < 1e10:
+        return value / _DAY
+    if 1e11 <= value < 1e13:
+        return value / (1000 * _DAY)
+    text = f"{value:.15g}"
+    days = _day(f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else f"{text}-01-01", None)
+    return np.nan if days is None else days
 
 
 def _shown(value: float) -> str:
@@ -162,6 +170,9 @@ def from_texts(
         return reader.flags() or reader.refuse("yes/no", lambda word: word.lower() in _FLAGS)
     if taken in ("date", "date, day first", "date, month first"):
         order = {"date, day first": "day", "date, month first": "month"}.get(taken)
+        numbers = reader.dates(order) or reader.numbers()
+        if numbers is not None and numbers.kind == "number" and not numbers.note:
+            return _dates_from_numbers(name, numbers.values, numbers.example)
         return reader.dates(order) or reader.refuse("date", lambda word: _day(word, order) is not None)
     if target:
         flags = reader.flags()
@@ -292,10 +303,10 @@ class _Texts:
         """Raise InvalidSpec for the first value that is not what was asked for."""
         bad = [i for i, word in enumerate(self.words) if not fits(word)] or [0]
         row = min(self._row(i) for i in bad)
+        word = self.words[int(self.codes[row])][:40]
         raise InvalidSpec(
-            f"column {self.name!r}: cannot be taken as {taken!r}, row {row}{_FROM_0} has "
-            f'{self.words[int(self.codes[row])][:40]!r}; count it as missing: missing=["…"], or take the column as '
-            "'category' or 'leave out'"
+            f"column {self.name!r}: cannot be taken as {taken!r}, row {row}{_FROM_0} has {word!r}; count it as "
+            f"missing: missing=[{word!r}], or take the column as 'category' or 'leave out'"
         )
 
     def _row(self, position: int) -> int:
