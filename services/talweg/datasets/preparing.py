@@ -16,6 +16,8 @@ from talweg.datasets.targets import LARGEST, Label, Targets, as_numbers, from_ar
 from talweg.errors import InvalidSpec, TooLarge
 
 _ROWS_AT_ONCE: Final = 65_536
+# Columns that are kept in the report, which is read whenever datasets are listed.
+_REPORTED: Final = 1000
 # Names of columns that may say which part a row is in.
 _SPLIT: Final = ("split", "part", "subset")
 
@@ -90,6 +92,12 @@ class Prepared:
             return matrix([values[rows] for values in self.held], self.used, len(rows)), targets
         return self.inputs[rows].reshape(len(rows), -1).astype(np.float64) / self.divide, targets
 
+    def _shown(self) -> list[Fitted]:
+        """The columns that are reported: all, or of very many those that are not just numbers."""
+        if len(self.fitted) <= _REPORTED:
+            return self.fitted
+        return [one for one in self.fitted if one.taken != "number" or one.missing or one.why][:_REPORTED]
+
     def about(self) -> Json:
         """What is shown of the dataset, as JSON."""
         counts = np.bincount(self.parts, minlength=3).tolist()
@@ -111,7 +119,7 @@ class Prepared:
                     "example": one.example,
                     "note": _note(one),
                 }
-                for one in self.fitted
+                for one in self._shown()
             ],
             "target_note": self.target_note,
             "reading": self.notes,
