@@ -4,6 +4,7 @@ It starts nothing: the local stack's workers run the engine that is installed he
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +73,7 @@ def optimizers(
         _print_surroundings(name, json, wide)
         return
     found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
-    found += _of_library(name)
+    found += _elsewhere(name)
     _print(
         "optimizer", name, found, Description.COLUMNS, json, wide,
         then=("talweg optimizers adam", "talweg compare digits-mlp {}:learning_rate=0.01 …"),
@@ -115,18 +116,15 @@ def _optimizers() -> list[dict[str, Any]]:
     return _from_laboratory("optimizers") or [described.plain() for described in catalogue().descriptions()]
 
 
-def _of_library(name: str | None) -> "list[OptimizerDescription]":
-    """The optimizer of a library of that name, such as torch:AdamW; none for other names. Raises InvalidSpec."""
-    from talweg.libraries import is_of_library, kind_of
-    from talweg_core.errors import EngineError
+def _elsewhere(name: str | None) -> "list[OptimizerDescription]":
+    """A library's optimizer, torch:AdamW, or one's own, FILE.py:CLASS; none for other names. Raises InvalidSpec."""
+    from talweg.cli.own_optimizer import find_kind
     from talweg_core.optimizers.description import describe
 
-    if name is None or not is_of_library(name):
+    if name is None or ":" not in name:
         return []
-    try:
-        return [describe(kind_of(name))]
-    except EngineError as error:
-        raise InvalidSpec(str(error)) from error
+    found = describe(find_kind(name)[0])
+    return [found if found.name == name else replace(found, name=name)]
 
 
 def _print_surroundings(name: str | None, json: bool, wide: bool) -> None:

@@ -85,7 +85,7 @@ def check(
     from talweg_core.optimizers.check import check as all_checks
     from talweg_core.optimizers.check import cost
 
-    kind, path = _kind(optimizer)
+    kind, path = find_kind(optimizer)
     found = all_checks(kind)
     passed = all(one.passed for one in found)
     times = [cost(kind, runs) for runs in (1, 16)] if found[0].passed and len(found) > 1 else []
@@ -124,7 +124,7 @@ def new_optimizer(
     hint(f"talweg check {path}:{title}, then talweg compare digits-mlp adam {path}:{title}")
 
 
-def _kind(text: str) -> tuple[Any, Path | None]:
+def find_kind(text: str) -> tuple[Any, Path | None]:
     """The class, and the file that it is in; raises InvalidSpec."""
     from talweg.client.own_rules import file_and_class
     from talweg.libraries import adapted, is_of_library, kind_of

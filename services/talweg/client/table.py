@@ -200,7 +200,11 @@ def _longest(cells: Sequence[str]) -> int:
 def _padded(cell: str, room: int, *, right: bool) -> str:
     if right:
         return cell.rjust(room)
-    return cell.ljust(room) if len(cell) <= room else cell[: room - 1] + "…"
+    if len(cell) <= room:
+        return cell.ljust(room)
+    # What differs in pytorch_optimizer:Lion is at its end.
+    from_library = ":" in cell and " " not in cell
+    return "…" + cell[len(cell) - room + 1 :] if from_library else cell[: room - 1] + "…"
 
 
 def text(value: object) -> str:

@@ -35,6 +35,7 @@ class LibraryOptimizer(Optimizer):
     """An optimizer of another library; its version is a setting, so that a replay under another one is refused."""
 
     needs: ClassVar[Needs] = "tensors"
+    memory: ClassVar[str] = "what the library keeps"
     # The library's class or function, and its arguments: each with the settings that it is made of, in order.
     factory: ClassVar[Callable[..., Any]]
     arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -131,6 +131,8 @@ class _BoundTorch(BoundOptimizer):
             name: np.zeros((h.runs, *shape), found) for name, (shape, found) in self._plan.arrays.items()
         }
         self._live: list[_Live | None] = [None] * h.runs
+        ends = layout.offsets.tolist()
+        self._places = list(zip(ends[:-1], ends[1:], layout.shapes, strict=True))
 
     def update(self, situation: Situation) -> None:
         for row in np.flatnonzero(situation.active):
@@ -160,7 +162,8 @@ class _BoundTorch(BoundOptimizer):
 
     def _views(self, values: Array) -> list[torch.Tensor]:
         """Tensors on the memory of `values` (P,)."""
-        return [torch.from_numpy(tensor) for tensor in self._layout.tensors(values).values()]
+        flat = torch.from_numpy(values)
+        return [flat[first:last].view(shape) for first, last, shape in self._places]
 
     def _closure(self, row: int, situation: Situation, live: "_Live") -> Callable[[], torch.Tensor]:
         def closure() -> torch.Tensor:

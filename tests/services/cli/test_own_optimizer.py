@@ -19,6 +19,10 @@ def test_a_new_optimizer_passes_every_check(
     written = talweg("new-optimizer", "my_rule.py", *options)
     assert (written.status, written.out) == (0, "my_rule.py: MyRule\n")
     assert "talweg check my_rule.py:MyRule, then talweg compare digits-mlp adam my_rule.py:MyRule" in written.err
+    shown = talweg("optimizers", "my_rule.py:MyRule")
+    assert shown.status == 0, shown.err
+    assert shown.out.startswith("MyRule (my_rule.py:MyRule), per ")
+    assert "The first paragraph is the formula that Talweg shows." in shown.out
     done = talweg("check", "my_rule.py:MyRule")
     assert done.status == 0, done.out
     assert f"MyRule keeps the contract: all {1 + len(CHECKS)} checks passed." in done.out

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from talweg.client import Spread, Table
+from talweg.client.table import Interval
 
 TABLE = Table(
     ("optimizer", "validation_cost", "runs"),
@@ -99,3 +100,13 @@ def test_iterating_over_a_table_gives_dicts() -> None:
 
 def test_a_table_without_rows_is_its_head() -> None:
     assert str(Table(("name",), ())) == "name"
+
+
+def test_a_name_of_a_library_keeps_its_end_where_it_is_cut() -> None:
+    columns = ("rank", "optimizer", "profile_score", "runs", "complete", "diverged", "blown_up")
+    names = ("pytorch_optimizer:StableAdamW", "a name of many words that goes on")
+    rows = tuple((1, name, Interval(0.25, 0.125, 0.5), 36, 36, 0, 0) for name in names)
+    library, other = (line.split("0.25")[0].strip() for line in str(Table(columns, rows)).splitlines()[1:3])
+    assert library.endswith("StableAdamW")
+    assert "…" in library
+    assert other.endswith("…")
