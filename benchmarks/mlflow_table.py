@@ -47,7 +47,7 @@ def _visit(browser: Browser, page: str) -> float:
     tab.set_default_timeout(TIMEOUT_MILLISECONDS)
     begun = time.perf_counter()
     tab.goto(page)
-    tab.get_by_text("sgd · learning_rate").first.wait_for()
+    tab.get_by_text("sgd s0").first.wait_for()
     # Shown when MLflow has fetched a hundred runs.
     tab.get_by_text("matching runs").first.wait_for()
     seconds = time.perf_counter() - begun

@@ -143,10 +143,11 @@ def test_a_diverged_run_shows_the_chart_of_its_cost_and_where_it_diverged(
 ) -> None:
     run = seen.diverged
     assert run.stop_reason == "diverged"
-    address = run_page(seen.mlflow_url, run.mlflow_run_id)
-    page.goto(address)
+    page.goto(run_page(seen.mlflow_url, run.mlflow_run_id))
     expect(page.get_by_text(f"at step {run.step - 1}: its cost or gradient")).to_be_visible(timeout=TIMEOUT)
-    page.goto(address.replace("?", "/model-metrics?"))
+    experiment = MlflowClient(seen.mlflow_url).get_run(run.mlflow_run_id).info.experiment_id
+    place = f"#/experiments/{experiment}/runs/{run.mlflow_run_id}/model-metrics?{WORKFLOW}"
+    page.goto(f"{seen.mlflow_url}/{place}")
     title = page.get_by_role("heading", name="cost", exact=True)
     chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
     expect(chart.locator(".js-line").first).to_be_attached(timeout=TIMEOUT)

@@ -90,6 +90,7 @@ class LaboratoryStore(SqlAlchemyStore):
         super().__init__(database_url, artifacts)
         self._laboratory = laboratory
         self._kept: dict[tuple[object, ...], Series | None] = {}
+        self._kept_points = 0
         self._kept_lock = threading.Lock()
 
     def get_metric_history(
@@ -159,18 +160,20 @@ class LaboratoryStore(SqlAlchemyStore):
             if run is None:
                 return None
             asked = (run.id, run.step, run.state, key, first, stop)
-            if asked not in self._kept:
-                self._keep(asked, history(store, run, key, first, stop))
-            return self._kept.get(asked)
+            with self._kept_lock:
+                if asked in self._kept:
+                    return self._kept[asked]
+            found = history(store, run, key, first, stop)
+        self._keep(asked, found)
+        return found
 
     def _keep(self, asked: tuple[object, ...], found: Series | None) -> None:
+        """Keep a history for its other pages, in place of the oldest."""
         with self._kept_lock:
+            self._kept_points += _size(found) - (_size(self._kept[asked]) if asked in self._kept else 0)
             self._kept[asked] = found
-            while (
-                len(self._kept) > 1
-                and sum(0 if s is None else len(s.steps) for s in self._kept.values()) > _KEPT_POINTS
-            ):
-                del self._kept[next(iter(self._kept))]
+            while self._kept_points > _KEPT_POINTS and len(self._kept) > 1:
+                self._kept_points -= _size(self._kept.pop(next(iter(self._kept))))
 
     def _mirrored(self, store: Store, run_id: str) -> RunRow | None:
         """The laboratory's run that the MLflow run mirrors; None where it mirrors none."""
@@ -183,6 +186,11 @@ class LaboratoryStore(SqlAlchemyStore):
             return store.run(named or str(UUID(run_id)))
         except (NotFound, ValueError):
             return None
+
+
+def _size(series: Series | None) -> int:
+    # One more, so that histories without a point are not kept without end.
+    return 1 + (0 if series is None else len(series.steps))
 
 
 def _metrics(series: Series, which: Any = slice(None)) -> Iterator[Metric]:

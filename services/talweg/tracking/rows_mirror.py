@@ -36,8 +36,8 @@ from talweg.tracking.metrics import Series, Thinning, milliseconds
 from talweg.tracking.mlflow_rows import MlflowRows, MlflowRun
 from talweg.tracking.naming import DESCRIPTION_TAG, parameters, status
 
-# Runs of one transaction: on SQLite, no other process can write to MLflow while it lasts.
-AT_ONCE = 500
+# Runs of one transaction: on SQLite, no one else can write to MLflow while it lasts, and MLflow waits only 5 s for it.
+AT_ONCE = 250
 
 T = TypeVar("T")
 

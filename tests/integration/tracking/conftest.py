@@ -329,6 +329,8 @@ def start(sqlite_url: str, tmp_path: Path) -> Iterator[Callable[[str], "subproce
             "TALWEG_DATABASE_URL": sqlite_url,
             "TALWEG_MLFLOW_URL": mlflow_url,
             "TALWEG_MIRROR_SECONDS": "0.2",
+            # Drawing a run takes longer than sending it.
+            "TALWEG_MIRROR_FILES": "false",
         }
         with (tmp_path / "tracking.log").open("ab") as log:
             command = [sys.executable, "-m", "talweg.tracking"]
