@@ -84,9 +84,7 @@ def _end(text: str) -> datetime | timedelta | None:
 def add(
     file: Annotated[
         Path,
-        typer.Argument(
-            help="A text table (.csv, .tsv, also .gz …), .parquet, .feather, .npz, .npy, or images by class."
-        ),
+        typer.Argument(help="A text table (.csv, .tsv, .csv.gz), .parquet, .feather, .npz, .npy, or images by class."),
     ],
     name: Annotated[str | None, typer.Option(help="Its name in specs.", show_default="the file's")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default="the last")] = None,

@@ -104,7 +104,10 @@ def _with_dataset(keywords: Mapping[str, Any]) -> Json:
         return found
     if found.get("problem") is not None:
         raise InvalidSpec(f"dataset: must not stand beside a problem, got {dataset!r} and {found['problem']!r}")
-    problem: Json = {"dataset": getattr(dataset, "name", dataset)}
+    problem: Json = {"dataset": dataset}
+    if not isinstance(dataset, str) and hasattr(dataset, "digest"):
+        # A name alone means its latest version, which may be another one.
+        problem = {"dataset": dataset.name, "digest": dataset.digest}
     problem |= {key: found.pop(key) for key in ("network", "cost") if key in found}
     return found | {"problem": problem}
 

@@ -118,12 +118,24 @@ def _dated(name: str, days: Any) -> Column:
 
 
 def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    """Text, or bytes, which some programs write in its place; bytes that are not UTF-8 cannot be read."""
+    types = pa.types
+    return any(
+        one(kind)
+        for one in (
+            types.is_string,
+            types.is_large_string,
+            types.is_string_view,
+            types.is_binary,
+            types.is_large_binary,
+        )
+    )
 
 
 def _encoded(chunk: Any) -> Any:
     if pa.types.is_dictionary(chunk.type):
-        return chunk.cast(pa.dictionary(pa.int32(), pa.string()))
+        # Two casts: none of a whole dictionary takes every type of index and text.
+        return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary.cast(pa.string()))
     return pc.dictionary_encode(chunk.cast(pa.string()))
 
 

@@ -46,6 +46,7 @@ _DATES: Final = (
 )
 _SLASHED: Final = re.compile(r"(?P<first>\d{1,2})[/-](?P<second>\d{1,2})[/-](?P<y>\d{4})" + _TIME)
 _CLOCK: Final = re.compile(r"(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?)?")
+_FROM_0: Final = " (counted from 0)"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400.0
 # Of the different texts of a column, as many as are tried before it is taken for text.
@@ -106,32 +107,37 @@ def from_numbers(name: str, values: NDArray[Any], taken: Taken | None, *, boolea
     return Column(name, "number", values, example=example)
 
 
-_FROM_0: Final = " (counted from 0)"
-
-
 def _first(values: NDArray[Any], where: NDArray[np.bool_]) -> tuple[int, float]:
     row = int(np.argmax(where))
     return row, float(values[row])
 
 
 def _dates_from_numbers(name: str, values: NDArray[Any], example: str) -> Column:
-    """20240131 is a day, and a year such as 2024 the first of January."""
+    """20240131 is a day, 2024 the first day of a year, 1706659200 and 1706659200000 seconds and their thousandths."""
     made = np.full(len(values), np.nan)
     for row, value in enumerate(values.tolist()):
         if value == value:
-            text = f"{value:.0f}"
-            text = f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else f"{text}-01-01"
-            days = _day(text, None)
-            if days is None:
+            made[row] = days = _days(value)
+            if days != days:
                 raise InvalidSpec(
-                    f"column {name!r}: as 'date' must hold days such as 20240131, got {value:g} in row {row}{_FROM_0}"
+                    f"column {name!r}: as 'date' must hold days such as 20240131, years, or seconds since 1970, got "
+                    f"{value:.15g} in row {row}{_FROM_0}"
                 )
-            made[row] = days
     return Column(name, "date", made, example=example)
 
 
+def _days(value: float) -> float:
+    if 1e8 <= value < 1e10:
+        return value / _DAY
+    if 1e11 <= value < 1e13:
+        return value / (1000 * _DAY)
+    text = f"{value:.15g}"
+    days = _day(f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 else f"{text}-01-01", None)
+    return np.nan if days is None else days
+
+
 def _shown(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return str(int(value)) if abs(value) < 1e15 and value == int(value) else repr(value)
 
 
 def from_texts(
@@ -151,7 +157,7 @@ def from_texts(
     """
     taken = options.columns.get(name)
     words, codes = _trimmed(words, codes, {word.lower() for word in options.missing})
-    reader = _Texts(name, codes, words, decimal, options.decimal is not None)
+    reader = _Texts(name, codes, words, decimal, options.decimal is not None, taken is not None)
     if not len(words):
         return Column(name, "empty", np.full(len(codes), np.nan))
     if taken == "category":
@@ -162,6 +168,9 @@ def from_texts(
         return reader.flags() or reader.refuse("yes/no", lambda word: word.lower() in _FLAGS)
     if taken in ("date", "date, day first", "date, month first"):
         order = {"date, day first": "day", "date, month first": "month"}.get(taken)
+        numbers = reader.dates(order) or reader.numbers()
+        if numbers is not None and numbers.kind == "number" and not numbers.note:
+            return _dates_from_numbers(name, numbers.values, numbers.example)
         return reader.dates(order) or reader.refuse("date", lambda word: _day(word, order) is not None)
     if target:
         flags = reader.flags()
@@ -173,13 +182,19 @@ def from_texts(
 
 @dataclass(frozen=True, eq=False)
 class _Texts:
-    """The texts of a column: `codes` (n,) are positions in `words`, which all occur."""
+    """The texts of a column: `codes` (n,) are positions in `words`, which all occur.
+
+    Attributes:
+        certain: The decimal separator was given, so that the other one is not tried.
+        asked: The column is to be taken as something, so that it is not taken for codes.
+    """
 
     name: str
     codes: NDArray[np.int64]
     words: list[str]
     decimal: Literal[".", ","]
     certain: bool
+    asked: bool
 
     def made(self, kind: ColumnKind, values: Collection[float], note: str = "", words: tuple[str, ...] = ()) -> Column:
         """The column with a value for each word."""
@@ -214,7 +229,7 @@ class _Texts:
         return None
 
     def _with_unit(self, found: list[tuple[float, str]], decimal: str) -> Column | None:
-        if any(_CODE.fullmatch(word) for word in self.words):
+        if not self.asked and any(_CODE.fullmatch(word) for word in self.words):
             return self.category("codes with leading zeros")
         units = sorted({unit for _, unit in found})
         if len(units) > 1:
@@ -267,35 +282,36 @@ class _Texts:
         """Raise InvalidSpec where most rows hold numbers or dates and some do not; None where the column is text."""
         weights = np.bincount(self.codes[self.codes >= 0], minlength=len(self.words))
         tried = np.argsort(-weights, kind="stable")[:_TRIED].tolist()
-        of = weights[tried].sum()
-        plain = {i for i in tried if (one := as_number(self.words[i], self.decimal)) is not None and not one[1]}
-        days = {i for i in tried if _day(self.words[i], "day") is not None or _day(self.words[i], "month") is not None}
-        for noun, good in (("numbers", plain), ("dates", days)):
-            if 2 * sum(int(weights[i]) for i in good) <= of or not good:
+        for noun, fits in (("numbers", self._is_plain), ("dates", _is_date)):
+            good = [i for i in tried if fits(self.words[i])]
+            if 2 * weights[good].sum() <= weights[tried].sum():
                 continue
-            bad = [i for i in tried if i not in good] or [
-                i for i in range(len(self.words)) if as_number(self.words[i], self.decimal) is None
-            ]
+            bad = [i for i in tried if not fits(self.words[i])]
+            bad = bad or [i for i, word in enumerate(self.words) if not fits(word)]
             # A few different values, some of them numbers, are categories: 3, 4, 5more.
-            if len(self.words) <= _FEW and len(bad) * 4 >= len(self.words):
+            if not bad or (len(self.words) <= _FEW and len(bad) * 4 >= len(self.words)):
                 return None
-            rows = [self._row(i) for i in bad]
-            word, row = min(zip((self.words[i] for i in bad), rows, strict=True), key=lambda pair: pair[1])
+            row = int(np.argmax(np.isin(self.codes, bad)))
+            word = self.words[int(self.codes[row])][:40]
             raise InvalidSpec(
-                f"column {self.name!r}: holds {noun}, but row {row}{_FROM_0} has {word[:40]!r} "
+                f"column {self.name!r}: holds {noun}, but row {row}{_FROM_0} has {word!r} "
                 f"({len(bad)} such {'text' if len(bad) == 1 else 'texts'}); correct it, or count it as missing: "
-                f'missing=["{word[:40]}"], or take every value as a category: columns={{"{self.name}": "category"}}'
+                f'missing=["{word}"], or take every value as a category: columns={{"{self.name}": "category"}}'
             )
         return None
+
+    def _is_plain(self, word: str) -> bool:
+        found = as_number(word, self.decimal)
+        return found is not None and not found[1]
 
     def refuse(self, taken: str, fits: Any) -> Column:
         """Raise InvalidSpec for the first value that is not what was asked for."""
         bad = [i for i, word in enumerate(self.words) if not fits(word)] or [0]
         row = min(self._row(i) for i in bad)
+        word = self.words[int(self.codes[row])][:40]
         raise InvalidSpec(
-            f"column {self.name!r}: cannot be taken as {taken!r}, row {row}{_FROM_0} has "
-            f'{self.words[int(self.codes[row])][:40]!r}; count it as missing: missing=["…"], or take the column as '
-            "'category' or 'leave out'"
+            f"column {self.name!r}: cannot be taken as {taken!r}, row {row}{_FROM_0} has {word!r}; count it as "
+            f"missing: missing=[{word!r}], or take the column as 'category' or 'leave out'"
         )
 
     def _row(self, position: int) -> int:
@@ -363,6 +379,10 @@ def _day(word: str, order: str | None) -> float | None:
         day, month = (match["first"], match["second"])[:: 1 if order == "day" else -1]
         return _since(match, match["y"], month, day)
     return None
+
+
+def _is_date(word: str) -> bool:
+    return _day(word, "day") is not None or _day(word, "month") is not None
 
 
 def _since(match: re.Match[str], year: Any, month: Any, day: Any) -> float | None:

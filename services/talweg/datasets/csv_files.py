@@ -69,6 +69,7 @@ class _Reader:
         self._wanted = [name for name in names if options.columns.get(name) != "leave out"]
         self._missing = pa.array(sorted({*MISSING, *(word.lower() for word in options.missing)}), pa.string())
         self._invalid: str | None = None
+        self._needs_newlines = False
         self._rows = self._bytes = 0
 
     def columns(self) -> list[Column]:
@@ -160,6 +161,8 @@ class _Reader:
                 )
                 yield from reader
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            if self._needs_newlines:
+                raise _Newline from None
             if self._invalid is not None:
                 raise InvalidSpec(self._invalid) from None
             raise InvalidSpec(f"csv: cannot be read: {str(error)[:200]}") from None
@@ -168,7 +171,9 @@ class _Reader:
         if not row.text.strip():
             return "skip"
         if row.text.count(self._dialect.quote) % 2 and not self._newlines:
-            raise _Newline
+            # An exception from here would be printed and lost.
+            self._needs_newlines = True
+            return "error"
         line = "" if row.number is None else f"line {row.number + self._dialect.skip}: "
         self._invalid = (
             f"csv: {line}must have {row.expected_columns} values, as the first line has names, "

@@ -1,5 +1,6 @@
 """What a network is given for each column of a table: fitted on the training part, applied to every row."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -16,6 +17,8 @@ _EPOCH: Final = np.datetime64("1970-01-01", "D")
 _PARTS: Final = ("ordinal", "weekday", "month", "seconds")
 # Text columns with more different values in the training part than this share of its rows are names or free text.
 _TEXT: Final = 0.5
+# As in user_id, Order ID and PassengerId, but not in paid.
+_ID: Final = re.compile(r"[_ .-](id|Id|ID)$|[a-z0-9](Id|ID)$")
 _COUNTERS: Final = frozenset(("", "id", "index", "idx", "row", "rownum", "row_id", "rowid", "no", "nr", "number", "#"))
 
 
@@ -104,7 +107,7 @@ def _counter(column: Column) -> str:
     """Why a column that only tells rows apart is left out; empty for any other."""
     values, name = column.values, column.name.lower().strip()
     unnamed = name.startswith(("unnamed: ", "column ")) and name.split()[-1].isdecimal()
-    if not (unnamed or name in _COUNTERS or name.endswith(("_id", " id"))) or column.missing:
+    if not (unnamed or name in _COUNTERS or _ID.search(column.name)) or column.missing:
         return ""
     if len(values) > 1 and (np.diff(values) == 1).all():
         return "counts the rows"

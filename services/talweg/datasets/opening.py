@@ -155,7 +155,10 @@ class TextFile:
         """The text as UTF-8; raises UnicodeDecodeError."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
         first = True
-        for piece in self._unpacked():
+        for raw in self._unpacked():
+            # Some programs end lines with a carriage return alone. A line has at most as many bytes as a piece.
+            returns = self.encoding[:3] != "utf" or self.encoding == "utf-8"
+            piece = raw.replace(b"\r", b"\n") if returns and b"\n" not in raw else raw
             # ASCII is UTF-8, and most files are ASCII.
             if self.encoding == "utf-8" and piece.isascii() and not decoder.getstate()[0]:
                 yield piece

@@ -10,8 +10,6 @@ Format = Literal["npz", "npy", "csv", "parquet", "arrow", "images"]
 Kind = Literal["auto", "classification", "regression", "labels", "values"]
 # What a column is taken as; the two last are dates whose text could be read in two ways.
 Taken = Literal["number", "category", "yes/no", "date", "leave out", "date, day first", "date, month first"]
-FORMATS: Final[tuple[Format, ...]] = ("npz", "npy", "csv", "parquet", "arrow", "images")
-KINDS: Final[tuple[Kind, ...]] = ("auto", "classification", "regression", "labels", "values")
 TAKEN: Final[tuple[Taken, ...]] = (
     "number", "category", "yes/no", "date", "leave out", "date, day first", "date, month first"
 )  # fmt: skip

@@ -1,7 +1,8 @@
-"""The process that parses an upload: `python -m talweg.datasets.parser_process OPTIONS`, with the file as stdin.
+"""The process that parses an upload: `python -m talweg.datasets.parser_process NUMBER`, with the file as stdin.
 
-It writes the packed dataset to the file descriptor `out` of the options, and one line of JSON to stdout. It limits its
-own memory and time before it loads any parser: a file that needs more ends this process only.
+NUMBER is the file descriptor of its options, in JSON. It writes the packed dataset to the file descriptor `out` of the
+options, and one line of JSON to stdout. It limits its own memory and time before it loads any parser: a file that needs
+more ends this process only.
 """
 
 import json
@@ -30,7 +31,8 @@ def limit(maximum: int, seconds: float) -> None:
 
 def main(arguments: list[str]) -> int:
     """Parse; the exit status is 0 also where the file is refused: the answer has the error's code and message."""
-    given: dict[str, Any] = json.loads(arguments[0])
+    with os.fdopen(int(arguments[0]), "rb") as file:
+        given: dict[str, Any] = json.load(file)
     out, seconds = int(given.pop("out")), float(given.pop("seconds"))
     limit(int(given["maximum"]), seconds)
     from talweg.errors import InvalidSpec, TooLarge

@@ -16,6 +16,8 @@ from talweg.datasets.targets import LARGEST, Label, Targets, as_numbers, from_ar
 from talweg.errors import InvalidSpec, TooLarge
 
 _ROWS_AT_ONCE: Final = 65_536
+# Columns that are kept in the report, which is read whenever datasets are listed.
+_REPORTED: Final = 1000
 # Names of columns that may say which part a row is in.
 _SPLIT: Final = ("split", "part", "subset")
 
@@ -90,6 +92,12 @@ class Prepared:
             return matrix([values[rows] for values in self.held], self.used, len(rows)), targets
         return self.inputs[rows].reshape(len(rows), -1).astype(np.float64) / self.divide, targets
 
+    def _shown(self) -> list[Fitted]:
+        """The columns that are reported: all, or of very many those that are not just numbers."""
+        if len(self.fitted) <= _REPORTED:
+            return self.fitted
+        return [one for one in self.fitted if one.taken != "number" or one.missing or one.why][:_REPORTED]
+
     def about(self) -> Json:
         """What is shown of the dataset, as JSON."""
         counts = np.bincount(self.parts, minlength=3).tolist()
@@ -111,7 +119,7 @@ class Prepared:
                     "example": one.example,
                     "note": _note(one),
                 }
-                for one in self.fitted
+                for one in self._shown()
             ],
             "target_note": self.target_note,
             "reading": self.notes,
@@ -124,7 +132,8 @@ def _note(one: Fitted) -> str:
     parts = [one.why] if one.why else []
     if one.taken == "category":
         kept = len(one.categories)
-        parts.append(f"{kept} categories" + (f" of {one.different}, the others together" if one.others else ""))
+        noun = "category" if kept == 1 else "categories"
+        parts.append(f"{kept} {noun}" + (f" of {one.different}, the others together" if one.others else ""))
     elif one.indicator and one.scales:
         parts.append(f"gaps filled with {one.scales[0].fill:.6g}" if len(one.scales) == 1 else "gaps filled")
     if one.taken == "date":
@@ -259,7 +268,7 @@ def _without_target(
     if options.missing_target == "refuse":
         raise InvalidSpec(
             f"column {target.name!r}: the target must have a value in every row, row {int(np.argmax(missing))} "
-            f'(counted from 0) has none ({count} such rows); leave these rows out with missing_target="leave out"'
+            f'(counted from 0) has none ({count} in all); leave these rows out with missing_target="leave out"'
         )
     kept = {
         name: column if column.kind == "left out" else replace(column, values=column.values[~missing])
@@ -323,7 +332,8 @@ def _check_inputs(fitted: list[Fitted], needed: int, options: Options) -> None:
 def _target_note(targets: Targets, scale: TargetScale | None, column: Column | None) -> str:
     if targets.classes is not None:
         # Whole numbers are read as classes by a rule that the reader may not expect.
-        what = "whole numbers taken as classes" if isinstance(targets.classes[0], int) else "classes"
+        whole = all(isinstance(label, int) and not isinstance(label, bool) for label in targets.classes)
+        what = "whole numbers taken as classes" if whole else "classes"
         return f"{len(targets.classes)} {what}"
     note = "numbers" if scale is None else (
         f"numbers, scaled by mean {scale.mean[0]:.6g} and deviation {scale.deviation[0]:.6g} of the training part"

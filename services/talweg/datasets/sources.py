@@ -24,6 +24,12 @@ from talweg_core.problems import bundled
 # One parser at a time: each may take several hundred megabytes.
 _PARSER_LOCK: Final = threading.Lock()
 _LOCK_SECONDS: Final = 60.0
+_ENVIRONMENT: Final = {
+    "PYTHONSAFEPATH": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_NUM_THREADS": "1",
+}
 _stores: WeakSet[Store] = WeakSet()
 
 S = TypeVar("S", RunSpec, StudySpec)
@@ -64,21 +70,24 @@ def parse(file: IO[bytes], options: Options, seconds: float) -> Parsed:
 
 
 def _run_parser(file: IO[bytes], options: Options, seconds: float, made: IO[bytes]) -> dict[str, Any]:
-    given = json.dumps(asdict(options) | {"out": made.fileno(), "seconds": seconds})
     file.flush()
     file.seek(0)
     try:
-        done = subprocess.run(  # noqa: S603 - this interpreter, without a shell
-            [sys.executable, "-m", "talweg.datasets.parser_process", given],
-            stdin=file,
-            capture_output=True,
-            pass_fds=(made.fileno(),),
-            timeout=seconds,
-            # No secret, no proxy, no variable of the user: an attacker who takes over the parser finds none.
-            env={"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"},
-            cwd="/",
-            check=False,
-        )
+        # Options in a file: names of columns may be longer than an argument can be.
+        with tempfile.TemporaryFile() as given:
+            given.write(json.dumps(asdict(options) | {"out": made.fileno(), "seconds": seconds}).encode())
+            given.seek(0)
+            done = subprocess.run(  # noqa: S603 - this interpreter, without a shell
+                [sys.executable, "-m", "talweg.datasets.parser_process", str(given.fileno())],
+                stdin=file,
+                capture_output=True,
+                pass_fds=(made.fileno(), given.fileno()),
+                timeout=seconds,
+                # No secret, no proxy, no variable of the user: an attacker who takes over the parser finds none.
+                env=_ENVIRONMENT,
+                cwd="/",
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise TooLarge(f"dataset: reading it takes longer than {seconds:g} s") from None
     if done.returncode < 0 or b"MemoryError" in done.stderr or b"bad_alloc" in done.stderr:

@@ -43,7 +43,7 @@ def from_column(column: Column, options: Options) -> Targets:
                 f"column {name!r}: as the target must have classes that repeat, got {len(column.words)} different "
                 f'texts in {len(column.values)} rows; write which column to predict: target="…"'
             )
-        return _texts(name, column)
+        return _texts(f"column {name!r}", column)
     if column.kind == "date":
         raise InvalidSpec(
             f"column {name!r}: as the target must hold classes or numbers, got dates; write which column to predict: "
@@ -52,12 +52,14 @@ def from_column(column: Column, options: Options) -> Targets:
     if column.kind == "yes/no" and not options.wants_numbers:
         boolean = column.words == ("false", "true")
         codes = column.values.astype(np.int64)
-        return _checked(name, Targets(codes, [False, True] if boolean else list(column.words)), len(np.unique(codes)))
-    return from_array(name, column.values, options, table=True)
+        return _checked(
+            f"column {name!r}", Targets(codes, [False, True] if boolean else list(column.words)), len(np.unique(codes))
+        )
+    return from_array(f"column {name!r}", column.values, options)
 
 
-def from_array(name: str, values: NDArray[Any], options: Options, *, table: bool = False) -> Targets:
-    """The targets in an array (n,) or (n, outputs) of numbers, booleans or text; raises InvalidSpec."""
+def from_array(name: str, values: NDArray[Any], options: Options) -> Targets:
+    """The targets in an array (n,) or (n, outputs) of numbers, booleans or text; raises InvalidSpec with the name."""
     if values.dtype.kind == "U":
         if options.wants_numbers:
             raise InvalidSpec(f"{name}: as targets for regression must be numbers, got text")
@@ -72,9 +74,8 @@ def from_array(name: str, values: NDArray[Any], options: Options, *, table: bool
     counted = different[0] in (0, 1) and different[-1] - different[0] + 1 == len(different)
     if counted and len(values) >= _ROWS_OF_A_CLASS * len(different):
         return _labels(name, values)
-    where = f"column {name!r}" if table else name
     raise InvalidSpec(
-        f"{where}: as the target has {len(different)} different whole numbers, which may be classes or numbers; write "
+        f"{name}: as the target has {len(different)} different whole numbers, which may be classes or numbers; write "
         'which: kind="classification" or kind="regression"'
     )
 

@@ -161,6 +161,9 @@ def test_other_data_is_a_new_version_and_specs_keep_theirs(lab: Lab, train: Call
     # A spec from before is submitted again with its own data, and a version may be named.
     assert lab.submit(run.spec | {"name": None}).spec["problem"]["digest"] == first.digest
     assert lab.submit(dataset="versions@2", optimizer="sgd", steps=4).spec["problem"]["digest"] == second.digest
+    assert (
+        lab.submit(dataset=lab.dataset("versions@1"), optimizer="sgd", steps=4).spec["problem"] == run.spec["problem"]
+    )
     assert lab.upload("another name", INPUTS, LABELS).digest == first.digest
 
 

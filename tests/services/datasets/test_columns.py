@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.datasets.columns import Column, from_texts
+from talweg.datasets.columns import Column, from_numbers, from_texts
 from talweg.datasets.options import Options
 from talweg.errors import InvalidSpec
 
@@ -92,11 +92,40 @@ def test_a_column_is_taken_as_it_was_asked_for() -> None:
     assert read(["1", "2"], "category").words == ("1", "2")
     assert read(["3", "x"], "category").kind == "category"
     assert read(["0", "1"], "number").values.tolist() == [0, 1]
+    assert read(["01234", "99999"], "number").values.tolist() == [1234, 99999]
     for taken, words in (("number", ["1", "x"]), ("date", ["2024-01-01", "x"]), ("yes/no", ["yes", "x"])):
         with pytest.raises(
             InvalidSpec, match=rf"column 'c': cannot be taken as '{taken}', row 1 \(counted from 0\) has"
         ):
             read(words, taken)
+
+
+@pytest.mark.parametrize(
+    ("words", "days"),
+    [
+        (["20240131", "20240201"], [19753, 19754]),
+        (["1970", "1971"], [0, 365]),
+        (["864000000", "864086400"], [10000, 10001]),
+        (["864000000000"], [10000]),
+    ],
+)
+def test_numbers_are_dates_where_that_is_asked_for(words: list[str], days: list[float]) -> None:
+    assert read(words, "date").values.tolist() == days
+    numbers = np.array([float(word) for word in words])
+    assert from_numbers("c", numbers, "date").values.tolist() == days
+    with pytest.raises(InvalidSpec, match=r"column 'c': as 'date' must hold days such as 20240131.*got 77 in row 1"):
+        read([words[0], "77"], "date")
+
+
+def test_one_rare_text_among_very_many_numbers_is_found() -> None:
+    numbers = [str(i) for i in range(3000)]
+    with pytest.raises(InvalidSpec, match=r"column 'c': holds numbers, but row 3000 .*has 'x' \(1 such text\)"):
+        read([*numbers, "x"])
+    # A unit that only some have is not one of all.
+    with pytest.raises(
+        InvalidSpec, match=r"numbers must have one unit or none, got '0' in row 0 and '7 kg' in row 3000"
+    ):
+        read([*numbers, "7 kg"])
 
 
 def test_most_dates_and_some_other_text_is_refused() -> None:

@@ -172,6 +172,7 @@ def test_every_type_of_arrow_that_holds_a_value_a_row_is_read(read_file: Read) -
         "flag": pa.array([True, None, False] * 4),
         "kind": pa.array(["a", "b", None] * 4).dictionary_encode(),
         "codes": pa.array([1, 2, 3] * 4).dictionary_encode(),
+        "bytes": pa.array([b"u", b"v"] * 6),
         "none": pa.nulls(12),
         "y": pa.array(["no", "yes"] * 6, pa.large_string()),
     }
@@ -181,7 +182,7 @@ def test_every_type_of_arrow_that_holds_a_value_a_row_is_read(read_file: Read) -
         "decimal": ("number", 0), "day": ("date", 0), "when": ("date", 0), "clock": ("number", 0),
         "wait": ("number", 0),
         "half": ("number", 0), "flag": ("yes/no", 4), "kind": ("category", 4), "codes": ("number", 0),
-        "none": ("left out", 12),
+        "bytes": ("category", 0), "none": ("left out", 12),
     }  # fmt: skip
     assert made.classes == ["no", "yes"]
     inputs, _ = made.examples(np.arange(12))

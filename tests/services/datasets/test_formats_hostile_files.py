@@ -198,7 +198,7 @@ def test_10_a_damaged_parquet_file_is_refused(parse_file: Read, damage: str) -> 
         (b",".join(b"c%d" % i for i in range(12_000)) + b"\n", "at most 10000 columns, got 12000"),
         (b"x,y\n1,\x002\n" * 20, "got a NUL"),
         (b"x,y\n" + b"\n" * 10_000_001, "at most 10000000 lines"),
-        (b"x,y\n" + b'"1,2\n' * 20, "y: there must be 2 to 10000 classes"),
+        (b"x,y\n" + b'"1,2\n' * 20, "column 'y': there must be 2 to 10000 classes"),
         (b"\xad\x02,y\n" + b"1,2\n" * 20, "columns: a name must have 1 to 200 printable characters"),
     ],
 )

@@ -162,6 +162,14 @@ def test_targets_that_are_numbers_are_scaled_by_the_training_part(read_file: Rea
     assert read_file(content, "csv", standardise=False).scale is None
 
 
+def test_of_very_many_columns_those_that_are_not_just_numbers_are_reported(read_file: Read) -> None:
+    columns: dict[str, list[Any]] = {f"c{i}": [(j * (i + 3)) % 11 for j in range(12)] for i in range(1200)}
+    columns |= {"same": [1] * 12, "y": ["a", "b"] * 6}
+    made = read_file(table(columns), "csv")
+    assert made.input_shape == (1200 - sum(one.taken == "left out" for one in made.fitted) + 1,)
+    assert {row["taken_as"] for row in made.about()["report"]} == {"left out"}
+
+
 def test_inputs_have_a_limit(read_file: Read) -> None:
     columns = {f"c{i}": [f"w{(j * (i + 1)) % 50}" for j in range(500)] for i in range(40)}
     with pytest.raises(TooLarge, match=r"inputs: must take at most 1600000 bytes, got .*fewer categories"):

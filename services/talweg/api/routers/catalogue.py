@@ -128,6 +128,9 @@ class DatasetView(BaseModel):
     baselines: list[dict[str, Any]] = []
 
 
+Missing = Annotated[str, Field(max_length=200)]
+
+
 class Reading(BaseModel):
     """How to read a file, and what to make of it: the query of an upload."""
 
@@ -146,7 +149,7 @@ class Reading(BaseModel):
     order_by: Annotated[str | None, Field(max_length=200, description="Parts follow each other in its order.")] = None
     split: Annotated[str | None, Field(max_length=200, description="It names each row's part.")] = None
     split_seed: Annotated[int, Field(ge=0, lt=2**63, description="Of a random split.")] = 0
-    missing: Annotated[list[str], Field(max_length=100, description="More texts that count as missing.")] = []
+    missing: Annotated[list[Missing], Field(max_length=100, description="More texts that count as missing.")] = []
     missing_target: Annotated[Literal["refuse", "leave out"], Field(description="Rows without a target.")] = "refuse"
     header: Annotated[bool | None, Field(description="Whether the first line of a text names columns.")] = None
     decimal: Annotated[Literal[".", ","] | None, Field(description="The decimal separator of a text.")] = None

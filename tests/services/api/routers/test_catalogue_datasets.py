@@ -132,6 +132,7 @@ def test_each_of_the_ten_tables_is_trained_on(http: httpx2.Client, train: Callab
         ({"target": "a\u2028b"}, "target: must be printable"),
         ({"colour": "x"}, "colour"),
         ({"missing": ["x"] * 101}, "missing"),
+        ({"missing": ["x" * 201]}, "at most 200 characters"),
     ],
 )
 def test_options_that_break_a_rule_are_named(http: httpx2.Client, query: dict[str, Any], said: str) -> None:
