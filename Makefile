@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE =
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
 
-.PHONY: help install demo test check audit guards format bench up down browser-test chromium rabbitmq-test rabbitmq chaos compose-test compose-faults lock wheel clean
+.PHONY: help install demo test check audit guards format bench up down browser-test chromium rabbitmq-test rabbitmq libraries-test chaos compose-test compose-faults lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,20 @@ chromium:
 rabbitmq-test: install rabbitmq ## RabbitMQ as the broker, with a real server
 	@$(BIN)/pytest -m rabbitmq tests/rabbitmq $(ARGS)
 
+# The versions of requirements/libraries.txt in an environment of their own, in front of the development environment.
+LIBRARIES := .venv-libraries
+
+$(LIBRARIES)/.installed: requirements/libraries.txt $(VENV)/.installed
+	@echo "Installing PyTorch, JAX and their optimizers into $(LIBRARIES)."
+	@$(PYTHON) -m venv $(LIBRARIES)
+	@$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/libraries.txt
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(' + repr(sysconfig.get_path('purelib')) + ')')" \
+	    > "$$($(LIBRARIES)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth"
+	@touch $@
+
+libraries-test: install $(LIBRARIES)/.installed ## rules of PyTorch, pytorch_optimizer and optax, bit for bit (installs them: 1.5 GB)
+	@$(LIBRARIES)/bin/python -m pytest $(PARALLEL) tests/libraries $(ARGS)
+
 rabbitmq:
 	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server > /dev/null \
 	 || { [ "$$(id -u)" = 0 ] && apt-get -qq update > /dev/null \
@@ -139,5 +153,5 @@ wheel: install ## dist/talweg-*.whl
 	@$(BIN)/python -m hatchling build --target wheel
 
 clean: ## remove what the targets above made, except .talweg and .env (your runs and secrets)
-	@rm -rf $(VENV) dist build test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(LIBRARIES) dist build test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find core services migrations tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

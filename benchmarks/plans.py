@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from talweg.client.lab import PILOT_SEEDS
-from talweg.comparison import Evaluations, Result, compare
+from talweg.comparison import Costs, Evaluations, Result, compare
 from talweg.comparison.intervals import generator
 from talweg.comparison.seeds import plan
 from talweg.comparison.significance import differences
@@ -54,7 +54,7 @@ def pilot(costs: np.ndarray) -> list[Result]:
             seed=seed,
             state="finished",
             stop_reason="finished",
-            costs=np.array([cost]),
+            costs=Costs.of([cost]),
             evaluations={"validation": Evaluations(np.array([0, 1]), np.array([cost, cost]))},
             contender=position,
             problem="pilot",

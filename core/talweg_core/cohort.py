@@ -251,6 +251,7 @@ class Cohort:
             raise InvalidCheckpoint(f"checkpoint: must hold {sorted(expected)} of this cohort, got {sorted(arrays)}")
         for name, array in arrays.items():
             expected[name][row] = array
+        self._rule.restored(row)
         self.step = int(facts["step"])
         self._updates[row] = facts["updates"]
         self.stop_reasons[row] = facts["stop_reason"]

@@ -58,6 +58,9 @@ PORTABLE = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "",
+    # PyTorch's kernels and MKL, for runs with its optimizers.
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2,STRICT",
 }
 
 

@@ -1,11 +1,8 @@
 """The MLflow server: its command line, environment and page addresses.
 
 One process without a job runner (0.3 GB instead of 3), no telemetry, no pickles, on loopback, with a list of allowed
-hosts.
-
-`python -m talweg.mlflow_server` is `python -m mlflow` in one process instead of two, which loads MLflow once. It first
-creates the database: SQLite commits each table separately, so a server killed while it creates its tables leaves a part
-of them, and no server can start on that database.
+hosts. Given the address of a laboratory's database, it reads metric histories from there and makes files when they are
+opened (`talweg.tracking.mlflow_store`, `mlflow_artifacts`).
 """
 
 import os
@@ -15,14 +12,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 
-from talweg import startup
 from talweg.environment import inherited
-from talweg.errors import ChildFailed
+from talweg.errors import ChildFailed, TalwegError
 
 # Without it, MLflow in a new browser opens its (empty) pages for language models.
 WORKFLOW = "workflowType=machine_learning"
@@ -30,21 +25,36 @@ LOOPBACK = ("127.0.0.1", "localhost")
 # Seconds. Clients must close connections, not the server: MLflow's clients reuse them, and a request on one that the
 # server closes at that moment is lost. uvicorn's default of 5 s lost requests on a busy machine.
 KEEP_ALIVE = 600
-_SQLITE = "sqlite:///"
+# The store of a server that reads the laboratory; such a server finds MLflow's own database in DATABASE_VARIABLE.
+BACKEND = "talweg://"
+BACKEND_VARIABLE, DATABASE_VARIABLE = "MLFLOW_BACKEND_STORE_URI", "TALWEG_MLFLOW_DATABASE_URL"
+# The minor version of MLflow whose tables and stores ours were tested with.
+TESTED = "3.17"
 
 
-def command(folder: Path, *, port: int, host: str = "127.0.0.1") -> list[str]:
+def check_version(installed: str) -> None:
+    """Raises TalwegError where this version of MLflow is not one that the laboratory's store was tested with."""
+    if installed.split(".")[:2] != TESTED.split("."):
+        raise TalwegError(
+            f"mlflow: the laboratory's store was tested with MLflow {TESTED}, got {installed}; "
+            f"install mlflow=={TESTED}.*, or set TALWEG_MIRROR=rest, with which any version works"
+        )
+
+
+def command(folder: Path, *, port: int, host: str = "127.0.0.1", laboratory: bool = False) -> list[str]:
     """The command of a server that stores its artifacts in `folder`; start it with `environment`.
 
     Args:
         folder: Parent of `artifacts/`.
         port: Free port to listen on.
         host: Interface to listen on.
+        laboratory: It reads a laboratory.
     """
+    artifacts = folder.resolve() / "artifacts"
     return [
-        sys.executable, "-m", "talweg.mlflow_server", "server",
+        sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "talweg.tracking.mlflow_process", "server",
         "--serve-artifacts",
-        "--artifacts-destination", (folder.resolve() / "artifacts").as_uri(),
+        "--artifacts-destination", f"talweg://{artifacts}" if laboratory else artifacts.as_uri(),
         "--host", host,
         "--port", str(port),
         "--workers", "1",
@@ -52,8 +62,18 @@ def command(folder: Path, *, port: int, host: str = "127.0.0.1") -> list[str]:
     ]  # fmt: skip
 
 
+def database_of(folder: Path) -> str:
+    """The URL of the server's own database in its folder."""
+    return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+
+
 def environment(
-    folder: Path, *, port: int, hosts: Iterable[str] = LOOPBACK, database_url: str | None = None
+    folder: Path,
+    *,
+    port: int,
+    hosts: Iterable[str] = LOOPBACK,
+    database_url: str | None = None,
+    laboratory_url: str | None = None,
 ) -> dict[str, str]:
     """This process's environment plus the server's settings and its database, `mlflow.db` in `folder`.
 
@@ -65,23 +85,31 @@ def environment(
         port: Port of the server.
         hosts: Host names of the server in requests of browsers and clients; allowed with this port only.
         database_url: Another database, in place of `mlflow.db`.
+        laboratory_url: The database of the laboratory that it reads.
     """
     # MLflow's default pattern allows 10.evil.example; a name without `*` must match exactly, port included.
     names = [f"{name}:{port}" for name in hosts]
     kept = {key: value for key, value in inherited().items() if not key.startswith("MLFLOW_TRACKING_")}
-    return kept | {
-        "MLFLOW_BACKEND_STORE_URI": database_url or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
-        # Not arguments, since MLflow's Flask application reads these at import.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(names),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}" for name in names),
-        "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "DO_NOT_TRACK": "true",
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    own = database_url or database_of(folder)
+    stores = {BACKEND_VARIABLE: own}
+    if laboratory_url is not None:
+        stores = {BACKEND_VARIABLE: BACKEND, DATABASE_VARIABLE: own, "TALWEG_DATABASE_URL": laboratory_url}
+    return (
+        kept
+        | stores
+        | {
+            # Not arguments, since MLflow's Flask application reads these at import.
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(names),
+            "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}" for name in names),
+            "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "DO_NOT_TRACK": "true",
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+    )
 
 
 def health_url(port: int, host: str = "127.0.0.1") -> str:
@@ -102,8 +130,17 @@ def run_page(url: str, run: str) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, port: int, start_seconds: float = 300.0) -> Iterator[str]:
+def running(
+    folder: Path,
+    *,
+    port: int,
+    start_seconds: float = 300.0,
+    database_url: str | None = None,
+    laboratory_url: str | None = None,
+) -> Iterator[str]:
     """Run a server without a supervisor while the context lasts; yields its URL once it answers.
+
+    With `laboratory_url` it reads that laboratory; `database_url` is another database in place of `mlflow.db`.
 
     Raises:
         ChildFailed: It ended, or did not answer within `start_seconds`; the message holds its last log lines.
@@ -111,8 +148,8 @@ def running(folder: Path, *, port: int, start_seconds: float = 300.0) -> Iterato
     log = folder / "mlflow.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603 - the command is ours
-            command(folder, port=port),
-            env=environment(folder, port=port),
+            command(folder, port=port, laboratory=laboratory_url is not None),
+            env=environment(folder, port=port, database_url=database_url, laboratory_url=laboratory_url),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -145,55 +182,3 @@ def answers(port: int) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def make_database(url: str) -> None:
-    """Create the SQLite database at `url`, whole or not at all; no effect where it exists or is not SQLite."""
-    if not url.startswith(_SQLITE):
-        return
-    path = Path(url.removeprefix(_SQLITE))
-    if path.exists():
-        return
-    draft = path.with_name(f"{path.name}.new")
-    # From a process that was killed.
-    draft.unlink(missing_ok=True)
-    from mlflow.store.db import utils
-
-    # Private functions of the pinned MLflow version: it has no public ones that create a database without a server.
-    engine = utils.create_sqlalchemy_engine(f"{_SQLITE}{draft}")  # type: ignore[no-untyped-call]  # MLflow has no types
-    utils._initialize_tables(engine)  # type: ignore[no-untyped-call]  # the same
-    engine.dispose()
-    draft.replace(path)
-
-
-def _serve(command: list[str], *, extra_env: Mapping[str, str], **_: object) -> None:
-    """Run in this process the web server that MLflow's command would start as a child and wait for.
-
-    The waiting parent would hold 0.3 GB and take seconds to end; the child would load MLflow again.
-    """
-    import uvicorn
-
-    os.environ.update(extra_env)
-    import_module("mlflow.server.fastapi_app")
-    startup.loaded()
-    sys.stdout.flush()
-    # Without `python -m uvicorn`.
-    uvicorn.main(command[3:], prog_name="uvicorn")
-
-
-def main() -> None:
-    """Run MLflow's command line with the arguments of this process."""
-    make_database(os.environ.get("MLFLOW_BACKEND_STORE_URI", ""))
-    # Before MLflow, which takes a loaded uvicorn as the sign that it is a server and must check hosts.
-    import_module("uvicorn")
-    from mlflow import server
-    from mlflow.cli import cli
-
-    # A private function of the pinned MLflow version.
-    setattr(server, "_exec_cmd", _serve)  # noqa: B010 - MLflow does not export it
-    cli(sys.argv[1:], prog_name="mlflow")
-
-
-if __name__ == "__main__":
-    startup.begin()
-    main()

@@ -21,7 +21,17 @@ from pydantic_settings import (
 
 from talweg.errors import InvalidSpec
 
-SECRETS = ("token", "metrics_token", "database_url", "broker_url", "api_database_password", "worker_database_password")
+SECRETS = (
+    "token",
+    "metrics_token",
+    "database_url",
+    "broker_url",
+    "mlflow_database_url",
+    "mlflow_password",
+    "api_database_password",
+    "worker_database_password",
+    "reader_database_password",
+)
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -74,9 +84,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     broker_url: SecretStr | None = None
     mlflow_url: str | None = None
+    # MLflow's own database, for its server and for the mirror; without it the mirror sends everything to `mlflow_url`.
+    mlflow_database_url: SecretStr | None = None
+    # Name and password that MLflow's server asks for; none on loopback.
+    mlflow_username: str = "talweg"
+    mlflow_password: SecretStr | None = None
     # For the migration only: passwords of the PostgreSQL roles that it creates for the API and the workers.
     api_database_password: SecretStr | None = None
     worker_database_password: SecretStr | None = None
+    # For the role of MLflow's server, which only reads.
+    reader_database_password: SecretStr | None = None
     # The address of MLflow for browsers, where it differs from that for the mirror.
     mlflow_public_url: str | None = None
 
@@ -97,6 +114,12 @@ class Settings(BaseSettings):
     upload_bytes: int = Field(128_000_000, ge=1, le=4_000_000_000)
     upload_seconds: float = Field(300.0, gt=0)
 
+    # The folder in which clients of the local stack put the sources of their own optimizers; only the local stack sets
+    # it. Without it, no source is stored, and none that is stored is loaded.
+    rules: Path | None = None
+    # Seconds that one step of a user's own optimizer may take; then its run is given up.
+    rule_seconds: float = Field(30.0, gt=0)
+
     mlflow_port: int = Field(5055, ge=0, le=65535)
     workers: int = Field(2, ge=1, le=256)
 
@@ -115,6 +138,9 @@ class Settings(BaseSettings):
     # Bytes of one cohort's arrays: a larger cohort is split, a single run that needs more is refused.
     cohort_memory: int = Field(500_000_000, ge=1_000_000)
 
+    # `rows`: our own MLflow server, whose plug-in reads the laboratory; the mirror writes rows into MLflow's database.
+    # `rest`: any MLflow server, also one of a version that the plug-in does not know; the mirror sends everything.
+    mirror: Literal["rows", "rest"] = "rows"
     mirror_seconds: float = Field(1.0, gt=0)
     # Metric values of one run in MLflow; a run with more is thinned evenly, and tagged so.
     mirror_budget: int = Field(50_000, ge=100)
@@ -123,6 +149,8 @@ class Settings(BaseSettings):
     # Runs that are sent at the same time, and processes that draw figures and pages of waiting runs.
     mirror_at_once: int = Field(2, ge=1, le=32)
     mirror_drawers: int = Field(1, ge=0, le=32)
+    # Whether runs that are sent by REST get figures, page and record too.
+    mirror_files: bool = True
 
     numerics: Literal["native", "portable"] = "native"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

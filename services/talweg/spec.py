@@ -351,7 +351,10 @@ def _called(problem: ProblemSpec) -> str:
 def _numbered(names: list[str], separator: str) -> list[str]:
     """The names, each that occurs more than once with its number: a-1, b, a-2."""
     return [
-        name if names.count(name) == 1 else f"{name}{separator}{names[: position + 1].count(name)}"
+        # A digit after mine@3f2a91 would look like part of the digest.
+        name
+        if names.count(name) == 1
+        else f"{name}{separator if name.isidentifier() else '-'}{names[: position + 1].count(name)}"
         for position, name in enumerate(names)
     ]
 

@@ -3,6 +3,7 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from talweg.execution.training import train
 from talweg.settings import Settings
 from talweg.spec import parse_run, parse_study
 from talweg.store import RunRow, Store, StudyRow, open_store
-from talweg.tracking import connect
-from talweg.tracking.mirror import Mirror
+from talweg.tracking.mlflow_rows import MlflowRows
+from talweg.tracking.rows_mirror import RowsMirror
 
 # No requests to the internet; no GPU and no sandbox, which a container does not have.
 QUIET = [
@@ -32,11 +33,12 @@ QUIET = [
 
 @dataclass(frozen=True)
 class Seen:
-    """A mirrored study and a single run, and the address of their MLflow server."""
+    """A mirrored study, a single run and one that diverged, and the address of their MLflow server."""
 
     store: Store
     study: StudyRow
     line: RunRow
+    diverged: RunRow
     mlflow_url: str
 
 
@@ -72,23 +74,29 @@ def screenshots() -> Path:
 
 @pytest.fixture(scope="session")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """Four optimizers, two seeds each, on digits, and Adam on two layers of one unit; trained and mirrored."""
+    """Four optimizers, two seeds each, on digits, and Adam on two layers of one unit; trained and mirrored.
+
+    And SGD at a learning rate that diverges after some steps.
+    """
     folder = tmp_path_factory.mktemp("laboratory")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     optimizers = [{"name": "sgd", "learning_rate": 0.1}, {"name": "momentum", "learning_rate": 0.05}, "rmsprop", "adam"]
     spec = {"name": "digits", "problem": "digits-mlp", "optimizers": optimizers, "seeds": 2, "steps": 200}
+    laboratory = f"sqlite:///{folder / 'talweg.db'}"
     with (
-        open_store(f"sqlite:///{folder / 'talweg.db'}", create=True) as store,
-        mlflow_server.running(folder, port=port) as url,
+        open_store(laboratory, create=True) as store,
+        mlflow_server.running(folder, port=port, laboratory_url=laboratory) as url,
     ):
         settings, cohorts = Settings(), list[str]()
         study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
+        lost = {"problem": "two-layer-line", "optimizer": {"name": "sgd", "learning_rate": 1.0}, "steps": 600}
+        diverged = submit_run(store, parse_run(lost), publish=cohorts.append, settings=settings)
         line = {"problem": "two-layer-line", "optimizer": {"name": "adam", "learning_rate": 0.05}, "steps": 60}
         run = submit_run(store, parse_run(line), publish=cohorts.append, settings=settings)
         for cohort in cohorts:
             assert train(store, cohort, owner="tests", settings=settings) == "finished"
-        mirror = Mirror(store, connect(url), budget=settings.mirror_budget)
-        while mirror.drain():
-            pass
-        yield Seen(store, store.study(study.id), store.run(run.id), url)
+        with closing(RowsMirror(store, MlflowRows(mlflow_server.database_of(folder)))) as mirror:
+            while mirror.drain():
+                pass
+        yield Seen(store, store.study(study.id), store.run(run.id), store.run(diverged.id), url)

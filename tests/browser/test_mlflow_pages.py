@@ -25,7 +25,7 @@ def page(page: Page) -> Page:
 
 def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id))
-    for run in ("adam · learning_rate 0.001 · seed 0", "sgd · learning_rate 0.1 · seed 1"):
+    for run in ("adam s0 · lr 0.001", "sgd s1 · lr 0.1"):
         expect(page.get_by_text(run).first).to_be_visible(timeout=TIMEOUT)
     expect(page.get_by_text("9 matching runs")).to_be_visible(timeout=TIMEOUT)
     title = page.get_by_role("heading", name="cost", exact=True)
@@ -42,7 +42,7 @@ def test_the_study_shows_its_runs_and_a_chart_of_the_cost(page: Page, seen: Any,
 
 def test_the_table_shows_parameters(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_text("momentum s0 · lr 0.05").first).to_be_visible(timeout=TIMEOUT)
     # The columns that the saved view selects.
     for column in ("optimizer", "learning_rate", "seed", "cost", "cost.validation"):
         expect(page.get_by_role("columnheader", name=column, exact=True).first).to_be_visible(timeout=TIMEOUT)
@@ -70,7 +70,7 @@ def test_the_cost_curve_is_shown_among_the_artifacts(page: Page, seen: Any, scre
 
 def test_runs_are_grouped_by_optimizer(page: Page, seen: Any, screenshots: Path) -> None:
     page.goto(experiment_page(seen.mlflow_url, seen.study.mlflow_experiment_id).replace("CHART", "TABLE"))
-    expect(page.get_by_text("momentum · learning_rate 0.05 · seed 0").first).to_be_visible(timeout=TIMEOUT)
+    expect(page.get_by_text("momentum s0 · lr 0.05").first).to_be_visible(timeout=TIMEOUT)
     page.get_by_role("button", name="Group by").click()
     page.get_by_role("menuitemcheckbox", name="optimizer", exact=True).first.click()
     for optimizer in ("sgd", "momentum", "rmsprop", "adam"):
@@ -136,6 +136,22 @@ def test_a_larger_runs_page_shows_every_weight(page: Page, seen: Any, screenshot
     frame.get_by_role("slider").press("End")
     expect(frame.locator("#cell")).to_contain_text("at step 199")
     page.screenshot(path=screenshots / "mlflow-run-page-large.png")
+
+
+def test_a_diverged_run_shows_the_chart_of_its_cost_and_where_it_diverged(
+    page: Page, seen: Any, screenshots: Path
+) -> None:
+    run = seen.diverged
+    assert run.stop_reason == "diverged"
+    address = run_page(seen.mlflow_url, run.mlflow_run_id)
+    page.goto(address)
+    expect(page.get_by_text(f"at step {run.step - 1}: its cost or gradient")).to_be_visible(timeout=TIMEOUT)
+    page.goto(address.replace("?", "/model-metrics?"))
+    title = page.get_by_role("heading", name="cost", exact=True)
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=title)
+    expect(chart.locator(".js-line").first).to_be_attached(timeout=TIMEOUT)
+    expect(page.get_by_role("heading", name="diverged_at_step", exact=True)).to_be_visible(timeout=TIMEOUT)
+    page.screenshot(path=screenshots / "mlflow-diverged.png")
 
 
 def test_the_pages_request_nothing_from_other_servers(page: Page, seen: Any) -> None:

@@ -60,7 +60,23 @@ def test_redis_needs_its_password_and_appends_to_a_file(containers: "Containers"
     assert "yes" in containers.compose("exec", "-T", "redis", "redis-cli", "config", "get", "appendonly")
 
 
-def test_mlflow_cannot_open_the_laboratorys_database(containers: "Containers") -> None:
+def test_mlflow_reads_the_laboratory_and_changes_nothing_there(containers: "Containers") -> None:
+    login = "import os, psycopg; c = psycopg.connect(os.environ['TALWEG_DATABASE_URL'].replace('+psycopg', ''))"
+    read = f"{login}\nprint(c.execute('SELECT count(*) >= 0 FROM steps').fetchone()[0])"  # noqa: S608 - our own text
+    assert containers.compose("exec", "-T", "mlflow", "python", "-c", read).strip() == "True"
+    for statement in (
+        "SELECT digest FROM tokens",
+        "UPDATE runs SET step = 0",
+        "DELETE FROM runs",
+        "CREATE TABLE x (y int)",
+    ):
+        refused = (
+            f"{login}\ntry: c.execute('{statement}')\nexcept psycopg.errors.InsufficientPrivilege: print('refused')"
+        )
+        assert containers.compose("exec", "-T", "mlflow", "python", "-c", refused).strip() == "refused", statement
+
+
+def test_the_owner_of_mlflows_database_cannot_open_the_laboratorys(containers: "Containers") -> None:
     password = containers.settings["MLFLOW_DATABASE_PASSWORD"]
     login = f"import psycopg; psycopg.connect('postgresql://mlflow:{password}@postgres/%s')"
     containers.compose("exec", "-T", "mlflow", "python", "-c", login % "mlflow")

@@ -23,6 +23,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "warmup": {"steps": 4, "then": {"name": "cosine", "steps": 10}},
     "one_cycle": {"steps": 20},
     "warmup_stable_decay": {"steps": 20, "warmup": 4, "decay": 5},
+    "sequence": {
+        "schedules": [
+            {"name": "linear", "steps": 4, "start": 0, "end": 1},
+            "constant",
+            {"name": "constant", "scale": 0.5},
+        ],
+        "boundaries": [4, 9],
+    },
 }
 
 # By hand: the schedule at (step, factor).
@@ -43,6 +51,15 @@ VALUES: list[tuple[str, dict[str, Any], dict[int, float]]] = [
     ("warmup", {"steps": 4, "start": 0.2, "then": {"name": "linear", "steps": 10}}, {0: 0.2, 2: 0.6, 4: 1, 9: 0.5}),
     # The maximum is at step 0.3 · 20 − 1 = 5, the end at step 19.
     ("one_cycle", {"steps": 20}, {0: 0.04, 5: 1, 12: (1 + 4e-6) / 2, 19: 4e-6, 50: 4e-6}),
+    ("polynomial", {"steps": 10, "power": 1, "begin": 4}, {0: 1, 4: 1, 9: 0.5, 14: 0, 30: 0}),
+    ("cosine_restarts", {"steps": 4, "growth": 2, "decay": 0.5}, {0: 1, 2: 0.5, 4: 0.5, 8: 0.25, 12: 0.25}),
+    ("cosine", {"steps": 8, "start": 0.2, "end": 1.0}, {0: 0.2, 4: 0.6, 8: 1, 9: 1}),
+    ("sequence", SETTINGS["sequence"], {0: 0, 3: 0.75, 4: 1, 8: 1, 9: 0.5, 99: 0.5}),
+    (
+        "sequence",
+        {"schedules": ["constant", {"name": "inverse_square_root", "after": 4, "skip": 4}], "boundaries": [4]},
+        {3: 1, 4: 1, 16: 0.5, 64: 0.25},
+    ),
     ("warmup_stable_decay", {"steps": 20, "warmup": 4, "decay": 5}, {0: 0, 1: 0.25, 4: 1, 15: 1, 16: 0.8, 20: 0}),
 ]
 
@@ -102,6 +119,22 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("step", {"every": 3, "factor_each": "a"}, "step: factor_each must be a number in (0, 1], got 'a'"),
     ("warmup", {"steps": 3, "then": 3}, 'warmup: then must hold settings such as {"name": "cosine"}, got 3'),
     ("warmup", {"steps": 3, "then": {"name": "cosine"}}, "cosine: steps must be given"),
+    ("sequence", {"schedules": [], "boundaries": []}, "sequence: schedules must be a list of at least one, got []"),
+    (
+        "sequence",
+        {"schedules": ["constant", "constant"], "boundaries": [0]},
+        "sequence: boundaries must be 1 ascending whole numbers from 1, got [0]",
+    ),
+    (
+        "sequence",
+        {"schedules": ["constant"], "boundaries": [3]},
+        "sequence: boundaries must be 0 ascending whole numbers from 1, got [3]",
+    ),
+    (
+        "sequence",
+        {"schedules": [{"name": "constant", "scale": -1}], "boundaries": []},
+        "sequence: scale must lie in [0, ∞), got -1",
+    ),
     (
         "warmup_stable_decay",
         {"steps": 9, "warmup": 5, "decay": 5},
@@ -115,6 +148,11 @@ def test_a_wrong_setting_is_refused_with_name_rule_and_value(name: str, settings
     with pytest.raises(EngineError) as refused:
         schedules.create(name, **settings)
     assert str(refused.value) == message
+
+
+def test_settings_that_came_later_are_not_written_at_their_defaults() -> None:
+    assert schedules.create("cosine", steps=9).settings() == {"steps": 9, "end": 0.0}
+    assert schedules.create("polynomial", steps=9, begin=2).settings()["begin"] == 2
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:

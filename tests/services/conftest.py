@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from talweg.comparison import Evaluations, Result
+from talweg.comparison import Costs, Evaluations, Result
 from talweg.execution import submit_run, train
 from talweg.records import cohort_of, normalise
 from talweg.settings import Settings
@@ -101,7 +101,7 @@ def result() -> Callable[..., Result]:
             seed=seed,
             state=state,
             stop_reason=stop_reason,
-            costs=np.array(costs, dtype=np.float64),
+            costs=Costs.of(costs),
             evaluations=evaluations,
             metric=None if accuracy is None else "accuracy",
         )

@@ -1,11 +1,13 @@
 """Command and environment of our MLflow server."""
 
 import itertools
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from talweg import mlflow_server
+from talweg.errors import TalwegError
 
 
 def test_the_command_is_lean_and_on_loopback(tmp_path: Path) -> None:
@@ -36,6 +38,28 @@ def test_the_server_runs_no_jobs_reads_no_pickles_and_sends_no_telemetry(
     assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert "MLFLOW_TRACKING_URI" not in environment
+
+
+def test_a_server_that_reads_a_laboratory_gets_both_databases_in_its_environment(tmp_path: Path) -> None:
+    laboratory = "postgresql://reader:secret@db/talweg"
+    environment = mlflow_server.environment(tmp_path, port=5055, laboratory_url=laboratory)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "talweg://"
+    assert environment["TALWEG_MLFLOW_DATABASE_URL"] == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert environment["TALWEG_DATABASE_URL"] == laboratory
+    command = mlflow_server.command(tmp_path, port=5055, laboratory=True)
+    assert f"talweg://{tmp_path / 'artifacts'}" in command
+    assert "secret" not in " ".join(command)
+
+
+@pytest.mark.parametrize("installed", ["3.16.9", "3.18.0", "4.17.2"])
+def test_another_minor_version_of_mlflow_is_refused_with_both_versions(installed: str) -> None:
+    with pytest.raises(TalwegError, match=rf"tested with MLflow 3\.17, got {installed}.*TALWEG_MIRROR=rest"):
+        mlflow_server.check_version(installed)
+    mlflow_server.check_version("3.17.9")
+
+
+def test_the_installed_version_of_mlflow_is_the_tested_one() -> None:
+    mlflow_server.check_version(version("mlflow"))
 
 
 def test_pages_open_on_runs_and_charts() -> None:

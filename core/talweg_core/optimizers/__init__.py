@@ -1,12 +1,8 @@
 """The catalogue of optimizers: the engine's own, and those of installed packages (entry point `talweg.optimizers`)."""
 
-import warnings
-from collections.abc import Collection
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from talweg_core.errors import EngineError
 from talweg_core.optimizers.adabelief import AdaBelief
 from talweg_core.optimizers.adadelta import AdaDelta
 from talweg_core.optimizers.adafactor import Adafactor
@@ -41,8 +37,10 @@ from talweg_core.optimizers.sgd import SGD
 from talweg_core.optimizers.shampoo import Shampoo
 from talweg_core.optimizers.soap import SOAP
 from talweg_core.optimizers.sophia import SophiaH
+from talweg_core.optimizers.update_wrappers import Cautious, GrokFast, Lookahead, TensorRate, WeightAverage
 from talweg_core.optimizers.wrappers import L2, Accumulate, Average, ClipNorm, ClipValue, Sharpness, WeightDecay
 from talweg_core.optimizers.yogi import Yogi
+from talweg_core.plugins import installed
 
 _BUILT_IN: tuple[type[Optimizer], ...] = (
     SGD, Momentum, Nesterov, Rprop, AdaGrad, RMSProp, AdaDelta, Adam, AdaMax, AMSGrad, AdamW, NAdam, RAdam, AdaBelief,
@@ -73,13 +71,16 @@ __all__ = [
     "Average",
     "BoundOptimizer",
     "Catalogue",
+    "Cautious",
     "ClipNorm",
     "ClipValue",
     "CoordinateOptimizer",
     "DAdaptation",
     "Description",
+    "GrokFast",
     "Hyperparameters",
     "Lion",
+    "Lookahead",
     "Momentum",
     "Muon",
     "NAdam",
@@ -95,6 +96,8 @@ __all__ = [
     "Sharpness",
     "Situation",
     "SophiaH",
+    "TensorRate",
+    "WeightAverage",
     "WeightDecay",
     "Wrapper",
     "WrapperDescription",
@@ -138,38 +141,11 @@ def create(name: str, **hyperparameters: Any) -> Optimizer:
 # is found by the next process.
 @cache
 def _installed() -> dict[str, type[Optimizer]]:
-    return load_installed({kind.name for kind in _BUILT_IN})
+    return installed("optimizer", {kind.name for kind in _BUILT_IN}, fault)
 
 
-class UnusableOptimizer(UserWarning):
-    """An installed package declares an optimizer that cannot be used; it is left out of the catalogue."""
-
-
-def load_installed(taken: Collection[str]) -> dict[str, type[Optimizer]]:
-    """The optimizers of installed packages by name; warns of each that is broken or whose name is in `taken`."""
-    found: dict[str, type[Optimizer]] = {}
-    for point in entry_points(group="talweg.optimizers"):
-        try:
-            kind = _checked(point, taken)
-        except EngineError as error:
-            warnings.warn(str(error), UnusableOptimizer, stacklevel=2)
-        else:
-            found[point.name] = kind
-    return found
-
-
-def _checked(point: EntryPoint, taken: Collection[str]) -> type[Optimizer]:
-    """The class behind an entry point; raises EngineError, which names package, optimizer and rule."""
-    what = f"optimizer {point.name} of {point.dist.name if point.dist else 'a package'}:"
-    if point.name in taken:
-        raise EngineError(f"{what} the name must not be one of Talweg's own")
-    try:
-        kind = point.load()
-    # The module may raise anything, which must not affect the other optimizers.
-    except Exception as error:
-        raise EngineError(f"{what} {point.value} must be importable, got {type(error).__name__}: {error}") from error
-    if not isinstance(kind, type) or not issubclass(kind, Optimizer):
-        raise EngineError(f"{what} {point.value} must be a subclass of Optimizer, got {kind!r}")
-    if kind.name != point.name:
-        raise EngineError(f"{what} the class must have that name, got {kind.name!r}")
-    return kind
+def fault(name: str, value: Any) -> str | None:
+    """The rule that the value of an entry point of that name breaks; None where it is a usable optimizer."""
+    if not isinstance(value, type) or not issubclass(value, Optimizer):
+        return f"must be a subclass of Optimizer, got {value!r}"
+    return None if value.name == name else f"must have that name, got {value.name!r}"

@@ -24,6 +24,7 @@ from talweg_core.optimizers.hyperparameters import (
     not_negative,
     positive,
     size,
+    text,
     whole,
     within,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "not_negative",
     "positive",
     "size",
+    "text",
     "whole",
     "within",
 ]  # fmt: skip
@@ -99,6 +101,9 @@ class BoundOptimizer(ABC):
     @abstractmethod
     def update(self, situation: Situation) -> None:
         """Update, in place, the parameters of the active runs."""
+
+    def restored(self, row: int) -> None:  # noqa: B027  # most rules keep nothing but their state
+        """Called after the state of run `row` was restored from a checkpoint: what was made from it before is void."""
 
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
         """The point (R, P) at which runs are evaluated: their parameters, unless the rule keeps an average of them."""

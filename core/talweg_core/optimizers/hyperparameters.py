@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -85,6 +85,27 @@ def flag(default: bool) -> Any:
 def choice(default: str, *options: str) -> Any:
     """One of several words, the same for all runs of a cohort."""
     return dataclasses.field(default=default, metadata={"range": (default, *options), "shared": True})
+
+
+class Words:
+    """The range of a setting that is any text of 1 to 200 printable characters."""
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is such a text."""
+        return isinstance(value, str) and 1 <= len(value) <= 200 and value.isprintable()
+
+    def __iter__(self) -> Iterator[str]:
+        """Its description, for messages that list choices."""
+        return iter(("texts of 1 to 200 printable characters",))
+
+    def __str__(self) -> str:
+        """Its description, for catalogues."""
+        return "text"
+
+
+def text(default: str) -> Any:
+    """A text, the same for all runs of a cohort."""
+    return dataclasses.field(default=default, metadata={"range": Words(), "shared": True})
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,10 @@ class BoundWrapper(BoundOptimizer):
             name += "′"
         self.state[name] = array
 
+    def restored(self, row: int) -> None:
+        """Also of the rule inside."""
+        self.inner.restored(row)
+
     def evaluation_parameters(self, parameters: Array, updates: Numbers) -> Array:
         """The evaluation parameters of `inner`."""
         return self.inner.evaluation_parameters(parameters, updates)

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import cache
 from typing import Any
 
 from talweg_core.data import Dataset
 from talweg_core.errors import InvalidProblem, UnknownName
+from talweg_core.plugins import installed
 from talweg_core.problems import (
     beale,
     branin,
@@ -76,8 +77,18 @@ _BUILT_IN: dict[str, Callable[..., Problem]] = {
 
 def catalogue() -> dict[str, Callable[..., Problem]]:
     """Every problem's maker by name: the engine's, and those of installed packages (entry point `talweg.problems`)."""
-    found = {point.name: point.load() for point in entry_points(group="talweg.problems")}
-    return found | _BUILT_IN
+    return _installed() | _BUILT_IN
+
+
+# As in the catalogue of optimizers.
+@cache
+def _installed() -> dict[str, Callable[..., Problem]]:
+    return installed("problem", _BUILT_IN, fault)
+
+
+def fault(_: str, value: Any) -> str | None:
+    """The rule that the value of an entry point breaks; None where it may make a problem."""
+    return None if callable(value) else f"must be a class or a function that makes a problem, got {value!r}"
 
 
 def describe(name: str) -> Description:

@@ -25,7 +25,7 @@ def quadratic(x: Any, gradient: Any, constants: Any) -> Any:
 
 def create(dimension: int = 10, condition: float = 100.0, start: Sequence[float] | None = None) -> SurfaceProblem:
     """Curvatures spaced evenly in logarithm from 1 / condition to 1; minimum 0 at 0; starts at (1, …, 1)."""
-    if not isinstance(dimension, int) or not 1 <= dimension <= 1_000_000:
+    if isinstance(dimension, bool) or not isinstance(dimension, int) or not 1 <= dimension <= 1_000_000:
         raise InvalidProblem(f"quadratic: dimension must lie in [1, 1000000], got {dimension!r}")
     if not 1 <= condition < float("inf"):
         raise InvalidProblem(f"quadratic: condition must lie in [1, ∞), got {condition!r}")

@@ -13,6 +13,7 @@ from talweg_core.schedules.formulas import (
     Linear,
     OneCycle,
     Polynomial,
+    Sequence,
     Step,
     WarmUp,
     WarmUpStableDecay,
@@ -20,13 +21,13 @@ from talweg_core.schedules.formulas import (
 
 __all__ = [
     "Catalogue", "Constant", "Cosine", "CosineRestarts", "Description", "Exponential", "InverseSquareRoot", "Linear",
-    "OneCycle", "Polynomial", "Schedule", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create", "describe",
-    "names",
+    "OneCycle", "Polynomial", "Schedule", "Sequence", "Step", "WarmUp", "WarmUpStableDecay", "catalogue", "create",
+    "describe", "names",
 ]  # fmt: skip
 
 _KINDS: tuple[type[Schedule], ...] = (
     Constant, Linear, Cosine, Step, Exponential, Polynomial, InverseSquareRoot, WarmUp, OneCycle, WarmUpStableDecay,
-    CosineRestarts,
+    CosineRestarts, Sequence,
 )  # fmt: skip
 
 

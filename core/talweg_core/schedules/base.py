@@ -39,8 +39,12 @@ class Schedule(ABC):
                 object.__setattr__(self, field.name, int(value) if allowed.whole else value)
 
     def settings(self) -> dict[str, Any]:
-        """Every setting by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """Every setting by name; one that was added later is left out at its default."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if not (field.metadata.get("later") and getattr(self, field.name) == field.default)
+        }
 
     @classmethod
     def check_names(cls, given: Iterable[str]) -> None:
@@ -64,14 +68,19 @@ def count(low: int = 1, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"range": Interval(low, float("inf"), "[)", whole=True)})
 
 
-def nested(given: Any, make: Any) -> Schedule:
+def later(field: Any) -> Any:
+    """A setting that was added after the first specs were stored: it is not written at its default, as in those."""
+    return dataclasses.field(default=field.default, metadata={**field.metadata, "later": True})
+
+
+def nested(given: Any, make: Any, what: str = "warmup: then") -> Schedule:
     """The schedule inside another one, given as an instance, a name, or settings with a name."""
     if isinstance(given, Schedule):
         return given
     if isinstance(given, str):
         given = {"name": given}
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        raise InvalidProblem(f'warmup: then must hold settings such as {{"name": "cosine"}}, got {given!r}')
+        raise InvalidProblem(f'{what} must hold settings such as {{"name": "cosine"}}, got {given!r}')
     made: Schedule = make(**given)
     return made
 

@@ -1,11 +1,16 @@
 """The schedules: those of one formula, then those of several phases."""
 
+import dataclasses
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cos, inf, pi, sqrt
 from typing import Any, ClassVar
 
 from talweg_core.errors import InvalidProblem
-from talweg_core.schedules.base import Schedule, count, nested, setting
+from talweg_core.optimizers.hyperparameters import Interval
+from talweg_core.schedules.base import Schedule, count, later, nested, setting
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """From 1 to `end` along half a cosine in `steps` steps. PyTorch: CosineAnnealingLR(T_max=steps, eta_min=η end).
+    """From `start`, 1, to `end` along half a cosine in `steps` steps. PyTorch: CosineAnnealingLR(T_max=steps, η end).
 
     Source: Loshchilov & Hutter 2017, equation 5.
     """
@@ -43,15 +48,18 @@ class Cosine(Schedule):
     name: ClassVar[str] = "cosine"
     steps: int = count()
     end: float = setting(0, 1, "[]", 0.0)
+    start: float = later(setting(0, 1, "[]", 1.0))
 
     def factor(self, step: int) -> float:
-        """end + ½ (1 − end)(1 + cos(π min(t / T, 1)))."""
-        return self.end + 0.5 * (1 - self.end) * (1 + cos(pi * min(step / self.steps, 1.0)))
+        """end + ½ (start − end)(1 + cos(π min(t / T, 1)))."""
+        return self.end + 0.5 * (self.start - self.end) * (1 + cos(pi * min(step / self.steps, 1.0)))
 
 
 @dataclass(frozen=True)
 class CosineRestarts(Schedule):
     """Cosines from 1 to `end`: the first takes `steps` steps, each next one `growth` times as many.
+
+    Each next one begins at `decay` times the height of the one before. optax: sgdr_schedule.
 
     Source: Loshchilov & Hutter 2017, algorithm 1. PyTorch: CosineAnnealingWarmRestarts(T_0=steps, T_mult=growth).
     """
@@ -60,16 +68,18 @@ class CosineRestarts(Schedule):
     steps: int = count()
     growth: int = count(default=1)
     end: float = setting(0, 1, "[]", 0.0)
+    decay: float = later(setting(0, 1, "(]", 1.0))
 
     def factor(self, step: int) -> float:
-        """end + ½ (1 − end)(1 + cos(π t′ / T′)), t′ steps into a cosine of T′."""
-        length = self.steps
+        """end + ½ (decay^k − end)(1 + cos(π t′ / T′)), t′ steps into the k-th cosine, of T′ steps, k from 0."""
+        length, passed = self.steps, 0
         if self.growth == 1:
-            step %= length
+            passed, step = divmod(step, length)
         while step >= length:
-            step -= length
+            step, passed = step - length, passed + 1
             length *= self.growth
-        return self.end + 0.5 * (1 - self.end) * (1 + cos(pi * step / length))
+        peak = self.decay**passed
+        return self.end + 0.5 * (peak - self.end) * (1 + cos(pi * step / length))
 
 
 @dataclass(frozen=True)
@@ -103,19 +113,21 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """From 1 to `end` in `steps` steps, as a power of the remaining share.
+    """1 up to step `begin`, then to `end` in `steps` steps, as a power of the remaining share.
 
-    PyTorch: PolynomialLR(total_iters=steps, power). optax: polynomial_schedule(1, end, power, steps).
+    PyTorch: PolynomialLR(total_iters=steps, power). optax: polynomial_schedule(1, end, power, steps, begin).
     """
 
     name: ClassVar[str] = "polynomial"
     steps: int = count()
     power: float = setting(0, inf, "()", 2.0)
     end: float = setting(0, 1, "[]", 0.0)
+    begin: int = later(count(low=0, default=0))
 
     def factor(self, step: int) -> float:
-        """end + (1 − end)(1 − min(t / T, 1))^p."""
-        return float(self.end + (1 - self.end) * (1 - min(step / self.steps, 1.0)) ** self.power)
+        """end + (1 − end)(1 − min(max(t − B, 0) / T, 1))^p."""
+        share = min(max(step - self.begin, 0) / self.steps, 1.0)
+        return float(self.end + (1 - self.end) * (1 - share) ** self.power)
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,82 @@ class WarmUp(Schedule):
             return self.start + (1 - self.start) * step / self.steps
         then: Schedule = self.then
         return then.factor(step - self.steps)
+
+
+@dataclass(frozen=True)
+class Sequence(Schedule):
+    """Schedules one after another: the k-th from its boundary on, the first from step 0.
+
+    schedules: each a name or settings, {"name": "cosine", "steps": 900}, and optionally `scale`, a number that its
+    factor is multiplied by, and `skip`, the step of its own at which it begins. boundaries: the steps at which the
+    second, the third, … begin. optax: join_schedules(schedules, boundaries). PyTorch: SequentialLR(milestones).
+    """
+
+    name: ClassVar[str] = "sequence"
+    schedules: Any = dataclasses.field(default=dataclasses.MISSING)
+    boundaries: Any = dataclasses.field(default=dataclasses.MISSING)
+
+    def __post_init__(self) -> None:
+        """Check the settings, and create the schedules."""
+        super().__post_init__()
+        if isinstance(self.schedules, str) or not isinstance(self.schedules, list | tuple) or not self.schedules:
+            raise InvalidProblem(f"sequence: schedules must be a list of at least one, got {self.schedules!r}")
+        parts = tuple(_part(given) for given in self.schedules)
+        given = self.boundaries
+        whole = isinstance(given, list | tuple) and all(
+            isinstance(one, int) and not isinstance(one, bool) for one in given
+        )
+        if not whole or len(given) != len(parts) - 1 or any(b <= a for a, b in pairwise([0, *given])):
+            raise InvalidProblem(
+                f"sequence: boundaries must be {len(parts) - 1} ascending whole numbers from 1, got {given!r}"
+            )
+        object.__setattr__(self, "schedules", parts)
+        object.__setattr__(self, "boundaries", tuple(given))
+
+    def settings(self) -> dict[str, Any]:
+        """The settings, with those of every schedule."""
+        return {"schedules": [part.settings() for part in self.schedules], "boundaries": list(self.boundaries)}
+
+    def factor(self, step: int) -> float:
+        """s_k f_k(t − b_k + q_k) in the k-th part: f_k its schedule, b_k its boundary, s_k its scale, q_k its skip."""
+        position = bisect_right(self.boundaries, step)
+        part: _Part = self.schedules[position]
+        begun = self.boundaries[position - 1] if position else 0
+        return part.scale * part.schedule.factor(step - begun + part.skip)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One schedule of a sequence."""
+
+    schedule: Schedule
+    scale: float = 1.0
+    skip: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        more = {"scale": self.scale, "skip": self.skip}
+        return (
+            {"name": self.schedule.name}
+            | self.schedule.settings()
+            | {k: v for k, v in more.items() if v != getattr(_Part, k)}
+        )
+
+
+_SCALE = Interval(0, inf, "[)")
+_SKIP = Interval(0, inf, "[)", whole=True)
+
+
+def _part(given: Any) -> _Part:
+    from talweg_core.schedules import create
+
+    if isinstance(given, _Part):
+        return given
+    if not isinstance(given, Mapping):
+        return _Part(nested(given, create, "sequence: schedules"))
+    settings = dict(given)
+    scale = _SCALE.check("sequence: scale", settings.pop("scale", 1.0), InvalidProblem)
+    skip = int(_SKIP.check("sequence: skip", settings.pop("skip", 0), InvalidProblem))
+    return _Part(nested(settings, create, "sequence: schedules"), scale, skip)
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,18 @@ class OptimizerEntry(ScheduleEntry):
     source: str
 
 
+class BacklogView(BaseModel):
+    """How far the mirror is: `waiting` of all `runs` are not completely in MLflow.
+
+    Attributes:
+        seconds_left: at the pace of the last minute; null where no run got there in it.
+    """
+
+    runs: int
+    waiting: int
+    seconds_left: float | None
+
+
 class Status(BaseModel):
     """The state of the laboratory.
 
@@ -189,6 +201,7 @@ class Status(BaseModel):
     cohorts: dict[str, int]
     workers_busy: int
     mlflow_url: str | None
+    mirror: BacklogView
     facts: dict[str, str]
     numerics: dict[str, Any]
 

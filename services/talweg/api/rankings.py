@@ -2,6 +2,7 @@
 
 import math
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic import BaseModel
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 from talweg import comparison
 from talweg.api.models import Number, view
 from talweg.comparison.baselines import baselines_of, not_beaten
-from talweg.comparison.compare import Comparison, shown_runs
+from talweg.comparison.compare import Comparison, leaders, shown_runs
 from talweg.comparison.from_store import comparison_of
 from talweg.comparison.intervals import Interval
 from talweg.comparison.normalised import aggregates
@@ -97,9 +98,20 @@ class RankingView(BaseModel):
     baselines: list[BaselineView] = []
 
 
+# A kept comparison's view: the ranking, the verdict and the guards are often requested one after the other.
+_VIEWS: WeakKeyDictionary[Comparison, RankingView] = WeakKeyDictionary()
+
+
 def ranking_view(store: Store, study: StudyRow) -> RankingView:
     """The ranking of a study, from what is recorded now."""
     found = comparison_of(store, study)
+    made = _VIEWS.get(found)
+    if made is None:
+        made = _VIEWS[found] = _ranking_view(store, found)
+    return made
+
+
+def _ranking_view(store: Store, found: Comparison) -> RankingView:
     guards = comparison.guards(found)
     verdict = comparison.verdict(found, guards)
     rows, ranked_by, metric = _over_problems(found) if found.several else _on_one(found)
@@ -236,7 +248,11 @@ def _sensitivity(found: Comparison) -> tuple[list[str], Rows]:
 
 
 def _scores(found: Comparison) -> tuple[list[str], Rows]:
-    """rliable's aggregates of each optimizer over all problems; scores lie between the start and the study's best."""
+    """rliable's aggregates of each optimizer over all problems; scores lie between the start and the study's best.
+
+    Of many contenders, of the best.
+    """
+    found = leaders(found)
     rows = [[a.contender.label, a.interquartile_mean, a.optimality_gap, a.improvement] for a in aggregates(found)]
     return ["optimizer", "interquartile_mean", "optimality_gap", "probability_of_improvement"], rows
 

@@ -162,6 +162,10 @@ def list_datasets(home: Home = None, json: AsJson = False, wide: Wide = False) -
     listing(found, json=json, wide=wide, then="talweg dataset add FILE")
 
 
+# The module that reads and writes archives.
+_ARCHIVE = "talweg.tracking.archive"
+
+
 def mirror(
     name: Annotated[
         str | None, typer.Argument(help="A run or a study with --again, a study with --to.", show_default="all")
@@ -191,14 +195,55 @@ def mirror(
 
 def mirror_to(url: str, study: str | None, home: Path | None) -> None:
     """Send records to another MLflow server, in a new process."""
+    variables = _with_databases("mirror: --to", home)
+    run_module("talweg.tracking", "--to", url, *([] if study is None else [study]), environment=variables)
+    hint(f"open {url} in a browser")
+
+
+def archive(
+    study: Annotated[str, typer.Argument(help="Id or name of a study that is over.")],
+    file: Annotated[Path, typer.Argument(help="A new Parquet file.")],
+    home: Home = None,
+) -> None:
+    """Write all records of a study to a file, from which `talweg restore` reads them back bit for bit."""
+    run_module(_ARCHIVE, "archive", study, str(file), environment=_with_databases("archive:", home))
+    hint(f"talweg forget {clean(study)}, which frees its space; talweg restore {clean(str(file))} brings it back")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `talweg archive` wrote.")],
+    home: Home = None,
+) -> None:
+    """Bring an archived study back, with every record as it was. It gets to MLflow anew."""
+    run_module(_ARCHIVE, "restore", str(file), environment=_with_databases("restore:", home))
+
+
+def forget(
+    study: Annotated[str, typer.Argument(help="Id or name of a study that is over.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+) -> None:
+    """Delete a study, its runs and their records from the laboratory and from MLflow, for good.
+
+    Asks first, and says how much it is. Uploaded datasets stay. In a shared laboratory only the owner of the database
+    may do it: set TALWEG_DATABASE_URL to the owner's.
+    """
+    options = ["--yes"] if yes else []
+    run_module(_ARCHIVE, "forget", study, *options, environment=_with_databases("forget:", home))
+
+
+def _with_databases(what: str, home: Path | None) -> dict[str, str]:
+    """The environment of a process that reads the databases of the laboratory and of its MLflow server."""
     from talweg.local.stack_plan import child_environment
+    from talweg.mlflow_server import DATABASE_VARIABLE, database_of
 
     settings = read_settings(home=home)
     folder = Folder.of(settings.home)
     variables = child_environment(settings, folder)
     if settings.database_url is None:
         if settings.url is not None and home is None:
-            raise InvalidSpec("mirror: --to reads the laboratory's database; TALWEG_DATABASE_URL must name it")
+            raise InvalidSpec(f"{what} reads the laboratory's database; TALWEG_DATABASE_URL must name it")
         variables["TALWEG_DATABASE_URL"] = f"sqlite:///{folder.database}"
-    run_module("talweg.tracking", "--to", url, *([] if study is None else [study]), environment=variables)
-    hint(f"open {url} in a browser")
+    if settings.mlflow_url is None and settings.mlflow_database_url is None and (folder.mlflow / "mlflow.db").exists():
+        variables[DATABASE_VARIABLE] = database_of(folder.mlflow)
+    return variables

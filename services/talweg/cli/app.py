@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from talweg.cli import administration, catalogue, demo, doctor, records, show, stack, submit
+from talweg.cli import administration, catalogue, demo, doctor, own_optimizer, records, show, stack, submit
 
 app = typer.Typer(
     name="talweg",
@@ -53,6 +53,9 @@ for command in (
     catalogue.problems,
     catalogue.optimizers,
     catalogue.schedules,
+    catalogue.suites,
+    own_optimizer.check,
+    own_optimizer.new_optimizer,
     stack.up,
     stack.status,
     doctor.doctor,
@@ -61,6 +64,9 @@ for command in (
     stack.down,
     stack.migrate,
     administration.mirror,
+    administration.archive,
+    administration.restore,
+    administration.forget,
     doctor.version,
 ):
     app.command()(command)

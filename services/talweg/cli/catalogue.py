@@ -1,4 +1,4 @@
-"""`talweg problems`, `optimizers`, `schedules`: from the engine installed here, or the laboratory of TALWEG_URL.
+"""`talweg problems`, `optimizers`, `schedules`, `suites`: of the engine here, or of the laboratory of TALWEG_URL.
 
 It starts nothing: the local stack's workers run the engine that is installed here.
 """
@@ -72,6 +72,7 @@ def optimizers(
         _print_surroundings(name, json, wide)
         return
     found: list[OptimizerDescription] = [Description.read(entry) for entry in _optimizers()]
+    found += _of_library(name)
     _print(
         "optimizer", name, found, Description.COLUMNS, json, wide,
         then=("talweg optimizers adam", "talweg compare digits-mlp {}:learning_rate=0.01 …"),
@@ -92,10 +93,40 @@ def schedules(name: Name = None, json: AsJson = False, wide: Wide = False) -> No
     )  # fmt: skip
 
 
+def suites(json: AsJson = False, wide: Wide = False) -> None:
+    """Every suite: its problems, each with steps, batch size, target, and who reaches it."""
+    from talweg.client import Table
+    from talweg_core.problems import suites as engine
+
+    columns = ("suite", "problem", "settings", "steps", "batch_size", "target", "reached_by")
+    rows = [
+        (suite, entry.problem, entry.settings or None, entry.steps, entry.batch_size, entry.target,
+         "{} {:g}".format(*entry.reached_by))
+        for suite in engine.names()
+        for entry in engine.suite(suite)
+    ]  # fmt: skip
+    shown = Table(columns, tuple(rows), first=("suite", "problem", "steps", "target", "reached_by"))
+    listing(shown, json=json, wide=wide, then=f"talweg compare --suite {engine.names()[-1]} sgd:learning_rate=0.1 adam")
+
+
 def _optimizers() -> list[dict[str, Any]]:
     from talweg_core.optimizers import catalogue
 
     return _from_laboratory("optimizers") or [described.plain() for described in catalogue().descriptions()]
+
+
+def _of_library(name: str | None) -> "list[OptimizerDescription]":
+    """The optimizer of a library of that name, such as torch:AdamW; none for other names. Raises InvalidSpec."""
+    from talweg.libraries import is_of_library, kind_of
+    from talweg_core.errors import EngineError
+    from talweg_core.optimizers.description import describe
+
+    if name is None or not is_of_library(name):
+        return []
+    try:
+        return [describe(kind_of(name))]
+    except EngineError as error:
+        raise InvalidSpec(str(error)) from error
 
 
 def _print_surroundings(name: str | None, json: bool, wide: bool) -> None:

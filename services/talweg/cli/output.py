@@ -13,7 +13,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
@@ -30,12 +30,14 @@ Home = Annotated[
     Path | None, typer.Option("--home", help="The laboratory's folder.", show_default=".talweg, or TALWEG_HOME")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-Wide = Annotated[bool, typer.Option("--wide", help="Every column, however wide.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Every column and row, however many.")]
 RunName = Annotated[str, typer.Argument(help="A run, by name or id.")]
 WorkName = Annotated[str, typer.Argument(help="A run or a study, by name or id.")]
 Wait = Annotated[bool, typer.Option(help="Wait for the end.")]
 
 HANDLER: Final = "talweg.readable"
+# Rows of a ranking in a terminal; of more settings the others are left out.
+RANKED: Final = 12
 
 _SIGNS: Final = {
     "–": "-", "—": "-", "−": "-", "…": "...", "·": "*", "•": "*", "×": "x", "÷": "/", "±": "+-",
@@ -117,8 +119,14 @@ def as_json(value: object) -> None:
     data(json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=not encodes_everything()))
 
 
-def table(value: "Table", *, wide: bool = False) -> None:
-    """A table on stdout, as wide as the terminal, or 80 characters where there is none; every column if `wide`."""
+def table(value: "Table", *, wide: bool = False, rows: int | None = None) -> None:
+    """A table on stdout, as wide as the terminal, or 80 characters where there is none; every column if `wide`.
+
+    Of its rows only the first `rows`, if given; all if `wide`.
+    """
+    left_out = 0 if wide or rows is None else len(value) - rows
+    if left_out > 0:
+        value = replace(value, rows=value.rows[:rows])
     width = None if wide else shutil.get_terminal_size().columns
     if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
         from rich.console import Console
@@ -129,6 +137,8 @@ def table(value: "Table", *, wide: bool = False) -> None:
         data(clean(value.to_text(width), keep="\n"))
     if width is not None and (hidden := value.hidden(width)):
         say(f"Not shown: {', '.join(hidden)} (--wide).")
+    if left_out > 0:
+        say(f"Not shown: {left_out:,} more rows (--wide).")
 
 
 def listing(value: "Table", *, json: bool, wide: bool, then: str, rows: object = None) -> None:

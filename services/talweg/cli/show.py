@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from talweg.cli.output import (
+    RANKED,
     AsJson,
     Home,
     RunName,
@@ -133,7 +134,7 @@ def show(
         steps = f"{view['steps_done']} of {view['steps_total']}"
         facts(f"study {view['name']}", common | {"runs": view["counts"], "steps": steps, "MLflow": view["mlflow_url"]})
         data("")
-        table(ranking, wide=wide)
+        table(ranking, wide=wide, rows=RANKED)
         data("")
         prose(clean(verdict))
         hint(f"talweg runs {view['name']}, talweg ui {view['name']}")

@@ -25,7 +25,7 @@ from talweg.cli.output import (
     say,
     table,
 )
-from talweg.errors import ChildFailed, InvalidSpec, LocalStackError, Unreachable
+from talweg.errors import ChildFailed, InvalidSpec, LocalStackError, TalwegError, Unreachable
 from talweg.local.folder import Folder
 
 if TYPE_CHECKING:
@@ -162,8 +162,32 @@ def status(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
         hint("talweg up")
     else:
         show(state, settings.home, wide=wide)
+        if state.phase == "ready":
+            say_mirror(home)
     if state is None or state.phase == "failed":
         raise typer.Exit(1)
+
+
+def say_mirror(home: Path | None) -> None:
+    """Say how far the mirror to MLflow is, unless it has everything or the API does not answer."""
+    try:
+        with laboratory(home) as lab:
+            mirror = lab.status()["mirror"]
+    except TalwegError:
+        # `show` says what does not run.
+        return
+    if mirror["waiting"]:
+        say(f"MLflow: {backlog(**mirror)}.")
+
+
+def backlog(*, runs: int, waiting: int, seconds_left: float | None) -> str:
+    """`1,240 of 2,000 runs are there, about 8 minutes left`."""
+    left = "none got there in the last minute"
+    if seconds_left is not None:
+        left = (
+            f"about {seconds_left / 60:.0f} minutes left" if seconds_left >= 90 else f"about {seconds_left:.0f} s left"
+        )
+    return f"{runs - waiting:,} of {runs:,} runs are there, {left}"
 
 
 def logs(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from talweg.cli.output import (
+    RANKED,
     AsJson,
     Home,
     Wait,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # A comma separates settings only before another `name=`: lists contain commas too.
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=)")
+# A file's class and a library's optimizer have a colon in their names: rules.py:Mine, torch:AdamW.
+_WITH_COLON = re.compile(r"(?P<name>(?:[^:]+\.py|torch|pytorch_optimizer|optax):\w+)(?::(?P<rest>.*))?$", re.DOTALL)
 Steps = Annotated[int | None, typer.Option(help="Updates a run.", show_default="500")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples behind one gradient.", show_default="the problem's")]
 Schedule = Annotated[str | None, typer.Option(help="Learning-rate schedule.", show_default="constant")]
@@ -56,7 +59,8 @@ def named(text: str) -> dict[str, Any]:
     Raises:
         InvalidSpec: A part is not `key=value`, or a key is given twice.
     """
-    name, _, rest = text.partition(":")
+    match = _WITH_COLON.match(text)
+    name, rest = (match["name"], match["rest"] or "") if match else (text.partition(":")[0], text.partition(":")[2])
     found: dict[str, Any] = {"name": name.strip()}
     for part in _BETWEEN.split(rest) if rest else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
@@ -176,7 +180,7 @@ def compare(
     if json:
         as_json(list(ranking))
         return
-    table(ranking, wide=wide)
+    table(ranking, wide=wide, rows=RANKED)
     data("")
     prose(clean(verdict))
     hint(f"talweg show {study.name}, talweg runs {study.name}, talweg ui {study.name}")

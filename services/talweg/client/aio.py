@@ -260,7 +260,7 @@ class AsyncStudy(AsyncRunOrStudy[Study]):
 
     async def runs(self) -> list[AsyncRun]:
         """All runs, by optimizer setting, then by seed."""
-        return [AsyncRun(self._wire, run) for run in await self.ask(lambda study: study.runs)]
+        return [AsyncRun(self._wire, run) for run in await self.ask(lambda study: list(study.runs))]
 
     async def ranking(self) -> Table:
         """The optimizer settings, best first."""

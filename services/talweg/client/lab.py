@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from talweg.client.datasets import Dataset, upload
 from talweg.client.keywords import hyperparameters_of, run_spec, study_spec
+from talweg.client.own_rules import hyperparameters_of_own, replaced, with_own
 from talweg.client.run import Run
 from talweg.client.run_or_study import every
 from talweg.client.study import SeedPlan, Study, share
@@ -94,6 +95,9 @@ class Lab:
     def submit(self, spec: object = None, /, **keywords: Any) -> Run:
         """Submit a run: `submit(problem="digits-mlp", optimizer="adam", learning_rate=1e-3, steps=500)`.
 
+        An optimizer of one's own is the class itself, from a file or a notebook cell, or "rules.py:Mine"; in a local
+        laboratory only.
+
         `dataset="mine"` in place of the problem trains on an uploaded dataset, with the network and the cost that
         `network=` and `cost=` describe, or that the laboratory chooses ("auto").
 
@@ -105,6 +109,7 @@ class Lab:
             InvalidSpec: the spec breaks a rule; the message names the key, the rule and the value.
             Conflict: the name is taken.
         """
+        spec, keywords = with_own(self._wire, spec), replaced(self._wire, keywords)
         return Run(self._wire, self._wire.post("/v1/runs", run_spec(spec, keywords, self._hyperparameters_of)))
 
     def compare(self, spec: object = None, /, **keywords: Any) -> Study:
@@ -114,7 +119,8 @@ class Lab:
 
         Every optimizer trains with the same seeds. With `seeds="auto"`, the default, there are enough to settle every
         comparison, and at least 10. What a smaller number cannot settle is reported on stderr. `suite="standard"` in
-        place of the problem trains on each problem of that suite, with its steps and target.
+        place of the problem trains on each problem of that suite, with its steps and target. Optimizers of one's own
+        stand among the others, as in `submit`: `optimizers=["adam", Mine]`.
 
         Args:
             spec: a StudySpec or its JSON as a dict; keywords replace its keys.
@@ -124,6 +130,7 @@ class Lab:
             InvalidSpec: the spec breaks a rule; the message names the key, the rule and the value.
             Conflict: the name is taken.
         """
+        spec, keywords = with_own(self._wire, spec), replaced(self._wire, keywords)
         study = Study(self._wire, self._wire.post("/v1/studies", study_spec(spec, keywords)))
         for note in study.notes:
             say(note)
@@ -144,6 +151,7 @@ class Lab:
         """
         if not 0 < (wanted := share(difference)) < 1:
             raise InvalidSpec(f"difference: must be above 0 % and below 100 %, got {100 * wanted:g} %")
+        spec, keywords = with_own(self._wire, spec), replaced(self._wire, keywords)
         asked = study_spec(spec, {"seeds": PILOT_SEEDS} | keywords)
         return Study(self._wire, self._wire.post("/v1/studies", asked)).wait().plan(wanted)
 
@@ -247,6 +255,8 @@ class Lab:
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
         """The names of an optimizer's hyperparameters; the catalogue is requested once."""
+        if (own := hyperparameters_of_own(optimizer)) is not None:
+            return own
         if not self._hyperparameters:
             self._hyperparameters.update(hyperparameters_of(self._wire))
         return self._hyperparameters.get(optimizer)

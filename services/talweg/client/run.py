@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, SupportsIndex
 
 from talweg.client.analysis import Analysed, Explanation, Instrumented
 from talweg.client.keywords import fork_spec, hyperparameters_of
+from talweg.client.own_rules import hyperparameters_of_own, replaced
 from talweg.client.run_or_study import RunOrStudy
 from talweg.client.table import Table, text
 from talweg.client.vectors import Recorded, split, write_parquet
@@ -56,7 +57,8 @@ class Branching(RunOrStudy):
             InvalidSpec: a keyword breaks a rule, or the run diverged before `step`.
             Conflict: the name is taken.
         """
-        body = fork_spec(self._view["spec"], {"step": step, **keywords}, self._hyperparameters_of)
+        changed = replaced(self._wire, {"step": step, **keywords})
+        body = fork_spec(self._view["spec"], changed, self._hyperparameters_of)
         return type(self)(self._wire, self._wire.post(self._path("fork"), body))
 
     def resume(self, steps: int | None = None, *, max_seconds: float | None = None) -> Self:
@@ -76,7 +78,8 @@ class Branching(RunOrStudy):
         return self
 
     def _hyperparameters_of(self, optimizer: str) -> list[str] | None:
-        return hyperparameters_of(self._wire).get(optimizer)
+        own = hyperparameters_of_own(optimizer)
+        return own if own is not None else hyperparameters_of(self._wire).get(optimizer)
 
 
 class Run(Branching, Recorded, Analysed, Instrumented):

@@ -3,14 +3,18 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from talweg.client.run import Run, reason
+from talweg.client.run import reason
 from talweg.client.run_or_study import RunOrStudy, every
+from talweg.client.runs import Runs
 from talweg.client.table import Interval, Spread, Table
 from talweg.client.vectors import replaced, write_parquet
 from talweg.client.waiting import Progress
 from talweg.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from talweg.client.vectors import Array
 
 FIGURES: Final = (".png", ".svg")
 # The scores of a ranking with their column names; that of the metric depends on the problem.
@@ -63,10 +67,31 @@ class Study(RunOrStudy):
     noun: ClassVar[str] = "studies"
 
     @property
-    def runs(self) -> list[Run]:
-        """All runs, by optimizer setting, then by seed: the order of their ids."""
-        views = sorted(every(self._wire, "/v1/runs", study=self.id), key=lambda view: str(view["id"]))
-        return [Run(self._wire, view) for view in views]
+    def runs(self) -> Runs:
+        """All runs, by optimizer setting, then by seed. A run is requested when it is asked for: `runs[-1]`."""
+        return Runs(self._wire, self.id, int(self._now()["runs"]))
+
+    def costs(self, start: int = 0, stop: int | None = None) -> "Array":
+        """(runs, steps) float64: the costs of `runs[start:stop]` at every recorded step; NaN after a run's last step.
+
+        Args:
+            start: position of the first run.
+            stop: position after the last run; None: all.
+        """
+        import numpy as np
+
+        wanted = range(int(self._now()["runs"]))[start:stop]
+        pages: list[Array] = []
+        at = wanted.start
+        while at < wanted.stop:
+            page = self._wire.array(self._path("costs"), start=at, stop=wanted.stop)
+            if not len(page):
+                break
+            pages.append(page)
+            at += len(page)
+        steps = max((page.shape[1] for page in pages), default=0)
+        filled = [np.pad(page, ((0, 0), (0, steps - page.shape[1])), constant_values=np.nan) for page in pages]
+        return np.concatenate(filled) if filled else np.empty((0, 0))
 
     @property
     def notes(self) -> list[str]:
@@ -158,7 +183,7 @@ class Study(RunOrStudy):
 
     def export(self, path: str | os.PathLike[str], *, vectors: bool = False) -> Path:
         """Write a Parquet file with a row for each step of each run; with `vectors` also gradients and parameters."""
-        return write_parquet(self.runs, path, vectors=vectors)
+        return write_parquet(list(self.runs), path, vectors=vectors)
 
     def _progress(self) -> Progress:
         view = self._view
@@ -168,11 +193,12 @@ class Study(RunOrStudy):
         return Progress(view["steps_done"], view["steps_total"], words, self._is_over())
 
     def _failure(self) -> str | None:
-        if not self._view["counts"].get("failed"):
+        failed = self._view["counts"].get("failed")
+        if not failed:
             return None
-        failed = list(every(self._wire, "/v1/runs", study=self.id, state="failed"))
-        reasons = "; ".join(f"{view['name']}: {reason(view)}" for view in failed[:3])
-        return f"study {self.name}: {len(failed)} of {self._view['runs']} runs failed: {reasons}"
+        some = every(self._wire, "/v1/runs", limit=3, study=self.id, state="failed")
+        reasons = "; ".join(f"{view['name']}: {reason(view)}" for view in some)
+        return f"study {self.name}: {failed} of {self._view['runs']} runs failed: {reasons}"
 
     def _facts(self) -> dict[str, Any]:
         view = self._view

@@ -4,7 +4,7 @@ import json
 import math
 import operator
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -277,9 +277,9 @@ def write_parquet(runs: Sequence["Recorded"], path: str | os.PathLike[str], *, v
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary file next to `path` that replaces it if the block succeeds: no reader sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    draft = Path(name)
+    # Not by mkstemp, whose files only their owner may read.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    draft.touch(exist_ok=False)
     try:
         yield draft
         draft.replace(path)

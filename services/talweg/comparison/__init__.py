@@ -2,7 +2,7 @@
 
 from talweg.comparison.compare import Comparison, compare
 from talweg.comparison.guards import Guard, guards
-from talweg.comparison.results import Evaluations, Group, Result, groups, label, number, varying
+from talweg.comparison.results import Costs, Evaluations, Group, Result, groups, label, number, varying
 from talweg.comparison.scores import Ranking, Row, Spread, Table, ranking, table
 from talweg.comparison.times import CLOCKS, UNITS, Clock
 from talweg.comparison.verdict import verdict
@@ -12,6 +12,7 @@ __all__ = [
     "UNITS",
     "Clock",
     "Comparison",
+    "Costs",
     "Evaluations",
     "Group",
     "Guard",

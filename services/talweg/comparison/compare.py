@@ -1,8 +1,9 @@
 """Compare a study's optimizers: from runs to differences, intervals and scores. A pure function."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from talweg.comparison.contenders import (
     Standing,
     along_the_way,
     best_of_seeds,
+    by_contender,
     contenders,
-    of_contender,
     setting_of,
     standing,
     within,
@@ -29,9 +30,10 @@ from talweg.comparison.intervals import (
 from talweg.comparison.profiles import expected_best, profile_scores, sensitivity
 from talweg.comparison.results import Floats, Result
 from talweg.comparison.significance import Difference, differences
-from talweg.comparison.times import Clock, judged, median_times, target_of, ticks
+from talweg.comparison.times import Clock, judged, median_times, taken, target_of
 from talweg.comparison.tuning import final_judged, tuned
 from talweg.spec import StudyProblem, StudySpec
+from talweg.study_settings import PAIRWISE
 
 RESAMPLES = 1000
 _IMPROVEMENTS = 500
@@ -93,13 +95,13 @@ class Score:
     speed_up: tuple[float, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The content of a report.
 
     With several problems, `scores` cover all of them, `overall` compares the contenders in pairs, with each seed as a
     study of its own, and `improvements`, in the order of `overall`, are the probabilities that a run of the first ends
-    at a lower cost than one of the second.
+    at a lower cost than one of the second (empty for more than `PAIRWISE` contenders).
     """
 
     spec: StudySpec
@@ -109,6 +111,11 @@ class Comparison:
     scores: tuple[Score, ...] = ()
     overall: tuple[Difference, ...] = ()
     improvements: tuple[Interval, ...] = ()
+
+    @cached_property
+    def by_contender(self) -> list[list[Result]]:
+        """Each contender's runs."""
+        return by_contender(self.spec, self.results)
 
     @property
     def several(self) -> bool:
@@ -125,8 +132,37 @@ def compare(spec: StudySpec, results: Sequence[Result], *, seed: int = 0) -> Com
     )
     scores = _scores(compared, problems, seed)
     overall = _overall(compared, problems, len(spec.looks()), seed) if len(problems) > 1 else ()
-    improvements = tuple(_improvement(problems, d, seed) for d in overall)
+    few = len(compared) <= PAIRWISE
+    improvements = tuple(_improvement(problems, d, seed) for d in overall) if few else ()
     return Comparison(spec, tuple(results), tuple(compared), problems, scores, overall, improvements)
+
+
+def leaders(comparison: Comparison) -> Comparison:
+    """The comparison with its `PAIRWISE` best contenders only: the content of tables and figures that show each."""
+    if len(comparison.contenders) <= PAIRWISE:
+        return comparison
+    ranked: Sequence[Score | Standing] = comparison.scores or comparison.problems[0].standings
+    chosen = sorted((each.contender for each in ranked[:PAIRWISE]), key=lambda contender: contender.position)
+    labels = {contender.label for contender in chosen}
+    return replace(
+        comparison,
+        contenders=tuple(chosen),
+        problems=tuple(_only(problem, labels) for problem in comparison.problems),
+        scores=tuple(score for score in comparison.scores if score.contender.label in labels),
+        overall=tuple(d for d in comparison.overall if {d.first, d.second} <= labels),
+    )
+
+
+def _only(problem: OnProblem, labels: Collection[str]) -> OnProblem:
+    kept = [i for i, standing in enumerate(problem.standings) if standing.contender.label in labels]
+    return replace(
+        problem,
+        standings=tuple(problem.standings[i] for i in kept),
+        differences=tuple(d for d in problem.differences if {d.first, d.second} <= set(labels)),
+        along={share: [costs[i] for i in kept] for share, costs in problem.along.items()},
+        tunings=tuple(tuning for tuning in problem.tunings if tuning.contender.label in labels),
+        trials={label: curve for label, curve in problem.trials.items() if label in labels},
+    )
 
 
 def shown(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
@@ -147,16 +183,15 @@ def final_runs(comparison: Comparison, problem: OnProblem, contender: Contender)
 
 def runs_on(comparison: Comparison, problem: OnProblem, contender: Contender) -> list[Result]:
     """The runs of a contender on a problem, of every stage."""
-    own = of_contender(comparison.spec, comparison.results, contender)
-    return [run for run in own if run.problem in (problem.name, "")]
+    return [run for run in comparison.by_contender[contender.position] if run.problem in (problem.name, "")]
 
 
 def _on_problem(
     spec: StudySpec, own: StudyProblem, results: Sequence[Result], compared: Sequence[Contender], name: str, seed: int
 ) -> OnProblem:
     steps = own.steps or spec.steps
-    by_contender = [of_contender(spec, results, contender) for contender in compared]
-    final = [[run for run in runs if run.stage == "final"] for runs in by_contender]
+    grouped = by_contender(spec, results)
+    final = [[run for run in runs if run.stage == "final"] for runs in grouped]
     budget = budget_of(final, spec.clock)
     final = [[within(run, spec.clock, budget) for run in runs] for runs in final]
     target, rule = _target(spec, own, final, compared, steps)
@@ -182,7 +217,7 @@ def _on_problem(
             )
         ),
         along_the_way([best_of_seeds(final[i]) for i in order], steps),
-        tuple(_tunings(compared, by_contender)),
+        tuple(_tunings(compared, grouped)),
         # The final cost of a pruned trial is unknown, and trials that TPE suggested are not independent draws.
         _trials(compared, final) if spec.protocol == "search" and not spec.adaptive else {},
     )
@@ -203,7 +238,7 @@ def budget_of(runs: Sequence[Sequence[Result]], clock: Clock) -> float:
 
     In steps this is the spec's number. By another clock, runs that took more a step are cut off at fewer steps.
     """
-    most = [max((float(ticks(run, clock)[-1]) for run in own if run.complete), default=math.inf) for own in runs]
+    most = [max((taken(run, clock) for run in own if run.complete), default=math.inf) for own in runs]
     return min(most, default=math.inf)
 
 

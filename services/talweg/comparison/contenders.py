@@ -1,6 +1,7 @@
 """Each optimizer's results on one problem, seed by seed: the input of every verdict."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,12 @@ import numpy as np
 
 from talweg.comparison.intervals import Interval, exponential, mean_interval
 from talweg.comparison.results import Evaluations, Result, label, varying
-from talweg.comparison.times import Clock, best_judged, judged, median_time, ticks, time_to_target
+from talweg.comparison.times import Clock, best_judged, judged, median_time, taken, ticks, time_to_target
 from talweg.comparison.tuning import final_judged
 from talweg.spec import Json, OptimizerSpec, StudySpec
+
+# A rounding error in the sum of a run's steps must not drop the last of them.
+_ROUNDED = 1 + 1e-12
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,13 @@ class Standing:
 def contenders(spec: StudySpec) -> list[Contender]:
     """The optimizers of a study; the labels of two settings of one optimizer show where they differ."""
     settings = [setting_of(optimizer) for optimizer in spec.optimizers]
-    keys, names = varying(settings), [optimizer.name for optimizer in spec.optimizers]
-    return [
-        Contender(i, label(settings[i], keys if names.count(name) > 1 else ()), name, names[:i].count(name))
-        for i, name in enumerate(names)
-    ]
+    keys, counts, seen = varying(settings), Counter(optimizer.name for optimizer in spec.optimizers), Counter[str]()
+    found = []
+    for position, setting in enumerate(settings):
+        name = spec.optimizers[position].name
+        found.append(Contender(position, label(setting, keys if counts[name] > 1 else ()), name, seen[name]))
+        seen[name] += 1
+    return found
 
 
 def setting_of(optimizer: OptimizerSpec) -> Json:
@@ -86,23 +92,27 @@ def setting_of(optimizer: OptimizerSpec) -> Json:
     return {"name": optimizer.name, **optimizer.settings}
 
 
-def of_contender(spec: StudySpec, results: Sequence[Result], contender: Contender) -> list[Result]:
-    """The contender's runs: by their position in the study, or by their setting where they have none."""
-    own = setting_of(spec.optimizers[contender.position])
-    return [
-        result
-        for result in results
-        if result.contender == contender.position or (result.contender is None and dict(result.optimizer) == own)
-    ]
+def by_contender(spec: StudySpec, results: Sequence[Result]) -> list[list[Result]]:
+    """Each contender's runs: by their position in the study, or by their setting where they have none."""
+    found: list[list[Result]] = [[] for _ in spec.optimizers]
+    settings = [setting_of(optimizer) for optimizer in spec.optimizers]
+    for result in results:
+        if result.contender is not None:
+            found[result.contender].append(result)
+        else:
+            for own, setting in zip(found, settings, strict=True):
+                if dict(result.optimizer) == setting:
+                    own.append(result)
+    return found
 
 
 def within(result: Result, clock: Clock, budget: float) -> Result:
     """The run cut off where the clock reads `budget`."""
-    at = ticks(result, clock)
-    # Steps that end within the budget; a rounding error must not drop one.
-    steps = int(np.searchsorted(at, budget * (1 + 1e-12), side="right")) - 1
-    if steps >= len(result.costs):
+    if taken(result, clock) <= budget * _ROUNDED:
         return result
+    at = ticks(result, clock)
+    # Steps that end within the budget.
+    steps = int(np.searchsorted(at, budget * _ROUNDED, side="right")) - 1
     kept = {
         split: Evaluations(
             e.steps[e.steps <= steps],
@@ -114,7 +124,7 @@ def within(result: Result, clock: Clock, budget: float) -> Result:
     made, seconds = result.evaluations_made, result.seconds
     return replace(
         result,
-        costs=result.costs[:steps],
+        costs=result.costs.until(steps),
         evaluations=kept,
         evaluations_made=None if made is None else made[:steps],
         seconds=None if seconds is None else seconds[:steps],
@@ -132,7 +142,7 @@ def standing(
     ended = {seed: own for seed, own in by_seed.items() if all(_ended(run) for run in own)}
     scores = {seed: min(map(final_judged, own)) for seed, own in ended.items()}
     finite = [score for score in scores.values() if math.isfinite(score)]
-    taken = [ticks(run, "gradients")[-1] for run in runs if not run.pruned]
+    gradients = [taken(run, "gradients") for run in runs if not run.pruned]
     return Standing(
         contender,
         _setting(runs) if tuned else "",
@@ -143,7 +153,7 @@ def standing(
         {seed: min(best_judged(run) for run in own) for seed, own in ended.items()},
         _mean(finite, positive),
         {seed: min(time_to_target(run, target, clock) for run in own) for seed, own in ended.items()},
-        float(np.mean(taken)) if taken else math.nan,
+        float(np.mean(gradients)) if gradients else math.nan,
         sum(run.pruned for run in runs),
         sum(run.blown_up > 0 for run in runs),
     )
@@ -193,4 +203,4 @@ def _cost_at(run: Result, step: float) -> float:
     at, costs = judged(run)
     known = costs[at <= step]
     last = float(known[-1]) if known.size else math.inf
-    return last if math.isfinite(last) and not (run.failed_to_train and step >= len(run.costs)) else math.inf
+    return last if math.isfinite(last) and not (run.failed_to_train and step >= run.costs.count) else math.inf

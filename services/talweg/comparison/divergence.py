@@ -44,10 +44,10 @@ def _growth(results: Sequence[Result]) -> list[float]:
 def _ends(result: Result) -> tuple[float, float] | None:
     """The judged cost at the beginning and at the end; None where one is not finite, or the run is not complete."""
     at, costs = judged(result)
-    if not result.complete or not costs.size or not result.costs.size:
+    if not result.complete or not costs.size or not result.costs.count:
         return None
     # Evaluated at its end only, it began where its first batch says.
-    first, last = float(costs[0] if at[0] == 0 else result.costs[0]), float(costs[-1])
+    first, last = float(costs[0] if at[0] == 0 else result.costs.first), float(costs[-1])
     return (first, last) if math.isfinite(first) and math.isfinite(last) else None
 
 

@@ -1,18 +1,23 @@
 """A study's results and comparison, read from the store."""
 
+import math
 import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg.comparison.compare import Comparison, compare
-from talweg.comparison.results import Evaluations, Result
-from talweg.records import evaluations_made, problems_of, seconds
+from talweg.comparison.results import Costs, Evaluations, Floats, Result
+from talweg.records import problems_of
 from talweg.spec import Json, StudySpec
-from talweg.store import EvaluationRow, RunRow, Store, StudyRow
-from talweg_core.problems import Problem
+from talweg.store import Chunk, Outcome, Store, StudyRow
 
-# The comparisons of the studies that were last asked about, oldest first; together at most so many costs (128 MB).
+# The comparisons of the studies that were last asked about, oldest first; together at most so many runs, and costs of
+# steps and evaluations (128 MB).
 _KEPT: dict[tuple[object, ...], Comparison] = {}
+_MOST_RUNS = 50_000
 _MOST_COSTS = 16_000_000
 _LOCK = threading.Lock()
 
@@ -31,55 +36,99 @@ def comparison_of(store: Store, study: StudyRow, *, timed: bool = False) -> Comp
         found = compare(StudySpec.model_validate(study.spec), results_of(store, study, timed=timed))
         with _LOCK:
             _KEPT[key] = found
-            while sum(map(_costs, _KEPT.values())) > _MOST_COSTS:
+            while _too_many():
                 del _KEPT[next(iter(_KEPT))]
     return found
 
 
-def _costs(comparison: Comparison) -> int:
-    return sum(result.costs.size for result in comparison.results)
+def _too_many() -> bool:
+    results = [result for comparison in _KEPT.values() for result in comparison.results]
+    return len(results) > _MOST_RUNS or sum(map(_held, results)) > _MOST_COSTS
+
+
+def _held(result: Result) -> int:
+    """How many costs a result keeps in memory."""
+    evaluated = sum(evaluations.steps.size for evaluations in result.evaluations.values())
+    return evaluated + (0 if "validation" in result.evaluations else result.costs.count)
 
 
 def results_of(store: Store, study: StudyRow, *, timed: bool = False) -> list[Result]:
-    """One Result a run, in the study's order."""
+    """One Result a run, in the study's order; the steps of a run with validation costs are read when asked for."""
     spec = StudySpec.model_validate(study.spec)
-    problems, names = problems_of(spec), spec.problem_names()
-    timed = timed or spec.clock == "seconds"
-    return [_result(store, run, problems, names, timed) for run in store.runs_of(study.id)]
+    metrics = [problem.metric for problem in problems_of(spec)]
+    names = spec.problem_names()
+    outcomes = store.outcomes(study.id)
+    # Runs that are not judged by evaluations are judged by the cost of every step.
+    by_step = [outcome.id for outcome in outcomes if outcome.step and "validation" not in outcome.evaluations]
+    costs = store.all_costs(by_step)
+    evaluations, seconds = _evaluations_made(store, outcomes), _seconds(store, outcomes) if timed else {}
+    found = []
+    for outcome in outcomes:
+        part, recorded = outcome.part or _ALONE, outcome.spec
+        found.append(
+            Result(
+                run=outcome.id,
+                optimizer=recorded["optimizer"],
+                seed=outcome.seed,
+                state=_state(outcome),
+                stop_reason=outcome.stop_reason,
+                costs=_costs(store, outcome, costs),
+                evaluations={
+                    split: Evaluations(rows.steps, rows.costs, None if np.isnan(rows.metrics).all() else rows.metrics)
+                    for split, rows in outcome.evaluations.items()
+                },
+                metric=metrics[part["problem"]],
+                problem=names[part["problem"]],
+                contender=part["optimizer"],
+                stage=part["stage"],
+                trial=part["trial"],
+                steps=outcome.total_steps,
+                batch_size=recorded["batch_size"],
+                evaluations_made=evaluations.get(outcome.id),
+                seconds=seconds.get(outcome.id),
+            )
+        )
+    return found
 
 
-def _result(store: Store, run: RunRow, problems: list[Problem], names: list[str], timed: bool) -> Result:
-    by_split: dict[str, list[EvaluationRow]] = {}
-    for row in store.evaluations(run.id):
-        by_split.setdefault(row.split, []).append(row)
-    part = run.part or _ALONE
-    return Result(
-        run=run.id,
-        optimizer=run.spec["optimizer"],
-        seed=run.seed,
-        # A run that waits at a rung of successive halving has not ended.
-        state="running" if run.stop_reason == "finished" and run.total_steps < run.spec["steps"] else run.state,
-        stop_reason=run.stop_reason,
-        costs=store.steps(run.id, 0, run.step).cost,
-        evaluations={split: _evaluations(rows) for split, rows in by_split.items()},
-        metric=problems[part["problem"]].metric,
-        problem=names[part["problem"]],
-        contender=part["optimizer"],
-        stage=part["stage"],
-        trial=part["trial"],
-        steps=run.total_steps,
-        batch_size=run.spec["batch_size"],
-        evaluations_made=evaluations_made(store, run),
-        # Read only where the clock is seconds: it adds one database row for every 64 of the costs.
-        seconds=seconds(store, run) if timed else None,
-    )
+def _state(outcome: Outcome) -> str:
+    # A run that waits at a rung of successive halving has not ended.
+    waits = outcome.stop_reason == "finished" and outcome.total_steps < outcome.spec["steps"]
+    return "running" if waits else outcome.state
 
 
-def _evaluations(rows: list[EvaluationRow]) -> Evaluations:
-    metrics = [row.metric for row in rows]
-    return Evaluations(
-        steps=np.array([row.step for row in rows], dtype=np.int64),
-        costs=np.array([row.cost for row in rows], dtype=np.float64),
-        # NumPy turns None (NULL: the number was NaN) into NaN.
-        metrics=None if all(metric is None for metric in metrics) else np.array(metrics, dtype=np.float64),
-    )
+def _costs(store: Store, outcome: Outcome, read: Mapping[str, Floats]) -> Costs:
+    if outcome.id in read:
+        return Costs.of(read[outcome.id][: outcome.step])
+    run, count = outcome.id, outcome.step
+    first, last = (math.nan if cost is None else cost for cost in (outcome.first_cost, outcome.cost))
+    least = math.inf if outcome.best_cost is None else outcome.best_cost
+    return Costs(count, first, last, least, lambda: store.steps(run, 0, count).cost)
+
+
+def _evaluations_made(store: Store, outcomes: Sequence[Outcome]) -> dict[str, NDArray[np.int64]]:
+    """By run (n, 3) counts of gradients, costs and Hessian products; without runs whose steps took one gradient each.
+
+    A step that took one gradient has no stored counts.
+    """
+    found: dict[str, NDArray[np.int64]] = {}
+    steps = {outcome.id: outcome.step for outcome in outcomes}
+    for chunk in store.chunks_of(list(steps), "evaluations"):
+        made = found.setdefault(chunk.run_id, np.tile(np.array([1, 0, 0]), (steps[chunk.run_id], 1)))
+        _fill(made, chunk)
+    return found
+
+
+def _seconds(store: Store, outcomes: Sequence[Outcome]) -> dict[str, Floats]:
+    """By run (n,) seconds of each step; without runs of which one is not stored."""
+    found = {outcome.id: np.full((outcome.step, 1), np.nan) for outcome in outcomes}
+    for chunk in store.chunks_of(list(found), "seconds"):
+        _fill(found[chunk.run_id], chunk)
+    return {run: values[:, 0] for run, values in found.items() if not np.isnan(values).any()}
+
+
+def _fill(values: NDArray[Any], chunk: Chunk) -> None:
+    """Write a chunk's steps into the array (n, k) of its run, up to its end."""
+    stop = min(chunk.first_step + chunk.steps, len(values))
+    if chunk.first_step < stop:
+        values[chunk.first_step : stop] = chunk.array(values.dtype, values.shape[1], chunk.first_step, stop)

@@ -1,12 +1,13 @@
 """The input of a comparison as plain data: one Result a run, grouped by optimizer setting; and the settings' labels."""
 
+import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SEPARATOR = " · "
 Floats = NDArray[np.float64]
@@ -62,12 +63,49 @@ class Evaluations:
 
 
 @dataclass(frozen=True, eq=False)
+class Costs:
+    """The costs of a run's steps 0 … n − 1, non-finite where it diverged; the array is read when it is asked for.
+
+    So a sweep of many runs is ranked without reading every step of each.
+
+    Attributes:
+        count: n.
+        first, last: NaN where n is 0.
+        least: the least finite one, infinite where there is none.
+        read: gives the array (n,).
+    """
+
+    count: int
+    first: float
+    last: float
+    least: float
+    read: Callable[[], Floats]
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "Costs":
+        """The costs (n,) that are in memory."""
+        array = np.asarray(values, dtype=np.float64)
+        finite = array[np.isfinite(array)]
+        first, last = (float(array[0]), float(array[-1])) if array.size else (math.nan, math.nan)
+        return cls(array.size, first, last, float(finite.min()) if finite.size else math.inf, lambda: array)
+
+    @property
+    def array(self) -> Floats:
+        """(n,) all of them."""
+        return self.read()
+
+    def until(self, steps: int) -> "Costs":
+        """Those of the steps before `steps`."""
+        return self if steps >= self.count else Costs.of(self.array[:steps])
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """One run, as input of a comparison.
 
     Attributes:
         optimizer: its name under "name", then every hyperparameter.
-        costs: (n,) the cost of steps 0 … n − 1, non-finite where it diverged.
+        costs: of each step, on its batch.
         evaluations: by split ("validation", "test").
         metric: the name of `Evaluations.metrics` ("accuracy"), None where there are none.
         contender: the position in the study of its optimizer, whose setting may be tuned; None: matched by `optimizer`.
@@ -86,7 +124,7 @@ class Result:
     seed: int
     state: str
     stop_reason: str | None
-    costs: Floats
+    costs: Costs
     evaluations: Mapping[str, Evaluations] = field(default_factory=dict)
     metric: str | None = None
     contender: int | None = None
@@ -159,12 +197,13 @@ def groups(results: Sequence[Result]) -> list[Group]:
     for result in results:
         settings.setdefault(repr(sorted(result.optimizer.items())), []).append(result)
     optimizers = [members[0].optimizer for members in settings.values()]
-    keys = varying(optimizers)
+    keys, counts = varying(optimizers), Counter(str(optimizer["name"]) for optimizer in optimizers)
     seen: Counter[str] = Counter()
     grouped = []
     for optimizer, members in zip(optimizers, settings.values(), strict=True):
         name = str(optimizer["name"])
-        alone = sum(other["name"] == name for other in optimizers) == 1
-        grouped.append(Group(label(optimizer, () if alone else keys), optimizer, seen[name], tuple(members)))
+        grouped.append(
+            Group(label(optimizer, () if counts[name] == 1 else keys), optimizer, seen[name], tuple(members))
+        )
         seen[name] += 1
     return grouped

@@ -91,13 +91,12 @@ def ranking(results: Sequence[Result]) -> Ranking:
 
 def final_cost(result: Result) -> float:
     """The cost of the last recorded step; NaN before the first."""
-    return float(result.costs[-1]) if result.costs.size else math.nan
+    return result.costs.last
 
 
 def best_cost(result: Result) -> float:
     """The least finite cost of any step; NaN where there is none."""
-    finite = result.costs[np.isfinite(result.costs)]
-    return float(finite.min()) if finite.size else math.nan
+    return result.costs.least if math.isfinite(result.costs.least) else math.nan
 
 
 def validation_cost(result: Result) -> float:

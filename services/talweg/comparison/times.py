@@ -27,7 +27,7 @@ def ticks(result: Result, clock: Clock = "steps") -> Floats:
     Evaluations count in gradients: a cost alone is one half (a forward pass takes at most half of forward and backward
     together), a Hessian-vector product two.
     """
-    steps = len(result.costs)
+    steps = result.costs.count
     if clock == "steps":
         return np.arange(steps + 1, dtype=np.float64)
     if clock == "seconds":
@@ -38,6 +38,13 @@ def ticks(result: Result, clock: Clock = "steps") -> Floats:
     return np.concatenate([[0.0], np.cumsum(each)])
 
 
+def taken(result: Result, clock: Clock) -> float:
+    """The clock's reading after the last step."""
+    if clock == "steps" or (clock == "gradients" and result.evaluations_made is None):
+        return float(result.costs.count)
+    return float(ticks(result, clock)[-1])
+
+
 def judged(result: Result) -> tuple[Steps, Floats]:
     """The judged costs of a run: steps (n,) ascending, and costs (n,) of the parameters before them.
 
@@ -46,7 +53,7 @@ def judged(result: Result) -> tuple[Steps, Floats]:
     evaluations = result.evaluations.get("validation")
     if evaluations is not None:
         return evaluations.steps, evaluations.costs
-    return np.arange(len(result.costs)), result.costs
+    return np.arange(result.costs.count), result.costs.array
 
 
 def time_to_target(result: Result, target: float, clock: Clock = "steps", *, budget: float = math.inf) -> float:
@@ -58,8 +65,8 @@ def time_to_target(result: Result, target: float, clock: Clock = "steps", *, bud
     (reached,) = np.nonzero(costs <= target)
     if not reached.size:
         return math.inf
-    at = ticks(result, clock)
-    time = float(at[max(int(steps[reached[0]]), 1)])
+    step = max(int(steps[reached[0]]), 1)
+    time = float(step if clock == "steps" else ticks(result, clock)[step])
     return time if time <= budget else math.inf
 
 

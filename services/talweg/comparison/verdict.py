@@ -13,6 +13,8 @@ from talweg.study_settings import PAIRWISE
 
 # So many of a list are named, of the others how many there are.
 _NAMED = 3
+# An interval of ratios that is narrower is written with more digits.
+_NARROW = 0.02
 
 
 def verdict(comparison: Comparison, guards: Sequence[Guard]) -> str:
@@ -111,26 +113,32 @@ def _seen(difference: Difference | None, first: Standing, other: Standing) -> st
     ratios = (i.estimate, i.low, i.high)
     if difference.first == first.contender.label:
         ratios = (_over(i.estimate), _over(i.high), _over(i.low))
-    middle, low, high = (_factor(ratio) for ratio in ratios)
-    return f"{_name(other)} costs {middle} times as much (95 %: {low} to {high}){lost}"
+    middle, low, high = _factors(ratios)
+    # On average over seeds: the leader, which has the least median, may have the greater mean.
+    return f"{_name(other)} costs {middle} times as much on average (95 %: {low} to {high}){lost}"
 
 
 def _over(ratio: float) -> float:
     return math.inf if ratio == 0 else 1 / ratio
 
 
-def _factor(ratio: float) -> str:
-    return "any number" if math.isinf(ratio) else f"{ratio:.3g}"
+def _factors(ratios: Sequence[float]) -> list[str]:
+    """Three digits each; more where an interval about 1 is so narrow that its ends would read the same."""
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]
+    widest = max(finite, default=0.0) - min(finite, default=0.0)
+    digits = 3 if not 0 < widest < _NARROW else min(2 - math.floor(math.log10(widest)), 9)
+    return ["any number" if math.isinf(ratio) else f"{ratio:.{digits}g}" for ratio in ratios]
 
 
 def _of_many(problem: OnProblem) -> str:
     """Of a sweep: the best, how many are shown not to be the best, and which may be."""
     first, *rest = problem.standings
-    beaten = sum(_between(problem.differences, first, s)[1] < 0 for s in rest)
-    level = [_name(s) for s in rest if _between(problem.differences, first, s)[1] >= 0]
+    # The best is compared with each of the others.
+    beaten = {d.second if d.settled < 0 else d.first for d in problem.differences if d.settled} - {_name(first)}
+    level = [_name(s) for s in rest if _name(s) not in beaten]
     text = (
         f"On {problem.name} {_name(first)} had the lowest median {problem.judged_by} of {len(problem.standings):,} "
-        f"settings, {figures(first.median)}; {beaten:,} of the others are shown not to be the best."
+        f"settings, {figures(first.median)}; {len(beaten):,} of the others are shown not to be the best."
     )
     if level:
         text += f" Not told from it: {_some(level, ', ')}."

@@ -107,6 +107,11 @@ def serve(store: Store) -> None:
     _stores.add(store)
 
 
+def served() -> list[Store]:
+    """The stores that `serve` was called with and that still exist."""
+    return list(_stores)
+
+
 def with_digest(store: Store, spec: S) -> S:
     """The spec with the digest of each uploaded dataset that it names; calls `serve`.
 

@@ -17,6 +17,9 @@ from talweg.errors import Conflict, InvalidSpec, NoSuchStep
 from talweg.execution.planning import require_room
 from talweg.execution.submission import Publish, equal_run, new_run, publish_all, random_name, write
 from talweg.records import fork_start, normalise, size_of
+from talweg.rules import with_sources
+from talweg.settings import Settings
+from talweg.settings import settings as process_settings
 from talweg.spec import ForkSpec, RunSpec
 from talweg.store import LIVE, Checkpoint, NewCohort, RunRow, Store
 from talweg.store.batch import checkpoint_every
@@ -29,6 +32,7 @@ def fork_run(
     *,
     idempotency_key: str | None = None,
     publish: Publish = queue.publish,
+    settings: Settings | None = None,
 ) -> RunRow:
     """Write a run that shares the parent's steps before `spec.step`, and publish its cohort.
 
@@ -41,6 +45,8 @@ def fork_run(
         Conflict: The name or the key belongs to another run.
         ReplayDiverged, CorruptRecord: The state at that step can neither be read nor recomputed.
     """
+    if spec.optimizer is not None:
+        with_sources(store, [spec.optimizer], (settings or process_settings()).rules)
     filled = normalise(_spec_of(parent, spec))
     _check(parent, spec, filled)
     start = fork_start(store, parent, filled, spec.step, state=spec.state)
@@ -78,13 +84,15 @@ def resume_run(
     `max_seconds` sets a new one on all of its training time.
 
     Raises:
-        Conflict: The run is live, with another number of steps to make.
+        Conflict: The run is live, with another number of steps to make or another time limit.
         InvalidSpec: It has made more steps, has diverged, or belongs to a study, whose runs all have the same number.
     """
     wanted = run.total_steps if steps is None else steps
     if run.state in LIVE:
-        if wanted == run.total_steps:
+        if wanted == run.total_steps and max_seconds in (None, run.spec.get("max_seconds")):
             return run
+        if wanted == run.total_steps:
+            raise Conflict(f"run {run.name}: is {run.state}; a new max_seconds is taken when it has ended")
         raise Conflict(f"run {run.name}: is {run.state}, to make {run.total_steps} steps; wait until it ends")
     if run.stop_reason == "diverged":
         raise InvalidSpec(f"run {run.name}: diverged at step {run.step - 1}; a further step changes nothing")

@@ -22,6 +22,7 @@ from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound, Unreac
 from talweg.execution.planning import plan, require_room
 from talweg.records.coordinates import size_of
 from talweg.records.from_spec import fitting, normalise, normalise_study, problem_of
+from talweg.rules import with_sources
 from talweg.settings import Settings
 from talweg.settings import settings as process_settings
 from talweg.spec import Planned, RunSpec, StudySpec
@@ -65,12 +66,14 @@ def submit_run(
         Conflict: The name or the key belongs to another run.
         DiskFull: The run would record more than is free.
     """
+    chosen = settings or process_settings()
+    with_sources(store, [spec.optimizer], chosen.rules)
     filled = normalise(with_digest(store, spec))
     if idempotency_key is None and (existing := equal_run(store, spec.name, filled.digest)):
         return existing
     name = spec.name or random_name(filled.optimizer.name, problem_of(filled).name)
     runs = _Runs([filled], [name], None)
-    submitted = runs.submit(store, None, idempotency_key, publish, settings or process_settings())
+    submitted = runs.submit(store, None, idempotency_key, publish, chosen)
     return store.run(submitted.run_ids[0])
 
 
@@ -86,6 +89,8 @@ def submit_study(
 
     Where an equal study has the name, its cancelled and failed runs are resumed.
     """
+    chosen = settings or process_settings()
+    with_sources(store, spec.optimizers, chosen.rules)
     filled = normalise_study(with_digest(store, spec))
     existing = find_named(store.study, spec.name) if idempotency_key is None else None
     if existing is not None:
@@ -96,7 +101,7 @@ def submit_study(
     study = NewStudy(str(uuid7()), name, filled.content, filled.staged)
     planned = filled.planned()
     runs = _Runs([each.spec for each in planned], run_names(name, filled, planned), study.id, planned)
-    submitted = runs.submit(store, study, idempotency_key, publish, settings or process_settings())
+    submitted = runs.submit(store, study, idempotency_key, publish, chosen)
     assert submitted.study_id is not None
     return store.study(submitted.study_id)
 

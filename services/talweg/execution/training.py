@@ -1,5 +1,6 @@
 """Train a cohort from claim to finish, and extend its lease; the only place that runs the engine's cohorts."""
 
+import os
 import threading
 import time
 import traceback
@@ -81,13 +82,26 @@ class Heartbeat:
 
     Attributes:
         lost: The claim is no longer valid; this worker must not write any more.
+        limit: The time limit of one step.
     """
 
     def __init__(
-        self, store: Store, claim: Claim, *, seconds: float, lease_seconds: float, writer_pid: int | None = None
+        self,
+        store: Store,
+        claim: Claim,
+        *,
+        seconds: float,
+        lease_seconds: float,
+        writer_pid: int | None = None,
+        rule_seconds: float = float("inf"),
     ) -> None:
-        """Prepare; the thread starts when the context is entered. Samples include the process `writer_pid`."""
+        """Prepare; the thread starts when the context is entered. Samples include the process `writer_pid`.
+
+        `rule_seconds`: the limit of one step with a user's own optimizer.
+        """
         self.lost = False
+        names = {str(run.optimizer) for run in claim.runs}
+        self.limit = StepLimit(min(names), rule_seconds)
         self._store, self._claim = store, claim
         self._seconds, self._lease_seconds = seconds, lease_seconds
         self._sampler = Sampler(writer_pid)
@@ -112,6 +126,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds):
             try:
+                self.limit.enforce(self._store, self._claim)
                 self._store.heartbeat(self._claim, self._lease_seconds)
             except LeaseLost:
                 self.lost = True
@@ -130,6 +145,37 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001
             # A sample must neither delay nor end the training.
             log.warning("sample not kept", cohort=self._claim.cohort_id, error=repr(error))
+
+
+class StepLimit:
+    """The time of one step with a user's own optimizer, which may never return.
+
+    A heartbeat finds it; then the cohort fails with that reason and this process ends, since nothing else ends a loop
+    in compiled code. Of several runs each continues in a cohort of its own, so that only those that loop are given up.
+    """
+
+    def __init__(self, optimizer: str, seconds: float, end_process: Callable[[int], object] = os._exit) -> None:
+        """No limit for Talweg's own optimizers. `end_process` gets the exit status."""
+        self.seconds = seconds if "@" in optimizer else float("inf")
+        self._optimizer, self._end_process = optimizer, end_process
+        self._since = float("inf")
+
+    def __enter__(self) -> None:
+        """A step starts."""
+        self._since = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        """The step has ended."""
+        self._since = float("inf")
+
+    def enforce(self, store: Store, claim: Claim) -> None:
+        """End the claim and the process where the present step takes too long."""
+        if time.monotonic() - self._since < self.seconds:
+            return
+        reason = f"optimizer {self._optimizer}: one step took longer than {self.seconds:g} s (TALWEG_RULE_SECONDS)"
+        log.error("step takes too long", cohort=claim.cohort_id, reason=reason)
+        store.fail(claim, reason, 1)
+        self._end_process(1)
 
 
 class TimeLimits:
@@ -188,6 +234,7 @@ def train(
         seconds=settings.heartbeat_seconds,
         lease_seconds=settings.lease_seconds,
         writer_pid=writer_process.pid if writer_process else None,
+        rule_seconds=settings.rule_seconds,
     )
     try:
         try:
@@ -288,7 +335,8 @@ def _advance(
             return
         if splits and cohort.step % spec.evaluate_every == 0:
             recorder.evaluate(splits)
-        recorder.step()
+        with beat.limit:
+            recorder.step()
 
 
 def _resumed(store: Store, runs: Sequence[RunRow]) -> Cohort:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from talweg.comparison.compare import Comparison, OnProblem, shown, shown_runs
+from talweg.comparison.compare import Comparison, OnProblem, leaders, shown, shown_runs
 from talweg.comparison.contenders import Contender
 from talweg.comparison.profiles import R_MAX, profile
 from talweg.comparison.results import Group, Result, groups
@@ -76,7 +76,7 @@ def _saved(figure: Figure, **options: Any) -> bytes:
 
 
 def _training(group: Group, points: int) -> Curve | None:
-    return median_curve([result.costs for result in group.results if result.counts], points=points)
+    return median_curve([result.costs.array for result in group.results if result.counts], points=points)
 
 
 def _validation(group: Group) -> Curve | None:
@@ -104,7 +104,8 @@ def _diverged(axes: Axes, members: Sequence[Group]) -> None:
     """Each untrained run up to its end; above the upper limit of the axes it follows that limit."""
     any_counts = any(result.counts for group in members for result in group.results)
     runs = [(group, result) for group in members for result in group.results if result.failed_to_train]
-    finite = [result.costs[np.isfinite(result.costs)] for _, result in runs]
+    whole = [result.costs.array for _, result in runs]
+    finite = [costs[np.isfinite(costs)] for costs in whole]
     if not any_counts:
         scale(axes, finite)
     top = axes.get_ylim()[1]
@@ -288,7 +289,11 @@ def _every(width: float) -> object:
 
 
 def draw(comparison: Comparison, kind: str, *, title: str = "") -> bytes:
-    """One figure as SVG: overview, profiles, sensitivities, or else the curves of the study's one problem."""
+    """One figure as SVG: overview, profiles, sensitivities, or else the curves of the study's one problem.
+
+    Of many contenders the best are drawn.
+    """
+    comparison = leaders(comparison)
     if kind == "profiles":
         return svg(profiles(comparison))
     if kind == "overview":

@@ -151,6 +151,11 @@ class Folder:
         """The folder of logs, one for each process."""
         return self.home / "logs"
 
+    @property
+    def rules(self) -> Path:
+        """Sources of users' own optimizers, which clients on this machine write and the API reads."""
+        return self.home / "rules"
+
     def log(self, name: str) -> Path:
         """The log of the process `name`."""
         return self.logs / f"{name}.log"
@@ -194,7 +199,7 @@ class Folder:
 
     def make(self) -> None:
         """Create missing subfolders; raises OSError."""
-        for folder in (self.logs, self.broker, self.mlflow):
+        for folder in (self.logs, self.broker, self.mlflow, self.rules):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def check(self) -> None:

@@ -155,6 +155,7 @@ def plan_stack(settings: Settings, folder: Folder, *, owner: int | None = None) 
     notes = [note] if note else []
     url = f"http://127.0.0.1:{port}"
     connections = {"TALWEG_HOST": "127.0.0.1", "TALWEG_PORT": str(port), "TALWEG_TOKEN": folder.token()}
+    connections["TALWEG_RULES"] = str(folder.rules)
     base = child_environment(settings, folder)
     children: list[ChildPlan] = []
     if settings.database_url is None:
@@ -170,7 +171,11 @@ def plan_stack(settings: Settings, folder: Folder, *, owner: int | None = None) 
         mlflow_port, note = choose_port(settings.mlflow_port, explicit=explicit, what="MLflow", besides=[port])
         notes += [note] if note else []
         connections["TALWEG_MLFLOW_URL"] = f"http://127.0.0.1:{mlflow_port}"
-        children.append(_mlflow(mlflow_port, folder, base))
+        laboratory = None
+        if settings.mirror == "rows":
+            connections[mlflow_server.DATABASE_VARIABLE] = mlflow_server.database_of(folder.mlflow)
+            laboratory = (base | connections)["TALWEG_DATABASE_URL"]
+        children.append(_mlflow(mlflow_port, folder, base, laboratory))
     return Plan(
         home=str(folder.home),
         mark=folder.marker,
@@ -207,14 +212,21 @@ def module(name: str) -> list[str]:
     return [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", name]
 
 
-def _mlflow(port: int, folder: Folder, base: dict[str, str]) -> ChildPlan:
-    env = mlflow_server.environment(folder.mlflow, port=port)
+def _mlflow(port: int, folder: Folder, base: dict[str, str], laboratory: str | None) -> ChildPlan:
+    """MLflow's server; it reads the laboratory at that database URL, unless None."""
+    env = mlflow_server.environment(folder.mlflow, port=port, laboratory_url=laboratory)
+    given = {key: value for key, value in env.items() if base.get(key) != value or key in _SECRETS}
+    if laboratory is None:
+        given.pop("TALWEG_DATABASE_URL", None)
     return ChildPlan(
         "mlflow",
-        mlflow_server.command(folder.mlflow, port=port),
-        env={key: value for key, value in env.items() if base.get(key) != value},
+        mlflow_server.command(folder.mlflow, port=port, laboratory=laboratory is not None),
+        env=given,
         # Variables that mlflow_server.environment removes.
-        without=[*_SECRETS, *(key for key in base if key in os.environ and key not in env)],
+        without=[
+            *(key for key in _SECRETS if key not in given),
+            *(key for key in base if key in os.environ and key not in env),
+        ],
         after=["api"],
         required=False,
         probe="http",

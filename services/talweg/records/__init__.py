@@ -19,12 +19,10 @@ from talweg.records.steps import (
     Batch,
     batch,
     evaluations_between,
-    evaluations_made,
     gradient,
     norms,
     parameters,
     records,
-    seconds,
 )
 from talweg.records.verify_and_repair import Repaired, Verification, repair, verify
 
@@ -45,7 +43,6 @@ __all__ = [
     "cohort_of",
     "engine_rules",
     "evaluations_between",
-    "evaluations_made",
     "explain",
     "explain_step",
     "fork_start",
@@ -64,7 +61,6 @@ __all__ = [
     "records",
     "repair",
     "schedule_of",
-    "seconds",
     "size_of",
     "stored_snapshots",
     "verify",

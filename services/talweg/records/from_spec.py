@@ -7,10 +7,11 @@ from functools import lru_cache
 
 from talweg.datasets.sources import loader
 from talweg.errors import InvalidSpec
+from talweg.rules import create
 from talweg.spec import Json, OptimizerSpec, ProblemSpec, RunSpec, ScheduleSpec, StudyProblem, StudySpec
 from talweg.store import RunRow
 from talweg.study_settings import Grid, Range, Search, Target, UntilSettled
-from talweg_core import Cohort, optimizers, problems, schedules
+from talweg_core import Cohort, problems, schedules
 from talweg_core.errors import EngineError
 from talweg_core.memory import cohort_bytes
 from talweg_core.optimizers import Optimizer
@@ -246,7 +247,7 @@ def _filled(spec: OptimizerSpec) -> OptimizerSpec:
 def _optimizer(text: str) -> Optimizer:
     settings: Json = json.loads(text)
     with engine_rules():
-        return optimizers.create(settings.pop("name"), **settings)
+        return create(settings.pop("name"), **settings)
 
 
 @lru_cache(maxsize=16)

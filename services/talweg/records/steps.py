@@ -205,36 +205,16 @@ def _walk_stored(store: Store, piece: Piece, steps: Sequence[int], enough: Calla
         yield Point(run, step, float(costs[k]), parameters[k], gradients[k])
 
 
-def evaluations_made(store: Store, run: RunRow) -> NDArray[np.int64] | None:
-    """(n, 3) counts of gradients, costs and Hessian products of each step; None where each step took one gradient."""
-    made = evaluations_between(store, run, 0, run.step)
-    # A step that took one gradient has no stored counts.
-    return None if (made == _ONE_GRADIENT).all() else made
-
-
 def evaluations_between(store: Store, run: RunRow, start: int, stop: int) -> NDArray[np.int64]:
     """(n, 3) counts of gradients, costs and Hessian products of the recorded steps start … stop − 1."""
     made = np.tile(_ONE_GRADIENT, (stop - start, 1))
-    _fill(store, run, "evaluations", made, start)
-    return made
-
-
-def seconds(store: Store, run: RunRow) -> NDArray[np.float64] | None:
-    """(n,) seconds of each recorded step, the run's share of its cohort's; None where one is not stored."""
-    found = np.empty((run.step, 1))
-    return found[:, 0] if _fill(store, run, "seconds", found, 0) == run.step else None
-
-
-def _fill(store: Store, run: RunRow, quantity: Quantity, values: NDArray[np.generic], start: int) -> int:
-    """Write the stored values of the steps from `start` into `values`, in place; returns how many steps were stored."""
-    filled = 0
-    for piece in pieces(store, run, start, start + len(values)):
-        for chunk in store.chunks(piece.run.id, quantity, piece.start, piece.stop):
+    for piece in pieces(store, run, start, stop):
+        # A step that took one gradient has no stored counts.
+        for chunk in store.chunks(piece.run.id, "evaluations", piece.start, piece.stop):
             first = max(chunk.first_step, piece.start)
-            rows = chunk.array(values.dtype, values.shape[1], piece.start, piece.stop)
-            values[first - start : first - start + len(rows)] = rows
-            filled += len(rows)
-    return filled
+            rows = chunk.array(made.dtype, 3, piece.start, piece.stop)
+            made[first - start : first - start + len(rows)] = rows
+    return made
 
 
 @dataclass(frozen=True, eq=False)

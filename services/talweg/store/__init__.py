@@ -18,7 +18,8 @@ from talweg.store.batch import (
     Sample,
     StepRows,
 )
-from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import Backlog, Signs, Waits
+from talweg.store.outcomes import Outcome
 from talweg.store.rows import (
     LIVE,
     RUN_STATES,
@@ -28,6 +29,7 @@ from talweg.store.rows import (
     DatasetRow,
     DerivativeRow,
     EvaluationRow,
+    LatestValues,
     Limits,
     Meter,
     Page,
@@ -48,6 +50,7 @@ from talweg.store.store import Store, open_store
 __all__ = [
     "LIVE",
     "RUN_STATES",
+    "Backlog",
     "Checkpoint",
     "Chunk",
     "Claim",
@@ -60,11 +63,13 @@ __all__ = [
     "Evaluation",
     "EvaluationRow",
     "Extension",
+    "LatestValues",
     "Limits",
     "Meter",
     "NewCohort",
     "NewRun",
     "NewStudy",
+    "Outcome",
     "Page",
     "Progress",
     "Quantity",

@@ -1,4 +1,4 @@
-"""Access tokens, stored as digests, their quotas, and the datasets uploaded with them."""
+"""Access tokens, stored as digests, their quotas; datasets uploaded with them; the sources of users' own rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,6 +16,7 @@ _TOKENS = tables.tokens
 _RUNS = tables.runs
 _CHARGES = tables.charges
 _DATASETS = tables.datasets
+_RULES = tables.rules
 _NAMES = tables.dataset_names
 # Of the lock that is held while a dataset gets its name: any number that nothing else takes.
 _NAMING = 7_302_951
@@ -194,8 +195,28 @@ def dataset_payload(connection: Connection, digest: str) -> bytes:
     return bytes(found)
 
 
+def add_rule(connection: Connection, name: str, digest: str, source: str) -> None:
+    """Add the source of a rule; no effect where it is stored. Raises Conflict where the name has another source."""
+    found = connection.execute(select(_RULES.c.digest).where(_RULES.c.name == name)).scalar_one_or_none()
+    if found not in (None, digest):
+        raise Conflict(f"optimizer {name}: the name belongs to another source, {found}; change a comment in yours")
+    connection.execute(
+        tables.upsert(connection, _RULES)
+        .values(digest=digest, name=name, source=source, created_at=FromNow())
+        .on_conflict_do_nothing()
+    )
+
+
+def rule_source(connection: Connection, name: str) -> tuple[str, str]:
+    """Digest and source of a rule; raises NotFound."""
+    found = connection.execute(select(_RULES.c.digest, _RULES.c.source).where(_RULES.c.name == name)).one_or_none()
+    if found is None:
+        raise NotFound(f"optimizer: no source is stored for the name {name!r}")
+    return str(found.digest), str(found.source)
+
+
 class Access(Database):
-    """Tokens and datasets; each method is one transaction."""
+    """Tokens, datasets and rules; each method is one transaction."""
 
     def add_token(
         self,
@@ -260,3 +281,22 @@ class Access(Database):
         """A dataset's bytes as they were stored; raises NotFound."""
         with self._read() as connection:
             return dataset_payload(connection, digest)
+
+    def add_rule(self, name: str, digest: str, source: str) -> None:
+        """Store the source of a user's rule; a second call changes nothing.
+
+        Raises:
+            Conflict: The name belongs to another source.
+        """
+        with self._write() as connection:
+            add_rule(connection, name, digest, source)
+
+    def rule_source(self, name: str) -> tuple[str, str]:
+        """Digest and source of the rule of that name; raises NotFound."""
+        with self._read() as connection:
+            return rule_source(connection, name)
+
+    def rule_names(self) -> list[str]:
+        """The names of all stored rules."""
+        with self._read() as connection:
+            return list(connection.execute(select(_RULES.c.name).order_by(_RULES.c.name)).scalars())

@@ -25,7 +25,7 @@ ROW_COORDINATES = 32
 # Values that a run's kept checkpoints may hold together before they are made less often.
 _CHECKPOINT_VALUES = 64_000_000
 # Bytes of a step's row, of its norms per tensor, of a derivative's row; and zstd's ratio on gradients and parameters.
-_STEP_BYTES, _NORM_BYTES, _DERIVATIVE_BYTES, _COMPRESSED = 100, 24, 100, 0.8
+STEP_BYTES, _NORM_BYTES, DERIVATIVE_BYTES, _COMPRESSED = 100, 24, 100, 0.8
 
 
 def resolve(record: "Record", size: int, steps: int) -> Resolved:
@@ -52,13 +52,13 @@ def recorded_bytes(record: Resolved, *, size: int, tensors: int, steps: int, ite
 
     Measured on SQLite with the catalogue's problems: within a fifth, where values compress as in a usual training.
     """
-    found = steps * (_STEP_BYTES + _NORM_BYTES * tensors)
+    found = steps * (STEP_BYTES + _NORM_BYTES * tensors)
     # Kept checkpoints, and the last one.
     found += (steps // checkpoint_every(record, size, steps) + 1) * 3 * size * itemsize
     if record == "full":
         found += int(_COMPRESSED * 2 * size * steps * itemsize)
     if size <= ROW_COORDINATES:
-        found += steps * size * _DERIVATIVE_BYTES
+        found += steps * size * DERIVATIVE_BYTES
     return found
 
 

@@ -39,8 +39,10 @@ def storable(value: str) -> bool:
     return "\x00" not in value
 
 
-def page_query(query: Select[Any], identity: Column[Any], limit: int, cursor: str | None) -> Select[Any]:
-    """Query one row more than a page, newest first, from below `cursor` on. Ids are uuid7, so they grow with time.
+def page_query(
+    query: Select[Any], identity: Column[Any], limit: int, cursor: str | None, *, oldest: bool = False
+) -> Select[Any]:
+    """Query one row more than a page, from `cursor` on: newest first, or oldest. Ids are uuid7, so they grow with time.
 
     Raises:
         InvalidSpec: The limit is out of range, or the cursor is no id.
@@ -49,10 +51,11 @@ def page_query(query: Select[Any], identity: Column[Any], limit: int, cursor: st
         raise InvalidSpec(f"limit: must lie in [1, {MAXIMUM}], got {limit}")
     if cursor is not None:
         try:
-            query = query.where(identity < str(UUID(cursor)))
+            last = str(UUID(cursor))
+            query = query.where(identity > last if oldest else identity < last)
         except ValueError:
             raise InvalidSpec(f"cursor: must be the cursor of an earlier page, got {cursor[:80]!r}") from None
-    return query.order_by(identity.desc()).limit(limit + 1)
+    return query.order_by(identity if oldest else identity.desc()).limit(limit + 1)
 
 
 def page_of(items: Sequence[T], ids: Sequence[str], limit: int) -> Page[T]:

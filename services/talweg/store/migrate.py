@@ -7,8 +7,9 @@ imported only to migrate: every process checks the schema's version at its start
 
 The owner of the tables migrates, and no other role needs its password. `talweg_api` and `talweg_worker` (also used by
 the mirror and the reconciler) read and write rows, delete only where their work needs it, and cannot create, alter,
-drop or truncate anything; workers cannot read tokens. These roles are created where TALWEG_API_DATABASE_PASSWORD and
-TALWEG_WORKER_DATABASE_PASSWORD are set. A database without them is not changed: a single user needs no roles.
+drop or truncate anything; workers cannot read tokens. `talweg_reader`, used by MLflow's server, reads all but tokens.
+These roles are created where TALWEG_API_DATABASE_PASSWORD, TALWEG_WORKER_DATABASE_PASSWORD and
+TALWEG_READER_DATABASE_PASSWORD are set. A database without them is not changed: a single user needs no roles.
 """
 
 import sys
@@ -33,16 +34,20 @@ if TYPE_CHECKING:
 
 API_ROLE: Final = "talweg_api"
 WORKER_ROLE: Final = "talweg_worker"
+READER_ROLE: Final = "talweg_reader"
 
-# Privileges on every table that is not listed below, also on tables of later migrations.
 _ROWS: Final = "SELECT, INSERT, UPDATE"
 _READ: Final = "SELECT"
+# Privileges on every table that is not listed below, also on tables of later migrations.
+_DEFAULT: Final[Mapping[str, str]] = {API_ROLE: _ROWS, WORKER_ROLE: _ROWS, READER_ROLE: _READ}
 _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
     API_ROLE: {
         "alembic_version": _READ,
         "laboratory": _READ,
         # Resuming a run deletes the evaluations of its end.
         "evaluations": f"{_READ}, DELETE",
+        # Sources of users' rules are code. A laboratory with roles is shared, and keeps none.
+        "rules": _READ,
     },
     WORKER_ROLE: {
         "alembic_version": _READ,
@@ -50,8 +55,10 @@ _EXCEPT: Final[Mapping[str, Mapping[str, str]]] = {
         # The last checkpoint is replaced by the next; a reconciler that stops gives up its lead.
         "checkpoints": f"{_ROWS}, DELETE",
         "leaders": f"{_ROWS}, DELETE",
+        "rules": _READ,
         "tokens": "",
     },
+    READER_ROLE: {"tokens": ""},
 }
 # An arbitrary number, the same in every version: one migration waits for another's end.
 _LOCK = 7_425_934_101
@@ -96,7 +103,7 @@ def grant_roles(connection: Connection) -> None:
         ):
             connection.exec_driver_sql(statement)
         for name in names:
-            if privileges := exceptions.get(name, _ROWS):
+            if privileges := exceptions.get(name, _DEFAULT[role]):
                 connection.exec_driver_sql(f'GRANT {privileges} ON TABLE "{name}" TO {role}')
 
 
@@ -162,7 +169,7 @@ def ensure_current(engine: Engine) -> None:
         # Connecting would create an empty file.
         raise NotFound(f"database: there is no laboratory at {url.database}; `talweg migrate` makes one")
     with translated(url), engine.connect() as connection:
-        if _revision(connection) == _head():
+        if _revision(connection) == head():
             return
         if _known(connection) is None:
             raise NotFound(f"database: there is no laboratory at {url.render_as_string()}; `talweg migrate` makes one")
@@ -172,12 +179,12 @@ def ensure_current(engine: Engine) -> None:
 def check_revision(connection: Connection) -> None:
     """One query: raises TalwegError where the database is at another revision than this version's."""
     found = _revision(connection)
-    if found != _head():
-        raise TalwegError(f"database: must be at revision {_head()}, got {found}; `talweg migrate` brings it there")
+    if found != head():
+        raise TalwegError(f"database: must be at revision {head()}, got {found}; `talweg migrate` brings it there")
 
 
 @cache
-def _head() -> str:
+def head() -> str:
     """The last of the migrations, which are numbered."""
     return max(path.name.partition("_")[0] for path in (scripts() / "versions").glob("[0-9]*_*.py"))
 
@@ -217,7 +224,7 @@ def _known(connection: Connection) -> str | None:
         by = "unknown"
     raise NewerLaboratory(
         f"database: is at revision {found}, written by Talweg {by}; this is Talweg {version('talweg')}, "
-        f"which knows {_head()} as the last: install the newer one"
+        f"which knows {head()} as the last: install the newer one"
     )
 
 
@@ -247,7 +254,11 @@ def main() -> int:
     """Migrate the database of the settings; returns the exit code, and writes errors to stderr."""
     chosen = settings()
     url = chosen.database_url
-    given = {API_ROLE: chosen.api_database_password, WORKER_ROLE: chosen.worker_database_password}
+    given = {
+        API_ROLE: chosen.api_database_password,
+        WORKER_ROLE: chosen.worker_database_password,
+        READER_ROLE: chosen.reader_database_password,
+    }
     try:
         if url is None:
             raise TalwegError("database_url: must be set, as TALWEG_DATABASE_URL or in talweg.toml")

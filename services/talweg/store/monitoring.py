@@ -51,6 +51,34 @@ def meter(connection: Connection) -> Meter:
     )
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How far the mirror is: `waiting` of all `runs` are not completely in MLflow.
+
+    Attributes:
+        seconds_left: At the pace of the last minute; None where no run got there in it.
+    """
+
+    runs: int
+    waiting: int
+    seconds_left: float | None
+
+
+# Seconds over which the mirror's pace is measured.
+_PACE = 60.0
+
+
+def backlog(connection: Connection) -> Backlog:
+    """How far the mirror is, by three counts; the one over all runs takes about 0.1 s per million runs."""
+    runs = connection.execute(select(func.count()).select_from(_RUNS)).scalar_one()
+    waiting = connection.execute(select(func.count()).where(_RUNS.c.unmirrored)).scalar_one()
+    if not waiting:
+        return Backlog(runs, 0, 0.0)
+    recent = ~_RUNS.c.unmirrored & (_RUNS.c.mirrored_at >= FromNow(-_PACE))
+    done = connection.execute(select(func.count()).where(recent)).scalar_one()
+    return Backlog(runs, waiting, waiting * _PACE / done if done else None)
+
+
 def add_sample(connection: Connection, claim: Claim, sample: Sample) -> None:
     """Add a sample, at the database's time. No fence is checked: the row names its claim, and no work depends on it."""
     own = {"cohort_id": claim.cohort_id, "fence": claim.fence, "number": sample.number}

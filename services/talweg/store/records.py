@@ -4,19 +4,21 @@ A fork's steps, evaluations and derivatives from before the fork are rows of its
 the run's own.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, delete, func, insert, select, update
 
 from talweg.errors import Conflict, CorruptRecord, NotFound
 from talweg.store import codec, tables
 from talweg.store.batch import Chunk
 from talweg.store.commits import Row, columns
 from talweg.store.finding import portions
-from talweg.store.rows import DerivativeRow, EvaluationRow, ReplayBasis, StepTable
+from talweg.store.rows import DerivativeRow, EvaluationRow, LatestValues, ReplayBasis, SampleRow, StepTable
 
 _STEPS = tables.steps
 _CHUNKS = tables.chunks
@@ -68,6 +70,70 @@ def derivatives(connection: Connection, run_id: str, start: int, stop: int | Non
         ordered = query.order_by(_DERIVATIVES.c.step, _DERIVATIVES.c.tensor, _DERIVATIVES.c.position)
         found += [DerivativeRow(**row._mapping) for row in connection.execute(ordered)]
     return found
+
+
+def coordinate(
+    connection: Connection, run_id: str, tensor: str, position: str, start: int, stop: int
+) -> NDArray[np.float64]:
+    """(3, n): steps, parameter and derivative of one coordinate at the steps start … stop − 1."""
+    found: list[Row] = []
+    names = (_DERIVATIVES.c.step, _DERIVATIVES.c.parameter, _DERIVATIVES.c.derivative)
+    for owner, first, last in ranges(connection, run_id, start, stop):
+        query = _range(select(*names), _DERIVATIVES, owner, first, last)
+        query = query.where(_DERIVATIVES.c.tensor == tensor, _DERIVATIVES.c.position == position)
+        found += connection.execute(query.order_by(_DERIVATIVES.c.step)).all()
+    return columns(found, len(names))
+
+
+def latest(connection: Connection, run_ids: Sequence[str]) -> LatestValues:
+    """The last values of several runs, in a few queries for all of them together.
+
+    A fork has only its own steps here. Runs in progress may have committed more since their rows were read.
+    """
+    found = LatestValues({}, {}, {}, {}, {}, frozenset())
+    counted: set[str] = set()
+    for some in portions(run_ids):
+        last = (_RUNS.c.id == _STEPS.c.run_id) & (_STEPS.c.step == _RUNS.c.step - 1)
+        query = select(_STEPS.c.run_id, _STEPS.c.step, _STEPS.c.cost, _STEPS.c.learning_rate)
+        for row in connection.execute(query.join(_RUNS, last).where(_RUNS.c.id.in_(some))):
+            found.steps[row.run_id] = (row.step, *(math.nan if value is None else value for value in row[2:]))
+        last = (_RUNS.c.id == _DERIVATIVES.c.run_id) & (_DERIVATIVES.c.step == _RUNS.c.step - 1)
+        for row in connection.execute(select(_DERIVATIVES).join(_RUNS, last).where(_RUNS.c.id.in_(some))):
+            values = dict(row._mapping)
+            found.derivatives.setdefault(values.pop("run_id"), []).append(DerivativeRow(**values))
+        norms = _CHUNKS.c.run_id.in_(some), _CHUNKS.c.quantity == "norms"
+        newest = select(_CHUNKS.c.run_id, func.max(_CHUNKS.c.first_step).label("step")).where(*norms)
+        of_run = newest.group_by(_CHUNKS.c.run_id).subquery()
+        same = (of_run.c.run_id == _CHUNKS.c.run_id) & (of_run.c.step == _CHUNKS.c.first_step)
+        for row in connection.execute(select(_CHUNKS).join(of_run, same).where(_CHUNKS.c.quantity == "norms")):
+            found.norms[row.run_id] = Chunk(**row._mapping)
+        many = select(_CHUNKS.c.run_id).where(_CHUNKS.c.run_id.in_(some), _CHUNKS.c.quantity == "evaluations")
+        counted.update(connection.execute(many.distinct()).scalars())
+        _latest_evaluations(connection, some, found)
+        _latest_samples(connection, some, found)
+    return replace(found, counted=frozenset(counted))
+
+
+def _latest_evaluations(connection: Connection, run_ids: Sequence[str], found: LatestValues) -> None:
+    key = _EVALUATIONS.c.run_id, _EVALUATIONS.c.split
+    newest = select(*key, func.max(_EVALUATIONS.c.step).label("step")).where(_EVALUATIONS.c.run_id.in_(run_ids))
+    of_split = newest.group_by(*key).subquery()
+    same = and_(*(of_split.c[name] == _EVALUATIONS.c[name] for name in ("run_id", "split", "step")))
+    for row in connection.execute(select(_EVALUATIONS).join(of_split, same)):
+        values = dict(row._mapping)
+        found.evaluations.setdefault(values.pop("run_id"), []).append(EvaluationRow(**values))
+
+
+def _latest_samples(connection: Connection, run_ids: Sequence[str], found: LatestValues) -> None:
+    samples = tables.samples
+    query = (
+        select(_RUNS.c.id, samples.c.taken_at, samples.c.processor, samples.c.memory)
+        .join(samples, samples.c.cohort_id == _RUNS.c.cohort_id)
+        .where(_RUNS.c.id.in_(run_ids))
+        .order_by(samples.c.taken_at)
+    )
+    for row in connection.execute(query):
+        found.samples[row.id] = SampleRow(row.taken_at, row.processor, row.memory)
 
 
 def chunks(connection: Connection, run_id: str, quantity: str, start: int, stop: int) -> list[Chunk]:

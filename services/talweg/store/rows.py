@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from talweg.store.batch import Chunk
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -272,6 +275,27 @@ class ReplayBasis:
     checkpoint: bytes | None
     costs: Floats
     digests: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class LatestValues:
+    """What the last recorded step of each of several runs holds, by the run's id; a run without own steps is left out.
+
+    Attributes:
+        steps: (step, cost, learning rate); NaN where the database has NULL.
+        norms: The last chunk of its norms.
+        derivatives: A row for each of its coordinates, where it has at most 32.
+        evaluations: The last one on each split.
+        samples: The last sample of its cohort's worker.
+        counted: The runs that store how many evaluations each step made; the others made one gradient a step.
+    """
+
+    steps: "dict[str, tuple[int, float, float]]"
+    norms: "dict[str, Chunk]"
+    derivatives: "dict[str, list[DerivativeRow]]"
+    evaluations: "dict[str, list[EvaluationRow]]"
+    samples: "dict[str, SampleRow]"
+    counted: frozenset[str]
 
 
 @dataclass(frozen=True)

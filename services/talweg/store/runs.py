@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Row, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, func, insert, or_, select, update
 
 from talweg.errors import Conflict, InvalidSpec
 from talweg.store import codec, finding, queueing, tables
@@ -69,9 +69,15 @@ def find(connection: Connection, id_or_name: str) -> RunRow:
 
 
 def page(
-    connection: Connection, study: str | None, state: RunState | None, limit: int, cursor: str | None
+    connection: Connection,
+    study: str | None,
+    state: RunState | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    oldest: bool = False,
 ) -> Page[RunRow]:
-    """Newest first; raises NotFound for the study, InvalidSpec for the rest."""
+    """Newest or oldest first; raises NotFound for the study, InvalidSpec for the rest."""
     query = select(*COLUMNS)
     if study is not None:
         query = query.where(_RUNS.c.study_id == finding.identify(connection, tables.studies, "study", study))
@@ -81,7 +87,8 @@ def page(
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidSpec(f"state: must be one of {', '.join(RUN_STATES)}, got {state[:80]!r}{hint}")
         query = query.where(_RUNS.c.state == state)
-    found = [row_of(row) for row in connection.execute(finding.page_query(query, _RUNS.c.id, limit, cursor))]
+    query = finding.page_query(query, _RUNS.c.id, limit, cursor, oldest=oldest)
+    found = [row_of(row) for row in connection.execute(query)]
     return finding.page_of(found, [run.id for run in found], limit)
 
 
@@ -149,6 +156,30 @@ def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id:
     study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
     reported = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
     connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
+
+
+def mark_all_mirrored(connection: Connection, sent: Sequence[tuple[RunRow, str | None]]) -> None:
+    """Record of many runs, as they were read, that MLflow has them, with the ids of their MLflow runs."""
+    if not sent:
+        return
+    connection.execute(
+        update(_RUNS)
+        .where(_RUNS.c.id == bindparam("run"))
+        .values(
+            mirrored_step=bindparam("sent_step"),
+            mirrored_state=bindparam("sent_state"),
+            mirrored_at=FromNow(),
+            mlflow_run_id=func.coalesce(bindparam("sent_id", type_=_RUNS.c.mlflow_run_id.type), _RUNS.c.mlflow_run_id),
+            unmirrored=or_(_RUNS.c.step > bindparam("sent_step"), _RUNS.c.state != bindparam("sent_state")),
+        ),
+        [
+            {"run": run.id, "sent_step": run.step, "sent_state": run.state, "sent_id": mlflow_run_id}
+            for run, mlflow_run_id in sent
+        ],
+    )
+    for some in portions(sorted({run.study_id for run, _ in sent if run.study_id is not None})):
+        reported = _STUDIES.c.id.in_(some) & _STUDIES.c.mlflow_told
+        connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
 
 
 def mirror_again(connection: Connection, run_ids: Sequence[str], study: str | None) -> int:

@@ -1,21 +1,27 @@
 """The Store: each method is one transaction; the SQL is in the other modules of this package."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from talweg.store import access, commits, leases, monitoring, queueing, records, runs, studies
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.store import access, archive, commits, leases, monitoring, outcomes, queueing, records, runs, studies
 from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
 from talweg.store.engine import Database, create_engine
-from talweg.store.monitoring import Signs, Waits
+from talweg.store.monitoring import Backlog, Signs, Waits
 from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
+from talweg.store.outcomes import Outcome
 from talweg.store.rows import (
     Claim,
     CohortRow,
     DerivativeRow,
     EvaluationRow,
+    Floats,
     Json,
+    LatestValues,
     Meter,
     Page,
     Quantity,
@@ -237,10 +243,43 @@ class Records(Database):
         with self._read() as connection:
             return records.evaluations(connection, run_id, start, limit)
 
+    def outcomes(self, study_id: str) -> list[Outcome]:
+        """What each run of a study came to, in the order of its spec."""
+        with self._read() as connection:
+            return outcomes.outcomes(connection, study_id)
+
+    def all_costs(self, run_ids: Sequence[str]) -> dict[str, Floats]:
+        """By run of a study, the cost (n,) of every recorded step; runs without a step are left out."""
+        with self._read() as connection:
+            return outcomes.all_costs(connection, run_ids)
+
+    def costs_table(self, study_id: str, start: int, stop: int, values: int) -> Floats:
+        """(runs, steps) the costs of a study's runs from `start` on, before `stop`; NaN after a run's last step.
+
+        As many runs as `values` numbers hold, one at least; none from the last on.
+        """
+        with self._read() as connection:
+            return outcomes.costs_table(connection, study_id, start, stop, values)
+
+    def chunks_of(self, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
+        """The chunks of several runs of a study, by run, then step."""
+        with self._read() as connection:
+            yield from outcomes.chunks_of(connection, run_ids, quantity)
+
     def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
         """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""
         with self._read() as connection:
             return records.derivatives(connection, run_id, start, stop)
+
+    def coordinate(self, run_id: str, tensor: str, position: str, start: int, stop: int) -> NDArray[np.float64]:
+        """(3, n): steps, parameter and derivative of one coordinate; n is 0 for runs of more than 32 coordinates."""
+        with self._read() as connection:
+            return records.coordinate(connection, run_id, tensor, position, start, stop)
+
+    def latest(self, run_ids: Sequence[str]) -> LatestValues:
+        """The last values of several runs, in a few queries for all of them."""
+        with self._read() as connection:
+            return records.latest(connection, run_ids)
 
     def chunks(self, run_id: str, quantity: Quantity, start: int, stop: int) -> list[Chunk]:
         """The chunks that hold any of the steps start … stop − 1, in order; `Chunk.array` checks the digest."""
@@ -353,16 +392,22 @@ class Store(Cohorts, Records, Access):
             return runs.find(connection, id_or_name)
 
     def runs(
-        self, study: str | None = None, state: RunState | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        study: str | None = None,
+        state: RunState | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        *,
+        oldest: bool = False,
     ) -> Page[RunRow]:
-        """Runs, newest first; only of one study (id or name) and in one state, if given.
+        """Runs, newest or oldest first; only of one study (id or name) and in one state, if given.
 
         Raises:
             NotFound: There is no such study.
             InvalidSpec: The cursor or the state is not valid.
         """
         with self._read() as connection:
-            return runs.page(connection, study, state, limit, cursor)
+            return runs.page(connection, study, state, limit, cursor, oldest=oldest)
 
     def study(self, id_or_name: str) -> StudyRow:
         """The study of that id, else of that name; raises NotFound."""
@@ -378,6 +423,27 @@ class Store(Cohorts, Records, Access):
         """All runs of a study, in the order of its spec."""
         with self._read() as connection:
             return runs.of_study(connection, study_id)
+
+    def study_extent(self, study: str) -> archive.Extent:
+        """How much a study holds; raises NotFound, and Conflict while it cannot be archived or forgotten."""
+        with self._read() as connection:
+            return archive.extent(connection, study)
+
+    def study_rows(self, study_id: str) -> Iterator[tuple[str, Json]]:
+        """Every row of a study with its table's name, in one transaction."""
+        with self._read() as connection:
+            yield from archive.rows(connection, study_id)
+
+    def add_study(self, rows: Iterable[tuple[str, Json]]) -> None:
+        """Write the rows of an archived study, all or nothing; raises Conflict or NotFound."""
+        with self._write() as connection:
+            archive.add(connection, rows)
+
+    def forget_study(self, study_id: str) -> None:
+        """Delete a study with all its records; raises NotFound, Conflict, or AccessDenied for a role that may not."""
+        with self._write() as connection:
+            archive.extent(connection, study_id)
+            archive.forget(connection, study_id)
 
     def mark_study_mirrored(self, study_id: str, experiment_id: str) -> None:
         """Record which MLflow experiment mirrors the study."""
@@ -424,6 +490,16 @@ class Store(Cohorts, Records, Access):
         """Record that MLflow has the steps 0 … step − 1 and the state; a run with later commits stays in the outbox."""
         with self._write() as connection:
             runs.mark_mirrored(connection, run_id, step, mlflow_run_id, state)
+
+    def mark_all_mirrored(self, sent: Sequence[tuple[RunRow, str | None]]) -> None:
+        """Record of many runs that MLflow has them as they were read, with the ids of their MLflow runs."""
+        with self._write() as connection:
+            runs.mark_all_mirrored(connection, sent)
+
+    def backlog(self) -> Backlog:
+        """How far the mirror to MLflow is."""
+        with self._read() as connection:
+            return monitoring.backlog(connection)
 
     def meter(self) -> Meter:
         """Totals of the laboratory."""

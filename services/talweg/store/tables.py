@@ -298,6 +298,17 @@ datasets = Table(
     UniqueConstraint("name"),
 )
 
+# Optimizers that users of a local laboratory wrote: the source by its digest, and the name that specs use.
+rules = Table(
+    "rules",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("name"),
+)
+
 # Every name of every dataset: other data under a name is its next version, the same data under another name an alias.
 dataset_names = Table(
     "dataset_names",

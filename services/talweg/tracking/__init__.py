@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-FIRST_WAIT, LAST_WAIT = 1.0, 60.0
+# Seconds between attempts; the longest also for MLflow's own database, which answers or refuses at once.
+FIRST_WAIT, LAST_WAIT, LAST_WAIT_FOR_ROWS = 1.0, 60.0, 5.0
 
 # MLflow's own retries would block the mirror for four minutes a call, and repeat a creation whose answer was only late.
 # The mirror retries by itself, after reading what has arrived.
@@ -41,18 +42,20 @@ def connect(url: str) -> "Destination":
     return Destination(url)
 
 
-def keep_mirroring(drain: Callable[[], bool], stop: threading.Event, *, seconds: float) -> None:
+def keep_mirroring(
+    drain: Callable[[], bool], stop: threading.Event, *, seconds: float, longest: float = LAST_WAIT
+) -> None:
     """Call `drain` until `stop` is set; it returns whether there is more to do, or raises Unreachable.
 
-    While MLflow or the database does not answer, there is one attempt a minute. Nothing is lost: what is not mirrored
-    stays in the store's outbox.
+    While MLflow or the database does not answer, there is one attempt every `longest` seconds. Nothing is lost: what is
+    not mirrored stays in the store's outbox.
     """
     delay = 0.0
     while not stop.wait(delay):
         try:
             behind = drain()
         except (Unreachable, NotWritable) as error:
-            delay = min(2 * delay, LAST_WAIT) if delay >= FIRST_WAIT else FIRST_WAIT
+            delay = min(2 * delay, longest) if delay >= FIRST_WAIT else FIRST_WAIT
             log.warning("not mirroring", retry_seconds=delay, error=str(error))
         else:
             delay = 0.0 if behind else seconds

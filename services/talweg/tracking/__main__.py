@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from talweg import startup
@@ -21,12 +22,15 @@ import structlog
 
 from talweg import logs
 from talweg.errors import TalwegError
+from talweg.mlflow_server import check_version
 from talweg.settings import Settings, settings
-from talweg.store import open_store
-from talweg.tracking import connect, keep_mirroring
+from talweg.store import Store, open_store
+from talweg.tracking import LAST_WAIT, LAST_WAIT_FOR_ROWS, connect, keep_mirroring
 
 if TYPE_CHECKING:
     from talweg.tracking.metrics import Budget
+    from talweg.tracking.mirror import Mirror
+    from talweg.tracking.rows_mirror import RowsMirror
     from talweg.tracking.run_files_process import RunFilesProcesses
 
 
@@ -47,20 +51,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    destination = connect(chosen.mlflow_url)
     with open_store(chosen.database_url.get_secret_value()) as store:
-        from talweg.tracking.mirror import Mirror
-
-        mirror = Mirror(
-            store, destination, budget=_budget(chosen), at_once=chosen.mirror_at_once, drawing=_run_files(chosen)
-        )
+        mirror, longest = _mirror(chosen, store)
         startup.loaded()
         structlog.get_logger(__name__).info("mirroring", mlflow=chosen.mlflow_url)
         try:
-            keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds)
+            keep_mirroring(mirror.drain, stop, seconds=chosen.mirror_seconds, longest=longest)
         finally:
             mirror.close()
     return 0
+
+
+def _mirror(chosen: Settings, store: Store) -> "tuple[Mirror | RowsMirror, float]":
+    """The mirror to the server of the settings: rows where it is our own, else by REST; and its longest wait."""
+    if chosen.mirror == "rows" and chosen.mlflow_database_url is not None:
+        check_version(version("mlflow"))
+        from talweg.tracking.mlflow_rows import MlflowRows
+        from talweg.tracking.rows_mirror import RowsMirror
+
+        rows = MlflowRows(chosen.mlflow_database_url.get_secret_value())
+        return RowsMirror(store, rows, apart=True), LAST_WAIT_FOR_ROWS
+    assert chosen.mlflow_url is not None
+    destination = connect(chosen.mlflow_url)
+    from talweg.tracking.mirror import Mirror
+
+    mirror = Mirror(
+        store,
+        destination,
+        budget=_budget(chosen),
+        at_once=chosen.mirror_at_once,
+        drawing=_run_files(chosen),
+        files=chosen.mirror_files,
+    )
+    return mirror, LAST_WAIT
 
 
 def _copy(chosen: Settings, url: str, study: str | None) -> int:

@@ -4,17 +4,24 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from talweg.comparison.compare import Comparison
 from talweg.comparison.from_store import comparison_of
 from talweg.mlflow_server import WORKFLOW
 from talweg.store import RunRow, Store, StudyRow
-from talweg.tracking.destination import Destination
 from talweg.tracking.experiments import Experiment
-from talweg.tracking.metrics import Thinning, milliseconds
+from talweg.tracking.metrics import DIVERGED, Thinning, milliseconds
 from talweg.tracking.naming import (
+    COLOUR_TAG,
     DESCRIPTION_TAG,
+    RUN_TAG,
+    STUDY_TAG,
+    diverged_at,
     parameters,
     problem_name,
     run_description,
@@ -22,76 +29,94 @@ from talweg.tracking.naming import (
     study_description,
     tags,
 )
-from talweg.web.report import paths_of, study_markdown, study_picture, study_report, study_summary
 from talweg_core.layers.base import Layer
 from talweg_core.problems import NetworkProblem, Problem
 
+if TYPE_CHECKING:
+    from talweg.tracking.destination import Destination
 
-def describe_study(store: Store, destination: Destination, study: StudyRow, experiment: str) -> None:
+
+def describe_study(store: Store, destination: "Destination", study: StudyRow, experiment: str) -> None:
     """Write an ended study to MLflow: a run of its own with files, both descriptions, then the status; raises Gone.
 
     The study's runs are not nested below this run: MLflow hides nested runs in the table and in charts. Its start is
     the end of the last of them, so that it is first in the table.
     """
-    ended = milliseconds(max(run.finished_at or run.created_at for run in store.runs_of(study.id)))
-    name = f"{study.name} · study"
-    about = {"talweg.study": study.id, "talweg.name": study.name, "problem": problem_name(study.spec)}
-    own = tags(about | {"mlflow.source.name": "talweg", "mlflow.user": "talweg"})
-    run_id = destination.run(experiment, f"study {study.id}", name=name, start=ended, tags=own)
+    from talweg.tracking.study_files import study_files
+
+    name, ended = study_run_name(study), study_end(store, study)
+    own = study_tags(study)
+    run_id = destination.run(experiment, study_run(study.id), name=name, start=ended, tags=own)
     compared = comparison_of(store, study)
-    files = {
-        "report.html": study_report(study, compared, paths_of(store, compared)).encode(),
-        "report.md": study_markdown(study, compared).encode(),
-        "figures/cost.png": study_picture(study, compared, "png"),
-        "figures/cost.svg": study_picture(study, compared, "svg"),
-    }
-    destination.attach(run_id, files)
-    address = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html?{WORKFLOW}"
-    text = study_description(study.name, study.spec, outcome=study_summary(compared), report=address)
-    description = tags({DESCRIPTION_TAG: text})
+    destination.attach(run_id, study_files(store, study, compared))
+    description = study_note(study, compared, experiment, run_id)
     destination.describe(run_id, {}, own | description)
     destination.annotate(experiment, description)
     destination.close_run(run_id, name=name, status=status(study.state), end=ended)
 
 
+def study_run(study_id: str) -> str:
+    """The tag `talweg.run` of a study's own run."""
+    return f"study {study_id}"
+
+
+def study_run_name(study: StudyRow) -> str:
+    """The name of a study's own run."""
+    return f"{study.name} · study"
+
+
+def study_end(store: Store, study: StudyRow) -> int:
+    """The end of the study's last run, in milliseconds since 1970."""
+    return milliseconds(max(run.finished_at or run.created_at for run in store.runs_of(study.id)))
+
+
+def study_tags(study: StudyRow) -> dict[str, str]:
+    """The tags of a study's own run, except its description."""
+    about = {"talweg.study": study.id, "talweg.name": study.name, "problem": problem_name(study.spec)}
+    return tags(about | {"mlflow.source.name": "talweg", "mlflow.user": "talweg"})
+
+
+def study_note(study: StudyRow, compared: Comparison, experiment: str, run_id: str) -> dict[str, str]:
+    """The tag with the description of a study's run and experiment: its results, with the report's address."""
+    from talweg.web.report import study_summary
+
+    address = f"#/experiments/{experiment}/runs/{run_id}/artifacts/report.html?{WORKFLOW}"
+    text = study_description(study.name, study.spec, outcome=study_summary(compared), report=address)
+    return tags({DESCRIPTION_TAG: text})
+
+
 def open_run(
-    destination: Destination, experiment: Experiment, run: RunRow, problem: Problem, thinning: Thinning
+    destination: "Destination", experiment: Experiment, run: RunRow, problem: Problem, thinning: Thinning
 ) -> str:
     """Find or create the MLflow run, set its tags, parameters and data, and return its id."""
-    about = _tags(run, problem, thinning)
+    about = run_tags(run, problem, thinning)
     start = milliseconds(run.started_at or run.created_at)
-    run_id = destination.run(experiment.id, run.id, name=experiment.name(run), start=start, tags=about)
+    # The colour is set once: a user may choose another.
+    own = about | {COLOUR_TAG: experiment.colour(run)}
+    run_id = destination.run(experiment.id, run.id, name=experiment.name(run), start=start, tags=own)
     destination.describe(run_id, parameters(run.spec), about)
-    if isinstance(problem, NetworkProblem):
-        source = json.dumps({"dataset": problem.dataset.name, "examples": len(problem.dataset.inputs)})
-        destination.use(run_id, problem.dataset.name, _data_digest(problem), source, context="training")
+    if (used := dataset_of(problem)) is not None:
+        destination.use(run_id, used.name, used.digest, used.source, context="training")
     return run_id
 
 
 def close_run(
-    destination: Destination,
-    experiment: Experiment,
-    run: RunRow,
-    run_id: str,
-    problem: Problem,
-    thinning: Thinning,
-    files: Mapping[str, bytes],
+    destination: "Destination", experiment: Experiment, run: RunRow, run_id: str, tags: Mapping[str, str]
 ) -> None:
-    """Write how the run ended: tags, files, name and, last, the status."""
-    about = _tags(run, problem, thinning)
-    destination.describe(run_id, {}, about)
-    destination.attach(run_id, {"note.md": about[DESCRIPTION_TAG].encode(), **files})
+    """Write how the run ended: these tags, then name, status and end."""
+    destination.describe(run_id, {}, tags)
     end = milliseconds(run.finished_at or run.created_at)
     destination.close_run(run_id, name=experiment.name(run), status=status(run.state), end=end)
 
 
-def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
+def run_tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
+    """The tags of a run, its description among them."""
     thinned = str(thinning) if thinning.thins else None
     return tags(
         {
-            "talweg.run": run.id,
+            RUN_TAG: run.id,
             "talweg.name": run.name,
-            "talweg.study": run.study_id,
+            STUDY_TAG: run.study_id,
             # Of a fork.
             "talweg.parent": run.parent_run_id,
             "talweg.parent_step": run.parent_step,
@@ -103,12 +128,31 @@ def _tags(run: RunRow, problem: Problem, thinning: Thinning) -> dict[str, str]:
             "problem": problem_name(run.spec),
             "seed": run.seed,
             "stop_reason": run.stop_reason,
+            DIVERGED: diverged_at(run),
             "talweg.model": model(problem),
             DESCRIPTION_TAG: run_description(run, thinned),
             "mlflow.source.name": "talweg",
             "mlflow.user": "talweg",
         }
     )
+
+
+@dataclass(frozen=True)
+class UsedDataset:
+    """The data of a network, as MLflow names it; `digest` has 32 hex digits, `source` is JSON."""
+
+    name: str
+    digest: str
+    source: str
+
+
+@lru_cache(maxsize=64)
+def dataset_of(problem: Problem) -> UsedDataset | None:
+    """The data that a problem's runs are trained on; None for a test function."""
+    if not isinstance(problem, NetworkProblem):
+        return None
+    source = json.dumps({"dataset": problem.dataset.name, "examples": len(problem.dataset.inputs)})
+    return UsedDataset(problem.dataset.name, _data_digest(problem), source)
 
 
 def model(problem: Problem) -> str:

@@ -10,20 +10,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException, RestException
 from requests.exceptions import HTTPError, RequestException
 
 from talweg.errors import TalwegError, Unreachable
+from talweg.tracking.metrics import Series
+from talweg.tracking.naming import RUN_TAG, STUDY_TAG
 
 # The most metrics, and parameters or tags, of one request.
 METRICS, PARAMETERS = 1000, 100
-RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
 
 
 class Refused(TalwegError, code="mlflow-refused"):
@@ -36,16 +35,6 @@ class Busy(Refused, code="mlflow-busy"):
 
 class Gone(Refused, code="mlflow-gone"):
     """The run was deleted in MLflow, and is not created again."""
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Points of one metric: steps (n,), values (n,), timestamps (n,) in milliseconds since 1970."""
-
-    key: str
-    steps: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    values: "np.ndarray[tuple[int], np.dtype[np.float64]]"
-    times: "np.ndarray[tuple[int], np.dtype[np.int64]]"
 
 
 class Destination:
@@ -153,14 +142,19 @@ class Destination:
                 path.write_bytes(content)
             self._client.log_artifacts(run_id, folder)
 
-    def close_run(self, run_id: str, *, name: str, status: str, end: int | None) -> None:
-        """Set the run's name and status, and its end in milliseconds unless None."""
+    def remove(self, run_ids: Sequence[str], experiment: str) -> None:
+        """Delete runs, and the experiment with all that it has left; MLflow keeps deleted ones until `mlflow gc`."""
         with self._errors():
-            if end is None:
-                self._client.update_run(run_id, status=status, name=name)
-            else:
-                self._client.update_run(run_id, name=name)
-                self._client.set_terminated(run_id, status=status, end_time=end)
+            for run_id in run_ids:
+                self._client.delete_run(run_id)
+            self._client.delete_experiment(experiment)
+
+    def close_run(self, run_id: str, *, name: str, status: str, end: int) -> None:
+        """Set the run's name, status and end in milliseconds."""
+        with self._errors():
+            # The client's public methods take four requests for this one.
+            store = self._client._tracking_client.store
+            store.update_run_info(run_id, RunStatus.from_string(status), end, name)
 
     def _create_experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
         own = {**tags, STUDY_TAG: study}
@@ -201,7 +195,7 @@ def _code(error: Exception) -> int | None:
     if isinstance(error, HTTPError):
         return None if error.response is None else error.response.status_code
     if isinstance(error, RestException):
-        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow's own
+        return int(error.get_http_status_code())
     # Where the body is not MLflow's JSON, its client gives the status only in the message.
     found = re.search(r"failed with error code (\d{3})", str(error))
     return int(found[1]) if found else None
@@ -211,9 +205,7 @@ def batches(series: Sequence[Series]) -> Iterator[list[Metric]]:
     """All points, in lists of at most METRICS."""
     batch: list[Metric] = []
     for one in series:
-        # MLflow turns infinity into 1.8e308, which flattens all curves of a chart; it leaves NaN out.
-        values = np.where(np.isfinite(one.values), one.values, np.nan)
-        for step, value, time in zip(one.steps.tolist(), values.tolist(), one.times.tolist(), strict=True):
+        for step, value, time in zip(one.steps.tolist(), one.values.tolist(), one.times.tolist(), strict=True):
             batch.append(Metric(one.key, value, time, step))
             if len(batch) == METRICS:
                 yield batch

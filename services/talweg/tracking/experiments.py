@@ -4,17 +4,17 @@ import base64
 import json
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from talweg.comparison.results import varying
+from talweg.figures.colours import style
 from talweg.records import problems_of
 from talweg.spec import StudySpec
 from talweg.store import RunRow, RunState, Store, StudyRow
-from talweg.tracking.destination import Destination
 from talweg.tracking.metrics import COORDINATES, MEMORY, PROCESSOR
 from talweg.tracking.naming import DESCRIPTION_TAG, NORMS, SINGLE_RUNS, metric_key, run_name, study_description
 from talweg_core.problems import NetworkProblem, Problem
@@ -51,6 +51,13 @@ class MirrorProgress(Protocol):
 
     def mark_study_reported(self, study_id: str, reported: bool = True) -> None:
         """Record that MLflow has the study's ranking and report."""
+
+
+class HasExperiments(Protocol):
+    """An MLflow server or its database, as far as experiments are concerned."""
+
+    def experiment(self, study: str, name: str, tags: Mapping[str, str]) -> str:
+        """The id of the study's experiment, found by its tag or created with `tags`."""
 
 
 def view(problems: Sequence[Problem]) -> str:
@@ -159,22 +166,56 @@ class Experiment:
         keys: the hyperparameters that runs' names show.
         alone: whether a run's name begins with its problem's.
         runs: the number of runs that share a budget of points.
+        colours: of the study's optimizer settings, by position.
     """
 
     id: str
     keys: frozenset[str]
     alone: bool
     runs: int = 1
+    colours: tuple[str, ...] = ()
 
-    def name(self, run: RunRow) -> str:
-        """The run's name in this experiment."""
-        return run_name(run.spec, self.keys, alone=self.alone, stop_reason=run.stop_reason)
+    def name(self, run: RunRow, *, live: bool = False) -> str:
+        """The run's name in this experiment; with `live`, the one that it has until it ends."""
+        return run_name(run.spec, self.keys, alone=self.alone, stop_reason=None if live else run.stop_reason)
+
+    def colour(self, run: RunRow) -> str:
+        """The colour of the run's curves: that of its optimizer in every figure."""
+        position = (run.part or {}).get("optimizer")
+        known = isinstance(position, int) and position < len(self.colours)
+        return self.colours[position] if known and position is not None else style(run.optimizer).colour
+
+
+def experiment_of(study: StudyRow | None, experiment_id: str, *, runs: int = 1) -> Experiment:
+    """The settings of a study's experiment; of the experiment of runs that belong to no study where None."""
+    if study is None:
+        return Experiment(experiment_id, frozenset(), alone=True)
+    optimizers = study.spec["optimizers"]
+    keys = varying(optimizers) | set((study.spec.get("search") or {}).get("space", ()))
+    several = bool(study.spec.get("problems"))
+    return Experiment(experiment_id, keys, alone=several, runs=runs, colours=colours_of(optimizers))
+
+
+def colours_of(optimizers: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """A colour for each of a study's optimizer settings, as in its figures.
+
+    Figures tell two optimizers with the same colour apart by dashes, which MLflow does not have: here the later one
+    gets another shade.
+    """
+    found: list[str] = []
+    for optimizer in optimizers:
+        name = str(optimizer["name"])
+        variant = sum(other["name"] == name for other in optimizers[: len(found)])
+        # Shades repeat after some: then two settings do share one.
+        shades = (style(name, number).colour for number in range(variant, variant + len(optimizers) + 1))
+        found.append(next((colour for colour in shades if colour not in found), style(name, variant).colour))
+    return tuple(found)
 
 
 class Experiments:
     """Each study's experiment, found or created at its first use and then cached."""
 
-    def __init__(self, store: Store, progress: MirrorProgress, destination: Destination) -> None:
+    def __init__(self, store: Store, progress: MirrorProgress, destination: HasExperiments) -> None:
         """Creates nothing yet."""
         self._store, self._progress, self._destination = store, progress, destination
         self._known: dict[str, Experiment] = {}
@@ -197,17 +238,14 @@ class Experiments:
             shown = {DESCRIPTION_TAG: study_description(study.name, study.spec), VIEW_TAG: view(problems_of(spec))}
             experiment_id = self._destination.experiment(study.id, study.name, shown)
             self._progress.mark_study_mirrored(study.id, experiment_id)
-            keys = varying(study.spec["optimizers"]) | set((study.spec.get("search") or {}).get("space", ()))
-            several = bool(study.spec.get("problems"))
-            experiment = Experiment(experiment_id, keys, alone=several, runs=spec.size())
-            return self._known.setdefault(study.id, experiment)
+            return self._known.setdefault(study.id, experiment_of(study, experiment_id, runs=spec.size()))
 
     def _of_none(self) -> Experiment:
         with self._lock:
             if NO_STUDY not in self._known:
                 tags = {DESCRIPTION_TAG: "Runs that were submitted outside of any study.", VIEW_TAG: view([])}
                 experiment_id = self._destination.experiment(NO_STUDY, SINGLE_RUNS, tags)
-                self._known[NO_STUDY] = Experiment(experiment_id, frozenset(), alone=True)
+                self._known[NO_STUDY] = experiment_of(None, experiment_id)
             return self._known[NO_STUDY]
 
     def forget(self) -> None:

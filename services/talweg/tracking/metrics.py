@@ -16,8 +16,7 @@ from talweg.figures.curves import extremes
 from talweg.records import evaluations_between
 from talweg.records.steps import norms
 from talweg.store import RunRow, Store
-from talweg.tracking.destination import Series
-from talweg.tracking.naming import NORMS, metric_key
+from talweg.tracking.naming import NORMS, diverged_at, metric_key
 
 # The least budget of a run in points, however many runs share the study's.
 LEAST = 1000
@@ -29,6 +28,8 @@ RUNS = 2000
 COORDINATES = 32
 # "system/" is also the prefix of MLflow's own system metrics.
 PROCESSOR, MEMORY = "system/worker_cpu_percent_of_a_core", "system/worker_memory_megabytes"
+# The name of the metric and tag with the step at which a run stopped being finite.
+DIVERGED = "diverged_at_step"
 # Samples sent each time while a run trains; when it has ended, all are sent.
 LATEST = 3
 
@@ -156,6 +157,20 @@ def milliseconds(moment: datetime) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class Series:
+    """Points of one metric: steps (n,), finite values (n,), timestamps (n,) in milliseconds since 1970."""
+
+    key: str
+    steps: Steps
+    values: Floats
+    times: Steps
+
+    def last(self) -> "Series":
+        """The last point, or none."""
+        return Series(self.key, self.steps[-1:], self.values[-1:], self.times[-1:])
+
+
+@dataclass(frozen=True, eq=False)
 class Portion:
     """Steps first … stop − 1 of a run; `ended`: the run has ended, and these are its last steps."""
 
@@ -170,12 +185,17 @@ class Portion:
         return self.at(key, self.first + kept, values[kept])
 
     def at(self, key: str, steps: Steps, values: Floats) -> Series:
-        """One metric at these steps.
+        """One metric at those of these steps where it is finite.
+
+        MLflow shows no chart of a metric whose last value is NaN, and turns infinity into 1.8e308, which flattens all
+        curves of a chart. `diverged_at_step` is the metric that says where a run stopped being finite.
 
         Timestamps depend on the run's submission and the step only, so that sending a point again changes nothing:
         MLflow keeps every (step, timestamp, value) once.
         """
-        return Series(key, steps, values, milliseconds(self.run.created_at) + steps)
+        finite = np.isfinite(values)
+        steps = steps[finite]
+        return Series(key, steps, values[finite], milliseconds(self.run.created_at) + steps)
 
 
 def plan(run: RunRow, *, splits: int, metric: bool, budget: int) -> Thinning:
@@ -206,8 +226,17 @@ def read(store: Store, portion: Portion, metric: str | None, evaluated: Evaluati
         portion.series("evaluations", evaluated.so_far(run, portion.first, portion.stop), kept),
         *_norms(store, portion, kept),
         *_derivatives(store, portion, kept),
-        *_evaluations(store, portion, metric),
+        *evaluations(store, portion, metric),
+        *diverged(portion),
     ]
+
+
+def diverged(portion: Portion) -> list[Series]:
+    """The step at which the run diverged, as a metric of one point; none where it did not, or not in this portion."""
+    step = diverged_at(portion.run)
+    if step is None or not portion.first <= step < portion.stop:
+        return []
+    return [portion.at(DIVERGED, np.array([step], dtype=np.int64), np.array([float(step)]))]
 
 
 def _norms(store: Store, portion: Portion, kept: Steps) -> list[Series]:
@@ -243,7 +272,7 @@ def _derivatives(store: Store, portion: Portion, kept: Steps) -> list[Series]:
     ]
 
 
-def _evaluations(store: Store, portion: Portion, metric: str | None) -> list[Series]:
+def evaluations(store: Store, portion: Portion, metric: str | None) -> list[Series]:
     """The evaluations at first … stop; the one at `stop` is of the parameters after this portion's last step."""
     rows = [row for row in store.evaluations(portion.run.id) if portion.first <= row.step <= portion.stop]
     every = max(int(portion.run.spec["evaluate_every"]), 1) * portion.thinning.evaluations

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -20,10 +20,12 @@ from talweg.errors import NotWritable, TalwegError, Unreachable
 from talweg.records import problem_of
 from talweg.spec import parse_run
 from talweg.store import RunRow, RunState, Store
-from talweg.tracking.descriptions import close_run, describe_study, open_run
+from talweg.tracking.delays import LAST_DELAY, Delays
+from talweg.tracking.descriptions import close_run, describe_study, open_run, run_tags
 from talweg.tracking.destination import Busy, Destination, Gone, Refused
 from talweg.tracking.experiments import Experiments, MirrorProgress
 from talweg.tracking.metrics import Budget, EvaluationCounts, Portion, metrics_a_step, plan, read, system
+from talweg.tracking.naming import DESCRIPTION_TAG, NOTE_FILE
 from talweg.tracking.run_files import drawn
 from talweg.tracking.run_files_process import Files, RunFilesProcesses
 
@@ -35,13 +37,12 @@ T = TypeVar("T")
 PORTION = 10_000
 # Runs that one pass reads from the outbox.
 OUTBOX = 500
-# Runs that one pass closes without drawing processes, while no run has points left.
+# Runs whose files one pass draws and attaches without drawing processes.
 CLOSED = 4
 # The least number of runs whose files are drawn in other processes, and the most that are drawn ahead.
 MANY, AHEAD = 3, 16
-# Runs whose points one pass sends, before it closes runs.
+# Runs whose points one pass sends.
 PASS = 16
-FIRST_DELAY, LAST_DELAY = 5.0, 600.0
 # The longest delay after MLflow answered Busy.
 BUSY_DELAY = 60.0
 _PAGE = 500
@@ -71,12 +72,6 @@ def any_of(do: Callable[[RunRow], bool], runs: Sequence[RunRow], *, at_once: int
     return True in [done.result() for done in calls]
 
 
-@dataclass(frozen=True)
-class _Delay:
-    until: float
-    seconds: float
-
-
 class Mirror:
     """Sends runs from a store to an MLflow server. There must be at most one mirror for each server."""
 
@@ -90,6 +85,7 @@ class Mirror:
         clock: Callable[[], float] = time.monotonic,
         at_once: int = 1,
         drawing: RunFilesProcesses | None = None,
+        files: bool = True,
     ) -> None:
         """A mirror of everything in `store`; the caller closes it.
 
@@ -101,33 +97,33 @@ class Mirror:
             clock: Seconds.
             at_once: How many runs' points are sent at a time.
             drawing: Processes that draw files where many runs wait for theirs; else files are drawn in this process.
+            files: Whether runs get figures, page and record, beside their metrics.
         """
         serve(store)
         self.destination = destination
-        self._store, self._clock, self._at_once = store, clock, at_once
+        self._store, self._at_once = store, at_once
         self._budget = Budget(budget, sys.maxsize) if isinstance(budget, int) else budget
-        self._drawing = drawing
+        self._drawing, self._files = drawing, files
         self._progress: MirrorProgress = progress or store
         self._evaluated = EvaluationCounts(store)
         self._experiments = Experiments(store, self._progress, destination)
-        self._delayed: dict[str, _Delay] = {}
+        self._delays = Delays(clock)
 
     def drain(self) -> bool:
         """Make one pass over the waiting runs; returns whether any has more to send right now.
 
-        Points are sent before files, which take longer and are not needed while a run trains: runs are closed when no
-        run has points left, else one a pass. A run that MLflow refuses, or that cannot be read, is retried with growing
-        delays and delays no other. Raises Unreachable where MLflow or the database does not answer; what was recorded
-        until then stays recorded.
+        Points, and how a run ended, are sent before files, which take longer to draw than all the rest to send: files
+        are drawn and attached while no run has points left. A run that MLflow refuses, or that cannot be read, is
+        retried with growing delays and delays no other. Raises Unreachable where MLflow or the database does not
+        answer; what was recorded until then stays recorded.
         """
-        growing, closing = self._waiting()
-        self._begin(closing)
-        behind = self._send(growing[:PASS]) or len(growing) > PASS
+        growing, _ = self._waiting()
+        if self._send(growing[:PASS]) or len(growing) > PASS:
+            return True
         _, closing = self._waiting()
-        made = self._begin(closing)
-        closed = self._close(closing, made, behind)
-        behind |= closed < len(closing)
-        if not closing and not behind:
+        closed = self._close(closing, self._begin(closing))
+        behind = closed < len(closing)
+        if not closing:
             self.close()
         for study in () if behind else self._progress.unreported_studies(OUTBOX):
             self._guarded(study, self._describe_study, study)
@@ -140,7 +136,7 @@ class Mirror:
 
     def _waiting(self) -> tuple[list[RunRow], list[RunRow]]:
         """Runs that have points left, and those that only have to be closed; each the longest not mirrored first."""
-        waiting = [run for run in self._progress.outbox(OUTBOX) if not self._is_delayed(run.id)]
+        waiting = [run for run in self._progress.outbox(OUTBOX) if not self._delays.holds(run.id)]
         return [run for run in waiting if not _only_files(run)], [run for run in waiting if _only_files(run)]
 
     def _send(self, runs: Sequence[RunRow]) -> bool:
@@ -157,39 +153,38 @@ class Mirror:
             return {}
         return {run.id: self._drawing.begin(run, self._experiments.of(run).name(run)) for run in runs[:AHEAD]}
 
-    def _close(self, runs: Sequence[RunRow], made: Mapping[str, Future[Files]], behind: bool) -> int:
-        """Close some of these runs, fewer where others have points left; returns their number."""
+    def _close(self, runs: Sequence[RunRow], made: Mapping[str, Future[Files]]) -> int:
+        """Attach the files of some of these runs; returns their number."""
         if made:
-            if not behind:
-                wait(made.values(), return_when=FIRST_COMPLETED)
+            wait(made.values(), return_when=FIRST_COMPLETED)
             runs = [run for run in runs if run.id in made and made[run.id].done()]
         else:
-            runs = runs[: 1 if behind else CLOSED]
+            runs = runs[:CLOSED]
         for run in runs:
             self._guarded(run.id, self._mirror, run)
         return len(runs)
 
-    def _files(self, run: RunRow, title: str) -> Files:
+    def _drawn(self, run: RunRow, title: str) -> Files:
         made = None if self._drawing is None else self._drawing.take(run)
         return drawn(self._store, run, title) if made is None else made
 
     def _guarded(self, what: str, do: Callable[[T], bool], argument: T) -> bool:
         """Return what `do` returns; False while `what` is delayed, or where `do` fails and delays it."""
-        if self._is_delayed(what):
+        if self._delays.holds(what):
             return False
         try:
             more = do(argument)
         except (Unreachable, NotWritable):
             raise
         except TalwegError as error:
-            self._delay(what, error)
+            self._delays.add(what, error, BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY)
             if isinstance(argument, RunRow):
                 # The same progress with a newer time: the run goes to the end of the outbox.
                 self._progress.mark_mirrored(
                     argument.id, argument.mirrored_step, None, argument.mirrored_state or "queued"
                 )
             return False
-        self._delayed.pop(what, None)
+        self._delays.end(what)
         return more
 
     def _mirror(self, run: RunRow) -> bool:
@@ -231,10 +226,15 @@ class Mirror:
         closes = ended and _only_files(run)
         points = read(self._store, portion, problem.metric, self._evaluated)
         self.destination.send(run_id, [*points, *system(self._store, run, ended=closes)])
-        if closes:
-            files = self._files(run, experiment.name(run))
-            close_run(self.destination, experiment, run, run_id, problem, thinning, files)
-        self._progress.mark_mirrored(run.id, stop, run_id, run.state if closes or (whole and not ended) else "running")
+        if ended and (not closes or run.mirrored_state == run.state):
+            # The tags of a run that had ended when it was opened are there already.
+            tags = {} if run.mlflow_run_id is None else run_tags(run, problem, thinning)
+            close_run(self.destination, experiment, run, run_id, tags)
+        if closes and self._files:
+            note = run_tags(run, problem, thinning)[DESCRIPTION_TAG]
+            self.destination.attach(run_id, {NOTE_FILE: note.encode(), **self._drawn(run, experiment.name(run))})
+        done = closes or not self._files or not ended
+        self._progress.mark_mirrored(run.id, stop, run_id, run.state if whole and done else "running")
         return not whole
 
     def _describe_study(self, study_id: str) -> bool:
@@ -252,20 +252,9 @@ class Mirror:
         log.info("run was deleted in MLflow", run=run.name)
         self._progress.mark_mirrored(run.id, run.step, run.mlflow_run_id, run.state)
 
-    def _is_delayed(self, what: str) -> bool:
-        delay = self._delayed.get(what)
-        return delay is not None and self._clock() < delay.until
-
-    def _delay(self, what: str, error: TalwegError) -> None:
-        before = self._delayed.get(what)
-        last = BUSY_DELAY if isinstance(error, Busy) else LAST_DELAY
-        seconds = min(2 * before.seconds, last) if before else FIRST_DELAY
-        self._delayed[what] = _Delay(self._clock() + seconds, seconds)
-        log.warning("not mirrored", what=what, retry_seconds=seconds, error=str(error))
-
 
 def _only_files(run: RunRow) -> bool:
-    """Whether MLflow has every point, and the run only has to be closed."""
+    """Whether MLflow has every point and how the run ended, and only files are missing."""
     return run.ended and run.mirrored_step == run.step and run.mirrored_state is not None
 
 

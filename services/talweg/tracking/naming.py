@@ -9,15 +9,28 @@ from talweg.comparison.results import SEPARATOR, label
 from talweg.number_format import figures
 from talweg.store import RunRow
 from talweg.web.report import escape
+from talweg_core.problems import Problem, SurfaceProblem
 
 # MLflow cuts or refuses longer values.
 PARAMETER_LENGTH, TAG_LENGTH = 6000, 8000
 # The tag that MLflow shows as the description.
 DESCRIPTION_TAG = "mlflow.note.content"
+# The tag with the colour of a run's curves.
+COLOUR_TAG = "mlflow.runColor"
+# By these the mirror finds what it has made in MLflow.
+RUN_TAG, STUDY_TAG = "talweg.run", "talweg.study"
 # The experiment of runs that belong to no study.
 SINGLE_RUNS = "single runs"
 # The norms that a step has of each tensor, in the order of the store's arrays.
 NORMS = ("gradient_norm", "parameter_norm", "update_norm")
+# The file with a run's description; the run's page; its exact record.
+NOTE_FILE, PAGE, RECORD = "note.md", "run.html", "record.parquet"
+# The figure of the cost as PNG, at its path in the first version.
+OLD_PICTURE = "cost.png"
+# The report of a study as a page and as Markdown; its figure.
+REPORT, MARKDOWN = "report.html", "report.md"
+STUDY_PICTURES = ("figures/cost.png", "figures/cost.svg")
+STUDY_FILES = frozenset({REPORT, MARKDOWN, *STUDY_PICTURES})
 
 _STATUS = {
     "queued": "SCHEDULED",
@@ -29,14 +42,16 @@ _STATUS = {
 
 
 def run_name(spec: Mapping[str, Any], keys: Collection[str], *, alone: bool, stop_reason: str | None) -> str:
-    """`adam · learning_rate 0.003 · seed 2`: the hyperparameters that vary in the study, and the learning rate.
+    """`adam s2 · lr 0.003`: optimizer and seed, then the learning rate and the hyperparameters that vary in the study.
 
-    With `alone`, the problem's name comes first. "diverged" and "pruned" are added, since MLflow's table and the
-    legends of its charts do not show the stop reason.
+    MLflow's table and the legends of its charts cut names off, so what tells runs apart comes first: with `alone` the
+    problem's name before all, and after the seed "diverged" or "pruned", since neither shows the stop reason.
     """
-    parts = [problem_name(spec)] if alone else []
-    parts += [label(spec["optimizer"], {*keys, "learning_rate"}), f"seed {spec['seed']}"]
-    return SEPARATOR.join([*parts, stop_reason] if stop_reason in ("diverged", "pruned") else parts)
+    optimizer = spec["optimizer"]
+    name, *settings = label(optimizer, {*keys, "learning_rate"}).split(SEPARATOR)
+    short = [setting.replace("learning_rate ", "lr ", 1) for setting in settings]
+    ended = f" {stop_reason}" if stop_reason in ("diverged", "pruned") else ""
+    return SEPARATOR.join([*([problem_name(spec)] if alone else []), f"{name} s{spec['seed']}{ended}", *short])
 
 
 def problem_name(spec: Mapping[str, Any]) -> str:
@@ -47,9 +62,25 @@ def problem_name(spec: Mapping[str, Any]) -> str:
     return str(problem.get("name") or f"{problem.get('dataset', 'own')}-network")
 
 
+def diverged_at(run: RunRow) -> int | None:
+    """The step at which the run's cost or gradient stopped being finite; None where it did not diverge."""
+    return run.step - 1 if run.stop_reason == "diverged" and run.step else None
+
+
 def status(state: str) -> str:
     """MLflow's status for a run's state."""
     return _STATUS[state]
+
+
+def file_names(run: RunRow, problem: Problem) -> frozenset[str]:
+    """The files that can be made of an ended run. Where its steps cannot be recomputed, some of the figures cannot."""
+    if run.step <= (run.parent_step or 0):
+        return frozenset({NOTE_FILE})
+    drawn = ["norms", "histograms"]
+    if isinstance(problem, SurfaceProblem) and problem.layout.size == 2:
+        drawn.append("path")
+    pictures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "svg")}
+    return frozenset({NOTE_FILE, PAGE, RECORD, OLD_PICTURE, "figures/cost.svg", *pictures})
 
 
 def parameters(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -124,7 +155,10 @@ def _outcome(run: RunRow) -> str:
     if run.stop_reason == "pruned":
         return f"It was **pruned** after {run.step:,} steps: others of its search were better by then."
     if run.stop_reason == "diverged":
-        return f"It **diverged** at step {run.step - 1}: its cost or gradient was no longer finite there."
+        return (
+            f"It **diverged** at step {diverged_at(run)}: its cost or gradient was no longer finite there. "
+            "Metrics here end before it."
+        )
     if run.stop_reason == "time":
         return f"It stopped after {run.step:,} steps, at its limit of {run.spec['max_seconds']:g} s."
     numbers = "" if run.cost is None else f" Its last cost was {figures(run.cost)}"

@@ -15,14 +15,12 @@ from talweg.figures.study_figures import png, svg
 from talweg.records import norms, records, size_of
 from talweg.records.steps import VectorQuantity
 from talweg.store import RunRow, Store
-from talweg.tracking.naming import NORMS
+from talweg.tracking.naming import NORMS, OLD_PICTURE, PAGE, RECORD
 from talweg.web.run_page import content, document, first_own, shown
 from talweg_core.problems import SurfaceProblem
 
 # Gradients and parameters are in the Parquet file if they are at most this many numbers together: 4 MB in float32.
 VALUES = 1_000_000
-# The file name of the run's page.
-PAGE = "run.html"
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +90,11 @@ def files(store: Store, run: RunRow, title: str) -> dict[str, bytes]:
         if isinstance(page.problem, SurfaceProblem) and page.problem.layout.size == 2:
             points = np.stack([each.parameters for each in page.snapshots]).astype(np.float64)
             figures["path"] = run_figures.path(page.problem, points, title=title)
-    found = {PAGE: document(content(store, page, title)).encode(), "record.parquet": parquet(store, run)}
+    found = {PAGE: document(content(store, page, title)).encode(), RECORD: parquet(store, run)}
     for name, figure in figures.items():
         found[f"figures/{name}.png"] = png(figure, dots_per_inch=100)
         found[f"figures/{name}.svg"] = svg(figure)
-    # At its path in earlier versions.
-    found["cost.png"] = found.pop("figures/cost.png")
+    found[OLD_PICTURE] = found.pop("figures/cost.png")
     return found
 
 

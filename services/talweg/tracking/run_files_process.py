@@ -46,8 +46,12 @@ class RunFilesProcesses:
         begun = self._begun.get(key)
         # A future that failed while the database was unreachable must not fail the mirror again after its return.
         if begun is None or (begun.done() and isinstance(begun.exception(), Unreachable)):
-            begun = self._begun[key] = self._threads.submit(self._draw, run.id, title)
+            begun = self._begun[key] = self._threads.submit(self._draw, {"run": run.id, "title": title})
         return begun
+
+    def draw(self, kind: str, identity: str) -> Files:
+        """The files of a "run" or a "study", named by its id; waits for them, and raises the error of reading it."""
+        return self._threads.submit(self._draw, {kind: identity}).result()
 
     def take(self, run: RunRow) -> Files | None:
         """Wait for the files of a run; None if they were not begun. Raises the error of reading the record."""
@@ -64,12 +68,12 @@ class RunFilesProcesses:
         for process in running:
             _end(process)
 
-    def _draw(self, run_id: str, title: str) -> Files:
+    def _draw(self, request: dict[str, str]) -> Files:
         process = self._process()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps({"run": run_id, "title": title}).encode() + b"\n")
+            process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
             return _answer(process.stdout)
         except (OSError, EOFError) as error:
@@ -131,14 +135,12 @@ def main() -> int:
 def serve_drawings(store: Store, requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer each line of `requests`."""
     from talweg.datasets.sources import serve
-    from talweg.tracking.run_files import drawn
 
     startup.loaded()
     serve(store)
     for line in requests:
-        request = json.loads(line)
         try:
-            files = drawn(store, store.run(request["run"]), request["title"])
+            files = _files(store, json.loads(line))
         except TalwegError as error:
             _send(answers, {"error": str(error), "code": error.code})
             continue
@@ -146,6 +148,29 @@ def serve_drawings(store: Store, requests: BinaryIO, answers: BinaryIO) -> None:
         for content in files.values():
             answers.write(content)
         answers.flush()
+
+
+def _files(store: Store, request: dict[str, str]) -> Files:
+    """The files of the study, or of the run; with its note where no title is given."""
+    from talweg.comparison.from_store import comparison_of
+    from talweg.records import problem_of
+    from talweg.spec import parse_run
+    from talweg.tracking.descriptions import run_tags
+    from talweg.tracking.experiments import experiment_of
+    from talweg.tracking.metrics import Thinning
+    from talweg.tracking.naming import DESCRIPTION_TAG, NOTE_FILE
+    from talweg.tracking.run_files import drawn
+    from talweg.tracking.study_files import study_files
+
+    if (study_id := request.get("study")) is not None:
+        study = store.study(study_id)
+        return study_files(store, study, comparison_of(store, study))
+    run = store.run(request["run"])
+    if (title := request.get("title")) is not None:
+        return drawn(store, run, title)
+    experiment = experiment_of(None if run.study_id is None else store.study(run.study_id), "")
+    note = run_tags(run, problem_of(parse_run(run.spec)), Thinning())[DESCRIPTION_TAG]
+    return {NOTE_FILE: note.encode(), **drawn(store, run, experiment.name(run))}
 
 
 def _send(answers: BinaryIO, value: dict[str, object]) -> None:

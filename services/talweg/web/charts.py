@@ -32,7 +32,9 @@ def curve_charts(comparison: Comparison, problem: OnProblem) -> list[Chart]:
     runs = {contender: _counting(comparison, problem, contender) for contender in comparison.contenders}
     validated = any("validation" in run.evaluations for own in runs.values() for run in own)
     points = _points(comparison, 2 if validated else 1)
-    training = {contender: median_curve([run.costs for run in own], points=points) for contender, own in runs.items()}
+    training = {
+        contender: median_curve([run.costs.array for run in own], points=points) for contender, own in runs.items()
+    }
     name = "Training cost (each step’s batch)" if validated else "Cost"
     target = problem.target
     charts = [_chart(comparison, problem, name, training, math.inf if validated else target)]

@@ -10,9 +10,10 @@ from importlib.metadata import version
 import numpy as np
 
 from talweg.comparison.baselines import Baseline, in_words
-from talweg.comparison.compare import Comparison, shown
+from talweg.comparison.compare import Comparison, leaders, shown
 from talweg.comparison.contenders import Contender
 from talweg.comparison.guards import guards
+from talweg.comparison.responses import responses
 from talweg.comparison.results import Floats
 from talweg.comparison.scores import Cell, Table
 from talweg.comparison.times import UNITS
@@ -28,6 +29,8 @@ from talweg_core.problems.network_problem import NetworkProblem
 from talweg_core.problems.surface import SurfaceProblem
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# Response surfaces drawn in one report.
+_MOST_RESPONSES = 12
 _SCRIPTED = _POLICY + "; script-src {scripts}"
 
 # Hidden in print, and where no script runs.
@@ -219,7 +222,8 @@ def study_picture(study: StudyRow, found: Comparison, kind: str) -> bytes:
     # matplotlib takes a second to import, and only pictures need it.
     from talweg.figures import study_figures
 
-    drawn = study_figures.overview(found) if found.several else study_figures.curves(found, title=study.name)
+    few = leaders(found)
+    drawn = study_figures.overview(few) if found.several else study_figures.curves(few, title=study.name)
     return study_figures.png(drawn) if kind == "png" else study_figures.svg(drawn)
 
 
@@ -229,8 +233,22 @@ def study_report(
     """The report as one HTML file; the pictures in `more`, such as those of `paths_of`, follow the results."""
     from talweg.figures.study_figures import draw
 
-    parts = sections(found, lambda kind: draw(found, kind, title=study.name), more)
+    shown_last = [*_responses(found), *([Section("Paths", tuple(more))] if more else [])]
+    parts = sections(found, lambda kind: draw(found, kind, title=study.name), shown_last)
     return page(study.name, protocol(study, baselines), parts)
+
+
+def _responses(found: Comparison) -> list[Section]:
+    """One section with the response surfaces of optimizers that were tried with many settings; none without these."""
+    tried = responses(found)[:_MOST_RESPONSES]
+    if not tried:
+        return []
+    from talweg.figures.response_figures import surfaces
+    from talweg.figures.study_figures import svg
+
+    drawn = Picture("the final cost by hyperparameter, for each optimizer and problem", svg(surfaces(tried)))
+    words = "Ring: the lowest median final cost. Crosses: half of the seeds or more did not train."
+    return [Section("Settings tried", (drawn, Words(words, "note")))]
 
 
 def paths_of(store: Store, found: Comparison) -> list[Picture]:
@@ -269,9 +287,9 @@ def _stateful(problem: Problem) -> bool:
 def _taken(store: Store, found: Comparison, points: int) -> dict[Contender, Floats]:
     """By contender the path (n, P) of its first finished run: about `points` of its steps, every step where 1."""
     taken = {}
-    for contender in found.contenders:
+    for contender in leaders(found).contenders:
         runs = [run for run in shown(found, found.problems[0], contender) if run.complete or points == 1]
-        runs = [run for run in runs if 0 < len(run.costs) <= _LONGEST_PATH]
+        runs = [run for run in runs if 0 < run.costs.count <= _LONGEST_PATH]
         if runs:
             # Without this record, which cannot be read or recomputed on this machine, the report is still useful.
             with suppress(CorruptRecord, ReplayDiverged):

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import repeat
 from typing import Literal
 
-from talweg.comparison.compare import Comparison, OnProblem, Score
+from talweg.comparison.compare import Comparison, OnProblem, Score, leaders
 from talweg.comparison.contenders import one_and_the_same
 from talweg.comparison.guards import guards
 from talweg.comparison.intervals import Interval
@@ -60,18 +61,21 @@ class Section:
 Draw = Callable[[str], bytes]
 
 
-def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Picture] = ()) -> list[Section]:
-    """The report of a comparison; without `draw`, its only pictures are `more`, which follow the results."""
+def sections(comparison: Comparison, draw: Draw | None = None, more: Sequence[Section] = ()) -> list[Section]:
+    """The report of a comparison; without `draw`, it has no pictures but those of `more`, which follow the results."""
     found = guards(comparison)
     refused = any(guard.level == "refused" for guard in found)
     first = Words(verdict(comparison, found), "refused" if refused else "verdict")
     report = [Section("Verdict", (first, *(Words(g.text, g.level) for g in found if g.text not in first.text)))]
+    count, comparison = len(comparison.contenders), leaders(comparison)
+    if len(comparison.contenders) < count:
+        of_many = f"Below are the best {len(comparison.contenders)} of {count:,} settings; the table standings has all."
+        report[0] = replace(report[0], parts=(*report[0].parts, Words(of_many, "note")))
     if comparison.several:
         report.append(_over_problems(comparison, draw))
     report += [_on_problem(comparison, problem, draw) for problem in comparison.problems]
     report += _aggregates(comparison)
-    if more:
-        report.append(Section("Paths", tuple(more)))
+    report += more
     if any(problem.tunings for problem in comparison.problems):
         report.append(_tuning(comparison, draw))
     report.append(Section("How this was compared", tuple(Words(text) for text in method(comparison))))
@@ -203,6 +207,7 @@ def difference_table(problem: OnProblem) -> Table:
 def overall_table(comparison: Comparison) -> Table:
     """Every pair of optimizers over all problems, by profile scores with each seed as a study of its own."""
     head = ("first", "second", "score, first − second", "seeds", "p", "verdict", "P(first ends lower)")
+    chances = [Cell(f"{p.estimate:.2f}", f"{p.low:.2f} – {p.high:.2f}") for p in comparison.improvements]
     rows = tuple(
         (
             Cell(difference.first),
@@ -211,9 +216,9 @@ def overall_table(comparison: Comparison) -> Table:
             _interval(_negative(difference.interval)),
             Cell(str(difference.pairs)),
             *_test(difference),
-            Cell(f"{improved.estimate:.2f}", f"{improved.low:.2f} – {improved.high:.2f}"),
+            chance,
         )
-        for difference, improved in zip(comparison.overall, comparison.improvements, strict=True)
+        for difference, chance in zip(comparison.overall, chances or repeat(Cell("–")), strict=False)
     )
     return Table(head, rows, (False, False, True, True, True, False, True))
 

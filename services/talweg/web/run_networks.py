@@ -17,9 +17,9 @@ from talweg.comparison.results import Floats
 from talweg.figures.path_figures import bounds, costs_over, heights
 from talweg.figures.run_figures import histogram, slices
 from talweg.records import Snapshot
+from talweg.rules import kind_of
 from talweg.store import RunRow
 from talweg.web.inline import Json, coarse, floats, numbers
-from talweg_core import optimizers
 from talweg_core.chain_rule import factors, has_factors
 from talweg_core.optimizers.base import Optimizer
 from talweg_core.optimizers.coordinate import CoordinateOptimizer
@@ -259,7 +259,7 @@ def _explanation(kind: type[Optimizer]) -> str | None:
 
 def rule(run: RunRow, snapshots: Sequence[Snapshot]) -> Json:
     """The optimizer's rule by lines with each snapshot's numbers; without lines, its state before and after updates."""
-    kind = optimizers.catalogue()[run.optimizer]
+    kind = kind_of(run.optimizer)
     first = snapshots[0]
     tree = lines(kind) if issubclass(kind, CoordinateOptimizer) and first.numbers else None
     if tree is not None and not all(_holds(tree, snapshot) for snapshot in snapshots):

@@ -12,12 +12,12 @@ from talweg.comparison.results import Floats, Steps, number
 from talweg.errors import CorruptRecord, InvalidSpec, ReplayDiverged
 from talweg.figures.curves import extremes
 from talweg.records import Snapshot, norms, problem_of, recompute_snapshots, size_of, stored_snapshots
+from talweg.rules import kind_or_none
 from talweg.spec import parse_run
 from talweg.store import RunRow, Store
 from talweg.store.batch import checkpoint_every
 from talweg.web import run_networks
 from talweg.web.inline import Json, asset, content_hash, embedded, floats, numbers
-from talweg_core import optimizers
 from talweg_core.optimizers.description import describe
 from talweg_core.problems import Problem
 
@@ -134,14 +134,14 @@ def content(store: Store, shown: Shown, title: str) -> Json:
 
 
 def _bytes_a_step(run: RunRow, problem: Problem) -> int:
-    kind = optimizers.catalogue().get(run.optimizer)
+    kind = kind_or_none(run.optimizer)
     states = len(kind.state) if kind is not None else 0
     values = size_of(run) * (3 + states) + 3 * len(run.tensors) + 20
     return 16 * (values + run_networks.values_a_step(problem)) // 3
 
 
 def _about(run: RunRow, title: str) -> Json:
-    kind = optimizers.catalogue().get(run.optimizer)
+    kind = kind_or_none(run.optimizer)
     optimizer = describe(kind) if kind is not None else None
     settings = {key: value for key, value in run.spec["optimizer"].items() if key != "name"}
     return {

@@ -33,6 +33,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adam in everything": ("adam", {"around": EVERYTHING}),
     "sam around lbfgs": ("lbfgs", {"around": [{"name": "l2", "coefficient": 0.01}, {"name": "sam", "rho": 1e-3}]}),
     "sophia with l2": ("sophia", {"every": 3, "around": [{"name": "l2", "coefficient": 0.1}]}),
+    "adam cautious": ("adam", {"around": [{"name": "weight_decay"}, {"name": "cautious"}]}),
+    "lion with grokfast": ("lion", {"around": [{"name": "grokfast"}]}),
+    "momentum with lookahead": ("momentum", {"around": [{"name": "lookahead", "steps": 3}]}),
+    "nadam with swa": ("nadam", {"around": [{"name": "swa", "start": 4, "every": 2}]}),
+    "adam at two rates": ("adam", {"around": [{"name": "tensor_rate", "tensors": "*", "times": 0.5}]}),
     "schedule-free averaged": (
         "schedule_free_sgd",
         {"learning_rate": 0.01, "around": [{"name": "average", "decay": 0.9}]},

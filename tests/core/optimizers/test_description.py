@@ -79,7 +79,10 @@ def test_a_description_survives_json(name: str) -> None:
 
 def test_a_wrapper_says_formula_and_ranges() -> None:
     described = {one.name: one for one in optimizers.describe_wrappers()}
-    assert sorted(described) == ["accumulate", "average", "clip_norm", "clip_value", "l2", "sam", "weight_decay"]
+    assert sorted(described) == [
+        "accumulate", "average", "cautious", "clip_norm", "clip_value", "grokfast", "l2", "lookahead", "sam", "swa",
+        "tensor_rate", "weight_decay",
+    ]  # fmt: skip
     for one in described.values():
         assert one.formula
         for setting in one.settings:

@@ -102,6 +102,7 @@ def test_noise_depends_on_seed_and_step_and_on_nothing_before() -> None:
     ("name", "settings", "message"),
     [
         ("rastrigin", {"dimension": 0}, "rastrigin: dimension must lie in [1, 1000000], got 0"),
+        ("quadratic", {"dimension": True}, "quadratic: dimension must lie in [1, 1000000], got True"),
         ("noisy-quadratic", {"noise": -1}, "noisy-quadratic: noise must lie in [0, ∞), got -1"),
         ("noisy-quadratic", {"draws": 1.5}, "noisy-quadratic: draws must lie in [1, 1000000], got 1.5"),
         ("deep-linear", {"depth": 0}, "deep-linear: depth must lie in [1, 100], got 0"),

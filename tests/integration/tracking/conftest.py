@@ -1,9 +1,12 @@
 """A real MLflow server, and runs written to a real store through its own API, as a worker does."""
 
+import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from talweg import mlflow_server
 from talweg.execution import submit_study, train
-from talweg.records import normalise, problem_of
+from talweg.records import evaluations_between, normalise, norms, problem_of
 from talweg.settings import Settings
 from talweg.spec import RunSpec, parse_study
 from talweg.store import (
@@ -44,18 +47,44 @@ LEASE = 600.0
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class OwnServer:
+    """Our own MLflow server and the laboratory that it reads."""
+
+    url: str
+    folder: Path
+    laboratory_url: str
+
+    @property
+    def database_url(self) -> str:
+        """MLflow's own database."""
+        return mlflow_server.database_of(self.folder)
+
+
 @pytest.fixture(scope="session")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An MLflow server for the whole session: it takes 10 to 20 s to start."""
+def own_server(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) -> Iterator[OwnServer]:
+    """An MLflow server for the whole session, which takes 10 to 20 s to start, with a laboratory that it reads.
+
+    Runs of other laboratories are on it only by REST: their histories come from MLflow's own database.
+    """
+    folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(_migrated_file, folder / "talweg.db")
+    url = f"sqlite:///{folder / 'talweg.db'}"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with mlflow_server.running(tmp_path_factory.mktemp("mlflow"), port=port) as url:
-        yield url
+    with mlflow_server.running(folder, port=port, laboratory_url=url) as address:
+        yield OwnServer(address, folder, url)
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(own_server: OwnServer) -> str:
+    """The address of the session's MLflow server."""
+    return own_server.url
 
 
 @pytest.fixture(scope="session")
 def second_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Another, empty server."""
+    """Another, empty server: a plain one, which reads no laboratory."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with mlflow_server.running(tmp_path_factory.mktemp("second"), port=port) as url:
@@ -72,6 +101,68 @@ def destination(mlflow_url: str) -> Destination:
 def client(mlflow_url: str, destination: Destination) -> MlflowClient:
     """MLflow's client of the server."""
     return MlflowClient(tracking_uri=mlflow_url)
+
+
+History = dict[str, list[tuple[int, float]]]
+
+
+class Metrics:
+    """A run's metrics in MLflow, and in SQL under MLflow's names."""
+
+    @staticmethod
+    def history(client: MlflowClient, store: Store, run: RunRow) -> History:
+        """Every point that MLflow has of a run, as often as it has it."""
+        run_id = store.run(run.id).mlflow_run_id
+        assert run_id is not None
+        found = {}
+        for key in client.get_run(run_id).data.metrics:
+            found[key] = sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
+        return found
+
+    @staticmethod
+    def recorded(store: Store, run: RunRow) -> History:
+        """Every finite point that SQL has of a run, under MLflow's names; and where it diverged."""
+        run, points = store.run(run.id), defaultdict(list)
+        table = store.steps(run.id)
+        for t in range(run.step):
+            points["cost"].append((t, float(table.cost[t])))
+            points["learning_rate"].append((t, float(table.learning_rate[t])))
+        made = evaluations_between(store, run, 0, run.step)
+        points["evaluations"] = list(enumerate(np.cumsum(made.sum(axis=1))))
+        for t, step in enumerate(norms(store, run, 0, run.step)):
+            for q, quantity in enumerate(["gradient_norm", "parameter_norm", "update_norm"]):
+                for k, tensor in enumerate(run.tensors):
+                    points[f"{quantity}.{tensor['name']}"].append((t, float(step[q, k])))
+        for row in store.derivatives(run.id):
+            name = ".".join([row.tensor, *row.position.split(",")]) if row.position else row.tensor
+            points[f"derivative.{name}"].append((row.step, math.nan if row.derivative is None else row.derivative))
+            points[f"parameter.{name}"].append((row.step, math.nan if row.parameter is None else row.parameter))
+        for evaluation in store.evaluations(run.id):
+            assert evaluation.cost is not None
+            points[f"cost.{evaluation.split}"].append((evaluation.step, evaluation.cost))
+            if evaluation.metric is not None:
+                points[f"accuracy.{evaluation.split}"].append((evaluation.step, evaluation.metric))
+        for sample in store.samples(run.cohort_id):
+            after = int(1000 * (sample.taken_at - run.created_at).total_seconds()) // 1000
+            points["system/worker_cpu_percent_of_a_core"].append((after, round(sample.processor, 1)))
+            points["system/worker_memory_megabytes"].append((after, round(sample.memory / 1e6, 1)))
+        if run.stop_reason == "diverged":
+            points["diverged_at_step"].append((run.step - 1, float(run.step - 1)))
+        finite = {key: [point for point in series if math.isfinite(point[1])] for key, series in points.items()}
+        return {key: series for key, series in finite.items() if series}
+
+    @staticmethod
+    def same(found: History, expected: History) -> None:
+        """Equal key by key and step by step."""
+        assert found.keys() == expected.keys()
+        for key, points in expected.items():
+            np.testing.assert_array_equal(np.array(found[key]), np.array(points, dtype=np.float64), err_msg=key)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Reads and compares metrics."""
+    return Metrics()
 
 
 @dataclass
@@ -95,8 +186,8 @@ class Worker:
         run = self.store.run(run.id)
         steps, tensors = stop - run.step, len(run.tensors)
         costs = self.draw.lognormal(size=steps) if costs is None else costs
-        norms = self.draw.lognormal(size=(steps, 3, tensors))
-        whole = np.sqrt(np.square(norms).sum(axis=2))
+        parts = self.draw.lognormal(size=(steps, 3, tensors))
+        whole = np.sqrt(np.square(parts).sum(axis=2))
         problem, every = problem_of(RunSpec.model_validate(run.spec)), run.spec["evaluate_every"]
         due = [
             step for step in range(run.step + 1, stop + 1) if step == run.total_steps or (every and step % every == 0)
@@ -111,7 +202,7 @@ class Worker:
                 for split in problem.splits
             ],
             derivatives=self._derivatives(run, steps),
-            chunks=[Chunk.of(run.id, "norms", run.step, norms.reshape(steps, -1))],
+            chunks=[Chunk.of(run.id, "norms", run.step, parts.reshape(steps, -1))],
         )
         self.store.commit(self.claim, batch)
         return self.store.run(run.id)
@@ -195,18 +286,36 @@ class Laboratory:
         )
 
 
-@pytest.fixture
-def train_study(laboratory: "Laboratory") -> Callable[..., str]:
-    """Submit a study through `submit_study`, train it, and return its id."""
+def trainer(store: Store) -> Callable[..., str]:
+    """A function that submits a study through `submit_study`, trains it, and returns its id."""
 
     def train_it(**spec: Any) -> str:
         settings, cohorts = Settings().model_copy(update={"workers": 1}), list[str]()
-        study = submit_study(laboratory.store, parse_study(spec), publish=cohorts.append, settings=settings)
+        study = submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
         for cohort in cohorts:
-            assert train(laboratory.store, cohort, owner="tests", settings=settings) == "finished"
+            assert train(store, cohort, owner="tests", settings=settings) == "finished"
         return study.id
 
     return train_it
+
+
+@pytest.fixture
+def train_study(laboratory: "Laboratory") -> Callable[..., str]:
+    """Submit a study to the test's laboratory, train it, and return its id."""
+    return trainer(laboratory.store)
+
+
+@pytest.fixture
+def train_own(own_laboratory: "Laboratory") -> Callable[..., str]:
+    """Submit a study to the laboratory that the session's server reads, train it, and return its id."""
+    return trainer(own_laboratory.store)
+
+
+@pytest.fixture
+def own_laboratory(own_server: OwnServer) -> Iterator["Laboratory"]:
+    """The laboratory that the session's server reads; each test has studies of its own names in it."""
+    with open_store(own_server.laboratory_url) as store:
+        yield Laboratory(store)
 
 
 @pytest.fixture

@@ -35,12 +35,12 @@ def test_a_study_is_an_experiment_whose_runs_are_named_for_what_varies(
     study: list[Run], laboratory: Any, client: MlflowClient, tmp_path: Path
 ) -> None:
     assert [run.info.run_name for run in study] == [
-        "adam · learning_rate 0.001 · seed 0",
-        "adam · learning_rate 0.001 · seed 1",
-        "adam · learning_rate 0.003 · seed 0",
-        "adam · learning_rate 0.003 · seed 1",
-        "sgd · learning_rate 0.001 · seed 0",
-        "sgd · learning_rate 0.001 · seed 1",
+        "adam s0 · lr 0.001",
+        "adam s1 · lr 0.001",
+        "adam s0 · lr 0.003",
+        "adam s1 · lr 0.003",
+        "sgd s0 · lr 0.001",
+        "sgd s1 · lr 0.001",
     ]
     experiment = client.get_experiment(study[0].info.experiment_id)
     assert experiment.name == "appearance"

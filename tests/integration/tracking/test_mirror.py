@@ -1,7 +1,5 @@
 """MLflow has the numbers of SQL, one by one, whatever interrupted the mirror."""
 
-import math
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,17 +9,13 @@ from mlflow import MlflowClient
 from requests.adapters import HTTPAdapter
 
 from talweg.execution import fork_run, resume_run, submit_run, train
-from talweg.records import evaluations_made, norms
 from talweg.settings import Settings
 from talweg.spec import RunSpec, parse_fork
-from talweg.store import RunRow, Store
 from talweg.tracking import connect
 from talweg.tracking.destination import Destination
 from talweg.tracking.mirror import Mirror
-from talweg.tracking.run_files_process import RunFilesProcesses
 
 BUDGET = 50_000
-History = dict[str, list[tuple[int, float]]]
 
 
 def drain(mirror: Mirror) -> None:
@@ -30,75 +24,31 @@ def drain(mirror: Mirror) -> None:
         pass
 
 
-def history(client: MlflowClient, store: Store, run: RunRow) -> History:
-    """Every point that MLflow has of a run, as often as it has it."""
-    run_id = store.run(run.id).mlflow_run_id
-    assert run_id is not None
-    found = {}
-    for key in client.get_run(run_id).data.metrics:
-        found[key] = sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
-    return found
-
-
-def recorded(store: Store, run: RunRow) -> History:
-    """Every point that SQL has of a run, under MLflow's names."""
-    run, points = store.run(run.id), defaultdict(list)
-    table = store.steps(run.id)
-    for t in range(run.step):
-        points["cost"].append((t, float(table.cost[t])))
-        points["learning_rate"].append((t, float(table.learning_rate[t])))
-    made = evaluations_made(store, run)
-    points["evaluations"] = list(enumerate(np.cumsum(np.ones(run.step) if made is None else made.sum(axis=1))))
-    for t, step in enumerate(norms(store, run, 0, run.step)):
-        for q, quantity in enumerate(["gradient_norm", "parameter_norm", "update_norm"]):
-            for k, tensor in enumerate(run.tensors):
-                points[f"{quantity}.{tensor['name']}"].append((t, float(step[q, k])))
-    for row in store.derivatives(run.id):
-        name = ".".join([row.tensor, *row.position.split(",")]) if row.position else row.tensor
-        points[f"derivative.{name}"].append((row.step, math.nan if row.derivative is None else row.derivative))
-        points[f"parameter.{name}"].append((row.step, math.nan if row.parameter is None else row.parameter))
-    for evaluation in store.evaluations(run.id):
-        assert evaluation.cost is not None
-        points[f"cost.{evaluation.split}"].append((evaluation.step, evaluation.cost))
-        if evaluation.metric is not None:
-            points[f"accuracy.{evaluation.split}"].append((evaluation.step, evaluation.metric))
-    for sample in store.samples(run.cohort_id):
-        after = int(1000 * (sample.taken_at - run.created_at).total_seconds()) // 1000
-        points["system/worker_cpu_percent_of_a_core"].append((after, round(sample.processor, 1)))
-        points["system/worker_memory_megabytes"].append((after, round(sample.memory / 1e6, 1)))
-    return dict(points)
-
-
-def same(found: History, expected: History) -> None:
-    """Equal key by key and step by step; NaN equals NaN, and stands for infinity, which would ruin a chart."""
-    assert found.keys() == expected.keys()
-    for key, points in expected.items():
-        table = np.array(points, dtype=np.float64)
-        table[np.isinf(table)] = np.nan
-        np.testing.assert_array_equal(np.array(found[key]), table, err_msg=key)
-
-
 @pytest.fixture
 def mirror(laboratory: Any, destination: Destination) -> Mirror:
     """A mirror from the laboratory to the server."""
-    return Mirror(laboratory.store, destination, budget=BUDGET)
+    return Mirror(laboratory.store, destination, budget=BUDGET, files=False)
 
 
 @pytest.mark.parametrize("problem", ["two-layer-line", "digits-mlp"])
 def test_mirrored_metrics_equal_sql_step_by_step(
-    laboratory: Any, mirror: Mirror, client: MlflowClient, problem: str
+    laboratory: Any, mirror: Mirror, client: MlflowClient, problem: str, metrics: Any
 ) -> None:
     worker, runs = laboratory.submit([{"name": "sgd"}, {"name": "adam"}], study=f"equal {problem}", problem=problem)
     for run in runs:
         worker.finish(run)
     drain(mirror)
     for run in runs:
-        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+        metrics.same(metrics.history(client, laboratory.store, run), metrics.recorded(laboratory.store, run))
     assert laboratory.store.outbox() == []
 
 
 def test_ten_random_runs_of_a_trained_study_equal_sql(
-    laboratory: Any, destination: Destination, client: MlflowClient, train_study: Callable[..., str], sqlite_url: str
+    laboratory: Any,
+    destination: Destination,
+    client: MlflowClient,
+    train_study: Callable[..., str],
+    metrics: Any,
 ) -> None:
     optimizers = ["sam", "adam", {"name": "adam", "learning_rate": 0.1}, {"name": "sgd", "learning_rate": 1e30}]
     study = train_study(
@@ -109,44 +59,46 @@ def test_ten_random_runs_of_a_trained_study_equal_sql(
         evaluate_every=7,
         schedule={"name": "cosine", "steps": 30},
     )
-    # As in the local stack: several runs at a time, with files drawn in another process.
-    mirror = Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, drawing=RunFilesProcesses(sqlite_url, 1))
-    drain(mirror)
-    mirror.close()
+    # As in the local stack: several runs at a time.
+    drain(Mirror(laboratory.store, destination, budget=BUDGET, at_once=3, files=False))
     runs = laboratory.store.runs_of(study)
     for chosen in np.random.default_rng(5).choice(len(runs), size=10, replace=False):
-        same(history(client, laboratory.store, runs[chosen]), recorded(laboratory.store, runs[chosen]))
+        metrics.same(
+            metrics.history(client, laboratory.store, runs[chosen]), metrics.recorded(laboratory.store, runs[chosen])
+        )
     assert {run.stop_reason for run in runs} == {"finished", "diverged"}
 
 
-def test_a_run_grows_in_mlflow_while_it_trains(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+def test_a_run_grows_in_mlflow_while_it_trains(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, metrics: Any
+) -> None:
     worker, (run,) = laboratory.submit()
     for stop in (13, 50, 51, 99):
         worker.record(run, stop)
         drain(mirror)
-        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+        metrics.same(metrics.history(client, laboratory.store, run), metrics.recorded(laboratory.store, run))
         assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "RUNNING"
     worker.finish(run)
     drain(mirror)
-    same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+    metrics.same(metrics.history(client, laboratory.store, run), metrics.recorded(laboratory.store, run))
     assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).info.status == "FINISHED"
 
 
 def test_sending_everything_twice_changes_nothing(
-    laboratory: Any, mirror: Mirror, client: MlflowClient, mlflow_url: str
+    laboratory: Any, mirror: Mirror, client: MlflowClient, mlflow_url: str, metrics: Any
 ) -> None:
     worker, runs = laboratory.submit(study="twice", seeds=2, steps=40)
     for run in runs:
         worker.finish(run)
     drain(mirror)
-    before = [history(client, laboratory.store, run) for run in runs]
+    before = [metrics.history(client, laboratory.store, run) for run in runs]
     infos = [client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() for run in runs]
     for run in runs:
         # As if the store had no record of the mirror.
         laboratory.store.mark_mirrored(run.id, 0, None, "queued")
-    drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET))
+    drain(Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET, files=False))
     for run, points, info in zip(runs, before, infos, strict=True):
-        same(history(client, laboratory.store, run), points)
+        metrics.same(metrics.history(client, laboratory.store, run), points)
         assert client.get_run(laboratory.store.run(run.id).mlflow_run_id).to_dictionary() == info
     (experiment,) = client.search_experiments(filter_string="name = 'twice'")
     # And the study's own.
@@ -175,7 +127,7 @@ def killed_at(call: int, function: Callable[..., Any], *, after: bool) -> Callab
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killing_the_mirror_at_random_requests_is_harmless(
-    laboratory: Any, mlflow_url: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, after: bool
+    laboratory: Any, mlflow_url: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, after: bool, metrics: Any
 ) -> None:
     worker, runs = laboratory.submit(study=f"killed {after}", seeds=2, steps=20)
     for run in runs:
@@ -183,10 +135,10 @@ def test_killing_the_mirror_at_random_requests_is_harmless(
     draw = np.random.default_rng(11)
     kills = 0
     while True:
-        # Every time a new mirror, with only what SQL and MLflow hold. A run's files take 15 requests.
-        mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET)
+        # Every time a new mirror, with only what SQL and MLflow hold.
+        mirror = Mirror(laboratory.store, connect(mlflow_url), budget=BUDGET, files=False)
         with monkeypatch.context() as patch:
-            patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 25)), HTTPAdapter.send, after=after))
+            patch.setattr(HTTPAdapter, "send", killed_at(int(draw.integers(1, 12)), HTTPAdapter.send, after=after))
             try:
                 drain(mirror)
             except Killed:
@@ -195,12 +147,14 @@ def test_killing_the_mirror_at_random_requests_is_harmless(
         break
     assert kills > 5
     for run in runs:
-        same(history(client, laboratory.store, run), recorded(laboratory.store, run))
+        metrics.same(metrics.history(client, laboratory.store, run), metrics.recorded(laboratory.store, run))
     (experiment,) = client.search_experiments(filter_string=f"name = 'killed {after}'")
     assert len(client.search_runs([experiment.experiment_id])) == 3
 
 
-def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror: Mirror, client: MlflowClient) -> None:
+def test_a_fork_has_its_whole_curve_and_names_its_parent(
+    laboratory: Any, mirror: Mirror, client: MlflowClient, metrics: Any
+) -> None:
     store, settings = laboratory.store, Settings().model_copy(update={"workers": 1})
     asked = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 40})
     parent = submit_run(store, asked, publish=lambda _: None, settings=settings)
@@ -208,14 +162,14 @@ def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror
     fork = fork_run(store, store.run(parent.id), parse_fork({"step": 25, "optimizer": "sgd"}), publish=lambda _: None)
     train(store, fork.cohort_id, owner="tests", settings=settings)
     drain(mirror)
-    same(history(client, store, fork), recorded(store, fork))
+    metrics.same(metrics.history(client, store, fork), metrics.recorded(store, fork))
     tags = client.get_run(store.run(fork.id).mlflow_run_id).data.tags
     assert (tags["talweg.parent"], tags["talweg.parent_step"]) == (parent.id, "25")
     # A resumed run goes on in the same MLflow run.
     more = resume_run(store, store.run(fork.id), 60, publish=lambda _: None)
     train(store, more.cohort_id, owner="tests", settings=settings)
     drain(mirror)
-    found, expected = history(client, store, fork), recorded(store, fork)
+    found, expected = metrics.history(client, store, fork), metrics.recorded(store, fork)
     assert len(found["cost"]) == 60
     # The evaluation at its former end, and its worker's samples until then, stay in MLflow.
     assert {key: points for key, points in found.items() if not set(key) & set("./")} == {
@@ -225,7 +179,7 @@ def test_a_fork_has_its_whole_curve_and_names_its_parent(laboratory: Any, mirror
 
 
 def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_a_second_rebuild_changes_nothing(
-    laboratory: Any, mirror: Mirror, second_mlflow_url: str
+    laboratory: Any, mirror: Mirror, second_mlflow_url: str, metrics: Any
 ) -> None:
     worker, runs = laboratory.submit(study="again", seeds=2, steps=40)
     for run in runs:
@@ -236,10 +190,10 @@ def test_a_server_that_lost_everything_is_rebuilt_from_sql_and_a_second_rebuild_
     for _ in range(2):
         # What `talweg mirror --again again` asks for.
         assert laboratory.store.mirror_again(study="again") == 2
-        drain(Mirror(laboratory.store, connect(second_mlflow_url), budget=BUDGET))
+        drain(Mirror(laboratory.store, connect(second_mlflow_url), budget=BUDGET, files=False))
         assert laboratory.store.outbox() == []
         for run in runs:
-            same(history(emptied, laboratory.store, run), recorded(laboratory.store, run))
+            metrics.same(metrics.history(emptied, laboratory.store, run), metrics.recorded(laboratory.store, run))
         (experiment,) = emptied.search_experiments(filter_string="name = 'again'")
         # And the study's own.
         there = emptied.search_runs([experiment.experiment_id])

@@ -58,6 +58,15 @@ def test_tables_fit_the_terminal_a_line_a_row(remote: Talweg, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("training")
+def test_of_many_settings_the_best_are_shown(remote: Talweg) -> None:
+    settings = [f"sgd:learning_rate={0.001 * (1 + i):.3f}" for i in range(14)]
+    done = remote("compare", "wine-mlp", *settings, "--seeds", "2", "--steps", "3", "--name", "many")
+    assert len(done.out.partition("\n\n")[0].splitlines()) == 2 + 12
+    assert "Not shown: 2 more rows (--wide)." in done.err
+    assert len(remote("show", "many", "--wide").out.partition("study many\nrank")[2].splitlines()) >= 14
+
+
+@pytest.mark.usefixtures("training")
 def test_compare_as_json_is_nothing_but_json(remote: Talweg) -> None:
     done = remote("compare", *SMALL, "--json")
     assert done.status == 0, done.err

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from talweg_core import optimizers, problems, schedules
+from talweg_core.problems import suites
 
 Talweg = Callable[..., Any]
 
@@ -69,8 +70,18 @@ def test_schedules_are_listed_and_shown(talweg: Talweg) -> None:
     assert [row["name"] for row in talweg("schedules", "--json").json] == schedules.names()
     assert "cosine" in talweg("schedules").out
     shown = talweg("schedules", "cosine")
-    assert "factor(t) = end + ½ (1 − end)(1 + cos(π min(t / T, 1)))" in shown.out
+    assert "factor(t) = end + ½ (start − end)(1 + cos(π min(t / T, 1)))" in shown.out
     assert "steps    whole numbers in [1, ∞)  must be given" in shown.out
+
+
+def test_suites_are_listed_with_what_reaches_their_targets(talweg: Talweg) -> None:
+    rows = talweg("suites", "--json").json
+    expected = [(name, entry.problem, entry.target) for name in suites.names() for entry in suites.suite(name)]
+    assert [(row["suite"], row["problem"], row["target"]) for row in rows] == expected
+    assert {"suite": "standard", "problem": "digits-mlp", "batch_size": 32, "reached_by": "adam 0.01"}.items() <= next(
+        row for row in rows if row["problem"] == "digits-mlp"
+    ).items()
+    assert "talweg compare --suite standard" in talweg("suites").err
 
 
 def test_problems_are_listed_and_shown(talweg: Talweg, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ READING = [
     ["problems", "digits-mlp"],
     ["schedules"],
     ["schedules", "cosine"],
+    ["suites"],
     ["config", "show"],
     ["--version"],
     ["optimizers", "\N{GREEK SMALL LETTER ALPHA}dam \N{RIGHTWARDS ARROW}"],

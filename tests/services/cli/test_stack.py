@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from talweg.cli.output import clean
+from talweg.cli.stack import backlog
 from talweg.cli.submit import named, seeds
 from talweg.errors import InvalidSpec
 from talweg.local.folder import Folder, open_log
@@ -48,6 +49,19 @@ def test_a_folder_that_cannot_be_written_ends_with_2(talweg: Talweg, tmp_path: P
     done = talweg("up", "--home", "lab")
     assert done.status == 2
     assert f"{tmp_path / 'lab'}: cannot be written" in done.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (480.0, "about 8 minutes left"),
+        (90.0, "about 2 minutes left"),
+        (12.4, "about 12 s left"),
+        (None, "none got there in the last minute"),
+    ],
+)
+def test_status_says_how_far_the_mirror_is(seconds: float | None, said: str) -> None:
+    assert backlog(runs=2000, waiting=760, seconds_left=seconds) == f"1,240 of 2,000 runs are there, {said}"
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status"])

@@ -17,6 +17,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "warmup": {"steps": 2, "start": 0.5, "then": {"name": "cosine", "steps": 2}},
     "one_cycle": {"steps": 8},
     "warmup_stable_decay": {"steps": 4, "decay": 2},
+    "sequence": {"schedules": ["constant", {"name": "linear", "steps": 3, "scale": 0.5}], "boundaries": [2]},
 }
 
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from talweg.api import bodies
 from talweg.client import Interval, Lab, Spread, Study
+from talweg.client.wire import Wire
 from talweg.errors import InvalidSpec, RunFailed
 from talweg.store import Store
 
@@ -19,6 +23,42 @@ def study(lab: Lab, train: Callable[[], None]) -> Study:
     assert study.state == "queued"
     train()
     return study.wait(progress=False)
+
+
+def test_only_the_runs_that_are_asked_for_are_requested(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = list(study.runs)
+    asked: list[tuple[str, int]] = []
+    get = Wire.get
+
+    def noted(wire: Wire, path: str, **query: Any) -> Any:
+        if path == "/v1/runs":
+            asked.append((query["order"], query["limit"]))
+        return get(wire, path, **query)
+
+    monkeypatch.setattr(Wire, "get", noted)
+    names = [run.name for run in every]
+    assert study.runs[-1].name == names[-1]
+    assert [run.name for run in study.runs[:2]] == names[:2]
+    assert [run.name for run in study.runs[-2:]] == names[-2:]
+    assert asked == [("newest", 1), ("oldest", 2), ("newest", 2)]
+    for index in (slice(None), slice(4, 1, -1), slice(-3, None, 2), slice(2, 2), slice(1, 99)):
+        assert [run.name for run in study.runs[index]] == names[index]
+    assert [study.runs[i].name for i in range(-6, 6)] == [names[i] for i in range(-6, 6)]
+    assert [run.name for run in reversed(study.runs)] == names[::-1]
+    for outside in (6, -7):
+        with pytest.raises(IndexError, match=rf"runs: must lie in \[-6, 6\), got {outside}"):
+            study.runs[outside]
+
+
+def test_costs_of_all_runs_are_one_table(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.stack([run.costs for run in study.runs])
+    np.testing.assert_array_equal(study.costs(), whole)
+    np.testing.assert_array_equal(study.costs(1, 3), whole[1:3])
+    np.testing.assert_array_equal(study.costs(-2), whole[-2:])
+    assert study.costs(6).size == 0
+    # Two runs of 30 steps an answer.
+    monkeypatch.setattr(bodies, "PAGE", 8 * 61)
+    np.testing.assert_array_equal(study.costs(), whole)
 
 
 def test_its_runs_are_in_the_order_of_the_spec(study: Study, lab: Lab) -> None:

@@ -54,6 +54,10 @@ def test_a_study_is_one_file(lab: Lab, train: Callable[[], None], tmp_path: Path
     assert '{"learning_rate": 0.1}' in set(frame["setting"])
     with pytest.raises(InvalidSpec, match=r"must end in \.parquet"):
         study.export(tmp_path / "study.csv")
+    # As any file that the user makes: others may read it where the umask lets them.
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "study.parquet").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain", "study.parquet"]
 
 
 def test_duckdb_and_pandas_read_the_same_from_an_export(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from talweg.comparison import Comparison, Evaluations, Result, compare, guards, verdict
+from talweg.comparison.compare import leaders
 from talweg.comparison.scores import Table
 from talweg.figures.study_figures import draw
 from talweg.spec import StudySpec
-from talweg.web.report_sections import Charts, Picture, sections
+from talweg.web.report_sections import Charts, Picture, Words, sections
 
 Make = Callable[..., Result]
 
@@ -134,3 +135,33 @@ def test_a_tuned_study_draws_its_learning_rates(result: Make) -> None:
     # From the start at 5: (1 + 0 + 0.5 + 4) / 4.
     assert sgd.sensitivity == pytest.approx(5.5 / 4, rel=1e-12)
     assert draw(found, "sensitivities").startswith(b"<?xml")
+
+
+def test_of_many_contenders_the_report_shows_the_best(result: Make) -> None:
+    rates = [0.1 * (1 + i) for i in range(30)]
+    spec = StudySpec.model_validate(
+        {
+            "problem": "digits-mlp",
+            "optimizers": [{"name": "sgd", "learning_rate": rate} for rate in rates],
+            "seeds": 3,
+            "steps": 2,
+        }
+    )
+    runs = [
+        replace(result("sgd", seed=seed, costs=[99, 30 - position + seed / 10]), contender=position)
+        for position in range(30)
+        for seed in range(3)
+    ]
+    whole = compare(spec, runs)
+    few = leaders(whole)
+    assert [c.position for c in few.contenders] == list(range(18, 30))
+    assert [s.contender.position for s in few.problems[0].standings] == list(range(29, 17, -1))
+    assert {label for d in few.problems[0].differences for label in (d.first, d.second)} <= {
+        c.label for c in few.contenders
+    }
+    assert few.problems[0].along[1.0] == whole.problems[0].along[1.0][:12]
+    first, results, *_ = sections(whole)
+    assert first.parts[-1] == Words("Below are the best 12 of 30 settings; the table standings has all.", "note")
+    (standings, pairs) = [part for part in results.parts if isinstance(part, Table)]
+    assert (len(standings.rows), len(pairs.rows)) == (12, 11)
+    assert leaders(few) is few

@@ -179,7 +179,7 @@ def test_divergence_is_counted_and_never_averaged_in(runs: list[Result]) -> None
 def test_an_unfinished_study_is_reported(runs: list[Result]) -> None:
     going = [replace(run, state="running") if run.seed == 9 else run for run in runs]
     assert "2 running" in found(spec(), going, "unfinished").text
-    waiting = [replace(run, state="queued", costs=run.costs[:0], evaluations={}) for run in runs]
+    waiting = [replace(run, state="queued", costs=run.costs.until(0), evaluations={}) for run in runs]
     assert words(spec(), waiting).startswith("No verdict yet")
 
 
@@ -195,7 +195,9 @@ def test_identical_runs_are_one_measurement(runs: list[Result]) -> None:
 def test_pruned_trials_are_reported_and_count_as_neither_failed_nor_diverged(runs: list[Result]) -> None:
     """Each seed has a second trial, the best one after half of the steps, which ended there."""
     pruned = [
-        replace(run, run=f"{run.run}-1", trial=1, stop_reason="pruned", costs=run.costs[:2], evaluations=early(run))
+        replace(
+            run, run=f"{run.run}-1", trial=1, stop_reason="pruned", costs=run.costs.until(2), evaluations=early(run)
+        )
         for run in runs
     ]
     study = normalise_study(

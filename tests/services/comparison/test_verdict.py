@@ -1,12 +1,13 @@
 """Ten situations, each with its sentence: what is known, what is not, what would settle it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from talweg.comparison import Evaluations, Result, compare, guards, verdict
+from talweg.comparison import Costs, Evaluations, Result, compare, guards, verdict
 from talweg.comparison.results import Floats
 from talweg.spec import StudySpec
 
@@ -32,7 +33,7 @@ def runs(position: int, name: str, costs: Sequence[float] | Floats, **changed: A
             seed=seed,
             state="finished",
             stop_reason="diverged" if lost else "finished",
-            costs=np.linspace(START, cost if not lost else 1e30, 100),
+            costs=Costs.of(np.linspace(START, cost if not lost else 1e30, 100)),
             evaluations={"validation": Evaluations(np.array([0, 100]), np.array([START, cost]))},
             contender=position,
             problem="digits-mlp",
@@ -62,9 +63,16 @@ def test_a_clear_winner_is_named_with_by_how_much() -> None:
 def test_a_tie_says_what_was_seen_and_how_many_seeds_would_settle_it() -> None:
     text = said(study(["sgd", "adam"], 10), [*runs(0, "sgd", 0.4 * noise(0)), *runs(1, "adam", 0.4 * noise(1))])
     assert "had the lowest median validation cost, but is not shown to be better than" in text
-    assert " times as much (95 %: " in text
+    assert " times as much on average (95 %: " in text
     assert "within what the seeds alone produce" in text
     assert "seeds would settle this" in text
+
+
+def test_a_narrow_tie_is_written_with_digits_that_differ() -> None:
+    level = 0.4 * noise(0)
+    text = said(study(["sgd", "adam"], 10), [*runs(0, "sgd", level), *runs(1, "adam", level * noise(1, spread=1e-4))])
+    middle, low, high = re.findall(r"costs ([\d.]+) times as much on average \(95 %: ([\d.]+) to ([\d.]+)\)", text)[0]
+    assert float(low) < float(middle) < float(high)
 
 
 def test_few_seeds_get_an_answer_that_says_what_it_rests_on() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from talweg.errors import InvalidSpec
+from talweg.errors import Conflict, InvalidSpec
 from talweg.execution import resume_run, train
 from talweg.execution.submission import resume_study
 from talweg.execution.training import TimeLimits
@@ -54,6 +54,16 @@ def test_a_run_resumed_after_its_limit_has_the_bits_of_one_without_a_limit(
     assert store.steps(run.id).cost.tobytes() == held(spec()).costs.tobytes()
     other = trained(spec())
     assert _evaluated(store, run) == _evaluated(store, other)
+
+
+def test_a_new_limit_of_a_live_run_is_refused(
+    store: Store, trained: Callable[[RunSpec], RunRow], spec: Callable[..., RunSpec]
+) -> None:
+    run = trained(spec(max_seconds=NEXT_TO_NOTHING))
+    going = resume_run(store, run, max_seconds=60.0, publish=_publish_nothing)
+    assert resume_run(store, going, max_seconds=60.0, publish=_publish_nothing) == going
+    with pytest.raises(Conflict, match="is queued; a new max_seconds is taken when it has ended"):
+        resume_run(store, going, max_seconds=90.0, publish=_publish_nothing)
 
 
 def test_the_time_of_all_attempts_is_counted(

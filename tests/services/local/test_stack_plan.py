@@ -53,7 +53,22 @@ def test_no_secret_stands_in_an_argument_or_a_url(folder: Folder) -> None:
     assert folder.token() not in visible
     assert "hunter2" not in visible
     assert plan.env["TALWEG_DATABASE_URL"] == "postgresql://lab:hunter2@host/lab"
-    assert {"TALWEG_TOKEN", "TALWEG_DATABASE_URL"} <= set(child(plan, "mlflow").without)
+    assert {"TALWEG_TOKEN", "TALWEG_BROKER_URL"} <= set(child(plan, "mlflow").without)
+
+
+def test_mlflow_reads_the_laboratory_unless_the_mirror_is_to_send_everything(folder: Folder) -> None:
+    database = SecretStr("postgresql://lab:hunter2@host/lab")
+    plan = plan_stack(given(database_url=database), folder)
+    mlflow = child(plan, "mlflow")
+    assert mlflow.env["TALWEG_DATABASE_URL"] == "postgresql://lab:hunter2@host/lab"
+    assert mlflow.env["MLFLOW_BACKEND_STORE_URI"] == "talweg://"
+    assert plan.env["TALWEG_MLFLOW_DATABASE_URL"] == mlflow.env["TALWEG_MLFLOW_DATABASE_URL"]
+    plan = plan_stack(given(database_url=database, mirror="rest"), folder)
+    mlflow = child(plan, "mlflow")
+    assert {"TALWEG_TOKEN", "TALWEG_DATABASE_URL"} <= set(mlflow.without)
+    assert mlflow.env["MLFLOW_BACKEND_STORE_URI"].startswith("sqlite:///")
+    assert "hunter2" not in str(mlflow)
+    assert "TALWEG_MLFLOW_DATABASE_URL" not in plan.env
 
 
 def test_everything_listens_on_loopback_or_on_a_private_socket(folder: Folder) -> None:

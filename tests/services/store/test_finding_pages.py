@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event
@@ -49,6 +50,14 @@ def test_pages_are_of_a_study_and_of_a_state(store: Store, submitted: Callable[.
     assert [run.id for run in store.runs_of(one.study.id)] == [run.id for run in one.runs]
 
 
+def test_pages_may_begin_with_the_oldest(store: Store, submitted: Callable[..., Any]) -> None:
+    ids = [run.id for run in submitted(5, study="one").runs]
+    first = store.runs(study="one", limit=3, oldest=True)
+    rest = store.runs(study="one", limit=3, cursor=first.cursor, oldest=True)
+    assert [run.id for run in [*first.items, *rest.items]] == ids
+    assert rest.cursor is None
+
+
 def test_studies_have_pages_too(store: Store, submitted: Callable[..., Any]) -> None:
     ids = [submitted(2, study=f"study {number}").study.id for number in range(5)]
     first = store.studies(limit=3)
@@ -88,6 +97,7 @@ def test_pages_of_a_study_that_is_not_there_are_not_found(store: Store) -> None:
     [
         ({}, "(pk_runs|autoindex_runs)"),
         ({"study": "planned"}, "ix_runs_study_id_id"),
+        ({"study": "planned", "oldest": True}, "ix_runs_study_id_id"),
         ({"state": "queued"}, "ix_runs_state_id"),
         # Where all runs of a study are queued, each of the three indices has them in order.
         ({"study": "planned", "state": "queued"}, "ix_runs_(study_id_id|study_id_state|state_id)"),
@@ -104,7 +114,8 @@ def test_pages_walk_their_index_and_sort_nothing(
             "UPDATE runs SET state = 'finished' WHERE name NOT IN (SELECT name FROM runs ORDER BY id DESC LIMIT 60)"
         )
         connection.exec_driver_sql("ANALYZE runs")
-    _assert_indexed(store, lambda: store.runs(cursor=str(uuid7()), **which), index)
+    cursor = str(UUID(int=0) if "oldest" in which else uuid7())
+    _assert_indexed(store, lambda: store.runs(cursor=cursor, **which), index)
 
 
 def test_the_outbox_walks_its_index(store: Store, submitted: Callable[..., Any]) -> None:

@@ -85,7 +85,7 @@ def test_a_newer_laboratory_is_refused_without_its_table_of_facts(own_database_u
 
 
 def test_an_older_laboratory_says_how_to_migrate(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("talweg.store.migrate._head", lambda: "9998")
+    monkeypatch.setattr("talweg.store.migrate.head", lambda: "9998")
     with pytest.raises(TalwegError, match=f"must be at revision 9998, got {HEAD}; `talweg migrate`"):
         open_store(database_url)
 
@@ -175,7 +175,7 @@ def test_migrations_are_linear_and_next_to_the_packages() -> None:
     assert numbers[0] == "0001"
     assert len(set(numbers)) == len(numbers)
     # One head: the history is linear. Its number is the last, which identifies this version's schema.
-    assert ScriptDirectory(str(scripts())).get_heads() == [numbers[-1]] == [migrate._head()]
+    assert ScriptDirectory(str(scripts())).get_heads() == [numbers[-1]] == [migrate.head()]
 
 
 def test_the_command_migrates_the_database_of_the_settings(tmp_path: Path) -> None:

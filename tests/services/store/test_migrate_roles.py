@@ -1,4 +1,4 @@
-"""PostgreSQL with least privilege: API and workers can do all of their work as their roles, and change no schema."""
+"""PostgreSQL with least privilege: API, workers and MLflow can do all of their work as their roles, and no more."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,15 +6,17 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from talweg.errors import AccessDenied
 from talweg.execution import resume_run, submit_run, train
 from talweg.execution.reconciler import reconcile
 from talweg.settings import Settings
 from talweg.spec import RunSpec
 from talweg.store import Store, open_store
-from talweg.store.migrate import API_ROLE, WORKER_ROLE, ensure_roles, upgrade
+from talweg.store.migrate import API_ROLE, READER_ROLE, WORKER_ROLE, ensure_roles, upgrade
+from talweg.tracking.histories import history, last_values
 
 SETTINGS = Settings().model_copy(update={"commit_seconds": 0.01})
-PASSWORDS = {API_ROLE: "one % of two", WORKER_ROLE: "an'other"}
+PASSWORDS = {API_ROLE: "one % of two", WORKER_ROLE: "an'other", READER_ROLE: "third"}
 FORBIDDEN = (
     "DROP TABLE steps",
     "ALTER TABLE steps ADD COLUMN more integer",
@@ -34,7 +36,7 @@ FORBIDDEN = (
 
 @pytest.fixture(scope="module")
 def owned(new_postgres_database: Callable[[], str]) -> str:
-    """A migrated database with both roles; its owner's URL."""
+    """A migrated database with the roles; its owner's URL."""
     url = new_postgres_database()
     # Twice: the second time the roles exist.
     ensure_roles(url, PASSWORDS)
@@ -82,8 +84,8 @@ def test_api_and_worker_do_their_work(api: Store, worker: Store) -> None:
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-@pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE])
-def test_neither_changes_the_schema_nor_takes_records_away(owned: str, role: str, statement: str) -> None:
+@pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE, READER_ROLE])
+def test_none_changes_the_schema_nor_takes_records_away(owned: str, role: str, statement: str) -> None:
     with (
         _as(owned, role) as store,
         pytest.raises(ProgrammingError, match=r"must be owner|permission denied"),
@@ -92,9 +94,30 @@ def test_neither_changes_the_schema_nor_takes_records_away(owned: str, role: str
         connection.execute(text(statement))
 
 
-def test_workers_do_not_see_tokens(worker: Store) -> None:
-    with pytest.raises(ProgrammingError, match="permission denied"), worker.engine.begin() as connection:
+@pytest.mark.parametrize("role", [WORKER_ROLE, READER_ROLE])
+def test_workers_and_mlflow_do_not_see_tokens(owned: str, role: str) -> None:
+    with (
+        _as(owned, role) as store,
+        pytest.raises(ProgrammingError, match="permission denied"),
+        store.engine.begin() as connection,
+    ):
         connection.execute(text("SELECT * FROM tokens"))
+
+
+def test_mlflow_reads_records_and_writes_none(owned: str, api: Store, worker: Store) -> None:
+    spec = RunSpec.model_validate({"problem": "two-layer-line", "optimizer": "adam", "steps": 20})
+    run = submit_run(api, spec, publish=lambda _: None, settings=SETTINGS)
+    assert train(worker, run.cohort_id, owner="w", settings=SETTINGS) == "finished"
+    with _as(owned, READER_ROLE) as reader:
+        reader.check()
+        found = history(reader, reader.run(run.id), "cost")
+        assert found is not None
+        assert found.values.tolist() == api.steps(run.id).cost.tolist()
+        assert len(list(last_values(reader, [reader.run(run.id)]))) == 1
+        with pytest.raises(AccessDenied, match="connect as the owner of the tables"):
+            reader.mark_mirrored(run.id, 20, "mlflow's", "finished")
+        with pytest.raises(AccessDenied):
+            reader.request_cancel([run.id])
 
 
 def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
@@ -106,5 +129,13 @@ def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
             )
         ).all()
     assert [tuple(row) for row in found] == [
-        (name, True, False, False, False, False, True) for name in (API_ROLE, WORKER_ROLE)
+        (name, True, False, False, False, False, True) for name in (API_ROLE, READER_ROLE, WORKER_ROLE)
     ]
+
+
+@pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE])
+def test_neither_role_writes_sources_of_rules(owned: str, role: str) -> None:
+    with _as(owned, role) as store:
+        assert store.rule_names() == []
+        with pytest.raises(ProgrammingError, match="permission denied for table rules"):
+            store.add_rule("mine@3f2a91", "3f2a91", "import os")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from talweg.store import Claim, CommitBatch, Store
+from talweg.store import Backlog, Claim, CommitBatch, Store
 
 
 def test_an_empty_laboratory_has_no_reconciler_and_no_trouble(store: Store) -> None:
@@ -38,3 +38,16 @@ def test_a_cohort_released_for_a_database_error_is_reported_until_it_continues(
     assert taken is not None
     store.commit(taken, CommitBatch(60.0))
     assert store.signs().stopped is None
+
+
+def test_the_backlog_of_the_mirror_counts_runs_and_takes_the_last_minutes_pace(
+    store: Store, claimed: Callable[..., Any]
+) -> None:
+    assert store.backlog() == Backlog(0, 0, 0.0)
+    runs = claimed(4).runs
+    assert store.backlog() == Backlog(4, 4, None)
+    store.mark_all_mirrored([(run, "mlflow") for run in runs[:3]])
+    # Three in the last minute: one more takes 20 s.
+    assert store.backlog() == Backlog(4, 1, 20.0)
+    store.mark_all_mirrored([(runs[3], "mlflow")])
+    assert store.backlog() == Backlog(4, 0, 0.0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from talweg.records import evaluations_made
+from talweg.records import evaluations_between
 from talweg.store import RunRow, Store
 from talweg.tracking import metrics
 from talweg.tracking.metrics import EvaluationCounts
@@ -17,9 +17,9 @@ def test_portions_count_what_the_whole_does(
 ) -> None:
     monkeypatch.setattr(metrics, "AT_ONCE", 7)
     run = trained(problem="rosenbrock", optimizer=optimizer, steps=70)
-    made = evaluations_made(local, run)
-    assert (made is None) == (optimizer == "adam")
-    expected = np.cumsum(np.ones(run.step) if made is None else made.sum(axis=1))
+    made = evaluations_between(local, run, 0, run.step)
+    assert (made.sum() == run.step) == (optimizer == "adam")
+    expected = np.cumsum(made.sum(axis=1))
     one_after_another = EvaluationCounts(local)
     for first, stop in ((0, 10), (10, 45), (45, 45), (45, run.step)):
         np.testing.assert_array_equal(one_after_another.so_far(run, first, stop), expected[first:stop])

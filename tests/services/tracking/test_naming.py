@@ -25,17 +25,17 @@ def spec() -> dict[str, Any]:
 
 
 def test_a_run_is_named_for_what_varies(spec: dict[str, Any]) -> None:
-    assert run_name(spec, (), alone=False, stop_reason=None) == "adam · learning_rate 0.003 · seed 2"
-    assert run_name(spec, {"beta1"}, alone=False, stop_reason=None) == "adam · learning_rate 0.003 · beta1 0.9 · seed 2"
+    assert run_name(spec, (), alone=False, stop_reason=None) == "adam s2 · lr 0.003"
+    assert run_name(spec, {"beta1"}, alone=False, stop_reason=None) == "adam s2 · lr 0.003 · beta1 0.9"
 
 
 def test_a_run_of_no_study_names_its_problem(spec: dict[str, Any]) -> None:
-    assert run_name(spec, (), alone=True, stop_reason=None) == "rosenbrock · adam · learning_rate 0.003 · seed 2"
+    assert run_name(spec, (), alone=True, stop_reason=None) == "rosenbrock · adam s2 · lr 0.003"
 
 
 def test_a_diverged_runs_name_says_so(spec: dict[str, Any]) -> None:
     name = run_name(spec, (), alone=False, stop_reason="diverged")
-    assert name == "adam · learning_rate 0.003 · seed 2 · diverged"
+    assert name == "adam s2 diverged · lr 0.003"
 
 
 def test_every_setting_is_a_parameter_with_all_of_its_digits(spec: dict[str, Any]) -> None:

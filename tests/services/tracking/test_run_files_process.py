@@ -62,10 +62,10 @@ def test_a_run_that_failed_with_the_database_is_drawn_after_its_return(
     run, draw = trained(problem="two-layer-line", optimizer="adam"), drawing._draw
     trouble = iter([Unreachable("database: is away")])
 
-    def once_away(run_id: str, title: str) -> dict[str, bytes]:
+    def once_away(request: dict[str, str]) -> dict[str, bytes]:
         for error in trouble:
             raise error
-        return draw(run_id, title)
+        return draw(request)
 
     monkeypatch.setattr(drawing, "_draw", once_away)
     failed = drawing.begin(run, "a title")

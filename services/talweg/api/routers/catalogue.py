@@ -17,9 +17,11 @@ from talweg.api.models import CatalogueEntry, OptimizerEntry, ScheduleEntry, vie
 from talweg.datasets.options import TAKEN, Format, Kind, Options
 from talweg.datasets.sources import parse
 from talweg.errors import Conflict, InvalidSpec
+from talweg.rules import kind_or_none
 from talweg.store import DatasetRow
 from talweg.validation import DATASET_NAME
 from talweg_core import optimizers, problems, schedules
+from talweg_core.optimizers.description import describe
 from talweg_core.problems import bundled
 from talweg_core.problems.description import purpose, settings
 
@@ -47,9 +49,10 @@ def list_problems() -> list[CatalogueEntry]:
 
 
 @router.get("/optimizers")
-def list_optimizers() -> list[OptimizerEntry]:
-    """Every optimizer with its hyperparameters, formula, state, evaluations and paper."""
-    return _optimizers()
+def list_optimizers(here: Here) -> list[OptimizerEntry]:
+    """Every optimizer with its hyperparameters, formula, state, evaluations and paper; users' own ones are the last."""
+    own = (kind_or_none(name) for name in here.store.rule_names())
+    return [*_optimizers(), *(OptimizerEntry.model_validate(describe(kind).plain()) for kind in own if kind)]
 
 
 @router.get("/schedules")

@@ -15,7 +15,7 @@ from talweg.api.bodies import JsonBody
 from talweg.api.dependencies import MAXIMUM_PAGE, MEDIA_TYPE, Here, body_of
 from talweg.api.errors import refuse
 from talweg.api.middleware import PUBLIC, READING, needed_scope
-from talweg.api.models import Status, mlflow_url, view
+from talweg.api.models import BacklogView, Status, mlflow_url, view
 from talweg.api.tokens import NewToken, TokenSpec, TokenView
 from talweg.errors import DiskFull, TalwegError, Unreachable
 from talweg.execution.planning import left_to_record, readable_size
@@ -102,6 +102,7 @@ def status(here: Here) -> Status:
         cohorts=cohorts,
         workers_busy=cohorts.get("leased", 0),
         mlflow_url=mlflow_url(here.settings),
+        mirror=view(BacklogView, here.store.backlog()),
         facts=dict(here.store.facts()),
         numerics=numerics.fingerprint(),
     )

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import structlog
 from anyio.to_thread import run_sync
@@ -59,11 +59,12 @@ def page(
     here: Here,
     study: Annotated[str | None, Query(max_length=200, description="Only runs of this study: an id or a name.")] = None,
     state: State | None = None,
+    order: Literal["newest", "oldest"] = "newest",
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:
-    """Runs, newest first."""
-    found = here.store.runs(study=study, state=state, limit=limit, cursor=cursor)
+    """Runs, newest first, or oldest first: the order of a study's spec."""
+    found = here.store.runs(study=study, state=state, limit=limit, cursor=cursor, oldest=order == "oldest")
     return RunPage(items=[run_view(row, here.settings) for row in found.items], next=found.cursor)
 
 
@@ -83,7 +84,9 @@ def waiting(here: Here, run: Reference) -> Reason | None:
 def fork(here: Here, run: Reference, body: JsonBody, idempotency_key: IdempotencyKey = None) -> RunView:
     """Make a run that shares this one's steps before `step`, and continues with the changes in the body."""
     spec, row = parse_fork(body), here.store.run(run)
-    made = branching.fork_run(here.store, row, spec, idempotency_key=idempotency_key, publish=here.publish)
+    made = branching.fork_run(
+        here.store, row, spec, idempotency_key=idempotency_key, publish=here.publish, settings=here.settings
+    )
     return run_view(made, here.settings)
 
 

@@ -1,10 +1,12 @@
-"""Routes of studies: submit, find, cancel, ranking, tables, figure, report."""
+"""Routes of studies: submit, find, cancel, costs, ranking, tables, figure, report."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
 
-from talweg.api.bodies import JsonBody
+from talweg.api import bodies
+from talweg.api.bodies import NPY, JsonBody, npy
 from talweg.api.dependencies import Cursor, Here, IdempotencyKey, Limit, Reference, body_of
 from talweg.api.models import StudyPage, StudyView, study_view
 from talweg.api.rankings import Name, PlanView, RankingView, TableView, plan_view, ranking_view, table_view
@@ -18,6 +20,8 @@ from talweg.store import StudyRow
 from talweg.web.report import paths_of, study_markdown, study_picture, study_report
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
+
+Place = Annotated[int, Query(ge=0, lt=2**31, description="The position of a run in the study.")]
 
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {}, "image/svg+xml": {}}, "description": "The cost curves."}
@@ -72,6 +76,13 @@ def cancel(here: Here, study: Reference) -> StudyView:
 def ranking(here: Here, study: Reference) -> RankingView:
     """The optimizer settings, best first, with medians and ranges over seeds."""
     return ranking_view(here.store, here.store.study(study))
+
+
+@router.get("/{study}/costs", responses=NPY, response_class=StreamingResponse)
+def costs(here: Here, study: Reference, start: Place = 0, stop: Place | None = None) -> StreamingResponse:
+    """(runs, steps) float64: the costs of its runs, as many as one answer holds; NaN after a run's last step."""
+    row = here.store.study(study)
+    return npy(here.store.costs_table(row.id, start, row.runs if stop is None else stop, bodies.PAGE // 8))
 
 
 @router.get("/{study}/plan")

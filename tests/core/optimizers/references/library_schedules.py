@@ -104,6 +104,74 @@ SCHEDULES = [
         "optax.join_schedules of linear_schedule(0, 1, 4), a constant and linear_schedule(1, 0.1, 5) at 4 and 15",
         40,
     ),
+    (
+        "polynomial",
+        {"steps": 10, "power": 3, "end": 0.2, "begin": 7},
+        optax.polynomial_schedule(1.0, 0.2, 3, 10, 7),
+        "optax.polynomial_schedule(1.0, 0.2, power=3, transition_steps=10, transition_begin=7)",
+        40,
+    ),
+    (
+        "cosine_restarts",
+        {"steps": 10, "end": 0.1, "decay": 0.5},
+        optax.sgdr_schedule(
+            [
+                {"init_value": p, "peak_value": p, "warmup_steps": 0, "decay_steps": 10, "end_value": 0.1}
+                for p in (1.0, 0.5, 0.25)
+            ]
+        ),
+        "optax.sgdr_schedule of three cosines of 10 steps from 1, 0.5 and 0.25 to 0.1",
+        30,
+    ),
+    (
+        "sequence",
+        {
+            "schedules": ["constant", {"name": "constant", "scale": 0.1}, {"name": "constant", "scale": 0.1 * 0.1}],
+            "boundaries": [12, 25],
+        },
+        lambda rule: LR_OF.MultiStepLR(rule, [12, 25], 0.1),
+        "MultiStepLR(milestones=[12, 25], gamma=0.1)",
+        40,
+    ),
+    (
+        "sequence",
+        {
+            "schedules": [
+                {"name": "linear", "steps": 5, "start": 0.1, "end": 1},
+                "constant",
+                {"name": "exponential", "rate": 0.9},
+            ],
+            "boundaries": [5, 20],
+        },
+        lambda rule: LR_OF.SequentialLR(
+            rule,
+            [LR_OF.LinearLR(rule, 0.1, 1.0, 5), LR_OF.ConstantLR(rule, 1.0, 1), LR_OF.ExponentialLR(rule, 0.9)],
+            [5, 20],
+        ),
+        "SequentialLR of LinearLR(0.1, 1, 5), ConstantLR(1) and ExponentialLR(0.9) at 5 and 20",
+        40,
+    ),
+    (
+        "sequence",
+        {
+            "schedules": [
+                {"name": "cosine", "steps": 5, "start": 0.04, "end": 1},
+                {"name": "cosine", "steps": 5, "end": 0.04},
+                {"name": "cosine", "steps": 9, "start": 0.04, "end": 4e-6},
+            ],
+            "boundaries": [5, 10],
+        },
+        lambda rule: LR_OF.OneCycleLR(rule, 1.0, 20, None, None, 0.3, "cos", False, 0.85, 0.95, 25.0, 1e4, True),
+        "OneCycleLR(max_lr=1, total_steps=20, three_phase=True)",
+        20,
+    ),
+    (
+        "sequence",
+        {"schedules": ["constant", {"name": "linear", "steps": 10, "end": 0.2}], "boundaries": [15]},
+        optax.linear_schedule(1.0, 0.2, 10, 15),
+        "optax.linear_schedule(1.0, 0.2, transition_steps=10, transition_begin=15)",
+        40,
+    ),
 ]
 
 

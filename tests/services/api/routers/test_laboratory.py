@@ -23,6 +23,8 @@ def test_status_has_versions_and_queue(http: httpx2.Client) -> None:
     # These tests set no broker: the status works without one.
     assert status["queue_depth"] is None
     assert status["workers_busy"] == 0
+    # Nothing is mirrored in these tests: every run waits.
+    assert status["mirror"]["waiting"] == status["mirror"]["runs"]
     assert "numpy" in status["numerics"]
 
 
@@ -53,8 +55,8 @@ def test_the_catalogue_says_family_state_evaluations_paper_and_ranges(http: http
 def test_the_catalogue_has_the_schedules(http: httpx2.Client) -> None:
     rows = {row["name"]: row for row in http.get("/v1/schedules").json()}
     assert sorted(rows) == schedules.names()
-    assert rows["cosine"]["settings"] == {"steps": None, "end": 0.0}
-    assert rows["cosine"]["ranges"] == {"steps": "whole numbers in [1, ∞)", "end": "[0, 1]"}
+    assert rows["cosine"]["settings"] == {"steps": None, "end": 0.0, "start": 1.0}
+    assert rows["cosine"]["ranges"] == {"steps": "whole numbers in [1, ∞)", "end": "[0, 1]", "start": "[0, 1]"}
 
 
 def test_the_document_describes_every_route_and_its_errors(http: httpx2.Client) -> None:
