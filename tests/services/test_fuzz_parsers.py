@@ -12,4 +12,4 @@ def test_random_input_is_refused_and_never_crashes() -> None:
         [sys.executable, str(COMMAND), "--seconds", "1", "--seed", "0"], capture_output=True, text=True, timeout=250
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["specs:", "chunks:", "uploads:"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["specs:", "chunks:", "uploads:", "memory"]

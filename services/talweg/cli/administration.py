@@ -154,12 +154,25 @@ def _stem(file: Path) -> str:
     return file.name.partition(".")[0] or file.name
 
 
+@datasets_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="As talweg dataset list shows it; NAME@2 is its second version.")],
+    home: Home = None,
+    json: AsJson = False,
+) -> None:
+    """What was done with each column of a dataset, its parts and its baselines."""
+    with laboratory(home) as lab:
+        found = lab.dataset(name)
+    as_json(found.view) if json else data(clean(found.summary(), keep="\n"))
+    hint(f"talweg compare --dataset {clean(found.name)!r} sgd adam")
+
+
 @datasets_app.command("list")
 def list_datasets(home: Home = None, json: AsJson = False, wide: Wide = False) -> None:
     """Every uploaded dataset."""
     with laboratory(home) as lab:
         found = lab.datasets()
-    listing(found, json=json, wide=wide, then="talweg dataset add FILE")
+    listing(found, json=json, wide=wide, then="talweg dataset show NAME, talweg dataset add FILE")
 
 
 # The module that reads and writes archives.

@@ -45,6 +45,8 @@ def _head(data: Prepared, arrays: list[NDArray[Any]]) -> bytes:
     if data.inputs is None:
         # What was found in rows that are not for training is not part of the data.
         inputs = {"columns": [replace(one, why="", missing=0, example="", different=0).plain() for one in data.used]}
+        # So that equal data has one report, also of the columns that give nothing.
+        inputs["left_out"] = [[one.name, one.why] for one in data.fitted if one.taken == "left out"]
     else:
         inputs = {"standardise": data.standardise, "divide": data.divide}
     head = {

@@ -18,6 +18,8 @@ _CHARGES = tables.charges
 _DATASETS = tables.datasets
 _RULES = tables.rules
 _NAMES = tables.dataset_names
+# Of the lock that is held while a dataset gets its name: any number that nothing else takes.
+_NAMING = 7_302_951
 _COLUMNS = [
     *(column for column in _DATASETS.c if column.name not in ("payload", "token", "name", "created_at")),
     _NAMES.c.name,
@@ -120,6 +122,9 @@ def add_dataset(
 
     Where the name's latest version is this data, nothing changes.
     """
+    if connection.dialect.name == "postgresql":
+        # Two uploads at once would both become the next version; SQLite has one writer anyway.
+        connection.execute(select(func.pg_advisory_xact_lock(_NAMING)))
     latest = _newest(connection, name)
     if latest is not None and latest.digest == digest:
         return latest

@@ -331,6 +331,12 @@ def test_each_of_the_ten_tables_is_added_and_compared_on(remote: Talweg, served:
         assert added.status == 0, added.err
         assert "taken_as" in added.out
         assert "baseline linear model: validation cost" in added.out
+        # Equal data keeps the notes of the file that came first.
+        kept = [
+            [line for line in one.out.splitlines() if not line.startswith("read: ")]
+            for one in (added, remote("dataset", "show", f"ten {file.name}"))
+        ]
+        assert kept[0] == kept[1]
     started = remote("compare", "--dataset", "ten dates.csv", "adam", "--seeds", "1", "--steps", "20", "--no-wait")
     assert started.status == 0, started.err
     served.train()

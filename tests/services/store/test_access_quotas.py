@@ -140,6 +140,14 @@ def test_other_data_under_a_name_is_its_next_version_and_the_same_data_an_alias(
         store.dataset("alias", "2" * 64)
 
 
+def test_uploads_at_the_same_time_become_versions_one_after_the_other(store: Store) -> None:
+    def add(number: int) -> int:
+        return store.add_dataset("mine", f"{number:064}", "values", SHAPE, 80, b"packed").version
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(add, range(8))) == list(range(1, 9))
+
+
 def test_a_name_of_a_live_token_is_taken(store: Store) -> None:
     store.add_token(TOKEN, "laptop", ["read"], limits={"runs": 1})
     with pytest.raises(Conflict, match="laptop: the name is taken"):
