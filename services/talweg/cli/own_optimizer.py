@@ -81,7 +81,7 @@ def check(
     optimizer: Annotated[str, typer.Argument(help="FILE.py:CLASS, or the name of an optimizer.")],
     json: AsJson = False,
 ) -> None:
-    """Check an optimizer of one's own: state, precision, repeats, sign, minimum, …; and its time against Adam's."""
+    """Check an optimizer of one's own (state, precision, repeats, sign, minimum and more), and time it against Adam."""
     from talweg_core.optimizers.check import check as all_checks
     from talweg_core.optimizers.check import cost
 

@@ -137,5 +137,5 @@ def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
 def test_neither_role_writes_sources_of_rules(owned: str, role: str) -> None:
     with _as(owned, role) as store:
         assert store.rule_names() == []
-        with pytest.raises(ProgrammingError, match="permission denied for table rules"):
+        with pytest.raises(AccessDenied, match="permission denied for table rules"):
             store.add_rule("mine@3f2a91", "3f2a91", "import os")
