@@ -150,7 +150,7 @@ class NewerLaboratory(LocalStackError, code="newer-laboratory", exit_code=2):
 
 
 class NotWritable(LocalStackError, code="not-writable", status=503, exit_code=2):
-    """The laboratory's folder cannot be written."""
+    """The laboratory's folder, or its database by the role of this process, cannot be written."""
 
 
 class ChildFailed(LocalStackError, code="child-failed"):

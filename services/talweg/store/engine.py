@@ -15,7 +15,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, QueuePool, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from talweg.errors import AccessDenied, Conflict, DiskFull, NotWritable, TalwegError, Unreachable
+from talweg.errors import Conflict, DiskFull, NotWritable, TalwegError, Unreachable
 from talweg.store.rows import Limits
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _translation(error: Exception, reason: str, room: tuple[Path, int] | None) -
             return NotWritable(f"database: {reason}")
         return Unreachable(f"database: {reason}")
     if "permission denied" in reason or type(getattr(error, "orig", None)).__name__ == "InsufficientPrivilege":
-        return AccessDenied(f"database: this role may not do it: {reason}; connect as the owner of the tables")
+        return NotWritable(f"database: this role may not do it: {reason}; connect as the owner of the tables")
     if "UNIQUE constraint failed" in reason or "violates unique constraint" in reason:
         return Conflict(f"database: a row with this name or id exists already: {reason}")
     # What SQLite raises for a file that is damaged or is no database.

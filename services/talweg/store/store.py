@@ -440,7 +440,7 @@ class Store(Cohorts, Records, Access):
             archive.add(connection, rows)
 
     def forget_study(self, study_id: str) -> None:
-        """Delete a study with all its records; raises NotFound, Conflict, or AccessDenied for a role that may not."""
+        """Delete a study with all its records; raises NotFound, Conflict, or NotWritable for a role that may not."""
         with self._write() as connection:
             archive.extent(connection, study_id)
             archive.forget(connection, study_id)

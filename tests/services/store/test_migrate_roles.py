@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-from talweg.errors import AccessDenied
+from talweg.errors import NotWritable
 from talweg.execution import resume_run, submit_run, train
 from talweg.execution.reconciler import reconcile
 from talweg.settings import Settings
@@ -114,9 +114,9 @@ def test_mlflow_reads_records_and_writes_none(owned: str, api: Store, worker: St
         assert found is not None
         assert found.values.tolist() == api.steps(run.id).cost.tolist()
         assert len(list(last_values(reader, [reader.run(run.id)]))) == 1
-        with pytest.raises(AccessDenied, match="connect as the owner of the tables"):
+        with pytest.raises(NotWritable, match="connect as the owner of the tables"):
             reader.mark_mirrored(run.id, 20, "mlflow's", "finished")
-        with pytest.raises(AccessDenied):
+        with pytest.raises(NotWritable):
             reader.request_cancel([run.id])
 
 
@@ -137,5 +137,5 @@ def test_the_roles_have_their_passwords_and_no_powers(owned: str) -> None:
 def test_neither_role_writes_sources_of_rules(owned: str, role: str) -> None:
     with _as(owned, role) as store:
         assert store.rule_names() == []
-        with pytest.raises(AccessDenied, match="permission denied for table rules"):
+        with pytest.raises(NotWritable, match="permission denied for table rules"):
             store.add_rule("mine@3f2a91", "3f2a91", "import os")
