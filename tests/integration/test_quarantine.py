@@ -1,12 +1,13 @@
 """A cohort that kills its workers is quarantined after its attempts, and no other cohort fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from talweg.spec import RunSpec
+from talweg_core import problems
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Stack
@@ -37,7 +38,7 @@ ENTRY_POINTS = "[talweg.problems]\npoison = poison:create\n"
 
 
 @pytest.fixture
-def _poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The plug-in, installed for this process and those that it starts."""
     site = tmp_path / "site"
     (site / "poison-1.0.dist-info").mkdir(parents=True)
@@ -46,6 +47,10 @@ def _poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (site / "poison-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))
+    # Found once by each process; this one may have looked before.
+    problems._installed.cache_clear()
+    yield
+    problems._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("_poison")

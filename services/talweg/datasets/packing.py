@@ -8,21 +8,24 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from talweg.datasets.options import Json
-from talweg.datasets.preparing import Prepared
+
+if TYPE_CHECKING:
+    # Workers, which unpack what this packs, do not load Arrow.
+    from talweg.datasets.preparing import Prepared
 
 FORM: Final = "talweg-dataset-2"
 _LEVEL: Final = 3
 _PIECE: Final = 1 << 24
 
 
-def pack(data: Prepared, file: IO[bytes]) -> tuple[str, int]:
+def pack(data: "Prepared", file: IO[bytes]) -> tuple[str, int]:
     """Write the canonical bytes to `file`, in zstd; returns their sha256 in hex and their number."""
     digest = hashlib.sha256()
     arrays = [_little(array) for array in data.arrays]
@@ -35,12 +38,12 @@ def pack(data: Prepared, file: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def size_of(data: Prepared) -> int:
+def size_of(data: "Prepared") -> int:
     """The number of the canonical bytes."""
     return len(_head(data, data.arrays)) + sum(array.nbytes for array in data.arrays)
 
 
-def _head(data: Prepared, arrays: list[NDArray[Any]]) -> bytes:
+def _head(data: "Prepared", arrays: list[NDArray[Any]]) -> bytes:
     inputs: Json
     if data.inputs is None:
         # What was found in rows that are not for training is not part of the data.

@@ -172,8 +172,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (given.what == "archive") != (given.file is not None):
         parser.error("archive needs STUDY FILE, restore FILE, forget STUDY")
     chosen = settings()
-    # A command for people: its own lines say what it did.
-    logs.configure("warning")
     try:
         if chosen.database_url is None:
             raise InvalidSpec("archive: TALWEG_DATABASE_URL must be set")
@@ -205,4 +203,6 @@ def _run(store: Store, chosen: Settings, given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    # A command for people: its own lines say what it did.
+    logs.configure("warning")
     sys.exit(main())
