@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
-RUNS, STEPS = 9, 300
+# Three optimizers with ten seeds each.
+RUNS, STEPS = 30, 300
 
 
 @pytest.fixture(scope="module")
