@@ -18,9 +18,11 @@ from talweg.store.rows import LIVE, Json
 _RUNS, _STUDIES, _COHORTS = tables.runs, tables.studies, tables.cohorts
 # In the order in which they are written: the later ones refer to the earlier ones.
 _TABLES: Sequence[Table] = (
-    tables.datasets, _STUDIES, _COHORTS, _RUNS, tables.steps, tables.evaluations, tables.derivatives, tables.chunks,
-    tables.checkpoints, tables.samples, tables.charges,
+    tables.datasets, tables.dataset_names, tables.rules, _STUDIES, _COHORTS, _RUNS, tables.steps, tables.evaluations,
+    tables.derivatives, tables.chunks, tables.checkpoints, tables.samples, tables.charges,
 )  # fmt: skip
+# What other studies may use too: it stays where a study is forgotten, and may be there already where one is restored.
+_SHARED = (tables.datasets, tables.dataset_names, tables.rules)
 _BY_NAME = {table.name: table for table in _TABLES}
 # What MLflow has of a study is not part of its records.
 _UNMIRRORED: Mapping[str, Json] = {
@@ -81,12 +83,11 @@ def extent(connection: Connection, study: str) -> Extent:
 def rows(connection: Connection, study_id: str) -> Iterator[tuple[str, Json]]:
     """Every row of a study with its table's name; a table's rows follow each other, in the order of their keys.
 
-    The datasets that its problems name are among them.
+    The datasets of its problems, with their names, and the sources of users' own optimizers are among them.
     """
-    named = _dataset_names(connection, study_id)
+    shared = _used(connection, study_id)
     for table in _TABLES:
-        used = or_(table.c.name.in_(named), table.c.digest.in_(named)) if table is tables.datasets else None
-        query: Select[Any] = select(table).where(_of(table, study_id) if used is None else used)
+        query: Select[Any] = select(table).where(shared[table] if table in _SHARED else _of(table, study_id))
         ordered = query.order_by(*table.primary_key.columns)
         for row in connection.execution_options(yield_per=_AT_ONCE).execute(ordered):
             yield table.name, dict(row._mapping)
@@ -110,14 +111,17 @@ def add(connection: Connection, found: Iterable[tuple[str, Json]]) -> None:
 
 
 def forget(connection: Connection, study_id: str) -> None:
-    """Delete the study with all its rows; its datasets stay. Check `extent` in the same transaction first."""
+    """Delete the study with all its rows, but not its datasets and its optimizers' sources.
+
+    Check `extent` in the same transaction first.
+    """
     # A fork refers to its parent, which may be deleted before it.
     mine = _RUNS.c.study_id == study_id
     connection.execute(update(_RUNS).where(mine).values(parent_run_id=None))
     submissions = tables.submissions
     connection.execute(delete(submissions).where(submissions.c.answer["study_id"].as_string() == study_id))
     for table in reversed(_TABLES):
-        if table is not tables.datasets:
+        if table not in _SHARED:
             connection.execute(delete(table).where(_of(table, study_id)))
 
 
@@ -132,16 +136,24 @@ def _of(table: Table, study_id: str) -> ColumnElement[bool]:
     return table.c.cohort_id.in_(select(_COHORTS.c.id).where(_COHORTS.c.study_id == study_id))
 
 
-def _dataset_names(connection: Connection, study_id: str) -> list[str]:
-    specs = connection.execute(select(_RUNS.c.spec).where(_RUNS.c.study_id == study_id)).scalars()
-    return sorted({str(spec["problem"]["dataset"]) for spec in specs if "dataset" in spec["problem"]})
+def _used(connection: Connection, study_id: str) -> dict[Table, ColumnElement[bool]]:
+    """By shared table, the rows that the study's runs use."""
+    specs = list(connection.execute(select(_RUNS.c.spec).where(_RUNS.c.study_id == study_id)).scalars())
+    digests = {str(spec["problem"]["digest"]) for spec in specs if "digest" in spec["problem"]}
+    optimizers = {str(spec["optimizer"]["name"]) for spec in specs}
+    return {
+        tables.datasets: tables.datasets.c.digest.in_(digests),
+        tables.dataset_names: tables.dataset_names.c.digest.in_(digests),
+        tables.rules: tables.rules.c.name.in_(optimizers),
+    }
 
 
 def _add(connection: Connection, table: Table | None, present: Sequence[Json]) -> None:
     if table is None or not present:
         return
-    if table is tables.datasets:
-        connection.execute(tables.upsert(connection, table).on_conflict_do_nothing(), present)
+    if table in _SHARED:
+        for row in present:
+            _add_shared(connection, table, row)
         return
     if "name" in table.c:
         names, ids = [row["name"] for row in present], [row["id"] for row in present]
@@ -153,6 +165,20 @@ def _add(connection: Connection, table: Table | None, present: Sequence[Json]) -
         # Parents are older than forks, but a batch is one statement for the database.
         present = sorted(present, key=lambda row: str(row["id"]))
     connection.execute(insert(table), list(present))
+
+
+def _add_shared(connection: Connection, table: Table, row: Json) -> None:
+    """Add a row that may be there already. A name that other data has gets the start of the digest behind it.
+
+    Raises Conflict where an optimizer's name has another source: runs find the source by the name alone.
+    """
+    same = [table.c.name == row["name"], *([table.c.version == row["version"]] if "version" in row else [])]
+    held = connection.execute(select(table.c.digest).where(*same)).scalar_one_or_none()
+    if held not in (None, row["digest"]):
+        if table is tables.rules:
+            raise Conflict(f"optimizer {row['name']}: the laboratory has another source of this name, {held}")
+        row = row | {"name": f"{row['name']}-{row['digest'][:12]}"}
+    connection.execute(tables.upsert(connection, table).on_conflict_do_nothing(), row)
 
 
 def _require_parents(connection: Connection, runs: Sequence[Json]) -> None:

@@ -9,19 +9,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import update
 
+from talweg.datasets.options import Options
+from talweg.datasets.sources import parse
 from talweg.errors import Conflict, CorruptRecord, InvalidSpec, NotFound
 from talweg.execution import fork_run, submit_study, train
 from talweg.settings import Settings
 from talweg.spec import parse_fork, parse_study
 from talweg.store import Store, open_store
-from talweg.store.tables import metadata
+from talweg.store.tables import metadata, runs
 from talweg.tracking import archive as archiving
 from talweg.tracking.archive import archive, forget, restore
+from talweg_core.optimizers.source import digest_of, name_of
 
 # What MLflow has of them is not archived.
 MIRRORED = {"mlflow_experiment_id", "mlflow_told", "mlflow_run_id", "mirrored_step", "mirrored_state", "unmirrored"}
 Make = Callable[..., str]
+RULE = """
+from talweg_core.optimizers import CoordinateOptimizer
+class Mine(CoordinateOptimizer):
+    learning_rate: float = 1e-3
+    def rule(gradient, learning_rate):
+        return -learning_rate * gradient
+"""
 
 
 @pytest.fixture
@@ -89,6 +100,49 @@ def test_an_archive_of_either_database_is_restored_in_another(store: Store, make
     with open_store(f"sqlite:///{tmp_path / 'other.db'}", create=True) as other:
         restore(other, path)
         assert rows_of(other, study) == rows_of(store, study)
+
+
+def test_data_and_sources_that_its_runs_use_come_with_a_study(local: Store, tmp_path: Path) -> None:
+    store, path = local, tmp_path / "own.parquet"
+    csv = tmp_path / "mine.csv"
+    csv.write_text("a,kind\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40)))
+    with csv.open("rb") as file:
+        data = parse(file, Options(format="csv"), 60)
+    held = store.add_dataset("mine", data.digest, data.kind, data.shape, data.size, data.payload)
+    store.add_dataset("unused", "1" * 64, "values", data.shape, 8, b"other")
+    name = name_of(RULE)
+    store.add_rule(name, digest_of(RULE), RULE)
+    settings, cohorts = Settings().model_copy(update={"workers": 1, "rules": tmp_path}), list[str]()
+    problem = {"dataset": "mine", "network": [{"layer": "dense", "units": 2}], "cost": "cross_entropy"}
+    spec = {"name": "own", "problem": problem, "optimizers": ["adam"], "seeds": 1, "steps": 5}
+    submit_study(store, parse_study(spec), publish=cohorts.append, settings=settings)
+    (run,) = store.runs_of(store.study("own").id)
+    with store.engine.begin() as connection:
+        # As a worker of a local laboratory would have trained it.
+        changed = run.spec | {"optimizer": run.spec["optimizer"] | {"name": name}}
+        connection.execute(update(runs).where(runs.c.id == run.id).values(spec=changed))
+    store.request_cancel([run.id])
+    before = rows_of(store, "own")
+    assert [table for table, _ in before][:3] == ["datasets", "dataset_names", "rules"]
+    archive(store, "own", path)
+    with open_store(f"sqlite:///{tmp_path / 'other.db'}", create=True) as other:
+        restore(other, path)
+        assert rows_of(other, "own") == before
+        assert other.dataset("mine", data.digest).digest == held.digest
+        assert other.dataset_payload(held.digest) == data.payload
+        assert other.rule_source(name) == (digest_of(RULE), RULE)
+    with open_store(f"sqlite:///{tmp_path / 'taken.db'}", create=True) as taken:
+        # The name has other data there: it keeps it.
+        taken.add_dataset("mine", "2" * 64, data.kind, data.shape, 8, b"theirs")
+        restore(taken, path)
+        assert taken.dataset("mine").digest == "2" * 64
+        assert taken.dataset(held.digest).name == f"mine-{held.digest[:12]}"
+        assert taken.dataset_payload(held.digest) == data.payload
+    with open_store(f"sqlite:///{tmp_path / 'clash.db'}", create=True) as clash:
+        clash.add_rule(name, "3" * 64, "another")
+        with pytest.raises(Conflict, match=f"optimizer {name}: the laboratory has another source of this name, 333"):
+            restore(clash, path)
+        assert clash.studies().items == []
 
 
 def test_what_is_not_over_or_needed_elsewhere_is_neither_archived_nor_forgotten(
