@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from talweg.store import tables
 from talweg.store.batch import Chunk
+from talweg.store.engine import Database
 from talweg.store.finding import portions
 from talweg.store.rows import Floats, Json, Quantity, RunState, StopReason
 
@@ -123,3 +124,30 @@ def chunks_of(connection: Connection, run_ids: Sequence[str], quantity: Quantity
         query = select(_CHUNKS).where(_CHUNKS.c.run_id.in_(some), _CHUNKS.c.quantity == quantity)
         for row in connection.execute(query.order_by(_CHUNKS.c.run_id, _CHUNKS.c.first_step)):
             yield Chunk(**row._mapping)
+
+
+class Outcomes(Database):
+    """What the runs of a study came to; each method is one transaction."""
+
+    def outcomes(self, study_id: str) -> list[Outcome]:
+        """What each run of a study came to, in the order of its spec."""
+        with self._read() as connection:
+            return outcomes(connection, study_id)
+
+    def all_costs(self, run_ids: Sequence[str]) -> dict[str, Floats]:
+        """By run of a study, the cost (n,) of every recorded step; runs without a step are left out."""
+        with self._read() as connection:
+            return all_costs(connection, run_ids)
+
+    def costs_table(self, study_id: str, start: int, stop: int, values: int) -> Floats:
+        """(runs, steps) the costs of a study's runs from `start` on, before `stop`; NaN after a run's last step.
+
+        As many runs as `values` numbers hold, one at least; none from the last on.
+        """
+        with self._read() as connection:
+            return costs_table(connection, study_id, start, stop, values)
+
+    def chunks_of(self, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
+        """The chunks of several runs of a study, by run, then step."""
+        with self._read() as connection:
+            yield from chunks_of(connection, run_ids, quantity)

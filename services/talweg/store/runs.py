@@ -139,27 +139,11 @@ def outbox(connection: Connection, limit: int) -> list[RunRow]:
     return [row_of(row) for row in connection.execute(query)]
 
 
-def mark_mirrored(connection: Connection, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
-    """Remove the run from the outbox, unless it has commits since the mirror read it."""
-    connection.execute(
-        update(_RUNS)
-        .where(_RUNS.c.id == run_id)
-        .values(
-            mirrored_step=step,
-            mirrored_state=state,
-            mirrored_at=FromNow(),
-            mlflow_run_id=func.coalesce(mlflow_run_id, _RUNS.c.mlflow_run_id),
-            unmirrored=or_(_RUNS.c.step > step, _RUNS.c.state != state),
-        )
-    )
-    # A study whose report MLflow has is reported again when a run of it is mirrored again.
-    study = select(_RUNS.c.study_id).where(_RUNS.c.id == run_id).scalar_subquery()
-    reported = (_STUDIES.c.id == study) & _STUDIES.c.mlflow_told
-    connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
+def mark_mirrored(connection: Connection, sent: Sequence[tuple[str, int, str | None, RunState]]) -> None:
+    """Remove runs from the outbox, unless they have commits since the mirror read them.
 
-
-def mark_all_mirrored(connection: Connection, sent: Sequence[tuple[RunRow, str | None]]) -> None:
-    """Record of many runs, as they were read, that MLflow has them, with the ids of their MLflow runs."""
+    `sent` holds of each run its id, how many of its steps MLflow has, the id of its MLflow run and the state sent.
+    """
     if not sent:
         return
     connection.execute(
@@ -173,12 +157,14 @@ def mark_all_mirrored(connection: Connection, sent: Sequence[tuple[RunRow, str |
             unmirrored=or_(_RUNS.c.step > bindparam("sent_step"), _RUNS.c.state != bindparam("sent_state")),
         ),
         [
-            {"run": run.id, "sent_step": run.step, "sent_state": run.state, "sent_id": mlflow_run_id}
-            for run, mlflow_run_id in sent
+            {"run": run, "sent_step": step, "sent_id": mlflow_run_id, "sent_state": state}
+            for run, step, mlflow_run_id, state in sent
         ],
     )
-    for some in portions(sorted({run.study_id for run, _ in sent if run.study_id is not None})):
-        reported = _STUDIES.c.id.in_(some) & _STUDIES.c.mlflow_told
+    # A study whose report MLflow has is reported again when a run of it is mirrored again.
+    for some in portions([run for run, *_ in sent]):
+        theirs = select(_RUNS.c.study_id).where(_RUNS.c.id.in_(some))
+        reported = _STUDIES.c.id.in_(theirs) & _STUDIES.c.mlflow_told
         connection.execute(update(_STUDIES).where(reported).values(mlflow_told=False))
 
 

@@ -6,20 +6,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.store import access, archive, commits, leases, monitoring, outcomes, queueing, records, runs, studies
+from talweg.store import access, archive, commits, leases, monitoring, queueing, records, runs, studies
 from talweg.store.access import Access
 from talweg.store.batch import Checkpoint, Chunk, CommitBatch, Extension, NewCohort, NewRun, NewStudy, Sample
 from talweg.store.engine import Database, create_engine
 from talweg.store.monitoring import Backlog, Signs, Waits
 from talweg.store.monitoring import signs as read_signs
 from talweg.store.monitoring import waits as read_waits
-from talweg.store.outcomes import Outcome
+from talweg.store.outcomes import Outcomes
 from talweg.store.rows import (
     Claim,
     CohortRow,
     DerivativeRow,
     EvaluationRow,
-    Floats,
     Json,
     LatestValues,
     Meter,
@@ -243,29 +242,6 @@ class Records(Database):
         with self._read() as connection:
             return records.evaluations(connection, run_id, start, limit)
 
-    def outcomes(self, study_id: str) -> list[Outcome]:
-        """What each run of a study came to, in the order of its spec."""
-        with self._read() as connection:
-            return outcomes.outcomes(connection, study_id)
-
-    def all_costs(self, run_ids: Sequence[str]) -> dict[str, Floats]:
-        """By run of a study, the cost (n,) of every recorded step; runs without a step are left out."""
-        with self._read() as connection:
-            return outcomes.all_costs(connection, run_ids)
-
-    def costs_table(self, study_id: str, start: int, stop: int, values: int) -> Floats:
-        """(runs, steps) the costs of a study's runs from `start` on, before `stop`; NaN after a run's last step.
-
-        As many runs as `values` numbers hold, one at least; none from the last on.
-        """
-        with self._read() as connection:
-            return outcomes.costs_table(connection, study_id, start, stop, values)
-
-    def chunks_of(self, run_ids: Sequence[str], quantity: Quantity) -> Iterator[Chunk]:
-        """The chunks of several runs of a study, by run, then step."""
-        with self._read() as connection:
-            yield from outcomes.chunks_of(connection, run_ids, quantity)
-
     def derivatives(self, run_id: str, start: int = 0, stop: int | None = None) -> list[DerivativeRow]:
         """Rows of the steps start … stop − 1, by step; empty for runs of more than 32 coordinates."""
         with self._read() as connection:
@@ -329,7 +305,7 @@ def open_store(url: str, *, create: bool = False) -> "Store":
     return Store(engine)
 
 
-class Store(Cohorts, Records, Access):
+class Store(Cohorts, Records, Outcomes, Access):
     """A laboratory's database. May be shared between threads; a process opens its own.
 
     Every method raises Unreachable where the database does not answer.
@@ -489,12 +465,12 @@ class Store(Cohorts, Records, Access):
     def mark_mirrored(self, run_id: str, step: int, mlflow_run_id: str | None, state: RunState) -> None:
         """Record that MLflow has the steps 0 … step − 1 and the state; a run with later commits stays in the outbox."""
         with self._write() as connection:
-            runs.mark_mirrored(connection, run_id, step, mlflow_run_id, state)
+            runs.mark_mirrored(connection, [(run_id, step, mlflow_run_id, state)])
 
     def mark_all_mirrored(self, sent: Sequence[tuple[RunRow, str | None]]) -> None:
         """Record of many runs that MLflow has them as they were read, with the ids of their MLflow runs."""
         with self._write() as connection:
-            runs.mark_all_mirrored(connection, sent)
+            runs.mark_mirrored(connection, [(run.id, run.step, mlflow_id, run.state) for run, mlflow_id in sent])
 
     def backlog(self) -> Backlog:
         """How far the mirror to MLflow is."""
