@@ -82,6 +82,7 @@ class MlflowRun:
     Attributes:
         id: MLflow's id, 32 hex digits.
         source: What the run mirrors, its tag `talweg.run`.
+        study: What its experiment is of, the experiment's tag `talweg.study`.
         name: Its name; `live_name` is the name that it had before it ended.
         start, end: Milliseconds since 1970.
         tags: The mirror's own tags.
@@ -92,6 +93,7 @@ class MlflowRun:
 
     id: str
     source: str
+    study: str
     experiment: str
     name: str
     live_name: str
@@ -196,10 +198,8 @@ class MlflowRows:
         with self._write() as connection:
             there = _present(connection, [run.id for run in runs])
             made = [run for run in runs if run.id not in there]
-            locations = {
-                experiment: _location(connection, experiment) for experiment in {run.experiment for run in made}
-            }
-            _insert(connection, "runs", [_row(run, locations[run.experiment]) for run in made])
+            locations = {of: _location(connection, *of) for of in {(run.experiment, run.study) for run in made}}
+            _insert(connection, "runs", [_row(run, locations[run.experiment, run.study]) for run in made])
             kept = [run for run in runs if run.id in there]
             _update(connection, kept)
             _upsert(connection, "tags", [*_new_tags(made), *_changed_tags(connection, kept)])
@@ -296,12 +296,18 @@ def _present(connection: Connection, ids: Sequence[str]) -> set[str]:
     return {str(found) for some in _portions(ids) for found in connection.execute(query, {"ids": list(some)}).scalars()}
 
 
-def _location(connection: Connection, experiment: str) -> str:
-    """Where the experiment's artifacts are; raises NotFound where the server does not have it any more."""
-    query = text("SELECT artifact_location FROM experiments WHERE experiment_id = :number")
-    found = connection.execute(query, {"number": int(experiment)}).scalar()
+def _location(connection: Connection, experiment: str, study: str) -> str:
+    """Where the artifacts of the study's experiment are; raises NotFound where the server does not have it any more.
+
+    SQLite gives the number of a removed experiment to the next one, which is another's.
+    """
+    query = text(
+        "SELECT artifact_location FROM experiments JOIN experiment_tags USING (experiment_id) "
+        "WHERE experiment_id = :number AND key = :key AND value = :study"
+    )
+    found = connection.execute(query, {"number": int(experiment), "key": STUDY_TAG, "study": study}).scalar()
     if found is None:
-        raise NotFound(f"MLflow's database: has no experiment {experiment}")
+        raise NotFound(f"MLflow's database: has no experiment {experiment} of {study}")
     return str(found)
 
 

@@ -30,7 +30,7 @@ from talweg.tracking.descriptions import (
     study_run_name,
     study_tags,
 )
-from talweg.tracking.experiments import Experiments
+from talweg.tracking.experiments import NO_STUDY, Experiments
 from talweg.tracking.histories import last_values
 from talweg.tracking.metrics import Series, Thinning, milliseconds
 from talweg.tracking.mlflow_rows import MlflowRows, MlflowRun
@@ -52,8 +52,8 @@ class RowsMirror:
     ) -> None:
         """A mirror of everything in `store`; `clock` gives seconds.
 
-        With `apart`, a study's results are computed in a thread of their own, since those of 20,000 runs take minutes,
-        in which runs of other studies would wait.
+        With `apart`, a study's results are computed in a thread of their own: those of 20,000 runs take seconds, and
+        longer where every step is judged, in which runs of other studies would wait.
         """
         serve(store)
         self._store, self._rows = store, rows
@@ -132,6 +132,7 @@ class RowsMirror:
         return MlflowRun(
             id=run.mlflow_run_id or self._rows.identify(run.id),
             source=run.id,
+            study=run.study_id or NO_STUDY,
             experiment=experiment.id,
             name=experiment.name(run),
             live_name=experiment.name(run, live=True),
@@ -177,6 +178,7 @@ class RowsMirror:
                 MlflowRun(
                     id=run_id,
                     source=source,
+                    study=study_id,
                     experiment=experiment.id,
                     name=name,
                     live_name=name,

@@ -368,6 +368,27 @@ def test_a_forgotten_study_is_gone_from_both_and_comes_back_from_its_archive(
     assert costs == store.steps(runs[0].id).cost.tolist()
 
 
+def test_a_restored_study_gets_no_other_study_s_experiment(
+    own_server: Any, own_laboratory: Any, mirror: RowsMirror, client: MlflowClient, tmp_path: Path
+) -> None:
+    store = own_laboratory.store
+    worker, (run,) = own_laboratory.submit(study="leaves", steps=10)
+    worker.finish(run)
+    worker.store.finish(worker.claim)
+    drain(mirror)
+    found = archive(store, "leaves", tmp_path / "leaves.parquet")
+    left = client.get_run(mlflow_id(run.id)).info.experiment_id
+    forget(store, Settings(mlflow_database_url=SecretStr(own_server.database_url)), found)
+    # The removed experiment was the newest: SQLite gives its number again.
+    assert client.create_experiment("of another") == left
+    restore(store, tmp_path / "leaves.parquet")
+    with suppress(Unreachable):
+        drain(mirror)
+    drain(mirror)
+    assert client.get_run(mlflow_id(run.id)).info.experiment_id != left
+    assert client.search_runs([left]) == []
+
+
 def test_a_mirror_that_describes_studies_apart_ends_with_the_same(
     own_server: Any, own_laboratory: Any, client: MlflowClient, eventually: Callable[[Callable[[], bool], str], None]
 ) -> None:
