@@ -13,12 +13,9 @@ import pytest
 from jax import numpy as jnp
 from tests.libraries.conftest import Laboratory, flat, layout
 
-from talweg import rules
-from talweg.errors import InvalidSpec
-from talweg.execution import fork_run, submit_run
+from talweg.execution import fork_run
 from talweg.records import verify
-from talweg.spec import ForkSpec, parse_run
-from talweg_core import Cohort, problems, schedules
+from talweg.spec import ForkSpec
 from talweg_core.layout import Array
 from talweg_core.optimizers.source import name_of
 
@@ -68,46 +65,6 @@ def test_a_rule_has_optax_s_bits_interrupted_forked_and_replayed(
     fork = fork_run(laboratory.store, run, ForkSpec(step=110), publish=lambda _: None, settings=laboratory.settings)
     laboratory.go_on(fork)
     assert same_bits(laboratory.recorded(laboratory.store.run(fork.id))[2][-1], parameters[-1])
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_a_run_has_the_same_bits_alone_and_among_others(precision: str) -> None:
-    problem, rule = problems.create("wine-mlp"), rules.create("optax:adamw", learning_rate=1e-3)
-    together = Cohort(problem, [rule] * 3, [5, 0, 6], precision=precision)  # type: ignore[arg-type]
-    alone = Cohort(problem, [rule], [0], precision=precision)  # type: ignore[arg-type]
-    for cohort in (together, alone):
-        for _ in cohort.run(15):
-            pass
-    assert alone.checkpoint(0) == together.checkpoint(1)
-
-
-def test_a_schedule_sets_the_rate_of_every_step() -> None:
-    problem = problems.create("wine-mlp")
-    cosine = schedules.create("cosine", steps=50)
-    runs = Cohort(problem, [rules.create("optax:sgd", learning_rate=0.1)], [0], schedule=cosine)
-    own = Cohort(problem, [rules.create("sgd", learning_rate=0.1)], [0], schedule=cosine)
-    for cohort in (runs, own):
-        for _ in cohort.run(50):
-            pass
-    assert np.allclose(runs.parameters, own.parameters, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "message"),
-    [
-        ({"name": "optax:adamv"}, "optax: optimizer: there is no 'adamv'; did you mean 'adam"),
-        ({"name": "optax:lbfgs"}, "optax:lbfgs: cannot make a step here: TypeError: "),
-        ({"name": "optax:adam", "beta1": 0.9}, "there is no 'beta1'"),
-        ({"name": "jax:adam"}, "optimizer: library: there is no 'jax'; did you mean"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_at_submission(
-    laboratory: Laboratory, optimizer: dict[str, Any], message: str
-) -> None:
-    spec = parse_run({"problem": "wine-mlp", "optimizer": optimizer})
-    with pytest.raises(InvalidSpec) as refused:
-        submit_run(laboratory.store, spec, publish=lambda _: None, settings=laboratory.settings)
-    assert message in str(refused.value)
 
 
 OWN = '''import optax

@@ -11,12 +11,11 @@ import torch
 from tests.libraries.conftest import STEPS, Laboratory, flat, layout
 
 from talweg import rules
-from talweg.errors import InvalidSpec
-from talweg.execution import fork_run, submit_run
+from talweg.execution import fork_run
 from talweg.libraries.torch_rules import TorchOptimizer
 from talweg.records import verify
-from talweg.spec import ForkSpec, parse_run
-from talweg_core import Cohort, problems, schedules
+from talweg.spec import ForkSpec
+from talweg_core import Cohort, problems
 from talweg_core.layout import Array
 from talweg_core.optimizers.source import name_of
 
@@ -94,19 +93,6 @@ def test_a_rule_has_the_library_s_bits_interrupted_forked_and_replayed(
     assert same_bits(laboratory.recorded(laboratory.store.run(fork.id))[2][-1], parameters[-1])
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["torch:AdamW", "torch:SGD", "pytorch_optimizer:Shampoo", "pytorch_optimizer:Kron"])
-def test_a_run_has_the_same_bits_alone_and_among_others(name: str, precision: str) -> None:
-    problem, rule = problems.create("wine-mlp"), rules.create(name)
-    together = Cohort(problem, [rule] * 3, [5, 0, 6], precision=precision)  # type: ignore[arg-type]
-    for _ in together.run(15):
-        pass
-    alone = Cohort(problem, [rule], [0], precision=precision)  # type: ignore[arg-type]
-    for _ in alone.run(15):
-        pass
-    assert alone.checkpoint(0) == together.checkpoint(1)
-
-
 def test_ours_and_theirs_agree_where_both_have_the_rule() -> None:
     problem = problems.create("wine-mlp")
     for ours, theirs, settings in [
@@ -124,41 +110,6 @@ def test_ours_and_theirs_agree_where_both_have_the_rule() -> None:
             found.append(runs.parameters[0])
         # The order of a few roundings differs.
         assert np.linalg.norm(found[0] - found[1]) <= 1e-9 * np.linalg.norm(found[1]), ours
-
-
-def test_a_schedule_sets_the_rate_of_every_step() -> None:
-    problem = problems.create("wine-mlp")
-    cosine = schedules.create("cosine", steps=50)
-    runs = Cohort(problem, [rules.create("torch:SGD", lr=0.1)], [0], schedule=cosine)
-    own = Cohort(problem, [rules.create("sgd", learning_rate=0.1)], [0], schedule=cosine)
-    for cohort in (runs, own):
-        for _ in cohort.run(50):
-            pass
-    assert np.allclose(runs.parameters, own.parameters, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "message"),
-    [
-        ({"name": "torch:AdamX"}, "torch: optimizer: there is no 'AdamX'; did you mean 'Adam"),
-        ({"name": "torch:AdamW", "lr": -1.0}, "torch:AdamW: Invalid learning rate: -1.0"),
-        ({"name": "torch:AdamW", "lr": 0.1, "learning_rate": 0.2}, "learning_rate is given twice"),
-        ({"name": "torch:AdamW", "betas": [0.9]}, "torch:AdamW: betas must be 2 numbers, got [0.9]"),
-        ({"name": "torch:AdamW", "beta3": 0.9}, "there is no 'beta3'; did you mean 'beta"),
-        ({"name": "torch:AdamW", "version": "1.0"}, "was made with version 1.0, and "),
-        ({"name": "torch:Muon"}, "torch:Muon: cannot make a step here: ValueError: Muon only supports 2D parameters"),
-        ({"name": "torch:LBFGS"}, "torch:LBFGS: "),
-        ({"name": "pytorch_optimizer:Conda"}, "keeps projector, a GaLoreProjector, which no checkpoint can hold"),
-        ({"name": "pytorch_optimizer:SOAP"}, "a copy restored from what it keeps goes on with other bits"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_at_submission(
-    laboratory: Laboratory, optimizer: dict[str, Any], message: str
-) -> None:
-    spec = parse_run({"problem": "wine-mlp", "optimizer": optimizer})
-    with pytest.raises(InvalidSpec) as refused:
-        submit_run(laboratory.store, spec, publish=lambda _: None, settings=laboratory.settings)
-    assert message in str(refused.value)
 
 
 OWN = """import torch
