@@ -20,7 +20,8 @@ class Response:
     Attributes:
         keys: the numeric hyperparameters that differ, those of most values first.
         values: (n, keys) of each setting.
-        costs: (n,) the median final cost there; infinite where half of the seeds or more did not train.
+        costs: (n,) the final cost there, of several seeds their median; infinite where half of them or more did not
+            train. In a search each trial is a setting of one seed.
     """
 
     problem: str

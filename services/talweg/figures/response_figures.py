@@ -57,7 +57,7 @@ def _map(figure: Figure, axes: Axes, response: Response) -> None:
         else:
             drawn = axes.pcolormesh(*cells, norm=norm, cmap=_COLOURS, shading="nearest")
         bar = figure.colorbar(drawn, ax=axes)
-        bar.set_label("median final cost", color=MUTED)
+        bar.set_label("final cost", color=MUTED)
         bar.ax.tick_params(colors=MUTED, which="both", length=0)
         bar.outline.set_visible(False)
         best = int(np.argmin(np.where(trained, response.costs, np.inf)))
@@ -79,7 +79,7 @@ def _profile(axes: Axes, response: Response, column: int) -> None:
     """The cost over one hyperparameter: a point a setting, and a line where no other differs."""
     _dress(axes, response)
     _axis(axes, "x", response, column)
-    axes.set_ylabel("median final cost", color=MUTED)
+    axes.set_ylabel("final cost", color=MUTED)
     trained = np.isfinite(response.costs)
     x, costs = response.values[:, column], response.costs
     scale(axes, [costs[trained]])

@@ -247,7 +247,7 @@ def _responses(found: Comparison) -> list[Section]:
     from talweg.figures.study_figures import svg
 
     drawn = Picture("the final cost by hyperparameter, for each optimizer and problem", svg(surfaces(tried)))
-    words = "Ring: the lowest median final cost. Crosses: half of the seeds or more did not train."
+    words = "Final costs: medians over seeds; of a search each trial's. Ring: the lowest. Crosses: did not train."
     return [Section("Settings tried", (drawn, Words(words, "note")))]
 
 
