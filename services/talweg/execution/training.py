@@ -100,8 +100,8 @@ class Heartbeat:
         `rule_seconds`: the limit of one step with a user's own optimizer.
         """
         self.lost = False
-        names = {str(run.optimizer) for run in claim.runs}
-        self.limit = StepLimit(min(names), rule_seconds)
+        # The runs of a cohort have one optimizer.
+        self.limit = StepLimit(claim.runs[0].optimizer, rule_seconds)
         self._store, self._claim = store, claim
         self._seconds, self._lease_seconds = seconds, lease_seconds
         self._sampler = Sampler(writer_pid)
@@ -160,13 +160,17 @@ class StepLimit:
         self._optimizer, self._end_process = optimizer, end_process
         self._since = float("inf")
 
-    def __enter__(self) -> None:
-        """A step starts."""
-        self._since = time.monotonic()
+    def of(self, step: Callable[[], None]) -> Callable[[], None]:
+        """`step` under the limit; where there is none, itself."""
 
-    def __exit__(self, *_: object) -> None:
-        """The step has ended."""
-        self._since = float("inf")
+        def limited() -> None:
+            self._since = time.monotonic()
+            try:
+                step()
+            finally:
+                self._since = float("inf")
+
+        return step if self.seconds == float("inf") else limited
 
     def enforce(self, store: Store, claim: Claim) -> None:
         """End the claim and the process where the present step takes too long."""
@@ -316,7 +320,7 @@ def _advance(
     """Step until all steps are made, no run is active, a run is to be paused, or `leave` is true; raises LeaseLost."""
     cohort, spec = recorder.cohort, RunSpec.model_validate(runs[0].spec)
     splits = [split for split in cohort.problem.splits if split == "validation" and spec.evaluate_every]
-    limits = TimeLimits(runs)
+    limits, step = TimeLimits(runs), beat.limit.of(recorder.step)
     while cohort.step < runs[0].total_steps:
         if beat.lost:
             raise LeaseLost(f"cohort {runs[0].cohort_id}: the lease ran out, and another worker may hold it")
@@ -335,8 +339,7 @@ def _advance(
             return
         if splits and cohort.step % spec.evaluate_every == 0:
             recorder.evaluate(splits)
-        with beat.limit:
-            recorder.step()
+        step()
 
 
 def _resumed(store: Store, runs: Sequence[RunRow]) -> Cohort:
